@@ -1,0 +1,278 @@
+"""Every option there is, with its type, meaning and default; nothing is configured anywhere else.
+
+A YAML file may name another as its ``base:`` (relative to itself) and states only what differs.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from panoptic_blend.files import read_bytes
+from panoptic_blend.structures import PanopticBlendError
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=1)]
+Width = Annotated[int, Field(ge=32, multiple_of=32)]
+Precision = Literal["auto", "32-true", "bf16-mixed", "16-mixed"]
+
+
+class _Options(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class Backbone(_Options):
+    depth: Literal[18, 34, 50, 101] = 50
+    """Layers of the ResNet."""
+    norm: Literal["frozen_bn", "bn", "gn"] = "frozen_bn"
+    """Normalisation: batch norm with fixed statistics, with trained ones, or group norm."""
+    frozen_stages: Annotated[int, Field(ge=0, le=5)] = 2
+    """How many of stem, c2, c3, c4, c5 are not trained."""
+
+
+class FPN(_Options):
+    channels: Width = 256
+    """Channels of every pyramid level and of FCOS' towers."""
+
+
+class FCOS(_Options):
+    num_convs: Annotated[int, Field(ge=0)] = 4
+    """Convolutions in each tower."""
+    size_limits: tuple[float, float, float, float] = (64, 128, 256, 512)
+    """Largest distance, in pixels, that P3, P4, P5 and P6 answer for."""
+    center_radius: Annotated[float, Field(gt=0)] = 1.5
+    """Centre sampling: how many strides around a box centre are positive."""
+    score_threshold: Fraction = 0.05
+    """Least product of class probability and centre-ness of a candidate."""
+    candidates_per_level: Count = 1000
+    """Best candidates per level that enter suppression."""
+    nms: Fraction = 0.6
+    """IoU above which a worse box of the same class is suppressed."""
+    detections_per_image: Count = 100
+    """Instances kept per image."""
+
+
+class Bottom(_Options):
+    num_bases: Count = 4
+    """K."""
+    channels: Count = 128
+    """Width of the bottom module and of the auxiliary head."""
+    num_convs: Annotated[int, Field(ge=0)] = 3
+    """Convolutions before the upsampling."""
+    loss_weight: Annotated[float, Field(ge=0)] = 0.3
+    """Weight of the auxiliary thing-semantic loss."""
+
+
+class Blender(_Options):
+    roi_size: Count = 56
+    """R, side of the pooled bases."""
+    attention_size: Count = 14
+    """M, side of an attention map."""
+
+
+class Semantic(_Options):
+    channels: Width = 128
+    """Width of the semantic head."""
+    loss_weight: Annotated[float, Field(ge=0)] = 0.5
+    """Weight of the semantic loss."""
+
+
+class Fusion(_Options):
+    confidence: Fraction = 0.2
+    """Least score of an instance in the panoptic map."""
+    overlap: Fraction = 0.4
+    """Largest share of an instance that better ones may cover."""
+    stuff_area: Annotated[int, Field(ge=0)] = 4096
+    """Least number of pixels of a stuff segment."""
+
+
+class Model(_Options):
+    num_things: Annotated[int, Field(ge=1, le=254)] = 80
+    """C; training takes it from the data set."""
+    num_stuff: Annotated[int, Field(ge=0, le=254)] = 53
+    """S; training takes it from the data set."""
+    backbone: Backbone = Backbone()
+    fpn: FPN = FPN()
+    fcos: FCOS = FCOS()
+    bottom: Bottom = Bottom()
+    blender: Blender = Blender()
+    semantic: Semantic = Semantic()
+    fusion: Fusion = Fusion()
+
+
+class Data(_Options):
+    root: str | None = None
+    """Folder of the data set; else the environment's PANOPTIC_BLEND_DATA, DETECTRON2_DATASETS/coco, or ./datasets/coco."""
+    train: str = "train2017"
+    """Split to train on: pictures in <root>/<split>, annotations in panoptic_<split>."""
+    val: str = "val2017"
+    """Split to evaluate on."""
+    things: Literal["panoptic"] = "panoptic"
+    """Where instances come from: the panoptic annotation."""
+    short_sides: Annotated[tuple[Count, ...], Field(min_length=1)] = (640, 672, 704, 736, 768, 800)
+    """Short sides, in pixels, one of which is drawn for each training image."""
+    long_side: Count = 1333
+    """Longest side of a training image; the short one gives way."""
+    flip: Fraction = 0.5
+    """Probability of a horizontal flip."""
+    crop: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Least share of each side that a random crop keeps; 1 crops nothing."""
+    workers: Annotated[int, Field(ge=0)] = 4
+    """Processes that load images."""
+
+
+class Train(_Options):
+    iterations: Annotated[int, Field(ge=0)] = 270000
+    """Optimiser steps."""
+    images_per_step: Count = 16
+    """Images per optimiser step."""
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    lr: Annotated[float, Field(gt=0)] = 0.01
+    """Learning rate after the warm-up."""
+    momentum: Fraction = 0.9
+    """Momentum of SGD."""
+    weight_decay: Annotated[float, Field(ge=0)] = 1e-4
+    """On every parameter but those of normalisation layers."""
+    warmup_iterations: Annotated[int, Field(ge=0)] = 1000
+    """Iterations over which the rate rises linearly from `warmup_factor`."""
+    warmup_factor: Fraction = 0.001
+    steps: tuple[int, ...] = (210000, 250000)
+    """Iterations at which the rate is multiplied by `gamma`."""
+    gamma: Annotated[float, Field(gt=0, le=1)] = 0.1
+    clip_norm: Annotated[float, Field(gt=0)] | None = None
+    """Largest gradient norm; none clips nothing."""
+    precision: Precision = "auto"
+    """Arithmetic; auto is bf16-mixed where the processor or GPU has units for it, else 32-true."""
+    weights: str | None = None
+    """Weights to start from: a file, or `imagenet` for torchvision's."""
+    log_every: Count = 20
+    """Iterations between records in the log."""
+    checkpoint_every: Count = 5000
+    """Iterations between checkpoints."""
+    evaluate_every: Annotated[int, Field(ge=0)] = 30000
+    """Iterations between evaluations; 0 evaluates only at the end."""
+
+
+class Test(_Options):
+    __test__ = False
+    short_side: Count = 800
+    """Short side, in pixels, of the network's input."""
+    long_side: Count = 1333
+    """Longest side; the short one gives way."""
+
+
+class Config(_Options):
+    """A whole experiment."""
+
+    model: Model = Model()
+    data: Data = Data()
+    train: Train = Train()
+    test: Test = Test()
+    seed: int = 0
+    """Everything random follows from it."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _is_mapping(cls, value: Any) -> Any:
+        if not isinstance(value, Mapping):
+            raise ValueError("not a table of options")
+        return value
+
+    def override(self, **sections: Mapping[str, Any]) -> Config:
+        """A copy with some options changed: ``config.override(test={"short_side": 512})``."""
+        return parse_config(_merge(self.model_dump(), sections), "override")
+
+
+def load_config(name_or_path: str | Path, overrides: Iterable[str] = ()) -> Config:
+    """Read a config by name (``panoptic/blendmask_r50_3x``) or path, with ``key=value`` overrides.
+
+    Raises:
+        PanopticBlendError: no such config, an unknown option, or a value of the wrong kind.
+    """
+    options = _read(_locate(str(name_or_path)))
+    for item in overrides:
+        key, equals, value = item.partition("=")
+        if not equals or not key:
+            raise PanopticBlendError(f"override {item!r}: write it as key=value, like train.lr=0.02")
+        nested: Any = _yaml(value, f"override {item!r}")
+        for part in reversed(key.split(".")):
+            nested = {part: nested}
+        options = _merge(options, nested)
+    return parse_config(options, str(name_or_path))
+
+
+def parse_config(options: Mapping[str, Any], source: str) -> Config:
+    """Check options that came from ``source`` (named in errors)."""
+    try:
+        return Config.model_validate(options)
+    except ValidationError as error:
+        raise PanopticBlendError(f"{source}: {_explain(error)}") from None
+
+
+def config_names() -> list[str]:
+    """Names of all configs that come with the library."""
+    return sorted(str(path.relative_to(folder).with_suffix("")) for folder in _folders() for path in folder.rglob("*.yaml"))
+
+
+def _folders() -> list[Path]:
+    """The configs of a clone, and those of an installed wheel."""
+    here = Path(__file__).resolve().parent
+    return [folder for folder in (here / "configs", here.parent / "configs") if folder.is_dir()]
+
+
+def _locate(name: str) -> Path:
+    candidates = [Path(name), *(folder / f"{name}.yaml" for folder in _folders())]
+    for path in candidates:
+        if path.is_file():
+            return path
+    close = difflib.get_close_matches(name, config_names(), n=1, cutoff=0.3)
+    hint = f"did you mean {close[0]}?" if close else "give the path of a YAML file"
+    raise PanopticBlendError(f"no config {name!r}; {hint}")
+
+
+def _read(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
+    if path.resolve() in seen:
+        raise PanopticBlendError(f"{path}: its `base:` leads back to itself; remove the circle")
+    options = _yaml(read_bytes(path).decode("utf-8", "replace"), str(path)) or {}
+    if not isinstance(options, dict):
+        raise PanopticBlendError(f"{path}: not a YAML table of options")
+    base = options.pop("base", None)
+    return options if base is None else _merge(_read(path.parent / str(base), (*seen, path.resolve())), options)
+
+
+def _yaml(text: str, source: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise PanopticBlendError(f"{source}: not valid YAML ({' '.join(str(error).split())})") from None
+
+
+def _merge(base: Any, changes: Any) -> Any:
+    if not (isinstance(base, Mapping) and isinstance(changes, Mapping)):
+        return changes
+    return {**base, **{key: _merge(base.get(key), value) for key, value in changes.items()}}
+
+
+def _explain(error: ValidationError) -> str:
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        section, _, name = key.rpartition(".")
+        close = difflib.get_close_matches(name, _options_of(section), n=1, cutoff=0.5)
+        known = f"did you mean `{close[0]}`?" if close else f"known are {', '.join(_options_of(section))}"
+        return f"unknown option `{key}`; {known}"
+    return f"option `{key}` is {first['input']!r}: {first['msg'][0].lower()}{first['msg'][1:]}"
+
+
+def _options_of(section: str) -> list[str]:
+    options: type[BaseModel] = Config
+    for part in filter(None, section.split(".")):
+        annotation = options.model_fields[part].annotation
+        assert isinstance(annotation, type)
+        options = annotation
+    return list(options.model_fields)

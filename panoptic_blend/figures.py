@@ -1,0 +1,215 @@
+"""Figures: text on pictures, pictures in rows, and what the blender sees as heat maps.
+
+Pictures are RGB uint8 arrays (H, W, 3). Functions that return a picture return a new one; those that
+take a canvas paint on it.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from .structures import PanopticBlendError
+
+Picture = npt.NDArray[np.uint8]
+Canvas = npt.NDArray[np.float32]  # a picture being painted, (H, W, 3) of 0..255, or a weight per pixel, (H, W)
+Color = tuple[int, int, int]
+Array = npt.NDArray[Any]
+
+DARK: Color = (22, 25, 31)
+LIGHT: Color = (246, 247, 249)
+ACCENT: Color = (255, 196, 61)
+DIVERGING = np.array([(33, 82, 140), (122, 171, 209), (247, 247, 245), (224, 146, 112), (158, 42, 52)], np.uint8)
+SEQUENTIAL = cv2.applyColorMap(np.arange(256, dtype=np.uint8), cv2.COLORMAP_VIRIDIS).reshape(256, 3)[:, ::-1]
+
+GAP = 6
+CAPTION = 18
+CELL = 96
+
+
+# Rows of pictures
+
+
+def side_by_side(pictures: Sequence[Picture], titles: Sequence[str], scale: int = 1) -> Picture:
+    """At least one picture, in a row with a caption over each: photo | truth | prediction.
+
+    ``scale`` first enlarges every picture by a whole factor; lower pictures are padded with white.
+    """
+    columns = []
+    for picture, title in zip(pictures, titles, strict=True):
+        height, width = checked(picture).shape[:2]
+        large = cv2.resize(picture, (width * scale, height * scale), interpolation=cv2.INTER_CUBIC)
+        columns.append(np.vstack([_caption(title, width * scale), large]))
+    tallest = max(column.shape[0] for column in columns)
+    parts = [_padded(column, right=GAP, bottom=tallest - column.shape[0]) for column in columns]
+    return np.hstack(parts)[:, :-GAP]
+
+
+def stack(rows: Sequence[Picture]) -> Picture:
+    """At least one picture, below one another, padded with white to the widest."""
+    widest = max(checked(row).shape[1] for row in rows)
+    return np.vstack([_padded(row, right=widest - row.shape[1], bottom=GAP) for row in rows])[:-GAP]
+
+
+def _padded(picture: Picture, *, top: int = 0, left: int = 0, right: int = 0, bottom: int = 0) -> Picture:
+    return np.pad(picture, ((top, bottom), (left, right), (0, 0)), constant_values=255)
+
+
+def _caption(title: str, width: int) -> Picture:
+    """A white strip (CAPTION, width, 3) with the title at its left, cut short where it is too long."""
+    canvas = np.full((CAPTION, width, 3), 255, np.float32)
+    for shown in (title, *(title[:end] + ".." for end in range(len(title) - 1, 0, -1))):
+        ink = text_mask(shown, CAPTION - 5)
+        if ink.shape[1] <= width:
+            blend(canvas[2:-3, : ink.shape[1]], DARK, ink)
+            break
+    return to_picture(canvas)
+
+
+# Bases and attentions
+
+
+def draw_bases(image: Picture, bases: Array) -> Picture:
+    """The photo and its K bases (K, h, w) in a row (BlendMask, figure 1).
+
+    Blue is negative, white zero, red positive, on one scale for all bases.
+    """
+    pictures = [_diverging(basis) for basis in _resized(bases, image)]
+    return side_by_side([image, *pictures], ["image", *(f"basis {k}" for k in range(1, len(bases) + 1))])
+
+
+def draw_attentions(
+    image: Picture, boxes: Array, attentions: Array, masks: Array, bases: Array, labels: Sequence[str]
+) -> Picture:
+    """How each detection's mask is blended (BlendMask, figure 3, and section 3.2), a row per detection.
+
+    ``boxes`` (D, 4), in pixels of the photo and possibly beyond its edge; ``attentions`` (D, K, M, M)
+    before the softmax; ``masks`` (D, H, W) bool; ``bases`` (K, h, w), covering the photo. A row shows
+    the box with the mask's edge; for each basis its weight (dark 0, bright 1) and its scores (blue
+    negative, red positive) there; and the mask.
+    """
+    scores = _resized(bases, checked(image))
+    rows = []
+    for box, attention, mask, label in zip(boxes, attentions, masks, labels, strict=True):
+        size = _cell_size(box)
+        inside = (_cut(mask.astype(np.float32), box, size, beyond=0) > 0.5).astype(np.uint8)
+        photo = _cut(image.astype(np.float32), box, size, beyond=255)
+        edges, _ = cv2.findContours(inside, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+        cv2.drawContours(photo, edges, -1, ACCENT, 1, cv2.LINE_AA)
+        cells, titles = [to_picture(photo)], [label]
+        for k, (weight, basis) in enumerate(zip(_weights(attention, size), scores, strict=True), start=1):
+            cells += [_sequential(weight), _diverging(_cut(basis, box, size, beyond=0))]
+            titles += [f"attention {k}", f"basis {k}"]
+        cells.append(np.array([DARK, LIGHT], np.uint8)[inside])
+        rows.append(side_by_side([_centred(cell) for cell in cells], [*titles, "mask"]))
+    return stack(rows) if rows else _caption("no detections", 2 * CELL)
+
+
+def _resized(bases: Array, image: Picture) -> list[Canvas]:
+    """The bases at the photo's size, divided by the largest absolute score of all."""
+    height, width = image.shape[:2]
+    largest = float(np.abs(bases).max(initial=0)) or 1.0
+    scaled = (bases / largest).astype(np.float32)
+    return [np.asarray(cv2.resize(basis, (width, height)), np.float32) for basis in scaled]
+
+
+def _weights(attention: Array, size: tuple[int, int]) -> Canvas:
+    """Interpolate an attention (K, M, M) to (K, height, width), then softmax over K (equations 2 and 3)."""
+    logits = np.stack([cv2.resize(part, size) for part in attention.astype(np.float32)])
+    if len(logits) == 1:  # one basis: sigmoid
+        return np.asarray(1 / (1 + np.exp(-logits)), np.float32)
+    weights = np.exp(logits - logits.max(axis=0))
+    return np.asarray(weights / weights.sum(axis=0), np.float32)
+
+
+def _sequential(values: Canvas) -> Picture:
+    return np.asarray(SEQUENTIAL[(255 * values).round().astype(np.uint8)], np.uint8)
+
+
+def _diverging(values: Canvas) -> Picture:
+    """Scores of -1..1 as colours."""
+    steps = np.linspace(-1, 1, len(DIVERGING))
+    return to_picture(np.stack([np.interp(values, steps, channel) for channel in DIVERGING.T], axis=-1))
+
+
+def _cell_size(box: Array) -> tuple[int, int]:
+    """Width and height of a box scaled to fit a cell."""
+    sides = np.maximum(box[2:] - box[:2], 1)
+    width, height = np.maximum(np.round(CELL * sides / sides.max()), 1).astype(int).tolist()
+    return width, height
+
+
+def _cut(picture: Canvas, box: Array, size: tuple[int, int], beyond: float) -> Canvas:
+    """The inside of a box resampled to ``size`` (width, height); ``beyond`` fills what lies off the picture."""
+    x0, y0 = (float(edge) for edge in box[:2])
+    zoom = np.maximum(box[2:] - box[:2], 1).astype(np.float64) / size
+    detail = int(np.clip(np.ceil(zoom.max()), 1, 16))  # resample finely, then average: no aliasing
+    step_x, step_y = zoom / detail
+    to_source = np.array([[step_x, 0, x0 + step_x / 2 - 0.5], [0, step_y, y0 + step_y / 2 - 0.5]])
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    fine = cv2.warpAffine(
+        picture, to_source, (size[0] * detail, size[1] * detail), flags=flags, borderValue=(beyond,) * 3
+    )
+    return np.asarray(cv2.resize(fine, size, interpolation=cv2.INTER_AREA), np.float32)
+
+
+def _centred(cell: Picture) -> Picture:
+    below, beside = CELL - cell.shape[0], CELL - cell.shape[1]
+    return _padded(cell, top=below // 2, bottom=below - below // 2, left=beside // 2, right=beside - beside // 2)
+
+
+# Paint and text
+
+
+def checked(image: Picture) -> Picture:
+    """The picture itself; raises PanopticBlendError unless it is (H, W, 3) uint8 with at least one pixel."""
+    if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.shape[2:] != (3,) or not image.size:
+        seen = f"{image.dtype} of shape {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
+        raise PanopticBlendError(f"a picture to draw on is an RGB array (H, W, 3) of uint8; got {seen}")
+    return image
+
+
+def to_picture(canvas: Array) -> Picture:
+    return canvas.round().clip(0, 255).astype(np.uint8)
+
+
+def blend(canvas: Canvas, color: Color | Canvas, alpha: Canvas | float) -> None:
+    """Mix a colour into a canvas (H, W, 3), in place; ``alpha`` is a number or (H, W)."""
+    canvas += np.asarray(alpha, np.float32)[..., None] * (np.asarray(color, np.float32) - canvas)
+
+
+@lru_cache(maxsize=1024)
+def text_mask(text: str, height: int) -> Canvas:
+    """One line of text as ink per pixel, 0..1, (height, width); signs OpenCV cannot draw become `?`."""
+    plain = "".join(sign for sign in unicodedata.normalize("NFKD", text) if not unicodedata.combining(sign))
+    plain = "".join(sign if " " <= sign <= "~" else "?" for sign in plain)
+    (width, _), _ = cv2.getTextSize(plain, cv2.FONT_HERSHEY_SIMPLEX, 2, 4)
+    line = np.zeros((76, width + 8), np.uint8)  # drawn large and shrunk: even weight at any height
+    cv2.putText(line, plain, (4, 54), cv2.FONT_HERSHEY_SIMPLEX, 2, (255,), 4, cv2.LINE_AA)
+    size = max(1, round(line.shape[1] * height / line.shape[0])), height
+    return np.asarray(cv2.resize(line, size, interpolation=cv2.INTER_AREA), np.float32) / np.float32(255)
+
+
+def label_size(text: str, height: int) -> tuple[int, int]:
+    """Height and width in pixels of a label whose line of text has this height."""
+    return height + 2, text_mask(text, height).shape[1] + 8
+
+
+def boxed_text(area: Canvas, text: str, color: Color) -> None:
+    """Fill an area of `label_size` with light text on a dark box, a strip of ``color`` at its left."""
+    blend(area, DARK, 0.7)
+    area[:, :3] = color
+    blend(area[1:-1, 5:-3], LIGHT, text_mask(text, area.shape[0] - 2))
+
+
+def haloed_text(area: Canvas, text: str) -> None:
+    """Fill an area of `label_size` with light text in a soft dark halo."""
+    ink = np.pad(text_mask(text, area.shape[0] - 2), ((1, 1), (4, 4)))
+    blend(area, DARK, 0.7 * np.clip(2.5 * cv2.GaussianBlur(ink, (0, 0), 1.2), 0, 1))
+    blend(area, LIGHT, 0.9 * ink)

@@ -1,0 +1,52 @@
+"""Files come whole or not at all, and stay in their folder."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from panoptic_blend.structures import PanopticBlendError
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside ``path`` that takes its place, atomically, if the block succeeds."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+    try:
+        yield temporary
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def inside(folder: Path, name: str) -> Path:
+    """``folder / name`` for a name that came from a file, which must not lead out of the folder."""
+    parts = PurePosixPath(name)
+    if not name or parts.is_absolute() or ".." in parts.parts or "\\" in name or "\0" in name:
+        raise PanopticBlendError(f"file name {name!r} leads out of {folder}; use plain relative names")
+    return folder / name
+
+
+def read_bytes(path: Path) -> bytes:
+    """The whole file, or an error that names it."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise PanopticBlendError(f"{path}: no such file; check the path") from None
+    except OSError as error:
+        raise PanopticBlendError(f"{path}: cannot be read ({error.strerror}); check its permissions") from None
+
+
+def read_json(path: Path) -> Any:
+    """The parsed JSON file, or an error that names it and the place."""
+    try:
+        return json.loads(read_bytes(path))
+    except (ValueError, RecursionError) as error:
+        raise PanopticBlendError(f"{path}: not valid JSON ({error}); is the file complete?") from None

@@ -1,0 +1,64 @@
+"""Mean intersection over union of semantic maps, from one confusion matrix."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from panoptic_blend.structures import IGNORE, PanopticBlendError
+
+
+@dataclass(frozen=True, eq=False)
+class SemanticReport:
+    """IoU as fractions: ``per_class`` (classes,) float64, NaN for a class the truth lacks; ``mean`` over the others."""
+
+    mean: float
+    per_class: npt.NDArray[np.float64]
+
+
+class SemanticIoU:
+    """IoU of ``num_classes`` classes over any number of images; pixels whose truth is ``ignore`` are left out."""
+
+    def __init__(self, num_classes: int, ignore: int = IGNORE) -> None:
+        self._num_classes = num_classes
+        self._ignore = ignore
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget all images."""
+        self._confusion = np.zeros((self._num_classes, self._num_classes), dtype=np.int64)  # truth x prediction
+
+    def update(self, truth: npt.NDArray[np.integer[Any]], prediction: npt.NDArray[np.integer[Any]]) -> None:
+        """Add one image: two (H, W) maps of classes.
+
+        Raises PanopticBlendError, and adds nothing, for maps of different shape and for classes out of range.
+        """
+        if truth.shape != prediction.shape:
+            raise PanopticBlendError(
+                f"truth has shape {truth.shape} and prediction {prediction.shape}; give both at the size of the truth"
+            )
+        counted = truth != self._ignore
+        rows, columns = truth[counted].astype(np.int64), prediction[counted].astype(np.int64)
+        for name, classes in (("truth", rows), ("prediction", columns)):
+            outside = classes[(classes < 0) | (classes >= self._num_classes)]
+            if outside.size:
+                raise PanopticBlendError(f"{name}: class {outside[0]} is outside 0..{self._num_classes - 1}")
+        pairs = np.bincount(rows * self._num_classes + columns, minlength=self._num_classes**2)
+        self._confusion += pairs.reshape(self._confusion.shape)
+
+    def merge(self, other: SemanticIoU) -> None:
+        """Add the images of ``other``, which is left as it is; raises PanopticBlendError for other classes."""
+        if (self._num_classes, self._ignore) != (other._num_classes, other._ignore):
+            raise PanopticBlendError("cannot merge semantic IoUs of different classes; build both alike")
+        self._confusion += other._confusion
+
+    def compute(self) -> SemanticReport:
+        """Report on all images so far; the mean over no class is 0."""
+        hits, in_truth = np.diagonal(self._confusion), self._confusion.sum(axis=1)
+        union = in_truth + self._confusion.sum(axis=0) - hits
+        present = in_truth > 0
+        per_class = np.divide(hits, union, out=np.full(self._num_classes, np.nan), where=present)
+        return SemanticReport(float(per_class[present].mean()) if present.any() else 0.0, per_class)

@@ -1,0 +1,70 @@
+"""ResNets (He et al., CVPR 2016) from torchvision's parts, returning the features of every stage."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torchvision.models import resnet as torchvision_resnet
+from torchvision.ops import FrozenBatchNorm2d
+
+Norm = Literal["frozen_bn", "bn", "gn"]
+
+_NORMS: dict[Norm, Callable[[int], nn.Module]] = {
+    "frozen_bn": FrozenBatchNorm2d,
+    "bn": nn.BatchNorm2d,
+    "gn": lambda channels: nn.GroupNorm(32, channels),
+}
+
+
+class ResNet(nn.Module):
+    """A ResNet without its classifier: (N, 3, H, W) to ``{"c2": (N, c, H/4, W/4), ..., "c5": stride 32}``.
+
+    Parameters carry torchvision's names, so its ImageNet weights fit. Weights from the caffe lineage have
+    the stride of a stage in the first 1x1 convolution of a bottleneck instead of in the 3x3; the buffer
+    ``stride_in_1x1`` says which, and travels with the weights.
+
+    Args:
+        depth: 18, 34, 50 or 101.
+        norm: batch normalisation with fixed statistics and weights, with trained ones, or group normalisation.
+        frozen_stages: how many of stem, c2, c3, ... receive no gradient and keep their statistics.
+    """
+
+    stride_in_1x1: Tensor
+
+    def __init__(self, depth: int = 50, norm: Norm = "frozen_bn", frozen_stages: int = 2) -> None:
+        super().__init__()
+        build = getattr(torchvision_resnet, f"resnet{depth}")
+        trunk = build(weights=None, norm_layer=_NORMS[norm])
+        self.conv1, self.bn1, self.relu, self.maxpool = trunk.conv1, trunk.bn1, trunk.relu, trunk.maxpool
+        self.layer1, self.layer2, self.layer3, self.layer4 = trunk.layer1, trunk.layer2, trunk.layer3, trunk.layer4
+        width = trunk.fc.in_features // 8
+        self.channels = {"c2": width, "c3": 2 * width, "c4": 4 * width, "c5": 8 * width}
+        self.register_buffer("stride_in_1x1", torch.tensor(False))
+        self.register_load_state_dict_post_hook(lambda module, _: module._place_strides())
+
+        stages = (nn.ModuleList([self.conv1, self.bn1]), self.layer1, self.layer2, self.layer3, self.layer4)
+        self._frozen = stages[:frozen_stages]
+        for stage in self._frozen:
+            stage.requires_grad_(False)
+
+    def _place_strides(self) -> None:
+        first, second = ((2, 2), (1, 1)) if self.stride_in_1x1 else ((1, 1), (2, 2))
+        for layer in (self.layer2, self.layer3, self.layer4):
+            if isinstance(layer[0], torchvision_resnet.Bottleneck):
+                layer[0].conv1.stride, layer[0].conv2.stride = first, second
+
+    def train(self, mode: bool = True) -> ResNet:
+        super().train(mode)
+        for stage in self._frozen:
+            stage.eval()
+        return self
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        x = self.maxpool(self.relu(self.bn1(self.conv1(images))))
+        features = {}
+        for name, layer in zip(self.channels, (self.layer1, self.layer2, self.layer3, self.layer4), strict=True):
+            features[name] = x = layer(x)
+        return features

@@ -1,0 +1,92 @@
+"""FCOS' head (Tian et al., ICCV 2019, section 3): towers and raw predictions of every level."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class LevelPredictions:
+    """What the head says at every location of one pyramid level."""
+
+    stride: int
+    logits: Tensor
+    """(N, C, h, w) class logits, before the sigmoid."""
+    distances: Tensor
+    """(N, 4, h, w) left, top, right, bottom >= 0, in units of the stride."""
+    centerness: Tensor
+    """(N, 1, h, w) centre-ness logits."""
+    features: Tensor
+    """(N, channels, h, w) output of the box tower, which the top layer reads."""
+
+
+def locations(height: int, width: int, stride: int, device: torch.device | None = None) -> Tensor:
+    """Centres (h * w, 2) as x, y in pixels, row by row: ``(x * s + s // 2, y * s + s // 2)`` (section 3.1)."""
+    y, x = torch.meshgrid(
+        torch.arange(height, device=device), torch.arange(width, device=device), indexing="ij"
+    )
+    return torch.stack([x, y], dim=-1).reshape(-1, 2) * stride + stride // 2
+
+
+def unravel(indices: Tensor, sizes: Sequence[tuple[int, int]], num_images: int) -> Tensor:
+    """Places (P, 4) as level, image, row, column of flat ``indices`` (P,) that run over level, image, row, column."""
+    areas = indices.new_tensor([h * w for h, w in sizes])
+    ends = (areas * num_images).cumsum(0)
+    level = torch.searchsorted(ends, indices, right=True)
+    within = indices - (ends - areas * num_images)[level]
+    width = indices.new_tensor([w for _, w in sizes])[level]
+    image, cell = within // areas[level], within % areas[level]
+    return torch.stack([level, image, cell // width, cell % width], dim=1)
+
+
+def _tower(channels: int, num_convs: int) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for _ in range(num_convs):
+        layers += [nn.Conv2d(channels, channels, 3, padding=1), nn.GroupNorm(32, channels), nn.ReLU()]
+    return nn.Sequential(*layers)
+
+
+class FCOSHead(nn.Module):
+    """Predictions at every location, with weights shared over the levels.
+
+    Args:
+        channels: channels of the pyramid and of both towers, a multiple of 32.
+        num_classes: C, without background.
+        num_convs: convolutions per tower.
+        prior: initial probability of every class (focal loss, Lin et al., ICCV 2017, section 4.1).
+    """
+
+    def __init__(self, channels: int = 256, num_classes: int = 80, num_convs: int = 4, prior: float = 0.01) -> None:
+        super().__init__()
+        self.class_tower = _tower(channels, num_convs)
+        self.box_tower = _tower(channels, num_convs)
+        self.class_logits = nn.Conv2d(channels, num_classes, 3, padding=1)
+        self.distances = nn.Conv2d(channels, 4, 3, padding=1)
+        self.centerness = nn.Conv2d(channels, 1, 3, padding=1)
+        for conv in self.modules():
+            if isinstance(conv, nn.Conv2d):
+                nn.init.normal_(conv.weight, std=0.01)
+                assert conv.bias is not None
+                nn.init.zeros_(conv.bias)
+        assert self.class_logits.bias is not None
+        nn.init.constant_(self.class_logits.bias, -math.log((1 - prior) / prior))
+
+    def forward(self, features: Sequence[Tensor], strides: Sequence[int]) -> list[LevelPredictions]:
+        """Predict from ``features`` (N, channels, h, w), one per level, whose strides are ``strides``."""
+        return [self._level(feature, stride) for feature, stride in zip(features, strides, strict=True)]
+
+    def _level(self, feature: Tensor, stride: int) -> LevelPredictions:
+        classes, boxes = self.class_tower(feature), self.box_tower(feature)
+        return LevelPredictions(
+            stride=stride,
+            logits=self.class_logits(classes),
+            distances=F.relu(self.distances(boxes)),
+            centerness=self.centerness(boxes),
+            features=boxes,
+        )

@@ -1,0 +1,54 @@
+"""Feature pyramid network (Lin et al., CVPR 2017) with FCOS' extra levels, from torchvision's parts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torchvision.ops import FeaturePyramidNetwork
+from torchvision.ops.feature_pyramid_network import ExtraFPNBlock
+
+
+class StridedLevels(ExtraFPNBlock):
+    """Coarser levels by 3x3 convolutions of stride 2 on the last output; ReLU before all but the first."""
+
+    def __init__(self, channels: int, num_levels: int) -> None:
+        super().__init__()
+        self.convs = nn.ModuleList(nn.Conv2d(channels, channels, 3, 2, 1) for _ in range(num_levels))
+
+    def forward(
+        self, results: list[Tensor], x: list[Tensor], names: list[str]
+    ) -> tuple[list[Tensor], list[str]]:
+        coarsest = results[-1]
+        for i, conv in enumerate(self.convs):
+            coarsest = conv(coarsest if i == 0 else F.relu(coarsest))
+            results.append(coarsest)
+            names.append(f"c{6 + i}")
+        return results, names
+
+
+class FPN(nn.Module):
+    """``{"c3": ..., "c5": ...}`` to ``{"p3": (N, channels, H/8, W/8), ..., "p5": ..., "p7": stride 128}``.
+
+    Args:
+        in_channels: backbone stages to read, finest first, with their channels.
+        channels: channels of every output.
+        extra_levels: how many levels follow the coarsest stage.
+    """
+
+    def __init__(self, in_channels: Mapping[str, int], channels: int = 256, extra_levels: int = 2) -> None:
+        super().__init__()
+        self.stages = tuple(in_channels)
+        self.levels = tuple(f"p{int(self.stages[0][1]) + i}" for i in range(len(in_channels) + extra_levels))
+        extra = StridedLevels(channels, extra_levels) if extra_levels else None
+        self.pyramid = FeaturePyramidNetwork(list(in_channels.values()), channels, extra_blocks=extra)
+        for conv in self.modules():
+            if isinstance(conv, nn.Conv2d):
+                nn.init.kaiming_uniform_(conv.weight, a=1)
+                assert conv.bias is not None
+                nn.init.zeros_(conv.bias)
+
+    def forward(self, features: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        outputs: Sequence[Tensor] = list(self.pyramid({name: features[name] for name in self.stages}).values())
+        return dict(zip(self.levels, outputs, strict=True))

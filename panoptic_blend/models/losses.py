@@ -1,0 +1,56 @@
+"""Every loss term, each a scalar."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torchvision.ops import sigmoid_focal_loss
+
+from panoptic_blend.structures import IGNORE
+
+
+def class_loss(logits: Tensor, labels: Tensor, num_positives: Tensor) -> Tensor:
+    """Focal loss of all locations (A, C) over the positives (RetinaNet eq. 5; FCOS eq. 2).
+
+    ``labels`` (A,) int64, C for background; alpha 0.25, gamma 2.
+    """
+    num_classes = logits.shape[1]
+    truth = F.one_hot(labels, num_classes + 1)[:, :num_classes].to(logits.dtype)
+    loss: Tensor = sigmoid_focal_loss(logits, truth, alpha=0.25, gamma=2.0, reduction="sum")
+    return loss / num_positives
+
+
+def box_loss(predicted: Tensor, truth: Tensor, weights: Tensor, normalizer: Tensor) -> Tensor:
+    """Weighted ``1 - GIoU`` of boxes given as left, top, right, bottom (P, 4) about one point.
+
+    Distances are in units of the stride; IoU is smoothed, ``(I + 1) / (U + 1)``, as in UnitBox and FCOS,
+    and GIoU (Rezatofighi et al., CVPR 2019, eq. 1) is ``IoU - (E - U) / E`` with the enclosing box E.
+    """
+    intersection = _area(torch.minimum(predicted, truth))
+    union = _area(predicted) + _area(truth) - intersection
+    enclosing = _area(torch.maximum(predicted, truth))
+    giou = (intersection + 1) / (union + 1) - (enclosing - union) / enclosing
+    return ((1 - giou) * weights).sum() / normalizer
+
+
+def _area(distances: Tensor) -> Tensor:
+    left, top, right, bottom = distances.unbind(1)
+    return (left + right) * (top + bottom)
+
+
+def centerness_loss(logits: Tensor, truth: Tensor, num_positives: Tensor) -> Tensor:
+    """Binary cross entropy of the positives' centre-ness (P,) (FCOS, section 3.3)."""
+    return F.binary_cross_entropy_with_logits(logits, truth, reduction="sum") / num_positives
+
+
+def mask_loss(logits: Tensor, truth: Tensor, weights: Tensor, normalizer: Tensor) -> Tensor:
+    """Binary cross entropy of blended masks (P, R, R), mean over pixels, weighted by centre-ness (P,)."""
+    per_instance = F.binary_cross_entropy_with_logits(logits, truth, reduction="none").mean(dim=(1, 2))
+    return (per_instance * weights).sum() / normalizer
+
+
+def semantic_loss(logits: Tensor, truth: Tensor) -> Tensor:
+    """Mean cross entropy over the pixels of ``truth`` (N, H, W) int64 that are not ignored; 0 if all are."""
+    loss = F.cross_entropy(logits, truth, ignore_index=IGNORE, reduction="sum")
+    return loss / (truth != IGNORE).sum().clamp(min=1)

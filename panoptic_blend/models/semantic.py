@@ -1,0 +1,55 @@
+"""The semantic head of Panoptic-FPN (Kirillov et al., CVPR 2019, section 3.1, figure 3)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from torch import Tensor, nn
+
+
+def _stage(in_channels: int, channels: int) -> nn.Sequential:
+    conv = nn.Conv2d(in_channels, channels, 3, padding=1, bias=False)
+    return nn.Sequential(conv, nn.GroupNorm(32, channels), nn.ReLU())
+
+
+def _branch(in_channels: int, channels: int, doublings: int) -> nn.Sequential:
+    layers: list[nn.Module] = [_stage(in_channels, channels)]
+    for i in range(doublings):
+        layers.append(nn.Upsample(scale_factor=2, mode="bilinear", align_corners=False))
+        if i < doublings - 1:
+            layers.append(_stage(channels, channels))
+    return nn.Sequential(*layers)
+
+
+class SemanticHead(nn.Module):
+    """Logits (N, S + 1, H/4, W/4): every level upsampled to stride 4 in steps of two, summed, classified.
+
+    Args:
+        in_channels: channels of the pyramid.
+        num_classes: S + 1; class 0 is "some thing".
+        channels: width of the head, a multiple of 32.
+        levels: pyramid levels to read, finest (stride 4) first, each half the size of the one before.
+    """
+
+    stride = 4
+
+    def __init__(
+        self,
+        in_channels: int = 256,
+        num_classes: int = 54,
+        channels: int = 128,
+        levels: Sequence[str] = ("p2", "p3", "p4", "p5"),
+    ) -> None:
+        super().__init__()
+        self.branches = nn.ModuleDict({name: _branch(in_channels, channels, i) for i, name in enumerate(levels)})
+        self.predictor = nn.Conv2d(channels, num_classes, 1)
+        for conv in self.modules():
+            if isinstance(conv, nn.Conv2d):
+                nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
+        assert self.predictor.bias is not None
+        nn.init.zeros_(self.predictor.bias)
+
+    def forward(self, pyramid: Mapping[str, Tensor]) -> Tensor:
+        first, *others = (branch(pyramid[name]) for name, branch in self.branches.items())
+        logits: Tensor = self.predictor(sum(others, start=first))
+        return logits

@@ -1,0 +1,127 @@
+"""What travels between the rooms of the library, and the letters every shape comment uses.
+
+    N  images in a batch          C  thing classes               D  detections of an image
+    H  height, W width (pixels)   S  stuff classes               G  ground-truth instances of an image
+    L  pyramid levels             K  bases                       P  positive locations of a batch
+    s  stride of a level          M  side of an attention map    R  side of a pooled region
+
+Boxes are ``x0, y0, x1, y1`` in pixels of the picture or tensor they travel with; a pixel ``(x, y)``
+covers the square from ``(x, y)`` to ``(x + 1, y + 1)``. Images are RGB.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NotRequired, TypedDict
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+IGNORE = 255
+"""Semantic class of pixels that no loss counts."""
+
+THING_CLASS = 0
+"""Semantic class shared by all things; stuff classes follow from 1."""
+
+
+class PanopticBlendError(Exception):
+    """Something from outside is unusable; the message is one line: what, where, and what to do."""
+
+
+class Target(TypedDict):
+    """The truth about one training image, in the frame of its tensor.
+
+    ``boxes`` (G, 4) float; ``labels`` (G,) int64 in 0..C-1; ``masks`` (G, H, W) bool;
+    ``semantic`` (H, W) integer: 0 thing, 1..S stuff, 255 ignored. ``mask_targets`` (G, R, R) bool may
+    stand instead of ``masks``: each instance cut out of its box at the blender's resolution.
+    ``thing_semantic`` (H, W) integer (0 none, label + 1, 255 ignored) feeds the auxiliary loss and
+    is derived from ``masks`` where it is absent.
+    """
+
+    boxes: Tensor
+    labels: Tensor
+    semantic: Tensor
+    masks: NotRequired[Tensor]
+    mask_targets: NotRequired[Tensor]
+    thing_semantic: NotRequired[Tensor]
+
+
+@dataclass(frozen=True)
+class Detections:
+    """Instances of one image: boxes (D, 4) and scores (D,) float, labels (D,) int64, masks (D, H, W) bool."""
+
+    boxes: Tensor
+    scores: Tensor
+    labels: Tensor
+    masks: Tensor
+
+
+@dataclass(frozen=True)
+class Segment:
+    """One region of a panoptic map.
+
+    ``category`` is a dataset category id wherever a map has left the model (files, `Predictor`,
+    metrics, drawings); the model itself, which knows no data set, puts the thing label 0..C-1 or the
+    semantic class 1..S there, told apart by ``is_thing``. ``area`` is in pixels; ``box`` is the tight
+    box in whole pixels, None for a segment without pixels; ``score`` is None for stuff and for truth.
+    """
+
+    id: int
+    category: int
+    is_thing: bool
+    score: float | None
+    area: int
+    box: tuple[int, int, int, int] | None
+    is_crowd: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class PanopticMap:
+    """Every pixel belongs to one segment or to none: ``segment_ids`` (H, W) int32, 0 where void."""
+
+    segment_ids: npt.NDArray[np.int32]
+    segments: list[Segment]
+
+
+@dataclass(frozen=True)
+class Output(Detections):
+    """All the model says about one image, in pixels of the output size (H, W).
+
+    ``semantic`` (H, W) int64: 0 thing, 1..S stuff. ``bases`` (K, h, w) cover the image at a quarter of the
+    network's input, ``attentions`` (D, K, M, M) are raw scores: what the masks were blended from.
+    """
+
+    semantic: Tensor
+    panoptic: PanopticMap
+    bases: Tensor
+    attentions: Tensor
+
+
+@dataclass(frozen=True)
+class Category:
+    """One class of a data set, under the id its files use."""
+
+    id: int
+    name: str
+    is_thing: bool
+    color: tuple[int, int, int] | None = None
+
+    @classmethod
+    def parse(cls, record: Category | Mapping[str, object]) -> Category:
+        """Read a category, or one entry of the ``categories`` of a COCO panoptic JSON."""
+        if isinstance(record, Category):
+            return record
+        missing = [key for key in ("id", "isthing") if key not in record]
+        if missing:
+            raise PanopticBlendError(f"category {dict(record)}: no `{missing[0]}`; COCO panoptic categories carry it")
+        color = record.get("color")
+        return cls(
+            id=int(str(record["id"])),
+            name=str(record.get("name", record["id"])),
+            is_thing=bool(record["isthing"]),
+            color=(int(color[0]), int(color[1]), int(color[2])) if isinstance(color, Sequence) else None,
+        )
