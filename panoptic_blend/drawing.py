@@ -93,9 +93,9 @@ def draw_boxes(
     items = list(zip(corners.astype(int).tolist(), labels, palette, strict=True))
     for (x0, y0, x1, y1), _, color in items:
         cv2.rectangle(canvas, (x0, y0), (max(x0, x1 - 1), max(y0, y1 - 1)), color, 2)
-    for (x0, y0, _, _), label, color in items:
+    for (x0, y0, x1, y1), label, color in items:
         rows, columns = label_size(label, _text_height(image))
-        if rows <= height and columns <= width:
+        if rows <= height and columns <= width and x0 < width and y0 < height and min(x1, y1) > 0:
             top, left = min(max(y0 - rows, 0), height - rows), min(max(x0 - 1, 0), width - columns)
             boxed_text(canvas[top : top + rows, left : left + columns], label, color)
     return to_picture(canvas)
@@ -112,20 +112,20 @@ def enlarge(image: Picture, panoptic_map: PanopticMap, scale: int) -> tuple[Pict
 
 def category_color(category_id: int) -> Color:
     """The palette: a calm colour for every id; neighbouring ids lie far apart on the colour wheel."""
-    hue = category_id * 137_508 % 360_000 / 360_000  # steps of the golden angle
+    hue = int(category_id) * 137_508 % 360_000 / 360_000  # steps of the golden angle
     return _rgb(hue, (0.50, 0.60, 0.42)[category_id % 3], 0.60)
 
 
 def instance_color(base: Color, index: int) -> Color:
     """The ``index``-th shade of a class colour; the first is the colour itself.
 
-    Hue and lightness follow a sequence that fills the plane evenly, so that any two shades differ.
+    Lightness and hue step by irrational fractions of their range: any two shades differ.
     """
     if index == 0:
         return base
     hue, lightness, saturation = colorsys.rgb_to_hls(*(channel / 255 for channel in base))
-    turn = 0.12 * ((index * 0.569840 + 0.5) % 1 - 0.5)
-    shift = 0.38 * (index * 0.754878 % 1)
+    turn = 0.12 * ((index * 0.754878 + 0.5) % 1 - 0.5)
+    shift = 0.40 * (index * 0.618034 % 1)
     return _rgb(hue + turn, lightness + (shift if lightness < 0.5 else -shift), saturation)
 
 
@@ -170,8 +170,9 @@ def _regions(index_map: IndexMap, segments: Sequence[Segment], colors: Sequence[
     return regions
 
 
-def _hatch(shape: tuple[int, ...], slope: int, period: int = 8) -> Canvas:
+def _hatch(shape: tuple[int, ...], slope: int) -> Canvas:
     """Soft diagonal stripes (H, W), 0..1."""
+    period = max(8, min(shape) // 80)
     y, x = np.indices(shape, np.int32, sparse=True)
     offset = np.abs((x + slope * y) % period - period / 2)
     return np.asarray(np.clip(period / 4 + 0.5 - offset, 0, 1), np.float32)
@@ -180,7 +181,7 @@ def _hatch(shape: tuple[int, ...], slope: int, period: int = 8) -> Canvas:
 def _wash(image: Picture, index_map: IndexMap, segments: Sequence[Segment], colors: Sequence[Color]) -> Canvas:
     """The photo, a little greyer, under the colour of each pixel's segment."""
     canvas = image.astype(np.float32)
-    blend(canvas, image.mean(axis=2, keepdims=True, dtype=np.float32), 0.35)
+    blend(canvas, image.mean(axis=2, keepdims=True, dtype=np.float32), 0.5)
     opacity = np.array([0.65, *(0.55 if segment.is_thing else 0.42 for segment in segments)], np.float32)
     crowd = np.array([0.0, *(0.35 * segment.is_crowd for segment in segments)], np.float32)
     alpha = opacity[index_map] - crowd[index_map] * _hatch(index_map.shape, slope=1)
@@ -214,7 +215,7 @@ def _label(canvas: Canvas, region: Region, category: Category | None, taken: lis
 def _text_height(picture: npt.NDArray[Any]) -> int:
     """Height of a line of text that suits a picture, in pixels."""
     height, width = picture.shape[:2]
-    return int(np.clip(min(height, width) // 32, 11, 24))
+    return int(np.clip(min(height, width) // 32, 11, 36))
 
 
 def _free_window(canvas: Canvas, region: Region, height: int, width: int, taken: Sequence[Window]) -> Window | None:
@@ -234,7 +235,7 @@ def _free_window(canvas: Canvas, region: Region, height: int, width: int, taken:
     score[:, : max(back - left, 0)] = 0
     score[max(canvas.shape[0] - height + up + 1 - top, 0) :] = 0
     score[:, max(canvas.shape[1] - width + back + 1 - left, 0) :] = 0
-    for rows, columns in taken:
+    for rows, columns in taken:  # no centre whose label would touch this one
         y, x = max(rows.start - height + up - top, 0), max(columns.start - width + back - left, 0)
         score[y : max(rows.stop + up + 1 - top, 0), x : max(columns.stop + back + 1 - left, 0)] = 0
     y, x = np.unravel_index(int(score.argmax()), score.shape)

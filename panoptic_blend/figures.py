@@ -24,12 +24,12 @@ Array = npt.NDArray[Any]
 
 DARK: Color = (22, 25, 31)
 LIGHT: Color = (246, 247, 249)
+PAPER: Color = (228, 230, 234)
 ACCENT: Color = (255, 196, 61)
 DIVERGING = np.array([(33, 82, 140), (122, 171, 209), (247, 247, 245), (224, 146, 112), (158, 42, 52)], np.uint8)
 SEQUENTIAL = cv2.applyColorMap(np.arange(256, dtype=np.uint8), cv2.COLORMAP_VIRIDIS).reshape(256, 3)[:, ::-1]
 
 GAP = 6
-CAPTION = 18
 CELL = 96
 
 
@@ -41,11 +41,12 @@ def side_by_side(pictures: Sequence[Picture], titles: Sequence[str], scale: int 
 
     ``scale`` first enlarges every picture by a whole factor; lower pictures are padded with white.
     """
+    strip = int(np.clip(scale * max(checked(picture).shape[1] for picture in pictures) // 25, 18, 26))
     columns = []
     for picture, title in zip(pictures, titles, strict=True):
-        height, width = checked(picture).shape[:2]
+        height, width = picture.shape[:2]
         large = cv2.resize(picture, (width * scale, height * scale), interpolation=cv2.INTER_CUBIC)
-        columns.append(np.vstack([_caption(title, width * scale), large]))
+        columns.append(np.vstack([_caption(title, width * scale, strip), large]))
     tallest = max(column.shape[0] for column in columns)
     parts = [_padded(column, right=GAP, bottom=tallest - column.shape[0]) for column in columns]
     return np.hstack(parts)[:, :-GAP]
@@ -57,15 +58,15 @@ def stack(rows: Sequence[Picture]) -> Picture:
     return np.vstack([_padded(row, right=widest - row.shape[1], bottom=GAP) for row in rows])[:-GAP]
 
 
-def _padded(picture: Picture, *, top: int = 0, left: int = 0, right: int = 0, bottom: int = 0) -> Picture:
-    return np.pad(picture, ((top, bottom), (left, right), (0, 0)), constant_values=255)
+def _padded(picture: Picture, *, right: int, bottom: int) -> Picture:
+    return np.pad(picture, ((0, bottom), (0, right), (0, 0)), constant_values=255)
 
 
-def _caption(title: str, width: int) -> Picture:
-    """A white strip (CAPTION, width, 3) with the title at its left, cut short where it is too long."""
-    canvas = np.full((CAPTION, width, 3), 255, np.float32)
+def _caption(title: str, width: int, height: int = 18) -> Picture:
+    """A white strip (height, width, 3) with the title at its left, cut short where it is too long."""
+    canvas = np.full((height, width, 3), 255, np.float32)
     for shown in (title, *(title[:end] + ".." for end in range(len(title) - 1, 0, -1))):
-        ink = text_mask(shown, CAPTION - 5)
+        ink = text_mask(shown, height - 5)
         if ink.shape[1] <= width:
             blend(canvas[2:-3, : ink.shape[1]], DARK, ink)
             break
@@ -80,43 +81,41 @@ def draw_bases(image: Picture, bases: Array) -> Picture:
 
     Blue is negative, white zero, red positive, on one scale for all bases.
     """
-    pictures = [_diverging(basis) for basis in _resized(bases, image)]
-    return side_by_side([image, *pictures], ["image", *(f"basis {k}" for k in range(1, len(bases) + 1))])
+    heat_maps = _heat_maps(bases, checked(image))
+    return side_by_side([image, *heat_maps], ["image", *(f"basis {k}" for k in range(1, len(bases) + 1))])
 
 
 def draw_attentions(
     image: Picture, boxes: Array, attentions: Array, masks: Array, bases: Array, labels: Sequence[str]
 ) -> Picture:
-    """How each detection's mask is blended (BlendMask, figure 3, and section 3.2), a row per detection.
+    """How each detection's mask is blended (BlendMask, figure 3 and section 3.2), a row per detection.
 
     ``boxes`` (D, 4), in pixels of the photo and possibly beyond its edge; ``attentions`` (D, K, M, M)
     before the softmax; ``masks`` (D, H, W) bool; ``bases`` (K, h, w), covering the photo. A row shows
-    the box with the mask's edge; for each basis its weight (dark 0, bright 1) and its scores (blue
-    negative, red positive) there; and the mask.
+    the box with the mask's edge, then for each basis its weight (dark 0, bright 1) and its scores
+    (as in `draw_bases`), last the mask. Off the photo, cells are gray.
     """
-    scores = _resized(bases, checked(image))
+    heat_maps = _heat_maps(bases, checked(image))
     rows = []
     for box, attention, mask, label in zip(boxes, attentions, masks, labels, strict=True):
         size = _cell_size(box)
-        inside = (_cut(mask.astype(np.float32), box, size, beyond=0) > 0.5).astype(np.uint8)
-        photo = _cut(image.astype(np.float32), box, size, beyond=255)
-        edges, _ = cv2.findContours(inside, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
-        cv2.drawContours(photo, edges, -1, ACCENT, 1, cv2.LINE_AA)
-        cells, titles = [to_picture(photo)], [label]
-        for k, (weight, basis) in enumerate(zip(_weights(attention, size), scores, strict=True), start=1):
-            cells += [_sequential(weight), _diverging(_cut(basis, box, size, beyond=0))]
+        cells, titles = [_cut(image, box, size)], [label]
+        for k, (weights, heat) in enumerate(zip(_weights(attention, size), heat_maps, strict=True), start=1):
+            cells += [SEQUENTIAL[(255 * weights).round().astype(np.uint8)], _cut(heat, box, size)]
             titles += [f"attention {k}", f"basis {k}"]
-        cells.append(np.array([DARK, LIGHT], np.uint8)[inside])
-        rows.append(side_by_side([_centred(cell) for cell in cells], [*titles, "mask"]))
+        inside = _cut(np.where(mask[..., None], LIGHT, DARK).astype(np.uint8), box, size, DARK)
+        edges, _ = cv2.findContours(inside[..., 0] // 128, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+        cv2.drawContours(cells[0], edges, -1, ACCENT, 1, cv2.LINE_AA)
+        rows.append(side_by_side([_centred(cell) for cell in [*cells, inside]], [*titles, "mask"]))
     return stack(rows) if rows else _caption("no detections", 2 * CELL)
 
 
-def _resized(bases: Array, image: Picture) -> list[Canvas]:
-    """The bases at the photo's size, divided by the largest absolute score of all."""
-    height, width = image.shape[:2]
+def _heat_maps(bases: Array, image: Picture) -> list[Picture]:
+    """The bases (K, h, w) as pictures of the photo's size; the largest absolute score of all is the darkest."""
     largest = float(np.abs(bases).max(initial=0)) or 1.0
-    scaled = (bases / largest).astype(np.float32)
-    return [np.asarray(cv2.resize(basis, (width, height)), np.float32) for basis in scaled]
+    steps = np.linspace(-largest, largest, len(DIVERGING))
+    resized = [cv2.resize(basis.astype(np.float32), image.shape[1::-1]) for basis in bases]
+    return [to_picture(np.stack([np.interp(r, steps, channel) for channel in DIVERGING.T], axis=-1)) for r in resized]
 
 
 def _weights(attention: Array, size: tuple[int, int]) -> Canvas:
@@ -128,16 +127,6 @@ def _weights(attention: Array, size: tuple[int, int]) -> Canvas:
     return np.asarray(weights / weights.sum(axis=0), np.float32)
 
 
-def _sequential(values: Canvas) -> Picture:
-    return np.asarray(SEQUENTIAL[(255 * values).round().astype(np.uint8)], np.uint8)
-
-
-def _diverging(values: Canvas) -> Picture:
-    """Scores of -1..1 as colours."""
-    steps = np.linspace(-1, 1, len(DIVERGING))
-    return to_picture(np.stack([np.interp(values, steps, channel) for channel in DIVERGING.T], axis=-1))
-
-
 def _cell_size(box: Array) -> tuple[int, int]:
     """Width and height of a box scaled to fit a cell."""
     sides = np.maximum(box[2:] - box[:2], 1)
@@ -145,23 +134,22 @@ def _cell_size(box: Array) -> tuple[int, int]:
     return width, height
 
 
-def _cut(picture: Canvas, box: Array, size: tuple[int, int], beyond: float) -> Canvas:
+def _cut(picture: Picture, box: Array, size: tuple[int, int], beyond: Color = PAPER) -> Picture:
     """The inside of a box resampled to ``size`` (width, height); ``beyond`` fills what lies off the picture."""
-    x0, y0 = (float(edge) for edge in box[:2])
     zoom = np.maximum(box[2:] - box[:2], 1).astype(np.float64) / size
     detail = int(np.clip(np.ceil(zoom.max()), 1, 16))  # resample finely, then average: no aliasing
-    step_x, step_y = zoom / detail
-    to_source = np.array([[step_x, 0, x0 + step_x / 2 - 0.5], [0, step_y, y0 + step_y / 2 - 0.5]])
+    step, origin = zoom / detail, np.asarray(box[:2], np.float64)
+    to_source = np.column_stack([np.diag(step), origin + step / 2 - 0.5])
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    fine = cv2.warpAffine(
-        picture, to_source, (size[0] * detail, size[1] * detail), flags=flags, borderValue=(beyond,) * 3
-    )
-    return np.asarray(cv2.resize(fine, size, interpolation=cv2.INTER_AREA), np.float32)
+    fine = cv2.warpAffine(picture, to_source, (size[0] * detail, size[1] * detail), flags=flags, borderValue=beyond)
+    return np.asarray(cv2.resize(fine, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def _centred(cell: Picture) -> Picture:
-    below, beside = CELL - cell.shape[0], CELL - cell.shape[1]
-    return _padded(cell, top=below // 2, bottom=below - below // 2, left=beside // 2, right=beside - beside // 2)
+    page = np.full((CELL, CELL, 3), PAPER, np.uint8)
+    top, left = (CELL - cell.shape[0]) // 2, (CELL - cell.shape[1]) // 2
+    page[top : top + cell.shape[0], left : left + cell.shape[1]] = cell
+    return page
 
 
 # Paint and text

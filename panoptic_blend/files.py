@@ -34,12 +34,17 @@ def inside(folder: Path, name: str) -> Path:
     return folder / name
 
 
+def require_file(path: Path) -> None:
+    """Raise an error that names ``path`` unless it is a file."""
+    if not path.is_file():
+        raise PanopticBlendError(f"{path}: no such file; check the path")
+
+
 def read_bytes(path: Path) -> bytes:
     """The whole file, or an error that names it."""
+    require_file(path)
     try:
         return path.read_bytes()
-    except FileNotFoundError:
-        raise PanopticBlendError(f"{path}: no such file; check the path") from None
     except OSError as error:
         raise PanopticBlendError(f"{path}: cannot be read ({error.strerror}); check its permissions") from None
 

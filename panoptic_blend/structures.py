@@ -12,11 +12,12 @@ covers the square from ``(x, y)`` to ``(x + 1, y + 1)``. Images are RGB.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NotRequired, TypedDict
 
 import numpy as np
 import numpy.typing as npt
+from scipy.ndimage import find_objects
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -85,6 +86,25 @@ class PanopticMap:
 
     segment_ids: npt.NDArray[np.int32]
     segments: list[Segment]
+
+    @classmethod
+    def measured(cls, segment_ids: npt.NDArray[np.int32], segments: Sequence[Segment]) -> PanopticMap:
+        """The map with every segment's ``area`` and ``box`` taken from the pixels, whatever the records say."""
+        index = cls(segment_ids, list(segments)).index()
+        areas = np.bincount(index.ravel(), minlength=len(segments) + 1)[1:].tolist()
+        windows = find_objects(index, max_label=len(segments))
+        boxes = [w and (w[1].start, w[0].start, w[1].stop, w[0].stop) for w in windows]
+        measured = [
+            replace(segment, area=area, box=box) for segment, area, box in zip(segments, areas, boxes, strict=True)
+        ]
+        return cls(segment_ids, measured)
+
+    def index(self) -> npt.NDArray[np.int32]:
+        """For every pixel (H, W) the position of its segment in ``segments`` plus 1; 0 for void and unknown ids."""
+        ids = [segment.id for segment in self.segments]
+        table = np.zeros(max([int(self.segment_ids.max(initial=0)), *ids]) + 1, dtype=np.int32)
+        table[ids] = np.arange(1, len(ids) + 1)
+        return table[self.segment_ids]
 
 
 @dataclass(frozen=True)

@@ -32,9 +32,13 @@ _BLENDMASK = [
 """Panoptic BlendMask of the official implementation (AdelaiDet on detectron2), by regular expression."""
 
 
-def is_official_blendmask(names: Mapping[str, object]) -> bool:
-    """Whether these are the keys of an official BlendMask checkpoint."""
-    return any(name.startswith("basis_module.") for name in names)
+def adapt(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Our state dict of any known kind, recognised by its keys; one of unknown kind is left as it is."""
+    if any(name.startswith("basis_module.") for name in state):
+        return from_official_blendmask(state)
+    if "conv1.weight" in state and "layer1.0.conv1.weight" in state:
+        return from_torchvision_resnet(state)
+    return dict(state)
 
 
 def rename(name: str) -> str:
@@ -57,3 +61,9 @@ def from_official_blendmask(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     result["pixel_mean"] = torch.tensor([123.675, 116.28, 103.53])
     result["pixel_std"] = torch.ones(3)
     return result
+
+
+def from_torchvision_resnet(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The backbone of a torchvision ResNet; its pixel statistics are our defaults."""
+    backbone = {f"backbone.{name}": value for name, value in state.items() if not name.startswith("fc.")}
+    return backbone | {"backbone.stride_in_1x1": torch.tensor(False)}

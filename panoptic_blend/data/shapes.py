@@ -21,6 +21,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from panoptic_blend.data.coco_panoptic import PanopticWriter
+from panoptic_blend.data.images import write_picture
 from panoptic_blend.structures import Category, PanopticBlendError, PanopticMap, Segment
 
 CATEGORIES = (
@@ -42,8 +43,7 @@ VAL_START = 1_000_000
 """Index of the first validation scene. Training scenes count from 0, so no scene is in both splits."""
 
 SIDES = (96, 112, 128, 144, 160)
-MIN_PIXELS = 20
-MIN_VISIBLE = 0.3
+MIN_PIXELS, MIN_VISIBLE = 20, 0.3  # of a segment in pixels; of a thing's outline, as a share
 SUPERSAMPLING = 4
 FAR = 300  # beyond the corners of any image, in pixels from its centre
 CROWD_SHARE, BAND_SHARE, VOID_SHARE = 0.1, 0.1, 0.2
@@ -184,16 +184,16 @@ def _rasterise(contours: Contours, shape: Shape, margin: int = 0) -> _Stamp:
     points = [np.rint((contour - (x0, y0)) * SUPERSAMPLING - 0.5).astype(np.int32) for contour in contours]
     cv2.fillPoly(fine, points, 255)
     coverage = cv2.resize(fine, (x1 - x0, y1 - y0), interpolation=cv2.INTER_AREA)
-    return _Stamp(window, coverage.astype(np.float32) / 255)
+    return _Stamp(window, np.asarray(coverage, np.float32) * np.float32(1 / 255))
 
 
 # Stuff
 
 
 def _noise(rng: Rng, shape: Shape, cell_x: float, cell_y: float) -> Floats:
-    """Smooth noise (H, W) of about unit variance with features of the given size in pixels."""
+    """Smooth noise (H, W) of zero mean and variance below 1, with features of the given size in pixels."""
     grid = rng.standard_normal((math.ceil(shape[0] / cell_y) + 2, math.ceil(shape[1] / cell_x) + 2), np.float32)
-    return np.asarray(cv2.resize(grid, shape[::-1], interpolation=cv2.INTER_CUBIC))
+    return np.asarray(cv2.resize(grid, shape[::-1], interpolation=cv2.INTER_CUBIC), np.float32)
 
 
 def _grass(rng: Rng, shape: Shape) -> Floats:
@@ -212,7 +212,8 @@ def _sand(rng: Rng, shape: Shape) -> Floats:
 
 def _sky(rng: Rng, shape: Shape) -> Floats:
     rows = np.linspace(0, 0.6, shape[0], dtype=np.float32)[:, None]
-    return rows + 0.7 * np.clip(_noise(rng, shape, 26, 11) - 0.3, 0, 1)
+    clouds: Floats = np.clip(_noise(rng, shape, 26, 11) - 0.3, 0, 1)
+    return rows + 0.7 * clouds
 
 
 def _rubble(rng: Rng, shape: Shape) -> Floats:
@@ -232,7 +233,7 @@ _TEXTURES: dict[int, tuple[Callable[[Rng, Shape], Floats], tuple[int, int, int],
 def _stuff_fill(rng: Rng, category: int, shape: Shape) -> Floats:
     texture, dark, light = _TEXTURES[category]
     low, high = np.array([dark, light], np.float32) + rng.normal(0, 8, 3).astype(np.float32)
-    return low + np.clip(texture(rng, shape), 0, 1)[..., None] * (high - low)
+    return np.asarray(low + np.clip(texture(rng, shape), 0, 1)[..., None] * (high - low), np.float32)
 
 
 def _borders(rng: Rng, shape: Shape, count: int, tilt: float) -> tuple[Contours, npt.NDArray[np.float64]]:
@@ -297,7 +298,7 @@ def _bunch(
     spread: float = 0.0,
     is_crowd: bool = False,
 ) -> list[_Thing]:
-    """``count`` things of one class and similar size, up to ``spread`` sizes from one place; half share their colours."""
+    """``count`` things of one class and similar size, up to ``spread`` sizes from one place; some share colours."""
     category = int(rng.choice(list(_OUTLINES)))
     center = rng.uniform(0.08, 0.92, 2) * shape[::-1]
     size = math.exp(rng.uniform(*np.log(sizes)))
@@ -339,14 +340,15 @@ def _plan_things(rng: Rng, shape: Shape) -> list[_Thing]:
 
 
 def _visible(things: list[_Thing], hidden: npt.NDArray[np.bool_]) -> list[_Thing]:
-    """Those of ``things``, front to back, with enough in sight; what they cover is marked as hidden."""
+    """Those of ``things``, front to back, of which enough is in sight; marks what they cover as ``hidden``."""
     kept = []
     for thing in things:
         stamp = _rasterise(thing.contours, hidden.shape)
-        mask, behind = stamp.mask, hidden[stamp.window]
-        if np.count_nonzero(mask & ~behind) >= max(MIN_PIXELS, MIN_VISIBLE * np.count_nonzero(mask)):
+        before = hidden[stamp.window]
+        areas = [cv2.contourArea(contour.astype(np.float32)) for contour in thing.contours]
+        if np.count_nonzero(stamp.mask & ~before) >= max(MIN_PIXELS, MIN_VISIBLE * (areas[0] - sum(areas[1:]))):
             kept.append(thing)
-            behind |= mask
+            before |= stamp.mask
     return kept
 
 
@@ -365,7 +367,7 @@ def _paint_things(rng: Rng, canvas: _Canvas, things: list[_Thing], light: Floats
 def _paint_shadow(canvas: _Canvas, thing: _Thing, light: Floats, strength: float) -> None:
     offset = -light * (1 + 0.06 * thing.size)
     stamp = _rasterise([contour + offset for contour in thing.contours], canvas.shape, margin=3)
-    if stamp.coverage.size:
+    if stamp.coverage.size:  # a shadow may fall outside the picture
         canvas.image[stamp.window] *= 1 - strength * cv2.GaussianBlur(stamp.coverage, (0, 0), 1.2)[..., None]
 
 
@@ -376,9 +378,8 @@ def _thing_fill(rng: Rng, thing: _Thing, stamp: _Stamp, light: Floats) -> Floats
     x, y = (columns[None, :] - center[0]) / thing.size, (rows[:, None] - center[1]) / thing.size
     ground, pattern = thing.colors
     tone = _pattern(rng, x, y, thing.size)[..., None]
-    lit = 1 + 0.3 * (x * light[0] + y * light[1])
-    if stamp.coverage.size:
-        lit = lit * (0.6 + 0.45 * cv2.GaussianBlur(stamp.coverage, (0, 0), 0.7 + 0.03 * thing.size))
+    rim = 0.6 + 0.45 * cv2.GaussianBlur(stamp.coverage, (0, 0), 0.7 + 0.03 * thing.size)
+    lit = rim * (1 + 0.3 * (x * light[0] + y * light[1]))
     return np.asarray((ground + tone * (pattern - ground)) * lit[..., None], np.float32)
 
 
@@ -419,16 +420,12 @@ def _panoptic_map(rng: Rng, canvas: _Canvas) -> PanopticMap:
     ids = np.append(0, 1 + rng.choice(2**24 - 1, len(canvas.records), replace=False)).astype(np.int32)
     ids[areas < MIN_PIXELS] = VOID
     segments = []
-    for slot, (box, record) in enumerate(
-        zip(ndimage.find_objects(canvas.slots), canvas.records, strict=False), start=1
-    ):
+    for slot, box in enumerate(ndimage.find_objects(canvas.slots), start=1):
         if ids[slot] != VOID:
-            rows, columns = box
-            category, is_crowd = record
+            (rows, columns), (category, is_crowd) = box, canvas.records[slot - 1]
             corners = columns.start, rows.start, columns.stop, rows.stop
-            segments.append(
-                Segment(int(ids[slot]), category, category in things, None, int(areas[slot]), corners, is_crowd)
-            )
+            area, is_thing = int(areas[slot]), category in things
+            segments.append(Segment(int(ids[slot]), category, is_thing, None, area, corners, is_crowd))
     return PanopticMap(ids[canvas.slots], segments)
 
 
@@ -458,13 +455,8 @@ def write_shapes(
             for index in indices:
                 scene = generate(seed, index)
                 file_name = f"{index + 1:012d}.jpg"
-                _write_jpeg(images / file_name, scene.image)
+                write_picture(images / file_name, scene.image)
                 writer.add(index + 1, file_name, scene.panoptic)
                 written += 1
                 if progress is not None:
                     progress(written)
-
-
-def _write_jpeg(path: Path, image: npt.NDArray[np.uint8]) -> None:
-    _, data = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 95])
-    path.write_bytes(data.tobytes())

@@ -36,6 +36,7 @@ class ResNet(nn.Module):
 
     def __init__(self, depth: int = 50, norm: Norm = "frozen_bn", frozen_stages: int = 2) -> None:
         super().__init__()
+        self.depth = depth
         build = getattr(torchvision_resnet, f"resnet{depth}")
         trunk = build(weights=None, norm_layer=_NORMS[norm])
         self.conv1, self.bn1, self.relu, self.maxpool = trunk.conv1, trunk.bn1, trunk.relu, trunk.maxpool

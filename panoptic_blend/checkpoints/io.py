@@ -1,0 +1,143 @@
+"""Weights and training states on disk. Loading runs no code from the file."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torchvision.models import get_weight
+
+from panoptic_blend.checkpoints.official import adapt
+from panoptic_blend.config import Config, parse_config
+from panoptic_blend.data.categories import Categories
+from panoptic_blend.files import replacing, require_file
+from panoptic_blend.models.backbone import ResNet
+from panoptic_blend.structures import PanopticBlendError
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Weights with the config they were trained under and the categories they know."""
+
+    state: dict[str, Tensor]
+    config: Config
+    categories: Categories
+
+
+def save_checkpoint(path: Path, model: nn.Module, config: Config, categories: Categories) -> None:
+    """Write the weights as safetensors, with config and categories in the header; atomically."""
+    metadata = {"config": config.model_dump_json(), "categories": json.dumps(categories.records())}
+    state = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
+    with replacing(path) as temporary:
+        save_file(state, temporary, metadata)
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """Read one of our checkpoints; PanopticBlendError for anything else."""
+    state, metadata = _read_safetensors(path)
+    if "config" not in metadata or "categories" not in metadata:
+        raise PanopticBlendError(f"{path}: holds weights without their config; name the config and pass it as weights")
+    config = parse_config(json.loads(metadata["config"]), str(path))
+    return Checkpoint(state, config, Categories(json.loads(metadata["categories"])))
+
+
+def load_weights(model: nn.Module, source: str | Path | Mapping[str, Tensor]) -> None:
+    """Load weights into ``model``: ours, official BlendMask's, or torchvision's ImageNet backbone.
+
+    Args:
+        source: a ``.safetensors`` or ``.pth`` file, the word ``imagenet`` for torchvision's weights of
+            the model's backbone, or a state dict; which of the three kinds it is shows in its keys.
+
+    Raises:
+        PanopticBlendError: the file is unreadable or does not fit the model; nothing was loaded then.
+    """
+    name = "state dict" if isinstance(source, Mapping) else str(source)
+    state = adapt(source if isinstance(source, Mapping) else _read(Path(source), model))
+    own = model.state_dict()
+    is_backbone = all(key.startswith("backbone.") for key in state)
+    wanted = {key for key in own if key.startswith("backbone.") or not is_backbone}
+    problems = [f"{key} is missing" for key in wanted - state.keys() if not key.endswith(_COUNTER)]
+    problems += [f"{key} is unknown" for key in state.keys() - own.keys() if not key.endswith(_COUNTER)]
+    problems += [
+        f"{key} is {_shape(state[key])} in it and {_shape(own[key])} in the model"
+        for key in own.keys() & state.keys()
+        if own[key].shape != state[key].shape
+    ]
+    if problems:
+        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+        raise PanopticBlendError(f"{name}: not of this architecture: {min(problems)}{more}; use the config it is for")
+    model.load_state_dict(state, strict=False)
+
+
+_COUNTER = "num_batches_tracked"
+"""Batch counters of batch norm: kept where there are any, needed nowhere."""
+
+
+def _shape(tensor: Tensor) -> str:
+    return " x ".join(map(str, tensor.shape)) or "one number"
+
+
+def save_state(path: Path, state: Mapping[str, Any]) -> None:
+    """Write what resuming a run needs; atomically."""
+    with replacing(path) as temporary:
+        torch.save(dict(state), temporary)
+
+
+def read_state(path: Path) -> dict[str, Any]:
+    """Read what `save_state` wrote."""
+    state = _read_pickle(path)
+    if not isinstance(state, dict) or "iteration" not in state:
+        raise PanopticBlendError(f"{path}: not a training state; pass weights as train.weights instead")
+    return state
+
+
+def _read(path: Path, model: nn.Module) -> Mapping[str, Tensor]:
+    if str(path) == "imagenet":
+        return _torchvision_imagenet(model)
+    if path.suffix == ".safetensors":
+        return _read_safetensors(path)[0]
+    content = _read_pickle(path)
+    state = content.get("model", content) if isinstance(content, dict) else None
+    if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise PanopticBlendError(f"{path}: holds no weights; expected a state dict of tensors, bare or under `model`")
+    return state
+
+
+def _torchvision_imagenet(model: nn.Module) -> Mapping[str, Tensor]:
+    """torchvision's IMAGENET1K_V1 weights, downloaded once into torch's hub folder."""
+    if not isinstance(backbone := getattr(model, "backbone", None), ResNet):
+        raise PanopticBlendError("imagenet: only a ResNet backbone has torchvision weights; give a file instead")
+    weights = get_weight(f"ResNet{backbone.depth}_Weights.IMAGENET1K_V1")
+    try:
+        state: Mapping[str, Tensor] = weights.get_state_dict(progress=False, check_hash=True)
+    except (OSError, RuntimeError) as error:
+        raise PanopticBlendError(
+            f"imagenet: {weights.url} cannot be fetched ({error}); download it elsewhere and give its path"
+        ) from None
+    return state
+
+
+def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    require_file(path)
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+    except SafetensorError as error:
+        raise PanopticBlendError(f"{path}: not a whole safetensors file ({error}); fetch or write it again") from None
+
+
+def _read_pickle(path: Path) -> Any:
+    require_file(path)
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
+        reason = str(error).strip().splitlines()[0][:100] if str(error).strip() else type(error).__name__
+        raise PanopticBlendError(f"{path}: not a file of tensors ({reason}); expected .pth or .safetensors") from None

@@ -1,0 +1,71 @@
+"""Dataset category ids, and the contiguous indices the model works with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import overload
+
+from panoptic_blend.structures import IGNORE, THING_CLASS, Category, PanopticBlendError, PanopticMap
+
+
+class Categories(Sequence[Category]):
+    """The classes of a data set in the order of their ids.
+
+    Things have labels 0..C-1 and stuff the semantic classes 1..S, each in the order of ids.
+    """
+
+    def __init__(self, records: Iterable[Category | Mapping[str, object]]) -> None:
+        self._categories = sorted((Category.parse(record) for record in records), key=lambda c: c.id)
+        self.by_id = {category.id: category for category in self._categories}
+        if len(self.by_id) < len(self._categories):
+            ids = [category.id for category in self._categories]
+            twice = next(a for a, b in zip(ids, ids[1:], strict=False) if a == b)
+            raise PanopticBlendError(f"category id {twice} is used twice; ids are unique")
+        self.thing_ids = [category.id for category in self._categories if category.is_thing]
+        self.stuff_ids = [category.id for category in self._categories if not category.is_thing]
+        if not self.thing_ids:
+            raise PanopticBlendError("no category is a thing; at least one needs `isthing: 1`")
+        if max(len(self.thing_ids), len(self.stuff_ids)) >= IGNORE:
+            raise PanopticBlendError(f"more than {IGNORE - 1} categories of one kind; semantic maps hold 8 bits")
+        self._labels = {category_id: label for label, category_id in enumerate(self.thing_ids)}
+        self._classes = {category_id: index + 1 for index, category_id in enumerate(self.stuff_ids)}
+
+    @overload
+    def __getitem__(self, index: int) -> Category: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Category]: ...
+    def __getitem__(self, index: int | slice) -> Category | list[Category]:
+        return self._categories[index]
+
+    def __len__(self) -> int:
+        return len(self._categories)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Categories) and self._categories == other._categories
+
+    def __hash__(self) -> int:
+        return hash(tuple(self._categories))
+
+    def label(self, category_id: int) -> int | None:
+        """The thing label 0..C-1 of a category, None for stuff."""
+        return self._labels.get(category_id)
+
+    def semantic_class(self, category_id: int) -> int:
+        """The semantic class of a category: 0 for things, 1..S for stuff."""
+        return self._classes.get(category_id, THING_CLASS)
+
+    def to_dataset(self, panoptic: PanopticMap) -> PanopticMap:
+        """The model's map with thing labels and stuff classes replaced by category ids."""
+        segments = [
+            replace(s, category=self.thing_ids[s.category] if s.is_thing else self.stuff_ids[s.category - 1])
+            for s in panoptic.segments
+        ]
+        return PanopticMap(panoptic.segment_ids, segments)
+
+    def records(self) -> list[dict[str, object]]:
+        """The ``categories`` of a COCO panoptic JSON."""
+        return [
+            {"id": c.id, "name": c.name, "isthing": int(c.is_thing)} | ({"color": list(c.color)} if c.color else {})
+            for c in self
+        ]

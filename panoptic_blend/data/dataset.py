@@ -1,0 +1,103 @@
+"""A split of a COCO panoptic data set on disk, as a PyTorch dataset."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from panoptic_blend.data.coco_panoptic import Image, read_panoptic_json
+from panoptic_blend.data.images import Picture, read_picture
+from panoptic_blend.files import inside
+from panoptic_blend.structures import PanopticBlendError, PanopticMap
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One picture with its truth, as read: image (3, H, W) uint8 RGB, map of dataset category ids."""
+
+    image_id: int
+    file_name: str
+    image: torch.Tensor
+    panoptic: PanopticMap
+
+
+@dataclass(frozen=True)
+class Split:
+    """Where the parts of one split lie."""
+
+    pictures: Path
+    json: Path
+    maps: Path
+
+
+def find_root(root: str | None) -> Path:
+    """The data set's folder: as given, or PANOPTIC_BLEND_DATA, DETECTRON2_DATASETS/coco, ./datasets/coco."""
+    if root is not None:
+        return Path(root)
+    if "PANOPTIC_BLEND_DATA" in os.environ:
+        return Path(os.environ["PANOPTIC_BLEND_DATA"])
+    return Path(os.environ.get("DETECTRON2_DATASETS", "datasets")) / "coco"
+
+
+def find_split(root: Path, split: str) -> Split:
+    """Find a split laid out as COCO, detectron2 or mmdetection users have it.
+
+    Raises:
+        PanopticBlendError: the folder or one of its parts is missing.
+    """
+    if not root.is_dir():
+        raise PanopticBlendError(f"{root}: no such folder; set data.root or PANOPTIC_BLEND_DATA to your data set")
+    name = f"panoptic_{split}"
+    maps = [root / "annotations" / name, root / name]
+    parts = Split(root / split, root / "annotations" / f"{name}.json", next(filter(Path.is_dir, maps), maps[0]))
+    for path in (parts.json, parts.pictures, parts.maps):
+        if not path.exists():
+            raise PanopticBlendError(f"{path}: missing; a COCO panoptic split `{split}` needs it")
+    return parts
+
+
+class CocoPanoptic(Dataset[Sample]):
+    """A split of a COCO panoptic data set; item ``i`` is a `Sample`.
+
+    Raises:
+        PanopticBlendError: on construction for what is wrong with the JSON or missing on disk; on access
+            for what is wrong with a picture or PNG.
+    """
+
+    def __init__(self, root: str | Path, split: str) -> None:
+        self.paths = find_split(Path(root), split)
+        content = read_panoptic_json(self.paths.json)
+        self.categories, self.images = content.categories, content.images
+        for image in self.images:
+            for path in (self._picture(image), inside(self.paths.maps, image.annotation.png)):
+                if not path.is_file():
+                    raise PanopticBlendError(f"{path}: missing; {self.paths.json.name} names it for image {image.id}")
+
+    def _picture(self, image: Image) -> Path:
+        return inside(self.paths.pictures, image.file_name)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> Sample:
+        image = self.images[index]
+        return Sample(image.id, image.file_name, to_tensor(self.picture(index)), self.truth(index))
+
+    def picture(self, index: int) -> Picture:
+        """Picture ``index`` alone: (H, W, 3) uint8 RGB."""
+        return read_picture(self._picture(self.images[index]), self.images[index].size)
+
+    def truth(self, index: int) -> PanopticMap:
+        """Annotation ``index`` alone, with dataset category ids."""
+        image = self.images[index]
+        return image.annotation.read(self.paths.json, self.paths.maps, image.size)
+
+
+def to_tensor(picture: Picture) -> torch.Tensor:
+    """(H, W, 3) array to (3, H, W) tensor."""
+    return torch.from_numpy(np.ascontiguousarray(picture.transpose(2, 0, 1)))

@@ -1,0 +1,90 @@
+"""Pictures and segment maps as files: JPEG, PNG and whatever else OpenCV reads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from panoptic_blend.files import read_bytes, replacing
+from panoptic_blend.structures import PanopticBlendError
+
+Picture = npt.NDArray[np.uint8]
+
+
+def read_picture(path: Path, size: tuple[int, int] | None = None) -> Picture:
+    """A picture as (H, W, 3) uint8 RGB; grey is repeated, alpha dropped, 16 bits become 8.
+
+    A camera's orientation tag (EXIF) is followed, unless the picture has the annotated ``size``
+    (height, width) only without it.
+
+    Raises:
+        PanopticBlendError: the file is missing, no picture, cut short, or not of ``size``.
+    """
+    picture = _decode(path, cv2.IMREAD_COLOR_RGB)
+    if size is not None and picture.shape[:2] != size:
+        upright = picture.shape[:2]
+        picture = _decode(path, cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
+        if picture.shape[:2] != size:
+            raise PanopticBlendError(f"{path}: {_size(upright)}, annotated as {_size(size)}; restore the original")
+    return picture
+
+
+def write_picture(path: Path, picture: Picture) -> None:
+    """Write (H, W, 3) uint8 RGB in the format of the suffix; JPEG at quality 95."""
+    with replacing(path) as temporary:
+        _encode(temporary, picture)
+
+
+def read_segment_ids(path: Path, size: tuple[int, int] | None = None) -> npt.NDArray[np.int32]:
+    """Segment ids (H, W) of a COCO panoptic PNG: ``R + 256 G + 256**2 B``, 0 for void.
+
+    Raises:
+        PanopticBlendError: the file is missing, broken, no 8-bit RGB picture, or not of ``size`` (height, width).
+    """
+    colors = _decode(path, cv2.IMREAD_UNCHANGED)
+    if colors.ndim != 3 or colors.shape[2] != 3 or colors.dtype != np.uint8:
+        raise PanopticBlendError(f"{path}: not an 8-bit RGB PNG; COCO panoptic PNGs hold ids as R + 256 G + 256^2 B")
+    if size is not None and colors.shape[:2] != size:
+        raise PanopticBlendError(f"{path}: {_size(colors.shape[:2])}, but its picture is {_size(size)}; redo the PNG")
+    ids = colors[:, :, 0].astype(np.int32)
+    ids <<= 8
+    ids |= colors[:, :, 1]
+    ids <<= 8
+    ids |= colors[:, :, 2]
+    return ids
+
+
+def write_segment_ids(path: Path, ids: npt.NDArray[np.int32]) -> None:
+    """Write segment ids (H, W) below 2**24 as a COCO panoptic PNG."""
+    colors = np.stack([ids & 255, ids >> 8 & 255, ids >> 16], axis=-1).astype(np.uint8)
+    with replacing(path) as temporary:
+        _encode(temporary, colors)
+
+
+def _decode(path: Path, flags: int) -> Picture:
+    data = np.frombuffer(read_bytes(path), dtype=np.uint8)
+    level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    try:
+        decoded = cv2.imdecode(data, flags) if data.size else None
+    except cv2.error:
+        decoded = None
+    finally:
+        cv2.utils.logging.setLogLevel(level)
+    if decoded is None:
+        raise PanopticBlendError(f"{path}: cannot be decoded; it is cut short or not a picture, so fetch it again")
+    return decoded  # type: ignore[return-value]
+
+
+def _encode(path: Path, rgb: Picture) -> None:
+    options = [cv2.IMWRITE_JPEG_QUALITY, 95] if path.suffix.lower() in {".jpg", ".jpeg"} else []
+    ok, data = cv2.imencode(path.suffix, rgb[:, :, ::-1], options)
+    if not ok:
+        raise PanopticBlendError(f"{path}: cannot write {path.suffix} pictures; use .png or .jpg")
+    path.write_bytes(data.tobytes())
+
+
+def _size(shape: tuple[int, ...]) -> str:
+    return f"{shape[1]} x {shape[0]} pixels"

@@ -1,0 +1,65 @@
+"""PQ of result files against annotation files; needs neither a model nor torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from panoptic_blend.data.coco_panoptic import Annotation, read_annotations, read_panoptic_json
+from panoptic_blend.files import read_json
+from panoptic_blend.metrics.panoptic_quality import PanopticQuality, PanopticReport
+from panoptic_blend.structures import PanopticBlendError
+
+
+def evaluate_files(
+    truth_json: str | Path,
+    prediction_json: str | Path,
+    truth_folder: str | Path | None = None,
+    prediction_folder: str | Path | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> PanopticReport:
+    """PQ, SQ and RQ of COCO panoptic results, as the official script computes them.
+
+    Args:
+        truth_json: annotations; ``prediction_json``: results, of which only ``annotations`` is read.
+            Images are matched by ``image_id``; predictions of images without truth are passed over.
+        truth_folder, prediction_folder: where the PNGs are; by default beside the JSON, under its stem.
+        progress: called with the images done and their number.
+
+    Raises:
+        PanopticBlendError: a file is missing or broken, JSON and PNG disagree, or an image has no prediction.
+    """
+    truth_path, prediction_path = Path(truth_json), Path(prediction_json)
+    truth_maps = _folder(truth_path, truth_folder)
+    prediction_maps = _folder(prediction_path, prediction_folder)
+    truth = read_panoptic_json(truth_path)
+    predictions: dict[int, Annotation] = {}
+    for annotation in read_annotations(read_json(prediction_path), prediction_path, truth.categories):
+        if annotation.image_id in predictions:
+            raise PanopticBlendError(f"{prediction_path.name}: image {annotation.image_id} is predicted twice; keep one")
+        predictions[annotation.image_id] = annotation
+    missing = [image.id for image in truth.images if image.id not in predictions]
+    if missing:
+        raise PanopticBlendError(
+            f"{prediction_path.name}: no prediction of image {missing[0]} ({len(missing)} of {len(truth.images)} "
+            "lack one); predict every image of the truth"
+        )
+    quality = PanopticQuality(truth.categories)
+    for done, image in enumerate(truth.images, start=1):
+        quality.update(
+            image.annotation.read(truth_path, truth_maps, image.size),
+            predictions[image.id].read(prediction_path, prediction_maps, image.size),
+        )
+        if progress:
+            progress(done, len(truth.images))
+    return quality.compute()
+
+
+def _folder(json_path: Path, folder: str | Path | None) -> Path:
+    """The folder of PNGs; a COCO data set may also keep it beside ``annotations``."""
+    name = json_path.stem
+    beside = [json_path.parent / name, json_path.parent.parent / name]
+    path = Path(folder) if folder is not None else next(filter(Path.is_dir, beside), beside[0])
+    if not path.is_dir():
+        raise PanopticBlendError(f"{path}: no such folder; say where the PNGs of {json_path.name} are")
+    return path

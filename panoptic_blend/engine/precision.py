@@ -1,0 +1,35 @@
+"""Which arithmetic a processor is good at."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from panoptic_blend.config import Precision
+
+
+def default_device() -> torch.device:
+    """A GPU where there is one, else the processor."""
+    return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
+
+
+def resolve(precision: Precision, device: torch.device) -> Precision:
+    """Turn ``auto`` into ``bf16-mixed`` where the device has units for it, else ``32-true``."""
+    if precision != "auto":
+        return precision
+    has_bf16 = torch.cuda.is_bf16_supported(False) if device.type == "cuda" else _processor_has_bf16()
+    return "bf16-mixed" if has_bf16 else "32-true"
+
+
+def autocast(precision: Precision, device: torch.device) -> torch.autocast:
+    """The context in which a network runs in ``precision``."""
+    half = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}.get(resolve(precision, device))
+    return torch.autocast(device.type, dtype=half, enabled=half is not None)
+
+
+def _processor_has_bf16() -> bool:
+    """Whether Linux lists bf16 instructions (AMX, AVX-512); torch has no public question for it."""
+    cpuinfo = Path("/proc/cpuinfo")
+    flags = cpuinfo.read_text().split() if cpuinfo.exists() else []
+    return "amx_bf16" in flags or "avx512_bf16" in flags

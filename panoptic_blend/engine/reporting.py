@@ -1,0 +1,138 @@
+"""What a run tells: a live line, a JSON-lines log, TensorBoard, and tables."""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from types import TracebackType
+from typing import IO
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn
+from rich.table import Table
+from torch.utils.tensorboard import SummaryWriter
+
+from panoptic_blend.engine.evaluate import Evaluation
+from panoptic_blend.metrics.panoptic_quality import PanopticReport
+
+_WINDOW = 20
+"""Iterations over which speed and losses are averaged on the live line."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """One iteration: its number from 1, learning rate, loss terms, images, and seconds of loading and in all."""
+
+    iteration: int
+    lr: float
+    losses: dict[str, float]
+    images: int
+    data_seconds: float
+    step_seconds: float
+
+
+class Reporter:
+    """Tells a terminal, ``log.jsonl`` and TensorBoard of a run of ``total`` iterations; a context manager.
+
+    On a terminal a live line shows the progress; elsewhere a plain line every logged iteration does.
+    """
+
+    def __init__(self, folder: Path, total: int, start: int = 0, console: Console | None = None) -> None:
+        self._console = console or Console()
+        self._total, self._recent = total, deque[Record](maxlen=_WINDOW)
+        self._log = _reopened(folder / "log.jsonl", start)
+        self._board = SummaryWriter(str(folder), purge_step=start + 1 if start else None)
+        bar = TextColumn("{task.description}"), BarColumn(bar_width=20), TextColumn("{task.fields[status]}")
+        self._live = Progress(*bar, console=self._console, transient=True)
+        self._task = self._live.add_task("training", total=total, completed=start, status="starting")
+
+    def __enter__(self) -> Reporter:
+        self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._live.stop()
+        self._log.close()
+        self._board.close()
+
+    def say(self, text: str) -> None:
+        """Print a line."""
+        self._console.print(text, highlight=False)
+
+    def step(self, record: Record, is_logged: bool) -> None:
+        """Show an iteration; keep it too if ``is_logged``."""
+        self._recent.append(record)
+        status = self._status()
+        self._live.update(self._task, completed=record.iteration, description="training", status=status)
+        if not is_logged:
+            return
+        if not self._console.is_terminal:
+            self.say(status)
+        values = {"lr": record.lr, **record.losses, "loss": sum(record.losses.values())}
+        values |= {"data_seconds": record.data_seconds, "step_seconds": record.step_seconds}
+        self._keep(record.iteration, values)
+
+    def evaluating(self, done: int, total: int) -> None:
+        """Show how far an evaluation is."""
+        self._live.update(self._task, description="evaluating", status=f"image {done}/{total}")
+
+    def evaluated(self, iteration: int, evaluation: Evaluation) -> None:
+        """Show and keep what an evaluation found."""
+        columns = evaluation.columns()
+        self.say(f"iteration {iteration}: " + "  ".join(f"{k} {100 * v:.1f}" for k, v in columns.items()))
+        self._keep(iteration, columns)
+
+    def _keep(self, iteration: int, values: dict[str, float]) -> None:
+        self._log.write(json.dumps({"iteration": iteration, **values}) + "\n")
+        self._log.flush()
+        for name, value in values.items():
+            self._board.add_scalar(name, value, iteration)
+
+    def _status(self) -> str:
+        last, count = self._recent[-1], len(self._recent)
+        seconds = sum(record.step_seconds for record in self._recent)
+        rate = sum(record.images for record in self._recent) / seconds
+        left = timedelta(seconds=round((self._total - last.iteration) * seconds / count))
+        means = {name: sum(record.losses[name] for record in self._recent) / count for name in last.losses}
+        terms = "  ".join(f"{name.removeprefix('loss_')} {value:.3f}" for name, value in means.items())
+        return f"{last.iteration}/{self._total}  {terms}  {rate:.1f} images/s  {left} left"
+
+
+def quality_table(report: PanopticReport) -> Table:
+    """PQ, SQ and RQ in percent over all, thing and stuff classes."""
+    table = Table("", "PQ", "SQ", "RQ", "classes", title="Panoptic quality")
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for group in ("All", "Things", "Stuff"):
+        quality = report[group]
+        figures = (f"{100 * value:.1f}" for value in (quality["pq"], quality["sq"], quality["rq"]))
+        table.add_row(group, *figures, str(quality["n"]))
+    return table
+
+
+def class_table(report: PanopticReport) -> Table:
+    """PQ, SQ and RQ in percent, and the counts, of every class that occurs."""
+    table = Table("category", "kind", "PQ", "SQ", "RQ", "TP", "FP", "FN")
+    for column in table.columns[2:]:
+        column.justify = "right"
+    for category in report.categories:
+        quality = report.per_class[category.id]
+        counts = quality["tp"], quality["fp"], quality["fn"]
+        if any(counts):
+            figures = (f"{100 * value:.1f}" for value in (quality["pq"], quality["sq"], quality["rq"]))
+            table.add_row(category.name, "thing" if category.is_thing else "stuff", *figures, *map(str, counts))
+    return table
+
+
+def _reopened(path: Path, start: int) -> IO[str]:
+    """The log, open for writing, without what a resumed run will write again."""
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if start and path.exists() else []
+    path.parent.mkdir(parents=True, exist_ok=True)
+    file = path.open("w", encoding="utf-8")
+    file.writelines(line for line in lines if json.loads(line)["iteration"] <= start)
+    return file
