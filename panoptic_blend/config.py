@@ -107,7 +107,7 @@ class Model(_Options):
 
 class Data(_Options):
     root: str | None = None
-    """Folder of the data set; else the environment's PANOPTIC_BLEND_DATA, DETECTRON2_DATASETS/coco, or ./datasets/coco."""
+    """Folder of the data set; else PANOPTIC_BLEND_DATA, DETECTRON2_DATASETS/coco, or ./datasets/coco."""
     train: str = "train2017"
     """Split to train on: pictures in <root>/<split>, annotations in panoptic_<split>."""
     val: str = "val2017"
@@ -183,9 +183,10 @@ class Config(_Options):
             raise ValueError("not a table of options")
         return value
 
-    def override(self, **sections: Mapping[str, Any]) -> Config:
-        """A copy with some options changed: ``config.override(test={"short_side": 512})``."""
-        return parse_config(_merge(self.model_dump(), sections), "override")
+    def changed(self, overrides: Iterable[str]) -> Config:
+        """A copy with ``key=value`` changes, such as ``test.short_side=512``."""
+        items = list(overrides)
+        return parse_config(_overridden(self.model_dump(), items), " ".join(items)) if items else self
 
 
 def load_config(name_or_path: str | Path, overrides: Iterable[str] = ()) -> Config:
@@ -194,16 +195,20 @@ def load_config(name_or_path: str | Path, overrides: Iterable[str] = ()) -> Conf
     Raises:
         PanopticBlendError: no such config, an unknown option, or a value of the wrong kind.
     """
-    options = _read(_locate(str(name_or_path)))
+    options = _overridden(_read(_locate(str(name_or_path))), overrides)
+    return parse_config(options, str(name_or_path))
+
+
+def _overridden(options: Any, overrides: Iterable[str]) -> Any:
     for item in overrides:
         key, equals, value = item.partition("=")
         if not equals or not key:
-            raise PanopticBlendError(f"override {item!r}: write it as key=value, like train.lr=0.02")
-        nested: Any = _yaml(value, f"override {item!r}")
+            raise PanopticBlendError(f"{item!r}: not an override; write key=value, like train.lr=0.02")
+        nested: Any = _yaml(value, item)
         for part in reversed(key.split(".")):
             nested = {part: nested}
         options = _merge(options, nested)
-    return parse_config(options, str(name_or_path))
+    return options
 
 
 def parse_config(options: Mapping[str, Any], source: str) -> Config:
@@ -216,7 +221,9 @@ def parse_config(options: Mapping[str, Any], source: str) -> Config:
 
 def config_names() -> list[str]:
     """Names of all configs that come with the library."""
-    return sorted(str(path.relative_to(folder).with_suffix("")) for folder in _folders() for path in folder.rglob("*.yaml"))
+    return sorted(
+        str(path.relative_to(folder).with_suffix("")) for folder in _folders() for path in folder.rglob("*.yaml")
+    )
 
 
 def _folders() -> list[Path]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
 
-_BLENDMASK = [
+_BLENDMASK: list[tuple[str, str | Callable[[re.Match[str]], str]]] = [
     (r"backbone\.bottom_up\.stem\.conv1\.norm\.", "backbone.bn1."),
     (r"backbone\.bottom_up\.stem\.conv1\.", "backbone.conv1."),
     (r"backbone\.bottom_up\.res(?P<stage>[2-5])\.", lambda m: f"backbone.layer{int(m['stage']) - 1}."),

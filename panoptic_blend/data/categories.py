@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
 from typing import overload
 
 from panoptic_blend.structures import IGNORE, THING_CLASS, Category, PanopticBlendError, PanopticMap
@@ -19,8 +22,7 @@ class Categories(Sequence[Category]):
         self._categories = sorted((Category.parse(record) for record in records), key=lambda c: c.id)
         self.by_id = {category.id: category for category in self._categories}
         if len(self.by_id) < len(self._categories):
-            ids = [category.id for category in self._categories]
-            twice = next(a for a, b in zip(ids, ids[1:], strict=False) if a == b)
+            twice = next(a.id for a, b in pairwise(self._categories) if a.id == b.id)
             raise PanopticBlendError(f"category id {twice} is used twice; ids are unique")
         self.thing_ids = [category.id for category in self._categories if category.is_thing]
         self.stuff_ids = [category.id for category in self._categories if not category.is_thing]
@@ -69,3 +71,14 @@ class Categories(Sequence[Category]):
             {"id": c.id, "name": c.name, "isthing": int(c.is_thing)} | ({"color": list(c.color)} if c.color else {})
             for c in self
         ]
+
+
+def coco_categories() -> Categories:
+    """The 80 things and 53 stuff classes of COCO panoptic 2018."""
+    return Categories(json.loads((Path(__file__).parent / "coco_categories.json").read_bytes()))
+
+
+def numbered_categories(num_things: int, num_stuff: int) -> Categories:
+    """Nameless categories with ids from 1, things first, for weights that do not say what they know."""
+    total = range(1, num_things + num_stuff + 1)
+    return Categories(Category(i, f"{'thing' if i <= num_things else 'stuff'} {i}", i <= num_things) for i in total)

@@ -122,7 +122,7 @@ class _Guarded(Dataset[T | PanopticBlendError]):
             return error
 
 
-def _load(dataset: Dataset[T], batches: Iterable[Sequence[Any]], workers: int) -> Iterator[list[T]]:
+def _load(dataset: Dataset[T], batches: Iterable[list[Any]], workers: int) -> Iterator[list[T]]:
     """The items of each batch of keys, fetched by ``workers`` processes (0: by this one)."""
     loader = DataLoader(
         _Guarded(dataset),

@@ -66,9 +66,7 @@ def to_target(panoptic: PanopticMap, categories: Categories) -> Target:
     index = panoptic.index()
     labels = [categories.label(segment.category) for segment in panoptic.segments]
     things = [IGNORE, *(0 if label is None else label + 1 for label in labels)]
-    instances = [
-        i for i, s in enumerate(panoptic.segments) if s.is_thing and not s.is_crowd and s.box is not None
-    ]
+    instances = [i for i, s in enumerate(panoptic.segments) if s.is_thing and not s.is_crowd and s.box is not None]
     numbers = torch.tensor(instances, dtype=torch.int32) + 1
     return {
         "boxes": torch.tensor([panoptic.segments[i].box for i in instances], dtype=torch.float32).reshape(-1, 4),

@@ -30,13 +30,15 @@ def evaluate_files(
         PanopticBlendError: a file is missing or broken, JSON and PNG disagree, or an image has no prediction.
     """
     truth_path, prediction_path = Path(truth_json), Path(prediction_json)
-    truth_maps = _folder(truth_path, truth_folder)
-    prediction_maps = _folder(prediction_path, prediction_folder)
+    truth_maps = maps_folder(truth_path, truth_folder)
+    prediction_maps = maps_folder(prediction_path, prediction_folder)
     truth = read_panoptic_json(truth_path)
     predictions: dict[int, Annotation] = {}
     for annotation in read_annotations(read_json(prediction_path), prediction_path, truth.categories):
         if annotation.image_id in predictions:
-            raise PanopticBlendError(f"{prediction_path.name}: image {annotation.image_id} is predicted twice; keep one")
+            raise PanopticBlendError(
+                f"{prediction_path.name}: image {annotation.image_id} is predicted twice; keep one"
+            )
         predictions[annotation.image_id] = annotation
     missing = [image.id for image in truth.images if image.id not in predictions]
     if missing:
@@ -55,7 +57,7 @@ def evaluate_files(
     return quality.compute()
 
 
-def _folder(json_path: Path, folder: str | Path | None) -> Path:
+def maps_folder(json_path: Path, folder: str | Path | None) -> Path:
     """The folder of PNGs; a COCO data set may also keep it beside ``annotations``."""
     name = json_path.stem
     beside = [json_path.parent / name, json_path.parent.parent / name]

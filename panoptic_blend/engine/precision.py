@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import torch
 
 from panoptic_blend.config import Precision
+
+Arithmetic = Literal["32-true", "bf16-mixed", "16-mixed"]
 
 
 def default_device() -> torch.device:
@@ -14,7 +17,7 @@ def default_device() -> torch.device:
     return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
 
 
-def resolve(precision: Precision, device: torch.device) -> Precision:
+def resolve(precision: Precision, device: torch.device) -> Arithmetic:
     """Turn ``auto`` into ``bf16-mixed`` where the device has units for it, else ``32-true``."""
     if precision != "auto":
         return precision

@@ -1,4 +1,4 @@
-"""What a run tells: a live line, a JSON-lines log, TensorBoard, and tables."""
+"""What a run tells: a live line, a JSON-lines log and TensorBoard."""
 
 from __future__ import annotations
 
@@ -12,11 +12,9 @@ from typing import IO
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
-from rich.table import Table
 from torch.utils.tensorboard import SummaryWriter
 
 from panoptic_blend.engine.evaluate import Evaluation
-from panoptic_blend.metrics.panoptic_quality import PanopticReport
 
 _WINDOW = 20
 """Iterations over which speed and losses are averaged on the live line."""
@@ -101,32 +99,6 @@ class Reporter:
         means = {name: sum(record.losses[name] for record in self._recent) / count for name in last.losses}
         terms = "  ".join(f"{name.removeprefix('loss_')} {value:.3f}" for name, value in means.items())
         return f"{last.iteration}/{self._total}  {terms}  {rate:.1f} images/s  {left} left"
-
-
-def quality_table(report: PanopticReport) -> Table:
-    """PQ, SQ and RQ in percent over all, thing and stuff classes."""
-    table = Table("", "PQ", "SQ", "RQ", "classes", title="Panoptic quality")
-    for column in table.columns[1:]:
-        column.justify = "right"
-    for group in ("All", "Things", "Stuff"):
-        quality = report[group]
-        figures = (f"{100 * value:.1f}" for value in (quality["pq"], quality["sq"], quality["rq"]))
-        table.add_row(group, *figures, str(quality["n"]))
-    return table
-
-
-def class_table(report: PanopticReport) -> Table:
-    """PQ, SQ and RQ in percent, and the counts, of every class that occurs."""
-    table = Table("category", "kind", "PQ", "SQ", "RQ", "TP", "FP", "FN")
-    for column in table.columns[2:]:
-        column.justify = "right"
-    for category in report.categories:
-        quality = report.per_class[category.id]
-        counts = quality["tp"], quality["fp"], quality["fn"]
-        if any(counts):
-            figures = (f"{100 * value:.1f}" for value in (quality["pq"], quality["sq"], quality["rq"]))
-            table.add_row(category.name, "thing" if category.is_thing else "stuff", *figures, *map(str, counts))
-    return table
 
 
 def _reopened(path: Path, start: int) -> IO[str]:

@@ -56,7 +56,7 @@ class Run:
         self.categories = self.training.categories
         require_same_categories(self.categories, self.validation.categories, self.validation.paths.json)
         things, stuff = len(self.categories.thing_ids), len(self.categories.stuff_ids)
-        self.config = config = config.override(model={"num_things": things, "num_stuff": stuff})
+        self.config = config = config.changed([f"model.num_things={things}", f"model.num_stuff={stuff}"])
         self.output = output
 
         device = default_device()
@@ -70,7 +70,7 @@ class Run:
             self._resume()
         elif config.train.weights:
             load_weights(self.model, config.train.weights)
-        self.model = self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.model = self.model.to(memory_format=torch.channels_last)
         self.forward, self.optimizer = self.fabric.setup(self.model, self.optimizer)
         with replacing(output / "config.yaml") as path:
             path.write_text(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
@@ -141,9 +141,7 @@ class Run:
 
     def _evaluate(self, reporter: Reporter) -> Evaluation:
         results = self.output / "results" / f"panoptic_{self.config.data.val}.json"
-        evaluation = evaluate(
-            self.model, self.validation, self.config, results, self.precision, reporter.evaluating
-        )
+        evaluation = evaluate(self.model, self.validation, self.config, results, self.precision, reporter.evaluating)
         reporter.evaluated(self.iteration, evaluation)
         if evaluation.panoptic["All"]["pq"] > self.best_pq:
             self.best_pq = evaluation.panoptic["All"]["pq"]

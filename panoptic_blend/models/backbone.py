@@ -44,7 +44,7 @@ class ResNet(nn.Module):
         width = trunk.fc.in_features // 8
         self.channels = {"c2": width, "c3": 2 * width, "c4": 4 * width, "c5": 8 * width}
         self.register_buffer("stride_in_1x1", torch.tensor(False))
-        self.register_load_state_dict_post_hook(lambda module, _: module._place_strides())
+        self.register_load_state_dict_post_hook(lambda module, _: module._place_strides())  # type: ignore[no-untyped-call]
 
         stages = (nn.ModuleList([self.conv1, self.bn1]), self.layer1, self.layer2, self.layer3, self.layer4)
         self._frozen = stages[:frozen_stages]

@@ -28,9 +28,7 @@ class LevelPredictions:
 
 def locations(height: int, width: int, stride: int, device: torch.device | None = None) -> Tensor:
     """Centres (h * w, 2) as x, y in pixels, row by row: ``(x * s + s // 2, y * s + s // 2)`` (section 3.1)."""
-    y, x = torch.meshgrid(
-        torch.arange(height, device=device), torch.arange(width, device=device), indexing="ij"
-    )
+    y, x = torch.meshgrid(torch.arange(height, device=device), torch.arange(width, device=device), indexing="ij")
     return torch.stack([x, y], dim=-1).reshape(-1, 2) * stride + stride // 2
 
 

@@ -69,9 +69,7 @@ def assign(
     return Assignment(all_labels, instances, all_distances)
 
 
-def _choose(
-    points: Tensor, boxes: Tensor, reach: float, lower: float, upper: float
-) -> tuple[Tensor, Tensor, Tensor]:
+def _choose(points: Tensor, boxes: Tensor, reach: float, lower: float, upper: float) -> tuple[Tensor, Tensor, Tensor]:
     """The smallest eligible box for every point: its index (A,), whether there is one (A,), distances (A, 4)."""
     to_sides = torch.cat([points[:, None] - boxes[None, :, :2], boxes[None, :, 2:] - points[:, None]], dim=2)
     center = (boxes[:, :2] + boxes[:, 2:]) / 2

@@ -17,9 +17,7 @@ class StridedLevels(ExtraFPNBlock):
         super().__init__()
         self.convs = nn.ModuleList(nn.Conv2d(channels, channels, 3, 2, 1) for _ in range(num_levels))
 
-    def forward(
-        self, results: list[Tensor], x: list[Tensor], names: list[str]
-    ) -> tuple[list[Tensor], list[str]]:
+    def forward(self, results: list[Tensor], x: list[Tensor], names: list[str]) -> tuple[list[Tensor], list[str]]:
         coarsest = results[-1]
         for i, conv in enumerate(self.convs):
             coarsest = conv(coarsest if i == 0 else F.relu(coarsest))

@@ -113,8 +113,7 @@ class PanopticBlend(nn.Module):
         thing_logits = precise(self.thing_semantic(pyramid["p3"]))
         return self._instance_losses(levels, precise(self.bottom(pyramid)), targets) | {
             "loss_semantic": self.semantic_weight * losses.semantic_loss(logits, semantic),
-            "loss_thing_semantic": self.thing_semantic_weight
-            * losses.semantic_loss(thing_logits, things[:, ::8, ::8]),
+            "loss_thing_semantic": self.thing_semantic_weight * losses.semantic_loss(thing_logits, things[:, ::8, ::8]),
         }
 
     def _instance_losses(

@@ -1,0 +1,190 @@
+"""``panoptic-blend ...``: parse and dispatch, nothing else."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from panoptic_blend.config import Precision
+from panoptic_blend.structures import PanopticBlendError
+
+if TYPE_CHECKING:
+    from panoptic_blend.inference import Predictor
+
+app = typer.Typer(
+    help="Panoptic segmentation around a shared bottom branch: BlendMask + Panoptic-FPN, with exact PQ.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+data = typer.Typer(help="Make data sets.", no_args_is_help=True)
+app.add_typer(data, name="data")
+
+Overrides = Annotated[list[str] | None, typer.Argument(help="Changes to the config: key=value ...")]
+Weights = Annotated[Path, typer.Argument(help="A checkpoint of ours, or any weights together with --config.")]
+ConfigOption = Annotated[str | None, typer.Option("--config", help="Config the weights are for.")]
+Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:0, ...")]
+PrecisionOption = Annotated[Precision, typer.Option(help="Arithmetic of the network.")]
+Output = Annotated[Path, typer.Option("--output", "-o", help="Folder for what the command makes.")]
+
+
+def main() -> None:
+    """Run the command line; errors from outside end in one line and exit code 2."""
+    try:
+        app()
+    except PanopticBlendError as error:
+        message = str(error)
+    except OSError as error:
+        message = f"{error.filename or 'operating system'}: {error.strerror or error}; check the path and the disk"
+    except KeyboardInterrupt:
+        sys.exit(130)
+    print(f"error: {message}", file=sys.stderr)
+    sys.exit(2)
+
+
+@app.command()
+def demo(
+    output: Output = Path("runs/demo"),
+    data_root: Annotated[Path, typer.Option("--data", help="Folder of the Shapes data set.")] = Path("datasets/shapes"),
+) -> None:
+    """Generate Shapes, train on it, evaluate, and draw what was learned; reuses what is there."""
+    from panoptic_blend.engine.demo import run_demo
+
+    run_demo(output, data_root)
+
+
+@app.command()
+def train(
+    config: Annotated[str, typer.Argument(help="Config by name, like panoptic/blendmask_r50_3x, or path.")],
+    overrides: Overrides = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Default: runs/<config>.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in the folder.")] = False,
+) -> None:
+    """Train a model on a COCO panoptic data set and evaluate it."""
+    from panoptic_blend.config import load_config
+    from panoptic_blend.engine.tables import class_table, column_table, quality_table
+    from panoptic_blend.engine.train import train
+
+    folder = output or Path("runs") / Path(config).stem
+    evaluation = train(load_config(config, overrides or ()), folder, resume)
+    Console().print(
+        class_table(evaluation.panoptic), quality_table(evaluation.panoptic), column_table(evaluation.columns())
+    )
+    Console().print(f"weights, log and results are in {folder}")
+
+
+@app.command()
+def evaluate(
+    weights: Weights,
+    overrides: Overrides = None,
+    config: ConfigOption = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Keep results as COCO JSON + PNG.")] = None,
+    device: Device = "cpu",
+    precision: PrecisionOption = "32-true",
+) -> None:
+    """Score a model on the validation split of a data set (data.root=... data.val=...)."""
+    from panoptic_blend.data.dataset import CocoPanoptic, find_root
+    from panoptic_blend.engine.evaluate import evaluate, require_same_categories
+    from panoptic_blend.engine.tables import class_table, column_table, progress_line, quality_table
+
+    predictor = _predictor(weights, config, overrides, device, precision)
+    options = predictor.config
+    dataset = CocoPanoptic(find_root(options.data.root), options.data.val)
+    require_same_categories(predictor.categories, dataset.categories, dataset.paths.json)
+    results = output / f"panoptic_{options.data.val}.json" if output else None
+    with progress_line("evaluating") as progress:
+        evaluation = evaluate(predictor.model, dataset, options, results, precision, progress)
+    Console().print(
+        class_table(evaluation.panoptic), quality_table(evaluation.panoptic), column_table(evaluation.columns())
+    )
+    if results:
+        Console().print(f"results are in {results}")
+
+
+@app.command()
+def predict(
+    weights: Weights,
+    inputs: Annotated[list[Path], typer.Argument(help="Pictures, or folders of them.")],
+    config: ConfigOption = None,
+    output: Output = Path("predictions"),
+    overrides: Annotated[list[str] | None, typer.Option("--set", help="Change to the config: key=value.")] = None,
+    device: Device = "cpu",
+    precision: PrecisionOption = "32-true",
+) -> None:
+    """Write panoptic maps of pictures as COCO JSON + PNG, and drawn over the photos."""
+    from panoptic_blend.engine.predict import predict_pictures
+    from panoptic_blend.engine.tables import progress_line
+
+    predictor = _predictor(weights, config, overrides, device, precision)
+    with progress_line("predicting") as progress:
+        count = predict_pictures(predictor, inputs, output, progress)
+    Console().print(f"{count} panoptic maps: {output}/panoptic.json; drawn in {output}/pictures")
+
+
+@app.command()
+def draw(
+    panoptic_json: Annotated[Path, typer.Argument(help="COCO panoptic JSON of a data set or of predictions.")],
+    pictures: Annotated[Path, typer.Argument(help="Folder of the photos.")],
+    maps: Annotated[Path | None, typer.Option(help="Folder of its PNGs; default: beside the JSON.")] = None,
+    output: Output = Path("drawings"),
+    scale: Annotated[int, typer.Option(min=1, help="Enlarge small photos so that labels fit.")] = 1,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many images.")] = None,
+) -> None:
+    """Draw panoptic maps over their photos."""
+    from panoptic_blend.engine.predict import draw_json
+    from panoptic_blend.engine.tables import progress_line
+
+    with progress_line("drawing") as progress:
+        count = draw_json(panoptic_json, pictures, output, maps, scale, limit, progress)
+    Console().print(f"{count} drawings are in {output}")
+
+
+@app.command()
+def pq(
+    truth: Annotated[Path, typer.Argument(help="COCO panoptic JSON of the truth.")],
+    prediction: Annotated[Path, typer.Argument(help="COCO panoptic JSON of the results.")],
+    truth_folder: Annotated[Path | None, typer.Option(help="PNGs of the truth; default: beside the JSON.")] = None,
+    prediction_folder: Annotated[Path | None, typer.Option(help="PNGs of the results; likewise.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print figures for machines.")] = False,
+) -> None:
+    """PQ, SQ and RQ of anyone's results, as the official script computes them."""
+    from panoptic_blend.engine.evaluate_files import evaluate_files
+    from panoptic_blend.engine.tables import class_table, progress_line, quality_table
+
+    with progress_line("comparing") as progress:
+        report = evaluate_files(truth, prediction, truth_folder, prediction_folder, progress)
+    if as_json:
+        print(json.dumps({**report.groups, "per_class": report.per_class}))
+    else:
+        Console().print(class_table(report), quality_table(report))
+
+
+@data.command()
+def shapes(
+    out: Annotated[Path, typer.Option(help="Folder to write.")] = Path("datasets/shapes"),
+    train: Annotated[int, typer.Option(min=0, help="Training images.")] = 2000,
+    val: Annotated[int, typer.Option(min=0, help="Validation images.")] = 200,
+    seed: int = 0,
+) -> None:
+    """Generate the Shapes data set in COCO panoptic format."""
+    from panoptic_blend.data.shapes import write_shapes
+    from panoptic_blend.engine.tables import progress_line
+
+    with progress_line("generating") as progress:
+        write_shapes(out, train, val, seed, lambda done: progress(done, train + val))
+    Console().print(f"{train} training and {val} validation images are in {out}")
+
+
+def _predictor(
+    weights: Path, config: str | None, overrides: list[str] | None, device: str, precision: Precision
+) -> Predictor:
+    from panoptic_blend.inference import load
+
+    if config is None:
+        return load(weights, None, device, overrides or (), precision)
+    return load(config, weights, device, overrides or (), precision)

@@ -1,0 +1,54 @@
+"""Figures as tables, and a line that shows how far a command is; needs no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from panoptic_blend.metrics.panoptic_quality import PanopticReport
+
+
+def quality_table(report: PanopticReport) -> Table:
+    """PQ, SQ and RQ in percent over all, thing and stuff classes."""
+    table = Table("", "PQ", "SQ", "RQ", "classes", title="Panoptic quality")
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for group in ("All", "Things", "Stuff"):
+        quality = report[group]
+        figures = (f"{100 * value:.1f}" for value in (quality["pq"], quality["sq"], quality["rq"]))
+        table.add_row(group, *figures, str(quality["n"]))
+    return table
+
+
+def class_table(report: PanopticReport) -> Table:
+    """PQ, SQ and RQ in percent, and the counts, of every class that occurs."""
+    table = Table("category", "kind", "PQ", "SQ", "RQ", "TP", "FP", "FN")
+    for column in table.columns[2:]:
+        column.justify = "right"
+    for category in report.categories:
+        quality = report.per_class[category.id]
+        counts = quality["tp"], quality["fp"], quality["fn"]
+        if any(counts):
+            figures = (f"{100 * value:.1f}" for value in (quality["pq"], quality["sq"], quality["rq"]))
+            table.add_row(category.name, "thing" if category.is_thing else "stuff", *figures, *map(str, counts))
+    return table
+
+
+def column_table(columns: Mapping[str, float]) -> Table:
+    """The columns of BlendMask's appendix A, table 1, in percent."""
+    table = Table(*columns, title="All figures")
+    table.add_row(*(f"{100 * value:.1f}" for value in columns.values()))
+    return table
+
+
+@contextmanager
+def progress_line(what: str) -> Iterator[Callable[[int, int], None]]:
+    """A live line on a terminal's standard error; yields a function of things done and their number."""
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(what, total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)

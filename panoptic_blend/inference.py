@@ -1,0 +1,120 @@
+"""From a picture, a folder or an array to panoptic maps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import overload
+
+import numpy as np
+import torch
+
+from panoptic_blend.checkpoints.io import load_weights, read_checkpoint
+from panoptic_blend.config import Config, Precision, load_config
+from panoptic_blend.data.categories import Categories, coco_categories, numbered_categories
+from panoptic_blend.data.dataset import to_tensor
+from panoptic_blend.data.images import Picture, read_picture
+from panoptic_blend.data.transforms import resize_image, size_for
+from panoptic_blend.engine.evaluate import predict
+from panoptic_blend.models.build import build_model
+from panoptic_blend.models.panoptic_blend import PanopticBlend
+from panoptic_blend.structures import Output, PanopticBlendError, PanopticMap
+
+_PICTURES = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"}
+_WEIGHTS = {".safetensors", ".pth", ".pt", ".pkl"}
+
+
+class Predictor:
+    """A trained model with what it takes to run it: `load` makes one."""
+
+    def __init__(
+        self, model: PanopticBlend, config: Config, categories: Categories, precision: Precision = "32-true"
+    ) -> None:
+        self.model, self.config, self.categories, self.precision = model.eval(), config, categories, precision
+
+    @overload
+    def predict(self, picture: str | Path | Picture) -> PanopticMap: ...
+    @overload
+    def predict(self, picture: list[str | Path | Picture]) -> list[PanopticMap]: ...
+    def predict(self, picture: str | Path | Picture | list[str | Path | Picture]) -> PanopticMap | list[PanopticMap]:
+        """The panoptic map of a picture, at its size, with dataset category ids; a list of them for a list.
+
+        Args:
+            picture: a path, or an array (H, W, 3) uint8 RGB.
+        """
+        if isinstance(picture, (str, Path, np.ndarray)):
+            return self.output(picture).panoptic
+        return [self.output(item).panoptic for item in picture]
+
+    def output(self, picture: str | Path | Picture) -> Output:
+        """All the model says about one picture: detections, masks, semantics, bases, attentions."""
+        pixels = picture if isinstance(picture, np.ndarray) else read_picture(Path(picture))
+        if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8 or not pixels.size:
+            raise PanopticBlendError(f"an array of shape {pixels.shape} and {pixels.dtype}; give (H, W, 3) uint8 RGB")
+        size = pixels.shape[0], pixels.shape[1]
+        test = self.config.test
+        image = resize_image(to_tensor(pixels), size_for(size, test.short_side, test.long_side))
+        return predict(self.model, image, size, self.categories, self.precision)
+
+
+def load(
+    name_or_path: str | Path,
+    weights: str | Path | None = None,
+    device: str = "cpu",
+    overrides: Iterable[str] = (),
+    precision: Precision = "32-true",
+) -> Predictor:
+    """A ready `Predictor`.
+
+    Args:
+        name_or_path: one of our checkpoints, which knows its config and categories, or a config by name
+            or path, which then needs ``weights``.
+        weights: weights of any kind that `load_weights` knows.
+        overrides: ``key=value`` changes to the config, such as ``model.fusion.confidence=0.5``.
+
+    Raises:
+        PanopticBlendError: a file is missing or does not fit.
+    """
+    source = Path(name_or_path)
+    if source.suffix in _WEIGHTS and weights is None:
+        checkpoint = read_checkpoint(source)
+        config, categories = checkpoint.config.changed(overrides), checkpoint.categories
+        state: Path | dict[str, torch.Tensor] = checkpoint.state
+    elif weights is None:
+        raise PanopticBlendError(f"{name_or_path}: a config has no weights; name a checkpoint, or give weights too")
+    else:
+        config, state = load_config(name_or_path, overrides), Path(weights)
+        categories = _categories_of(state, config)
+    model = build_model(config)
+    load_weights(model, state)
+    return Predictor(_placed(model, device), config, categories, precision)
+
+
+def find_pictures(inputs: Sequence[Path]) -> Iterator[Path]:
+    """Pictures among ``inputs``: files as they are, folders by what they hold, in the order of names."""
+    for path in inputs:
+        if path.is_dir():
+            found = sorted(item for item in path.iterdir() if item.suffix.lower() in _PICTURES)
+            if not found:
+                raise PanopticBlendError(f"{path}: no pictures in this folder; expected {', '.join(sorted(_PICTURES))}")
+            yield from found
+        elif path.is_file():
+            yield path
+        else:
+            raise PanopticBlendError(f"{path}: no such file or folder; check the path")
+
+
+def _categories_of(weights: Path, config: Config) -> Categories:
+    """Those of one of our checkpoints, else COCO's where the numbers are COCO's."""
+    if weights.suffix == ".safetensors":
+        return read_checkpoint(weights).categories
+    coco = coco_categories()
+    counts = config.model.num_things, config.model.num_stuff
+    return coco if counts == (len(coco.thing_ids), len(coco.stuff_ids)) else numbered_categories(*counts)
+
+
+def _placed(model: PanopticBlend, device: str) -> PanopticBlend:
+    try:
+        return model.to(device).to(memory_format=torch.channels_last)
+    except (RuntimeError, AssertionError) as error:
+        raise PanopticBlendError(f"device {device!r}: {str(error).splitlines()[0]}; use cpu, cuda or cuda:0") from None
