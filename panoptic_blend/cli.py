@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -34,9 +35,15 @@ Output = Annotated[Path, typer.Option("--output", "-o", help="Folder for what th
 
 
 def main() -> None:
-    """Run the command line; errors from outside end in one line and exit code 2."""
+    """Run the command line."""
+    guarded(app)
+
+
+def guarded(command: Callable[[], object]) -> None:
+    """Run a command; errors from outside end in one line and exit code 2."""
     try:
-        app()
+        command()
+        return
     except PanopticBlendError as error:
         message = str(error)
     except OSError as error:

@@ -43,8 +43,8 @@ class FPN(_Options):
 class FCOS(_Options):
     num_convs: Annotated[int, Field(ge=0)] = 4
     """Convolutions in each tower."""
-    size_limits: tuple[float, float, float, float] = (64, 128, 256, 512)
-    """Largest distance, in pixels, that P3, P4, P5 and P6 answer for."""
+    size_limits: Annotated[tuple[float, ...], Field(min_length=2)] = (64, 128, 256, 512)
+    """Largest distance, in pixels, that P3, P4, ... answer for; one more level, without limit, follows."""
     center_radius: Annotated[float, Field(gt=0)] = 1.5
     """Centre sampling: how many strides around a box centre are positive."""
     score_threshold: Fraction = 0.05
@@ -58,7 +58,7 @@ class FCOS(_Options):
 
 
 class Bottom(_Options):
-    num_bases: Count = 4
+    num_bases: Annotated[int, Field(ge=2)] = 4
     """K."""
     channels: Count = 128
     """Width of the bottom module and of the auxiliary head."""

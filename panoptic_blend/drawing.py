@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from .figures import (
+from panoptic_blend.figures import (
     DARK,
     LIGHT,
     Canvas,
@@ -31,7 +31,7 @@ from .figures import (
     label_size,
     to_picture,
 )
-from .structures import Category, PanopticBlendError, PanopticMap, Segment
+from panoptic_blend.structures import Category, PanopticBlendError, PanopticMap, Segment
 
 Window = tuple[slice, slice]
 IndexMap = npt.NDArray[np.intp]
@@ -66,7 +66,7 @@ def draw(
         sizes = [" x ".join(map(str, shape)) for shape in (image.shape[:2], panoptic_map.segment_ids.shape)]
         raise PanopticBlendError(f"the image has {sizes[0]} pixels, its panoptic map {sizes[1]}; resize one of them")
     known = {category.id: category for category in map(Category.parse, categories or ())}
-    index_map = _index_map(panoptic_map)
+    index_map = panoptic_map.index()
     colors = _segment_colors(panoptic_map.segments, known)
     canvas = _wash(image, index_map, panoptic_map.segments, colors)
     regions = _regions(index_map, panoptic_map.segments, colors)
@@ -151,14 +151,6 @@ def _enlarged(segment: Segment, scale: int) -> Segment:
     return replace(segment, area=segment.area * scale**2, box=(x0, y0, x1, y1) if segment.box else None)
 
 
-def _index_map(panoptic_map: PanopticMap) -> IndexMap:
-    """(H, W): 1 + the position of each pixel's segment in the list, 0 for void."""
-    ids = np.array([0, *(segment.id for segment in panoptic_map.segments)], np.int64)
-    order = ids.argsort(kind="stable")
-    nearest = order[np.searchsorted(ids[order], panoptic_map.segment_ids).clip(max=len(ids) - 1)]
-    return np.asarray(np.where(ids[nearest] == panoptic_map.segment_ids, nearest, 0), np.intp)
-
-
 def _regions(index_map: IndexMap, segments: Sequence[Segment], colors: Sequence[Color]) -> list[Region]:
     regions = []
     windows = ndimage.find_objects(index_map, len(segments)) if segments else []
@@ -166,7 +158,8 @@ def _regions(index_map: IndexMap, segments: Sequence[Segment], colors: Sequence[
         if window is not None:
             mask = np.pad(index_map[window] == index, 1).astype(np.uint8)
             depth = cv2.distanceTransform(mask, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[1:-1, 1:-1]
-            regions.append(Region(segment, color, window, np.asarray(depth, np.float32), int(mask.sum())))
+            exact = np.sqrt(np.rint(np.square(depth, dtype=np.float64)))  # OpenCV's last bits vary from call to call
+            regions.append(Region(segment, color, window, exact.astype(np.float32), int(mask.sum())))
     return regions
 
 

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from .structures import PanopticBlendError
+from panoptic_blend.structures import PanopticBlendError
 
 Picture = npt.NDArray[np.uint8]
 Canvas = npt.NDArray[np.float32]  # a picture being painted, (H, W, 3) of 0..255, or a weight per pixel, (H, W)

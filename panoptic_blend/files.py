@@ -13,14 +13,18 @@ from panoptic_blend.structures import PanopticBlendError
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside ``path`` that takes its place, atomically, if the block succeeds."""
+def replacing(path: Path, *, durable: bool = False) -> Iterator[Path]:
+    """Give a temporary path beside ``path`` that takes its place, atomically, if the block succeeds.
+
+    ``durable`` waits until the content is on the disk, so that a power cut cannot leave an empty file.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
     try:
         yield temporary
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
+        if durable:
+            with temporary.open("rb+") as file:
+                os.fsync(file.fileno())
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -29,15 +33,19 @@ def replacing(path: Path) -> Iterator[Path]:
 def inside(folder: Path, name: str) -> Path:
     """``folder / name`` for a name that came from a file, which must not lead out of the folder."""
     parts = PurePosixPath(name)
-    if not name or parts.is_absolute() or ".." in parts.parts or "\\" in name or "\0" in name:
-        raise PanopticBlendError(f"file name {name!r} leads out of {folder}; use plain relative names")
+    if not name or parts.is_absolute() or ".." in parts.parts or "\\" in name or min(name) < " ":
+        raise PanopticBlendError(f"file name {name!r} leads out of its folder; use plain relative names")
     return folder / name
 
 
-def require_file(path: Path) -> None:
+def require_file(path: Path, remedy: str = "check the path") -> None:
     """Raise an error that names ``path`` unless it is a file."""
-    if not path.is_file():
-        raise PanopticBlendError(f"{path}: no such file; check the path")
+    try:
+        is_file = path.is_file()
+    except OSError as error:  # a name too long, a folder that may not be entered
+        raise PanopticBlendError(f"{path}: cannot be read ({error.strerror}); {remedy}") from None
+    if not is_file:
+        raise PanopticBlendError(f"{path}: no such file; {remedy}")
 
 
 def read_bytes(path: Path) -> bytes:

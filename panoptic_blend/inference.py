@@ -9,7 +9,7 @@ from typing import overload
 import numpy as np
 import torch
 
-from panoptic_blend.checkpoints.io import load_weights, read_checkpoint
+from panoptic_blend.checkpoints.io import is_checkpoint, load_weights, read_checkpoint
 from panoptic_blend.config import Config, Precision, load_config
 from panoptic_blend.data.categories import Categories, coco_categories, numbered_categories
 from panoptic_blend.data.dataset import to_tensor
@@ -94,7 +94,7 @@ def find_pictures(inputs: Sequence[Path]) -> Iterator[Path]:
     """Pictures among ``inputs``: files as they are, folders by what they hold, in the order of names."""
     for path in inputs:
         if path.is_dir():
-            found = sorted(item for item in path.iterdir() if item.suffix.lower() in _PICTURES)
+            found = sorted(item for item in path.iterdir() if item.suffix.lower() in _PICTURES and item.is_file())
             if not found:
                 raise PanopticBlendError(f"{path}: no pictures in this folder; expected {', '.join(sorted(_PICTURES))}")
             yield from found
@@ -106,7 +106,7 @@ def find_pictures(inputs: Sequence[Path]) -> Iterator[Path]:
 
 def _categories_of(weights: Path, config: Config) -> Categories:
     """Those of one of our checkpoints, else COCO's where the numbers are COCO's."""
-    if weights.suffix == ".safetensors":
+    if is_checkpoint(weights):
         return read_checkpoint(weights).categories
     coco = coco_categories()
     counts = config.model.num_things, config.model.num_stuff

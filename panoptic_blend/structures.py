@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, NotRequired, TypedDict
+from typing import TYPE_CHECKING, NotRequired, TypedDict, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +28,8 @@ IGNORE = 255
 THING_CLASS = 0
 """Semantic class shared by all things; stuff classes follow from 1."""
 
+MAX_CATEGORY_ID = 2**31 - 1
+
 
 class PanopticBlendError(Exception):
     """Something from outside is unusable; the message is one line: what, where, and what to do."""
@@ -40,7 +42,7 @@ class Target(TypedDict):
     ``semantic`` (H, W) integer: 0 thing, 1..S stuff, 255 ignored. ``mask_targets`` (G, R, R) bool may
     stand instead of ``masks``: each instance cut out of its box at the blender's resolution.
     ``thing_semantic`` (H, W) integer (0 none, label + 1, 255 ignored) feeds the auxiliary loss and
-    is derived from ``masks`` where it is absent.
+    is derived from ``masks`` where it is absent, so one of the two must be there.
     """
 
     boxes: Tensor
@@ -99,12 +101,20 @@ class PanopticMap:
         ]
         return cls(segment_ids, measured)
 
-    def index(self) -> npt.NDArray[np.int32]:
+    def index(self) -> npt.NDArray[np.intp]:
         """For every pixel (H, W) the position of its segment in ``segments`` plus 1; 0 for void and unknown ids."""
-        ids = [segment.id for segment in self.segments]
-        table = np.zeros(max([int(self.segment_ids.max(initial=0)), *ids]) + 1, dtype=np.int32)
-        table[ids] = np.arange(1, len(ids) + 1)
-        return table[self.segment_ids]
+        ids = self.segment_ids.ravel()
+        starts = np.flatnonzero(np.concatenate([[True], ids[1:] != ids[:-1]])[: ids.size])
+        runs = positions(ids[starts], [segment.id for segment in self.segments])
+        return np.repeat(runs, np.diff(starts, append=ids.size)).reshape(self.segment_ids.shape)
+
+
+def positions(ids: npt.NDArray[np.integer], known: Sequence[int]) -> npt.NDArray[np.intp]:
+    """Where each of ``ids`` stands in ``known``, plus 1; 0 for those that do not."""
+    order = np.argsort(np.asarray(known, dtype=np.int64))
+    ascending = np.array([*np.asarray(known, dtype=np.int64)[order], np.iinfo(np.int64).max])
+    places = np.searchsorted(ascending, ids)
+    return np.where(ascending[places] == ids, np.append(order, -1)[places] + 1, 0)
 
 
 @dataclass(frozen=True)
@@ -138,10 +148,23 @@ class Category:
         missing = [key for key in ("id", "isthing") if key not in record]
         if missing:
             raise PanopticBlendError(f"category {dict(record)}: no `{missing[0]}`; COCO panoptic categories carry it")
-        color = record.get("color")
-        return cls(
-            id=int(str(record["id"])),
-            name=str(record.get("name", record["id"])),
-            is_thing=bool(record["isthing"]),
-            color=(int(color[0]), int(color[1]), int(color[2])) if isinstance(color, Sequence) else None,
-        )
+        category_id, name, color = record["id"], record.get("name", str(record["id"])), record.get("color")
+        if not is_integer(category_id) or not 0 <= category_id <= MAX_CATEGORY_ID:
+            raise PanopticBlendError(
+                f"category {dict(record)}: `id` is no whole number from 0 to {MAX_CATEGORY_ID}; correct it"
+            )
+        if record["isthing"] not in (0, 1):
+            raise PanopticBlendError(f"category {dict(record)}: `isthing` is neither 0 nor 1; correct it")
+        if not isinstance(name, str):
+            raise PanopticBlendError(f"category {dict(record)}: `name` is no text; correct it")
+        if color is None:
+            return cls(category_id, name, bool(record["isthing"]))
+        channels = [c for c in color if is_integer(c) and 0 <= c <= 255] if isinstance(color, Sequence) else []
+        if not (isinstance(color, Sequence) and len(channels) == len(color) == 3):
+            raise PanopticBlendError(f"category {dict(record)}: `color` is not three numbers from 0 to 255; correct it")
+        return cls(category_id, name, bool(record["isthing"]), (channels[0], channels[1], channels[2]))
+
+
+def is_integer(value: object) -> TypeGuard[int]:
+    """Whether a value from a JSON is a whole number; ``true`` and 1.0 are none."""
+    return isinstance(value, int) and not isinstance(value, bool)

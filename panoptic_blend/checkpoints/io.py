@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import pickle
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,17 +36,30 @@ def save_checkpoint(path: Path, model: nn.Module, config: Config, categories: Ca
     """Write the weights as safetensors, with config and categories in the header; atomically."""
     metadata = {"config": config.model_dump_json(), "categories": json.dumps(categories.records())}
     state = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
-    with replacing(path) as temporary:
+    with replacing(path, durable=True) as temporary:
         save_file(state, temporary, metadata)
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
     """Read one of our checkpoints; PanopticBlendError for anything else."""
-    state, metadata = _read_safetensors(path)
-    if "config" not in metadata or "categories" not in metadata:
+    if not is_checkpoint(path):
         raise PanopticBlendError(f"{path}: holds weights without their config; name the config and pass it as weights")
-    config = parse_config(json.loads(metadata["config"]), str(path))
-    return Checkpoint(state, config, Categories(json.loads(metadata["categories"])))
+    state, metadata = _read_safetensors(path)
+    try:
+        config = parse_config(json.loads(metadata["config"]), "config")
+        categories = Categories(json.loads(metadata["categories"]))
+    except (PanopticBlendError, ValueError, TypeError) as error:
+        raise PanopticBlendError(f"{path}: its header does not fit ({error}); is it of another version?") from None
+    return Checkpoint(state, config, categories)
+
+
+def is_checkpoint(path: Path) -> bool:
+    """Whether a file of weights is one of ours, with config and categories in its header."""
+    require_file(path)
+    if path.suffix != ".safetensors":
+        return False
+    with _opened(path) as file:
+        return {"config", "categories"} <= (file.metadata() or {}).keys()
 
 
 def load_weights(model: nn.Module, source: str | Path | Mapping[str, Tensor]) -> None:
@@ -87,7 +100,7 @@ def _shape(tensor: Tensor) -> str:
 
 def save_state(path: Path, state: Mapping[str, Any]) -> None:
     """Write what resuming a run needs; atomically."""
-    with replacing(path) as temporary:
+    with replacing(path, durable=True) as temporary:
         torch.save(dict(state), temporary)
 
 
@@ -106,7 +119,9 @@ def _read(path: Path, model: nn.Module) -> Mapping[str, Tensor]:
         return _read_safetensors(path)[0]
     content = _read_pickle(path)
     state = content.get("model", content) if isinstance(content, dict) else None
-    if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
+    if not isinstance(state, Mapping) or not all(
+        isinstance(k, str) and isinstance(v, Tensor) for k, v in state.items()
+    ):
         raise PanopticBlendError(f"{path}: holds no weights; expected a state dict of tensors, bare or under `model`")
     return state
 
@@ -117,19 +132,25 @@ def _torchvision_imagenet(model: nn.Module) -> Mapping[str, Tensor]:
         raise PanopticBlendError("imagenet: only a ResNet backbone has torchvision weights; give a file instead")
     weights = get_weight(f"ResNet{backbone.depth}_Weights.IMAGENET1K_V1")
     try:
-        state: Mapping[str, Tensor] = weights.get_state_dict(progress=False, check_hash=True)
-    except (OSError, RuntimeError) as error:
+        state: Mapping[str, Tensor] = weights.get_state_dict(progress=False, check_hash=True, weights_only=True)
+    except Exception as error:  # of the network, the disk, or the unpickler
         raise PanopticBlendError(
-            f"imagenet: {weights.url} cannot be fetched ({error}); download it elsewhere and give its path"
+            f"imagenet: {weights.url} cannot be fetched ({_reason(error)}); download it elsewhere and give its path"
         ) from None
     return state
 
 
 def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    with _opened(path) as file:
+        return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
     require_file(path)
     try:
         with safe_open(path, framework="pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+            yield file
     except SafetensorError as error:
         raise PanopticBlendError(f"{path}: not a whole safetensors file ({error}); fetch or write it again") from None
 
@@ -138,6 +159,12 @@ def _read_pickle(path: Path) -> Any:
     require_file(path)
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        reason = str(error).strip().splitlines()[0][:100] if str(error).strip() else type(error).__name__
-        raise PanopticBlendError(f"{path}: not a file of tensors ({reason}); expected .pth or .safetensors") from None
+    except Exception as error:  # a broken file makes the unpickler raise anything
+        raise PanopticBlendError(
+            f"{path}: not a file of tensors ({_reason(error)}); expected .pth or .safetensors"
+        ) from None
+
+
+def _reason(error: Exception) -> str:
+    """The first line of what went wrong."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:100]

@@ -55,8 +55,8 @@ def from_official_blendmask(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     channels are turned round, and the buffers set that say the rest.
     """
     result = {rename(name): value for name, value in state.items() if not name.startswith("pixel_")}
-    result = {name: value for name, value in result.items() if not name.startswith("proposal_generator.")}
-    result["backbone.conv1.weight"] = result["backbone.conv1.weight"].flip(1)
+    if "backbone.conv1.weight" in result:
+        result["backbone.conv1.weight"] = result["backbone.conv1.weight"].flip(1)
     result["backbone.stride_in_1x1"] = torch.tensor(True)
     result["pixel_mean"] = torch.tensor([123.675, 116.28, 103.53])
     result["pixel_std"] = torch.ones(3)

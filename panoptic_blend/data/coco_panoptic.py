@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from types import TracebackType
 from typing import Any
 
@@ -17,7 +17,7 @@ import numpy as np
 from panoptic_blend.data.categories import Categories
 from panoptic_blend.data.images import read_segment_ids, write_segment_ids
 from panoptic_blend.files import inside, read_json, replacing
-from panoptic_blend.structures import Category, PanopticBlendError, PanopticMap, Segment
+from panoptic_blend.structures import Category, PanopticBlendError, PanopticMap, Segment, is_integer
 
 MAX_SEGMENT_ID = 2**24 - 1
 
@@ -76,7 +76,7 @@ def read_panoptic_json(path: Path) -> PanopticJson:
             annotations that do not pair up.
     """
     content = read_json(path)
-    images, records = (_records(content, key, path) for key in ("images", "categories"))
+    images, records = (_records(content, key, path.name) for key in ("images", "categories"))
     try:
         categories = Categories(records)
     except PanopticBlendError as error:
@@ -86,15 +86,15 @@ def read_panoptic_json(path: Path) -> PanopticJson:
         raise PanopticBlendError(f"{path.name}: `images` is empty; a data set needs at least one")
     result: list[Image] = []
     seen: set[int] = set()
-    for record in images:
-        image_id = _integer(record, "id", f"{path.name}: an image")
+    for i, record in enumerate(images):
+        image_id = _integer(record, "id", f"{path.name}: images[{i}]")
         where = f"{path.name}: image {image_id}"
         if image_id in seen:
             raise PanopticBlendError(f"{where} is listed twice; image ids are unique")
         if image_id not in annotations:
             raise PanopticBlendError(f"{where} has no annotation; annotate it or remove it from `images`")
         size = _integer(record, "height", where), _integer(record, "width", where)
-        result.append(Image(image_id, _text(record, "file_name", where), size, annotations[image_id]))
+        result.append(Image(image_id, _file_name(record, where), size, annotations[image_id]))
         seen.add(image_id)
     strays = annotations.keys() - seen
     if strays:
@@ -104,17 +104,17 @@ def read_panoptic_json(path: Path) -> PanopticJson:
 
 def read_annotations(content: Any, path: Path, categories: Categories) -> list[Annotation]:
     """The ``annotations`` of a parsed COCO panoptic JSON, of a data set or of results."""
-    return [_annotation(record, path, categories) for record in _records(content, "annotations", path)]
+    records = _records(content, "annotations", path.name)
+    return [_annotation(record, f"{path.name}: annotations[{i}]", path, categories) for i, record in enumerate(records)]
 
 
-def _annotation(record: Mapping[str, Any], path: Path, categories: Categories) -> Annotation:
-    if "segments_info" not in record:
-        raise PanopticBlendError(f"{path.name}: an annotation has no `segments_info`; this is not COCO panoptic JSON")
-    image_id = _integer(record, "image_id", f"{path.name}: an annotation")
+def _annotation(record: Mapping[str, Any], place: str, path: Path, categories: Categories) -> Annotation:
+    infos = _records(record, "segments_info", place)
+    image_id = _integer(record, "image_id", place)
     where = f"{path.name}: image {image_id}"
     segments: dict[int, Segment] = {}
-    for info in _records(record, "segments_info", path):
-        segment_id = _integer(info, "id", f"{where}: a segment")
+    for i, info in enumerate(infos):
+        segment_id = _integer(info, "id", f"{where}: segments_info[{i}]")
         category_id = _integer(info, "category_id", f"{where}: segment {segment_id}")
         if segment_id in segments:
             raise PanopticBlendError(f"{where}: segment {segment_id} is listed twice; ids are unique in an image")
@@ -125,9 +125,11 @@ def _annotation(record: Mapping[str, Any], path: Path, categories: Categories) -
             raise PanopticBlendError(
                 f"{where}: segment {segment_id} has category {category_id}, which `categories` ({known}) lacks; add it"
             )
-        crowd, is_thing = bool(info.get("iscrowd", 0)), categories.by_id[category_id].is_thing
-        segments[segment_id] = Segment(segment_id, category_id, is_thing, None, 0, None, crowd)
-    return Annotation(image_id, _text(record, "file_name", where), list(segments.values()))
+        crowd, is_thing = info.get("iscrowd", 0), categories.by_id[category_id].is_thing
+        if crowd not in (0, 1):
+            raise PanopticBlendError(f"{where}: segment {segment_id}: `iscrowd` is {crowd!r}, not 0 or 1; correct it")
+        segments[segment_id] = Segment(segment_id, category_id, is_thing, None, 0, None, bool(crowd))
+    return Annotation(image_id, _file_name(record, where), list(segments.values()))
 
 
 def _by_image(annotations: Iterable[Annotation], path: Path) -> dict[int, Annotation]:
@@ -139,24 +141,28 @@ def _by_image(annotations: Iterable[Annotation], path: Path) -> dict[int, Annota
     return result
 
 
-def _records(content: Any, key: str, path: Path) -> list[dict[str, Any]]:
+def _records(content: Any, key: str, where: str) -> list[dict[str, Any]]:
     value = content.get(key) if isinstance(content, dict) else None
     if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
-        raise PanopticBlendError(f"{path.name}: no list of records `{key}`; this is not COCO panoptic JSON")
+        raise PanopticBlendError(f"{where}: no list of records `{key}`; this is not COCO panoptic JSON")
     return value
 
 
 def _integer(record: Mapping[str, Any], key: str, where: str) -> int:
     value = record.get(key)
-    if not isinstance(value, int):
+    if not is_integer(value):
         raise PanopticBlendError(f"{where}: `{key}` is {value!r}, not a whole number; correct it")
     return value
 
 
-def _text(record: Mapping[str, Any], key: str, where: str) -> str:
-    value = record.get(key)
+def _file_name(record: Mapping[str, Any], where: str) -> str:
+    value = record.get("file_name")
     if not isinstance(value, str):
-        raise PanopticBlendError(f"{where}: `{key}` is {value!r}, not a file name; correct it")
+        raise PanopticBlendError(f"{where}: `file_name` is {value!r}, not a file name; correct it")
+    try:
+        inside(Path(), value)
+    except PanopticBlendError as error:
+        raise PanopticBlendError(f"{where}: {error}") from None
     return value
 
 
@@ -171,10 +177,11 @@ class PanopticWriter:
     """
 
     def __init__(
-        self, json_path: Path, folder: Path | None = None, categories: Sequence[Category | Mapping[str, object]] = ()
+        self, json_path: Path, folder: Path | None = None, *, categories: Sequence[Category | Mapping[str, object]]
     ) -> None:
         self.json_path, self.folder = json_path, folder or json_path.with_suffix("")
         self._categories = Categories(categories)
+        self._written: set[str] = set()
         self._images: list[dict[str, object]] = []
         self._annotations: list[dict[str, object]] = []
 
@@ -182,11 +189,18 @@ class PanopticWriter:
         return self
 
     def add(self, image_id: int, file_name: str, panoptic: PanopticMap) -> None:
-        """Write the map of one image; segments without pixels are left out."""
-        png = f"{Path(file_name).stem}.png"
+        """Write the map of one image; segments without pixels are left out.
+
+        Raises:
+            PanopticBlendError: the map of another image has the same name.
+        """
+        png = str(PurePosixPath(file_name).with_suffix(".png"))
+        if png in self._written:
+            raise PanopticBlendError(f"{file_name}: the map of another image is called {png} too; rename one of them")
         write_segment_ids(inside(self.folder, png), panoptic.segment_ids)
         height, width = panoptic.segment_ids.shape
         segments = [_record(segment) for segment in panoptic.segments if segment.box]
+        self._written.add(png)
         self._images.append({"id": image_id, "file_name": file_name, "height": height, "width": width})
         self._annotations.append({"image_id": image_id, "file_name": png, "segments_info": segments})
 
@@ -199,7 +213,7 @@ class PanopticWriter:
                 "annotations": self._annotations,
                 "categories": self._categories.records(),
             }
-            with replacing(self.json_path) as temporary:
+            with replacing(self.json_path, durable=True) as temporary:
                 temporary.write_text(json.dumps(content), encoding="utf-8")
 
 

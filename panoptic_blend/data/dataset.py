@@ -12,7 +12,7 @@ from torch.utils.data import Dataset
 
 from panoptic_blend.data.coco_panoptic import Image, read_panoptic_json
 from panoptic_blend.data.images import Picture, read_picture
-from panoptic_blend.files import inside
+from panoptic_blend.files import inside, require_file
 from panoptic_blend.structures import PanopticBlendError, PanopticMap
 
 
@@ -75,8 +75,7 @@ class CocoPanoptic(Dataset[Sample]):
         self.categories, self.images = content.categories, content.images
         for image in self.images:
             for path in (self._picture(image), inside(self.paths.maps, image.annotation.png)):
-                if not path.is_file():
-                    raise PanopticBlendError(f"{path}: missing; {self.paths.json.name} names it for image {image.id}")
+                require_file(path, f"{self.paths.json.name} names it for image {image.id}, so fetch it or remove that")
 
     def _picture(self, image: Image) -> Path:
         return inside(self.paths.pictures, image.file_name)

@@ -64,15 +64,19 @@ def write_segment_ids(path: Path, ids: npt.NDArray[np.int32]) -> None:
         _encode(temporary, colors)
 
 
+# OpenCV 4 and 5
+_set_log_level = getattr(cv2, "setLogLevel", None) or cv2.utils.logging.setLogLevel
+
+
 def _decode(path: Path, flags: int) -> Picture:
     data = np.frombuffer(read_bytes(path), dtype=np.uint8)
-    level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    level = _set_log_level(0)
     try:
         decoded = cv2.imdecode(data, flags) if data.size else None
     except cv2.error:
         decoded = None
     finally:
-        cv2.utils.logging.setLogLevel(level)
+        _set_log_level(level)
     if decoded is None:
         raise PanopticBlendError(f"{path}: cannot be decoded; it is cut short or not a picture, so fetch it again")
     return decoded  # type: ignore[return-value]

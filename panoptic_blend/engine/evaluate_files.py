@@ -30,8 +30,6 @@ def evaluate_files(
         PanopticBlendError: a file is missing or broken, JSON and PNG disagree, or an image has no prediction.
     """
     truth_path, prediction_path = Path(truth_json), Path(prediction_json)
-    truth_maps = maps_folder(truth_path, truth_folder)
-    prediction_maps = maps_folder(prediction_path, prediction_folder)
     truth = read_panoptic_json(truth_path)
     predictions: dict[int, Annotation] = {}
     for annotation in read_annotations(read_json(prediction_path), prediction_path, truth.categories):
@@ -40,6 +38,8 @@ def evaluate_files(
                 f"{prediction_path.name}: image {annotation.image_id} is predicted twice; keep one"
             )
         predictions[annotation.image_id] = annotation
+    truth_maps = maps_folder(truth_path, truth_folder)
+    prediction_maps = maps_folder(prediction_path, prediction_folder)
     missing = [image.id for image in truth.images if image.id not in predictions]
     if missing:
         raise PanopticBlendError(

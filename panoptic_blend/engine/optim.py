@@ -19,8 +19,8 @@ def build_optimizer(model: nn.Module, options: Train) -> optim.Optimizer:
         {"params": [p for p in trainable if id(p) in norms], "weight_decay": 0.0},
     ]
     if options.optimizer == "adamw":
-        return optim.AdamW(groups, lr=options.lr)
-    return optim.SGD(groups, lr=options.lr, momentum=options.momentum)
+        return optim.AdamW(groups, lr=options.lr, fused=True)
+    return optim.SGD(groups, lr=options.lr, momentum=options.momentum, fused=True)
 
 
 def learning_rate(iteration: int, options: Train) -> float:

@@ -44,7 +44,7 @@ class Reporter:
         self._log = _reopened(folder / "log.jsonl", start)
         self._board = SummaryWriter(str(folder), purge_step=start + 1 if start else None)
         bar = TextColumn("{task.description}"), BarColumn(bar_width=20), TextColumn("{task.fields[status]}")
-        self._live = Progress(*bar, console=self._console, transient=True)
+        self._live = Progress(*bar, console=self._console, transient=True, disable=not self._console.is_terminal)
         self._task = self._live.add_task("training", total=total, completed=start, status="starting")
 
     def __enter__(self) -> Reporter:

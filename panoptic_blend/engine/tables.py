@@ -49,6 +49,7 @@ def column_table(columns: Mapping[str, float]) -> Table:
 def progress_line(what: str) -> Iterator[Callable[[int, int], None]]:
     """A live line on a terminal's standard error; yields a function of things done and their number."""
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task(what, total=None)
         yield lambda done, total: progress.update(task, completed=done, total=total)

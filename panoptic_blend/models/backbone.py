@@ -44,14 +44,14 @@ class ResNet(nn.Module):
         width = trunk.fc.in_features // 8
         self.channels = {"c2": width, "c3": 2 * width, "c4": 4 * width, "c5": 8 * width}
         self.register_buffer("stride_in_1x1", torch.tensor(False))
-        self.register_load_state_dict_post_hook(lambda module, _: module._place_strides())  # type: ignore[no-untyped-call]
+        self.register_load_state_dict_post_hook(ResNet._place_strides)  # type: ignore[no-untyped-call]
 
         stages = (nn.ModuleList([self.conv1, self.bn1]), self.layer1, self.layer2, self.layer3, self.layer4)
         self._frozen = stages[:frozen_stages]
         for stage in self._frozen:
             stage.requires_grad_(False)
 
-    def _place_strides(self) -> None:
+    def _place_strides(self, incompatible_keys: object) -> None:
         first, second = ((2, 2), (1, 1)) if self.stride_in_1x1 else ((1, 1), (2, 2))
         for layer in (self.layer2, self.layer3, self.layer4):
             if isinstance(layer[0], torchvision_resnet.Bottleneck):

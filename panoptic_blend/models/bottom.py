@@ -54,7 +54,7 @@ class ProtoNet(nn.Module):
 
 
 class ThingSemanticHead(nn.Sequential):
-    """The auxiliary task on P3: logits (N, C + 1, H/8, W/8), class 0 for no thing (YOLACT, section 3.4).
+    """The auxiliary task on P3: logits (N, C + 1, H/8, W/8), class 0 for no thing (YOLACT, section 5).
 
     It only trains the features the bases are made of; inference never runs it.
     """

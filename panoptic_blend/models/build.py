@@ -24,7 +24,7 @@ def build_model(config: Config) -> PanopticBlend:
     backbone = ResNet(options.backbone.depth, options.backbone.norm, options.backbone.frozen_stages)
     return PanopticBlend(
         backbone,
-        FPN(backbone.channels, channels),
+        FPN(backbone.channels, channels, extra_levels=len(fcos.size_limits) - 2),
         FCOSHead(channels, options.num_things, fcos.num_convs),
         TopLayer(channels, bottom.num_bases, options.blender.attention_size),
         ProtoNet(channels, bottom.num_bases, bottom.channels, bottom.num_convs),

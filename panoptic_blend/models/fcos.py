@@ -44,9 +44,10 @@ def unravel(indices: Tensor, sizes: Sequence[tuple[int, int]], num_images: int) 
 
 
 def _tower(channels: int, num_convs: int) -> nn.Sequential:
+    groups = min(32, channels // 2)  # with one channel per group, a level of one cell has no variance
     layers: list[nn.Module] = []
     for _ in range(num_convs):
-        layers += [nn.Conv2d(channels, channels, 3, padding=1), nn.GroupNorm(32, channels), nn.ReLU()]
+        layers += [nn.Conv2d(channels, channels, 3, padding=1), nn.GroupNorm(groups, channels), nn.ReLU()]
     return nn.Sequential(*layers)
 
 

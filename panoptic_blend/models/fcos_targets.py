@@ -50,33 +50,50 @@ def assign(
         sizes: (h, w) of every level; with ``strides``.
         size_limits: upper end of every level's range but the last, which has none.
     """
-    uppers = [*size_limits, float("inf")]
-    if len(uppers) != len(sizes):
+    if len(size_limits) != len(sizes) - 1:
         raise ValueError(f"{len(sizes)} levels need {len(sizes) - 1} size limits, not {len(size_limits)}")
-    first = torch.tensor([0, *(len(b) for b in boxes)]).cumsum(0).tolist()
-    parts: list[tuple[Tensor, Tensor, Tensor]] = []
-    for (h, w), stride, lower, upper in zip(sizes, strides, [-1, *size_limits], uppers, strict=True):
-        points = locations(h, w, stride, boxes[0].device).to(boxes[0].dtype)
-        for image, (image_boxes, image_labels) in enumerate(zip(boxes, labels, strict=True)):
-            if len(image_boxes) == 0:
-                background = torch.full((h * w,), num_classes, device=points.device)
-                parts.append((background, torch.zeros_like(background), points.new_zeros(h * w, 4)))
-                continue
-            chosen, positive, distances = _choose(points, image_boxes, radius * stride, lower, upper)
-            level_labels = torch.where(positive, image_labels[chosen], num_classes)
-            parts.append((level_labels, chosen + first[image], distances / stride))
-    all_labels, instances, all_distances = (torch.cat(part) for part in zip(*parts, strict=True))
-    return Assignment(all_labels, instances, all_distances)
+    areas = [h * w for h, w in sizes]
+    points = torch.cat([locations(h, w, s, boxes[0].device) for (h, w), s in zip(sizes, strides, strict=True)])
+    per_level = boxes[0].new_tensor([strides, [-1, *size_limits], [*size_limits, float("inf")]])
+    stride, lower, upper = per_level.repeat_interleave(boxes[0].new_tensor(areas, dtype=torch.int64), dim=1)
+    first = 0
+    parts = []
+    for image_boxes, image_labels in zip(boxes, labels, strict=True):
+        chosen, positive, distances = _choose(points.to(stride.dtype), image_boxes, radius * stride, lower, upper)
+        image_labels = torch.cat([image_labels, image_labels.new_tensor([num_classes])])
+        parts.append((image_labels[torch.where(positive, chosen, -1)], chosen + first, distances / stride[:, None]))
+        first += len(image_boxes)
+    all_labels, instances, all_distances = (torch.stack(part) for part in zip(*parts, strict=True))
+    return Assignment(*(_by_level(x, areas) for x in (all_labels, instances, all_distances)))
 
 
-def _choose(points: Tensor, boxes: Tensor, reach: float, lower: float, upper: float) -> tuple[Tensor, Tensor, Tensor]:
-    """The smallest eligible box for every point: its index (A,), whether there is one (A,), distances (A, 4)."""
-    to_sides = torch.cat([points[:, None] - boxes[None, :, :2], boxes[None, :, 2:] - points[:, None]], dim=2)
+def _by_level(per_image: Tensor, areas: Sequence[int]) -> Tensor:
+    """(N, A', ...) over image, level, cell to (A, ...) over level, image, cell."""
+    return torch.cat([part.flatten(0, 1) for part in per_image.split(list(areas), dim=1)])
+
+
+def _choose(
+    points: Tensor, boxes: Tensor, reach: Tensor, lower: Tensor, upper: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The smallest eligible box (G, 4) for every point (A, 2), whose level gives ``reach`` and size range (A,).
+
+    Returns its index (A,), whether there is one (A,), and the distances (A, 4) to its sides in pixels.
+    """
+    if len(boxes) == 0:
+        none = torch.zeros(len(points), dtype=torch.int64, device=points.device)
+        return none, none.bool(), points.new_zeros(len(points), 4)
+    to_sides = _distances(points, boxes[:, :2], boxes[:, 2:])
     center = (boxes[:, :2] + boxes[:, 2:]) / 2
-    core = torch.cat([torch.maximum(center - reach, boxes[:, :2]), torch.minimum(center + reach, boxes[:, 2:])], 1)
-    to_core = torch.cat([points[:, None] - core[None, :, :2], core[None, :, 2:] - points[:, None]], dim=2)
+    reach = reach[:, None, None]
+    core = torch.maximum(center - reach, boxes[:, :2]), torch.minimum(center + reach, boxes[:, 2:])
     largest = to_sides.amax(2)
-    eligible = (to_core.amin(2) > 0) & (largest >= lower) & (largest <= upper)
+    inside = _distances(points, *core).amin(2) > 0
+    eligible = inside & (largest >= lower[:, None]) & (largest <= upper[:, None])
     areas = ((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])).expand(len(points), -1)
     smallest, chosen = areas.masked_fill(~eligible, float("inf")).min(dim=1)
     return chosen, smallest < float("inf"), to_sides[torch.arange(len(points), device=points.device), chosen]
+
+
+def _distances(points: Tensor, top_left: Tensor, bottom_right: Tensor) -> Tensor:
+    """Left, top, right, bottom (A, G, 4) of every point within every box; corners are (G, 2) or (A, G, 2)."""
+    return torch.cat([points[:, None] - top_left, bottom_right - points[:, None]], dim=2)

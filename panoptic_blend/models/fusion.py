@@ -1,12 +1,14 @@
-"""Instances and semantics become one panoptic map (Panoptic-FPN, section 3.1; BlendMask, appendix A)."""
+"""Instances and semantics become one panoptic map (Panoptic-FPN, section 3.2; BlendMask, appendix A)."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from panoptic_blend.structures import THING_CLASS, Detections, PanopticMap, Segment
+from panoptic_blend.structures import IGNORE, THING_CLASS, Detections, PanopticMap, Segment
 
 
 def fuse(
@@ -25,15 +27,13 @@ def fuse(
 
     Args:
         detections: masks (D, H, W) bool, scores (D,) and labels (D,); boxes are not used.
-        semantic: (H, W) integer, 0 for "some thing", else a stuff class.
+        semantic: (H, W) integer: 0 for "some thing", a stuff class, or 255 for nothing.
 
     Returns:
         Segments numbered from 1 in the order of painting; ``category`` is the thing label or stuff class.
     """
-    classes = np.asarray(semantic)
-    masks = np.asarray(detections.masks, dtype=bool)
-    scores = np.asarray(detections.scores).tolist()
-    labels = np.asarray(detections.labels).tolist()
+    classes, masks = _array(semantic), _array(detections.masks).astype(bool)
+    scores, labels = _array(detections.scores).tolist(), _array(detections.labels).tolist()
     segment_ids = np.zeros(classes.shape, dtype=np.int32)
     segments: list[Segment] = []
 
@@ -52,9 +52,13 @@ def fuse(
             add(free, labels[row], scores[row])
     for stuff in np.unique(classes).tolist():
         free = (classes == stuff) & (segment_ids == 0)
-        if stuff != THING_CLASS and int(free.sum()) >= stuff_area:
+        if stuff not in (THING_CLASS, IGNORE) and int(free.sum()) >= stuff_area:
             add(free, stuff, None)
     return PanopticMap(segment_ids, segments)
+
+
+def _array(values: Tensor | npt.NDArray[Any]) -> npt.NDArray[Any]:
+    return values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
 
 
 def _tight_box(mask: npt.NDArray[np.bool_]) -> tuple[int, int, int, int] | None:

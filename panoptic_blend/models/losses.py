@@ -24,8 +24,8 @@ def class_loss(logits: Tensor, labels: Tensor, num_positives: Tensor) -> Tensor:
 def box_loss(predicted: Tensor, truth: Tensor, weights: Tensor, normalizer: Tensor) -> Tensor:
     """Weighted ``1 - GIoU`` of boxes given as left, top, right, bottom (P, 4) about one point.
 
-    Distances are in units of the stride; IoU is smoothed, ``(I + 1) / (U + 1)``, as in UnitBox and FCOS,
-    and GIoU (Rezatofighi et al., CVPR 2019, eq. 1) is ``IoU - (E - U) / E`` with the enclosing box E.
+    Distances are in units of the stride; IoU is smoothed, ``(I + 1) / (U + 1)``, as in FCOS' code,
+    and GIoU (Rezatofighi et al., CVPR 2019, algorithm 1) is ``IoU - (E - U) / E`` with the enclosing box E.
     """
     intersection = _area(torch.minimum(predicted, truth))
     union = _area(predicted) + _area(truth) - intersection

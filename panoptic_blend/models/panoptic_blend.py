@@ -154,32 +154,40 @@ class PanopticBlend(nn.Module):
             for x in levels
         ]
         bases, semantic = precise(self.bottom(pyramid)), precise(self.semantic(pyramid))
-        outputs = []
-        for i, (size, output_size) in enumerate(zip(sizes, output_sizes, strict=True)):
-            kept = self.suppress(self.decode(levels, i))
-            attentions = precise(self.top_layer.at([level.features for level in levels], kept.places))
-            crops = crop(bases[i : i + 1], [kept.boxes], self.roi_size, self.bottom.stride)
-            probabilities = blend(crops, attentions).sigmoid()
-            boxes = rescale(kept.boxes, size, output_size)
-            visible = (boxes[:, 2:] > boxes[:, :2]).all(dim=1)
-            detections = Detections(
-                boxes=boxes[visible],
-                scores=kept.scores[visible],
-                labels=kept.labels[visible],
-                masks=paste(probabilities[visible], boxes[visible], output_size),
-            )
-            classes = semantic_classes(semantic[i], self.semantic.stride, size, output_size)
-            covered = [-(-side // self.bottom.stride) for side in size]
-            outputs.append(
-                Output(
-                    **vars(detections),
-                    semantic=classes,
-                    panoptic=self.fuse(_on_cpu(detections), classes.cpu()),
-                    bases=bases[i, :, : covered[0], : covered[1]],
-                    attentions=attentions[visible],
-                )
-            )
-        return outputs
+        frames = zip(sizes, output_sizes, strict=True)
+        return [self._output(i, levels, bases[i], semantic[i], *frame) for i, frame in enumerate(frames)]
+
+    def _output(
+        self,
+        image: int,
+        levels: Sequence[LevelPredictions],
+        bases: Tensor,
+        semantic: Tensor,
+        size: tuple[int, int],
+        output_size: tuple[int, int],
+    ) -> Output:
+        """What image number ``image`` of the batch shows, given its bases (K, h, w) and logits (S + 1, h, w)."""
+        kept = self.suppress(self.decode(levels, image))
+        attentions = precise(self.top_layer.at([level.features for level in levels], kept.places))
+        crops = crop(bases[None], [kept.boxes], self.roi_size, self.bottom.stride)
+        probabilities = blend(crops, attentions).sigmoid()
+        boxes = rescale(kept.boxes, size, output_size)
+        visible = (boxes[:, 2:] > boxes[:, :2]).all(dim=1)
+        detections = Detections(
+            boxes=boxes[visible],
+            scores=kept.scores[visible],
+            labels=kept.labels[visible],
+            masks=paste(probabilities[visible], boxes[visible], output_size),
+        )
+        classes = semantic_classes(semantic, self.semantic.stride, size, output_size)
+        height, width = (-(-side // self.bottom.stride) for side in size)
+        return Output(
+            **vars(detections),
+            semantic=classes,
+            panoptic=self.fuse(detections, classes),
+            bases=bases[:, :height, :width],
+            attentions=attentions[visible],
+        )
 
 
 def precise(x: Tensor) -> Tensor:
@@ -228,7 +236,3 @@ def _upsample(logits: Tensor, stride: int) -> Tensor:
 def _flat(maps: Any) -> Tensor:
     """(N, c, h, w) of every level as one (A, c), running over level, image, row, column."""
     return torch.cat([precise(x).permute(0, 2, 3, 1).flatten(0, 2) for x in maps])
-
-
-def _on_cpu(detections: Detections) -> Detections:
-    return Detections(**{name: value.detach().cpu() for name, value in vars(detections).items()})

@@ -55,7 +55,10 @@ def _decode_level(level: LevelPredictions, number: int, image: int, threshold: f
 
 def suppress(candidates: Candidates, nms: float = 0.6, limit: int = 100) -> Candidates:
     """Class-wise non-maximum suppression, best first; at most ``limit``, but ties with the last stay."""
-    keep = batched_nms(candidates.boxes.float(), candidates.scores.float(), candidates.labels, nms)
+    boxes = candidates.boxes.float()
+    if len(boxes) > 0:  # classes are moved apart by the largest coordinate, which negative ones would undo
+        boxes = boxes - boxes.min()
+    keep = batched_nms(boxes, candidates.scores.float(), candidates.labels, nms)
     kept = candidates[keep]
     if len(keep) > limit:
         kept = kept[kept.scores >= kept.scores[limit - 1]]
@@ -69,7 +72,7 @@ def rescale(boxes: Tensor, from_size: tuple[int, int], to_size: tuple[int, int])
     return torch.minimum(scaled.clamp(min=0), boxes.new_tensor([to_w, to_h, to_w, to_h]))
 
 
-def paste(probabilities: Tensor, boxes: Tensor, size: tuple[int, int], threshold: float = 0.5) -> Tensor:
+def paste(probabilities: Tensor, boxes: Tensor, size: tuple[int, int]) -> Tensor:
     """Masks (D, H, W) bool of ``size`` (H, W) from (D, R, R) probabilities stretched over their clipped boxes.
 
     A pixel reads the mask bilinearly at its centre, ``(x + 0.5 - x0) / (x1 - x0)``, zero outside.
@@ -83,5 +86,5 @@ def paste(probabilities: Tensor, boxes: Tensor, size: tuple[int, int], threshold
         y = (torch.arange(y0, y1, device=boxes.device) + 0.5 - box[1]) / (box[3] - box[1]) * 2 - 1
         grid = torch.stack([x.expand(len(y), -1), y[:, None].expand(-1, len(x))], dim=-1)
         values = F.grid_sample(probability[None, None], grid[None], align_corners=False)
-        mask[y0:y1, x0:x1] = values[0, 0] >= threshold
+        mask[y0:y1, x0:x1] = values[0, 0] >= 0.5
     return masks

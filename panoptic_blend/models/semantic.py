@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 def _stage(in_channels: int, channels: int) -> nn.Sequential:
     conv = nn.Conv2d(in_channels, channels, 3, padding=1, bias=False)
-    return nn.Sequential(conv, nn.GroupNorm(32, channels), nn.ReLU())
+    groups = min(32, channels // 2)  # with one channel per group, a level of one cell has no variance
+    return nn.Sequential(conv, nn.GroupNorm(groups, channels), nn.ReLU())
 
 
 def _branch(in_channels: int, channels: int, doublings: int) -> nn.Sequential:

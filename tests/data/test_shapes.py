@@ -14,6 +14,7 @@ import pytest
 
 from panoptic_blend.data import shapes
 from panoptic_blend.data.shapes import CATEGORIES, VAL_START, Scene, generate, write_shapes
+from panoptic_blend.data.shapes_drawing import rasterise
 from panoptic_blend.structures import PanopticBlendError
 
 THINGS = {category.id for category in CATEGORIES if category.is_thing}
@@ -124,10 +125,10 @@ def test_outline_is_rasterised_to_the_pixels_it_covers_by_half() -> None:
     expected[1:8, 2:10] = True
     expected[3:5, 4:7] = False
     canvas = np.zeros((12, 12), bool)
-    stamp = shapes._rasterise([outer, hole], canvas.shape)
+    stamp = rasterise([outer, hole], canvas.shape)
     canvas[stamp.window] = stamp.mask
     assert (canvas == expected).all()
-    outside = shapes._rasterise([outer + 20], canvas.shape)
+    outside = rasterise([outer + 20], canvas.shape)
     assert outside.mask.size == 0
 
 

@@ -1,0 +1,46 @@
+"""Train on a few real pictures until their annotation is reproduced: PQ must reach 80.
+
+    python -m evaluation.overfit --data DIR
+
+DIR is a COCO panoptic folder with the split val2017. Exits with 1 below the target.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from panoptic_blend.cli import guarded
+from panoptic_blend.config import load_config
+from panoptic_blend.engine.tables import class_table, column_table, quality_table
+from panoptic_blend.engine.train import train
+
+TARGET = 0.80
+
+
+def overfit(
+    data: Annotated[Path, typer.Option(help="COCO panoptic folder with the split val2017.")],
+    output: Annotated[Path, typer.Option(help="Folder of the run; a finished one is evaluated again.")] = Path(
+        "runs/overfit"
+    ),
+    overrides: Annotated[list[str] | None, typer.Argument(help="Changes to the config: key=value ...")] = None,
+) -> None:
+    """Train, evaluate, and compare with the target."""
+    config = load_config("demo/coco_overfit_r18", [f"data.root={data}", *(overrides or [])])
+    start = time.perf_counter()
+    evaluation = train(config, output, resume=True)
+    seconds = time.perf_counter() - start
+    Console().print(class_table(evaluation.panoptic), quality_table(evaluation.panoptic))
+    Console().print(column_table(evaluation.columns()))
+    pq = evaluation.panoptic["All"]["pq"]
+    verdict = "reached" if pq >= TARGET else "missed"
+    Console().print(f"PQ {100 * pq:.1f} after {seconds:.0f} s; target {100 * TARGET:.0f} {verdict}; run: {output}")
+    raise typer.Exit(int(pq < TARGET))
+
+
+if __name__ == "__main__":
+    guarded(lambda: typer.run(overfit))

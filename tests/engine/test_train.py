@@ -1,0 +1,152 @@
+"""A few iterations on a few Shapes: what a run leaves, how it resumes, and what stops it."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from panoptic_blend import evaluate_files, load, load_config
+from panoptic_blend.checkpoints.io import read_checkpoint, read_state
+from panoptic_blend.config import Config
+from panoptic_blend.data.shapes import CATEGORIES, write_shapes
+from panoptic_blend.engine.train import BEST, LAST, STATE, Run, train
+from panoptic_blend.structures import PanopticBlendError
+
+TINY = [
+    "model.fpn.channels=32",
+    "model.fcos.num_convs=1",
+    "model.bottom.channels=32",
+    "model.semantic.channels=32",
+    "data.short_sides=[64]",
+    "data.workers=0",
+    "test.short_side=64",
+    "train.images_per_step=2",
+    "train.precision=32-true",
+    "train.log_every=1",
+    "train.evaluate_every=0",
+    "train.steps=[3]",
+    "train.warmup_iterations=2",
+]
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("shapes")
+    write_shapes(folder, train=6, val=3, seed=7)
+    return folder
+
+
+def config(root: Path, *changes: str) -> Config:
+    return load_config("demo/shapes_r18", [*TINY, f"data.root={root}", *changes])
+
+
+@pytest.fixture(scope="module")
+def finished(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of four iterations that was never interrupted."""
+    output = tmp_path_factory.mktemp("finished")
+    train(config(root, "train.iterations=4"), output)
+    return output
+
+
+def test_a_run_leaves_what_it_promises(finished: Path) -> None:
+    names = {path.name for path in finished.iterdir()}
+    assert {"config.yaml", "log.jsonl", STATE, LAST, BEST, "results"} <= names
+    assert any(name.startswith("events.out.tfevents") for name in names)
+    assert not any(name.endswith(".part") for name in names)
+    records = [json.loads(line) for line in (finished / "log.jsonl").read_text().splitlines()]
+    steps, evaluations = records[:4], records[4:]
+    assert [record["iteration"] for record in steps] == [1, 2, 3, 4]
+    assert [record["lr"] for record in steps] == pytest.approx([1e-6, 1e-3 * 0.5005, 1e-3, 1e-4])
+    for record in steps:
+        terms = [value for name, value in record.items() if name.startswith("loss_")]
+        assert len(terms) == 6
+        assert record["loss"] == pytest.approx(sum(terms))
+    assert len(evaluations) == 1
+    assert {"PQ", "SQ", "RQ", "PQ_Th", "PQ_St", "mIoU", "AP_box", "AP_Th"} < evaluations[0].keys()
+
+
+def test_the_checkpoint_knows_its_config_and_categories(finished: Path, root: Path) -> None:
+    checkpoint = read_checkpoint(finished / LAST)
+    assert (checkpoint.config.model.num_things, checkpoint.config.model.num_stuff) == (6, 4)
+    assert [c.id for c in checkpoint.categories] == sorted(c.id for c in CATEGORIES)
+    assert load_config(finished / "config.yaml") == checkpoint.config
+    panoptic = load(finished / LAST).predict(root / "val2017" / "000001000001.jpg")
+    assert {segment.category for segment in panoptic.segments} <= {c.id for c in CATEGORIES}
+
+
+def test_written_results_score_what_the_evaluation_said(finished: Path, root: Path) -> None:
+    report = evaluate_files(root / "annotations/panoptic_val2017.json", finished / "results/panoptic_val2017.json")
+    said = json.loads((finished / "log.jsonl").read_text().splitlines()[-1])
+    assert (report["All"]["pq"], report["Things"]["pq"], report["Stuff"]["pq"]) == (
+        said["PQ"],
+        said["PQ_Th"],
+        said["PQ_St"],
+    )
+
+
+def test_a_resumed_run_ends_like_one_that_was_never_stopped(finished: Path, root: Path, tmp_path: Path) -> None:
+    stopped = Run(config(root, "train.iterations=4", "train.checkpoint_every=2"), tmp_path, resume=False)
+    checkpoint = stopped._checkpoint
+
+    def checkpoint_and_leave() -> None:
+        checkpoint()
+        raise KeyboardInterrupt
+
+    stopped._checkpoint = checkpoint_and_leave  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt):
+        stopped.finish()
+    assert read_state(tmp_path / STATE)["iteration"] == 2
+    train(config(root, "train.iterations=4", "train.checkpoint_every=2"), tmp_path, resume=True)
+    ours, theirs = load_file(tmp_path / LAST), load_file(finished / LAST)
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+    logs = [[json.loads(line) for line in (f / "log.jsonl").read_text().splitlines()] for f in (tmp_path, finished)]
+    kept = [[{k: v for k, v in r.items() if "seconds" not in k} for r in log] for log in logs]
+    assert kept[0] == kept[1]
+
+
+def test_a_finished_run_resumed_only_evaluates(finished: Path, root: Path) -> None:
+    before = (finished / STATE).read_bytes()
+    evaluation = train(config(root, "train.iterations=4"), finished, resume=True)
+    assert 0 <= evaluation.panoptic["All"]["pq"] <= 1
+    assert (finished / STATE).read_bytes() == before
+
+
+def test_a_run_is_not_overwritten(finished: Path, root: Path) -> None:
+    with pytest.raises(PanopticBlendError, match="holds a run already; go on with --resume"):
+        train(config(root), finished)
+
+
+def test_training_starts_from_given_weights(finished: Path, root: Path, tmp_path: Path) -> None:
+    run = Run(config(root, f"train.weights={finished / LAST}"), tmp_path, resume=False)
+    saved = load_file(finished / LAST)
+    assert all(torch.equal(value, saved[name]) for name, value in run.model.state_dict().items())
+
+
+def test_a_loss_that_is_not_finite_stops_with_terms_and_files(finished: Path, root: Path, tmp_path: Path) -> None:
+    weights = load_file(finished / LAST)
+    weights["semantic.predictor.bias"].fill_(math.nan)
+    save_file(weights, tmp_path / "broken.safetensors")
+    run = Run(config(root, f"train.weights={tmp_path / 'broken.safetensors'}"), tmp_path / "run", resume=False)
+    with pytest.raises(PanopticBlendError, match=r"iteration 0: .*loss_semantic nan.* on 0000\d+\.jpg, 0000\d+\.jpg"):
+        run.finish()
+
+
+def test_splits_must_have_the_same_categories(root: Path, tmp_path: Path) -> None:
+    for name in ("train2017", "val2017"):
+        (tmp_path / name).symlink_to(root / name)
+    (tmp_path / "annotations").mkdir()
+    for path in (root / "annotations").iterdir():
+        (tmp_path / "annotations" / path.name).symlink_to(path)
+    val = tmp_path / "annotations" / "panoptic_val2017.json"
+    content = json.loads(val.read_text())
+    content["categories"].append({"id": 77, "name": "cloud", "isthing": 0})
+    val.unlink()
+    val.write_text(json.dumps(content))
+    with pytest.raises(PanopticBlendError, match=r"panoptic_val2017.json: its categories .* id 77 "):
+        Run(config(tmp_path), tmp_path / "run", resume=False)

@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+from torchvision.ops import generalized_box_iou
+
+from panoptic_blend.models.losses import box_loss, centerness_loss, class_loss, mask_loss, semantic_loss
+
+ONE = torch.tensor(1.0)
+
+
+def has_zero_gradient(loss: Tensor, *inputs: Tensor) -> bool:
+    """Whether the loss is 0 and its gradient there, finite and 0."""
+    loss.backward()
+    return loss.item() == 0 and all(x.grad is not None and not x.grad.any() for x in inputs)
+
+
+# --- classes ---------------------------------------------------------------------------------------------------------
+
+
+def test_focal_loss_by_hand() -> None:
+    """At probability 1/2 every class costs log 2 / 4, times 1/4 for the target and 3/4 for the others."""
+    logits = torch.zeros(3, 2)
+    labels = torch.tensor([0, 1, 2])  # 2 is background
+    per_class = math.log(2) / 4
+    expected = per_class * (2 * 0.25 + 4 * 0.75) / 2
+    assert class_loss(logits, labels, torch.tensor(2.0)).item() == pytest.approx(expected)
+
+
+def test_focal_loss_at_other_probabilities() -> None:
+    """Probabilities 3/4 of the target and 1/4 of another class: both miss by a quarter."""
+    logits = torch.tensor([[math.log(3), -math.log(3)]])
+    expected = (0.25 + 0.75) * 0.25**2 * -math.log(0.75)
+    assert class_loss(logits, torch.tensor([0]), ONE).item() == pytest.approx(expected)
+
+
+def test_class_loss_without_positives_still_teaches_background() -> None:
+    logits = torch.zeros(4, 3, requires_grad=True)
+    loss = class_loss(logits, torch.full((4,), 3), ONE)
+    loss.backward()
+    assert loss.item() == pytest.approx(12 * 0.75 * math.log(2) / 4)
+    assert logits.grad is not None
+    assert (logits.grad > 0).all()
+
+
+# --- boxes -----------------------------------------------------------------------------------------------------------
+
+
+def test_perfect_boxes_cost_nothing() -> None:
+    boxes = torch.tensor([[1.0, 2.0, 3.0, 4.0], [0.5, 0.5, 0.5, 0.5]])
+    assert box_loss(boxes, boxes, torch.tensor([0.3, 0.7]), ONE).item() == pytest.approx(0, abs=1e-6)
+
+
+def test_box_loss_by_hand() -> None:
+    """2 x 2 in 4 x 4: I = 4, U = E = 16, so GIoU = 5 / 17. 2 x 4 across 4 x 2: I = 4, U = 12, E = 16."""
+    predicted = torch.tensor([[1.0, 1.0, 1.0, 1.0], [1.0, 2.0, 1.0, 2.0]])
+    truth = torch.tensor([[2.0, 2.0, 2.0, 2.0], [2.0, 1.0, 2.0, 1.0]])
+    first, second = 1 - 5 / 17, 1 - (5 / 13 - 4 / 16)
+    weights = torch.tensor([0.5, 0.25])
+    expected = (0.5 * first + 0.25 * second) / 0.75
+    assert box_loss(predicted, truth, weights, torch.tensor(0.75)).item() == pytest.approx(expected)
+
+
+def test_sides_are_left_top_right_bottom() -> None:
+    """Left is told from right: boxes on either side of a location share nothing."""
+    loss = box_loss(torch.tensor([[2.0, 1.0, 0.0, 1.0]]), torch.tensor([[0.0, 1.0, 2.0, 1.0]]), torch.ones(1), ONE)
+    assert loss.item() == pytest.approx(1 - 1 / 9)  # I = 0, U = E = 8
+
+
+distance = st.integers(1, 400).map(float)
+
+
+@settings(deadline=None)
+@given(st.lists(distance, min_size=4, max_size=4), st.lists(distance, min_size=4, max_size=4))
+def test_large_boxes_lose_what_giou_says(predicted: list[float], truth: list[float]) -> None:
+    """In pixels by the hundred the smoothing hardly counts."""
+    sides = torch.tensor([predicted, truth], dtype=torch.float64) * 100
+    boxes = torch.cat([-sides[:, :2], sides[:, 2:]], dim=1)
+    giou = generalized_box_iou(boxes[:1], boxes[1:]).item()
+    loss = box_loss(sides[:1], sides[1:], torch.ones(1, dtype=torch.float64), torch.ones(1, dtype=torch.float64))
+    assert loss.item() == pytest.approx(1 - giou, abs=1e-4)
+
+
+def test_box_loss_without_positives() -> None:
+    predicted = torch.zeros(0, 4, requires_grad=True)
+    assert has_zero_gradient(box_loss(predicted, torch.zeros(0, 4), torch.zeros(0), torch.tensor(1e-6)), predicted)
+
+
+def test_gradient_of_boxes_without_area_is_finite() -> None:
+    predicted = torch.tensor([[0.0, 0.0, 0.0, 0.0], [1.0, 0.0, 1.0, 0.0]], requires_grad=True)
+    box_loss(predicted, torch.ones(2, 4), torch.ones(2), ONE).backward()
+    assert predicted.grad is not None
+    assert predicted.grad.isfinite().all()
+    assert predicted.grad.any()
+
+
+# --- centre-ness and masks -------------------------------------------------------------------------------------------
+
+
+def test_centerness_loss_by_hand() -> None:
+    logits, truth = torch.tensor([0.0, math.log(3)]), torch.tensor([0.4, 1.0])
+    expected = (math.log(2) - math.log(0.75)) / 4
+    assert centerness_loss(logits, truth, torch.tensor(4.0)).item() == pytest.approx(expected)
+
+
+def test_centerness_loss_without_positives() -> None:
+    logits = torch.zeros(0, requires_grad=True)
+    assert has_zero_gradient(centerness_loss(logits, torch.zeros(0), ONE), logits)
+
+
+def test_mask_loss_by_hand() -> None:
+    """A mask of logits 0 costs log 2; one of probability 3/4 everywhere, half of it right, the mean of two logs."""
+    logits = torch.stack([torch.zeros(2, 2), torch.full((2, 2), math.log(3))])
+    truth = torch.tensor([[[0.0, 1.0], [1.0, 0.0]], [[1.0, 1.0], [0.0, 0.0]]])
+    first, second = math.log(2), -(math.log(0.75) + math.log(0.25)) / 2
+    loss = mask_loss(logits, truth, torch.tensor([0.2, 0.6]), torch.tensor(0.8))
+    assert loss.item() == pytest.approx((0.2 * first + 0.6 * second) / 0.8)
+
+
+def test_mask_loss_without_positives() -> None:
+    logits = torch.zeros(0, 4, 4, requires_grad=True)
+    assert has_zero_gradient(mask_loss(logits, torch.zeros(0, 4, 4), torch.zeros(0), torch.tensor(1e-6)), logits)
+
+
+# --- semantics -------------------------------------------------------------------------------------------------------
+
+
+def test_semantic_loss_by_hand() -> None:
+    """Two pixels count: one of probability 3/4, one of 1/2."""
+    logits = torch.zeros(1, 2, 1, 3)
+    logits[0, 1, 0, 0] = math.log(3)
+    truth = torch.tensor([[[1, 0, 255]]])
+    assert semantic_loss(logits, truth).item() == pytest.approx(-(math.log(0.75) + math.log(0.5)) / 2)
+
+
+def test_semantic_loss_is_a_mean_over_the_batch_not_over_images() -> None:
+    logits = torch.zeros(2, 2, 1, 3)
+    logits[0, 0] = 50
+    truth = torch.tensor([[[0, 255, 255]], [[1, 1, 1]]])
+    assert semantic_loss(logits, truth).item() == pytest.approx(3 / 4 * math.log(2))
+
+
+def test_semantic_loss_where_all_is_ignored() -> None:
+    logits = torch.randn(2, 4, 3, 3, requires_grad=True)
+    assert has_zero_gradient(semantic_loss(logits, torch.full((2, 3, 3), 255)), logits)

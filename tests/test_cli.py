@@ -1,0 +1,138 @@
+"""The command line on real files: what works, and that what cannot work ends in one line and exit code 2."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import pytest
+
+from panoptic_blend import build_model, load_config
+from panoptic_blend.checkpoints.io import save_checkpoint
+from panoptic_blend.cli import main
+from panoptic_blend.data.categories import Categories
+from panoptic_blend.data.shapes import CATEGORIES, write_shapes
+
+SMALL = ["model.fpn.channels=32", "model.semantic.channels=32", "model.bottom.channels=32", "data.workers=0"]
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("a folder")
+    write_shapes(folder, train=2, val=2)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def weights(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An untrained model for Shapes."""
+    counts = ["model.num_things=6", "model.num_stuff=4", f"data.root={root}"]
+    config = load_config("demo/shapes_r18", [*SMALL, *counts, "model.fusion.stuff_area=0"])
+    path = tmp_path_factory.mktemp("weights") / "shapes.safetensors"
+    save_checkpoint(path, build_model(config), config, Categories(CATEGORIES))
+    return path
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
+    """The exit code of ``panoptic-blend ...``."""
+    monkeypatch.setattr(sys, "argv", ["panoptic-blend", *map(str, arguments)])
+    with pytest.raises(SystemExit) as stop:
+        main()
+    return int(stop.value.code or 0)
+
+
+def error_of(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
+    """The one line on standard error of a command that must fail with exit code 2."""
+    assert run(monkeypatch, *arguments) == 2
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 1, lines
+    assert lines[0].startswith("error: ")
+    return lines[0]
+
+
+def test_truth_against_itself_is_perfect(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], root: Path
+) -> None:
+    truth = root / "annotations" / "panoptic_val2017.json"
+    assert run(monkeypatch, "pq", truth, truth, "--json") == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["All"]["pq"] == report["Things"]["sq"] == report["Stuff"]["rq"] == 1.0
+    assert run(monkeypatch, "pq", truth, truth) == 0
+    assert "100.0" in capsys.readouterr().out
+
+
+def test_predict_draw_and_pq_follow_one_another(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], root: Path, weights: Path, tmp_path: Path
+) -> None:
+    assert run(monkeypatch, "predict", weights, root / "val2017", "--output", tmp_path) == 0
+    result = tmp_path / "panoptic.json"
+    ids = [annotation["image_id"] for annotation in json.loads(result.read_text())["annotations"]]
+    truth = root / "annotations" / "panoptic_val2017.json"
+    assert ids == [image["id"] for image in json.loads(truth.read_text())["images"]]
+    assert run(monkeypatch, "pq", truth, result) == 0
+    assert run(monkeypatch, "draw", result, root / "val2017", "--output", tmp_path / "drawn", "--scale", 2) == 0
+    for name in (path.stem for path in (root / "val2017").iterdir()):
+        photo, drawn = (
+            cv2.imread(str(root / "val2017" / f"{name}.jpg")),
+            cv2.imread(str(tmp_path / f"drawn/{name}.png")),
+        )
+        assert photo is not None
+        assert drawn is not None
+        assert drawn.shape == (2 * photo.shape[0], 2 * photo.shape[1], 3)
+        assert (tmp_path / "pictures" / f"{name}.jpg").exists()
+
+
+def test_evaluate_prints_the_columns_and_keeps_results(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], weights: Path, tmp_path: Path
+) -> None:
+    assert run(monkeypatch, "evaluate", weights, "--output", tmp_path) == 0
+    printed = capsys.readouterr().out
+    for column in ("PQ", "SQ", "RQ", "PQ_Th", "PQ_St", "mIoU", "AP_box", "AP_Th", "Things", "Stuff"):
+        assert column in printed
+    assert (tmp_path / "panoptic_val2017.json").exists()
+
+
+def test_shapes_are_written_where_asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert run(monkeypatch, "data", "shapes", "--out", tmp_path / "s", "--train", 1, "--val", 1, "--seed", 3) == 0
+    assert len(list((tmp_path / "s" / "train2017").iterdir())) == 1
+
+
+def test_unusable_input_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], root: Path, weights: Path, tmp_path: Path
+) -> None:
+    truth = root / "annotations" / "panoptic_val2017.json"
+    (tmp_path / "text.jpg").write_text("no picture")
+    (tmp_path / "cut.safetensors").write_bytes(weights.read_bytes()[:1000])
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file").write_text("")
+    cases: list[tuple[str, tuple[object, ...]]] = [
+        ("nothing.json", ("pq", truth, tmp_path / "nothing.json")),
+        ("not valid JSON", ("pq", tmp_path / "text.jpg", truth)),
+        ("nothing.safetensors", ("predict", tmp_path / "nothing.safetensors", root)),
+        ("cut.safetensors", ("predict", tmp_path / "cut.safetensors", root)),
+        ("no such file", ("predict", weights, tmp_path / "nothing.jpg")),
+        ("text.jpg", ("predict", weights, tmp_path / "text.jpg", "--output", tmp_path / "p")),
+        ("no pictures", ("predict", weights, tmp_path / "empty")),
+        ("did you mean demo/shapes_r18", ("train", "demo/shapes_18")),
+        ("did you mean `iterations`", ("train", "demo/shapes_r18", "train.iteration=1")),
+        ("train.lr", ("train", "demo/shapes_r18", "train.lr=fast")),
+        ("no such folder", ("train", "demo/shapes_r18", f"data.root={tmp_path / 'none'}")),
+        ("panoptic_val2018.json", ("evaluate", weights, "data.val=val2018")),
+        ("cuda", ("predict", weights, root / "val2017", "--device", "cuda:99")),
+        ("fcos.class_logits", ("evaluate", weights, "--config", "demo/coco_overfit_r18", *SMALL)),
+        ("file", ("draw", truth, root / "val2017", "--output", tmp_path / "file" / "below")),
+    ]
+    for expected, arguments in cases:
+        assert expected in error_of(monkeypatch, capsys, *arguments), arguments
+
+
+def test_the_installed_command_exits_with_2_and_no_traceback(tmp_path: Path) -> None:
+    code = "import panoptic_blend.cli; panoptic_blend.cli.main()"
+    command = [sys.executable, "-c", code, "pq", str(tmp_path / "a.json"), str(tmp_path / "b.json")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert done.stderr.startswith("error: ")
