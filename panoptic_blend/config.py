@@ -173,7 +173,7 @@ class Config(_Options):
     data: Data = Data()
     train: Train = Train()
     test: Test = Test()
-    seed: int = 0
+    seed: Annotated[int, Field(ge=0)] = 0
     """Everything random follows from it."""
 
     @model_validator(mode="before")

@@ -33,7 +33,8 @@ def replacing(path: Path, *, durable: bool = False) -> Iterator[Path]:
 def inside(folder: Path, name: str) -> Path:
     """``folder / name`` for a name that came from a file, which must not lead out of the folder."""
     parts = PurePosixPath(name)
-    if not name or parts.is_absolute() or ".." in parts.parts or "\\" in name or min(name) < " ":
+    is_line = name.splitlines() == [name] and min(name) >= " "
+    if not is_line or parts.is_absolute() or ".." in parts.parts or "\\" in name:
         raise PanopticBlendError(f"file name {name!r} leads out of its folder; use plain relative names")
     return folder / name
 

@@ -145,24 +145,28 @@ class Category:
         """Read a category, or one entry of the ``categories`` of a COCO panoptic JSON."""
         if isinstance(record, Category):
             return record
+        where = f"category {dict(record)}"
         missing = [key for key in ("id", "isthing") if key not in record]
         if missing:
-            raise PanopticBlendError(f"category {dict(record)}: no `{missing[0]}`; COCO panoptic categories carry it")
-        category_id, name, color = record["id"], record.get("name", str(record["id"])), record.get("color")
+            raise PanopticBlendError(f"{where}: no `{missing[0]}`; COCO panoptic categories carry it")
+        category_id, is_thing, name = record["id"], record["isthing"], record.get("name", str(record["id"]))
         if not is_integer(category_id) or not 0 <= category_id <= MAX_CATEGORY_ID:
-            raise PanopticBlendError(
-                f"category {dict(record)}: `id` is no whole number from 0 to {MAX_CATEGORY_ID}; correct it"
-            )
-        if record["isthing"] not in (0, 1):
-            raise PanopticBlendError(f"category {dict(record)}: `isthing` is neither 0 nor 1; correct it")
+            raise PanopticBlendError(f"{where}: `id` is no whole number from 0 to {MAX_CATEGORY_ID}; correct it")
+        if is_thing not in (0, 1):
+            raise PanopticBlendError(f"{where}: `isthing` is neither 0 nor 1; correct it")
         if not isinstance(name, str):
-            raise PanopticBlendError(f"category {dict(record)}: `name` is no text; correct it")
-        if color is None:
-            return cls(category_id, name, bool(record["isthing"]))
-        channels = [c for c in color if is_integer(c) and 0 <= c <= 255] if isinstance(color, Sequence) else []
-        if not (isinstance(color, Sequence) and len(channels) == len(color) == 3):
-            raise PanopticBlendError(f"category {dict(record)}: `color` is not three numbers from 0 to 255; correct it")
-        return cls(category_id, name, bool(record["isthing"]), (channels[0], channels[1], channels[2]))
+            raise PanopticBlendError(f"{where}: `name` is no text; correct it")
+        return cls(category_id, name, bool(is_thing), _color(record.get("color"), where))
+
+
+def _color(value: object, where: str) -> tuple[int, int, int] | None:
+    if value is None:
+        return None
+    items = list(value) if isinstance(value, Sequence) else []
+    channels = [item for item in items if is_integer(item) and 0 <= item <= 255]
+    if not len(channels) == len(items) == 3:
+        raise PanopticBlendError(f"{where}: `color` is not three whole numbers from 0 to 255; correct it")
+    return channels[0], channels[1], channels[2]
 
 
 def is_integer(value: object) -> TypeGuard[int]:

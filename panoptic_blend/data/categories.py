@@ -20,16 +20,14 @@ class Categories(Sequence[Category]):
 
     def __init__(self, records: Iterable[Category | Mapping[str, object]]) -> None:
         self._categories = sorted((Category.parse(record) for record in records), key=lambda c: c.id)
+        if not self._categories:
+            raise PanopticBlendError("no categories; list the classes of the data set")
         self.by_id = {category.id: category for category in self._categories}
         if len(self.by_id) < len(self._categories):
             twice = next(a.id for a, b in pairwise(self._categories) if a.id == b.id)
             raise PanopticBlendError(f"category id {twice} is used twice; ids are unique")
         self.thing_ids = [category.id for category in self._categories if category.is_thing]
         self.stuff_ids = [category.id for category in self._categories if not category.is_thing]
-        if not self.thing_ids:
-            raise PanopticBlendError("no category is a thing; at least one needs `isthing: 1`")
-        if max(len(self.thing_ids), len(self.stuff_ids)) >= IGNORE:
-            raise PanopticBlendError(f"more than {IGNORE - 1} categories of one kind; semantic maps hold 8 bits")
         self._labels = {category_id: label for label, category_id in enumerate(self.thing_ids)}
         self._classes = {category_id: index + 1 for index, category_id in enumerate(self.stuff_ids)}
 
@@ -48,6 +46,13 @@ class Categories(Sequence[Category]):
 
     def __hash__(self) -> int:
         return hash(tuple(self._categories))
+
+    def require_learnable(self, source: str) -> None:
+        """Raise, naming ``source``, unless a model can be made for these categories; PQ alone takes any."""
+        if not self.thing_ids:
+            raise PanopticBlendError(f"{source}: no category is a thing; at least one needs `isthing: 1`")
+        if max(len(self.thing_ids), len(self.stuff_ids)) >= IGNORE:
+            raise PanopticBlendError(f"{source}: over {IGNORE - 1} categories of one kind; semantic maps hold 8 bits")
 
     def label(self, category_id: int) -> int | None:
         """The thing label 0..C-1 of a category, None for stuff."""

@@ -189,14 +189,10 @@ class PanopticWriter:
         return self
 
     def add(self, image_id: int, file_name: str, panoptic: PanopticMap) -> None:
-        """Write the map of one image; segments without pixels are left out.
-
-        Raises:
-            PanopticBlendError: the map of another image has the same name.
-        """
+        """Write the map of one image; segments without pixels are left out."""
         png = str(PurePosixPath(file_name).with_suffix(".png"))
-        if png in self._written:
-            raise PanopticBlendError(f"{file_name}: the map of another image is called {png} too; rename one of them")
+        if png in self._written:  # by a.jpg, say, and this is a.png
+            png = f"{file_name}.{image_id}.png"
         write_segment_ids(inside(self.folder, png), panoptic.segment_ids)
         height, width = panoptic.segment_ids.shape
         segments = [_record(segment) for segment in panoptic.segments if segment.box]

@@ -73,6 +73,7 @@ class CocoPanoptic(Dataset[Sample]):
         self.paths = find_split(Path(root), split)
         content = read_panoptic_json(self.paths.json)
         self.categories, self.images = content.categories, content.images
+        self.categories.require_learnable(self.paths.json.name)
         for image in self.images:
             for path in (self._picture(image), inside(self.paths.maps, image.annotation.png)):
                 require_file(path, f"{self.paths.json.name} names it for image {image.id}, so fetch it or remove that")

@@ -34,8 +34,9 @@ def read_picture(path: Path, size: tuple[int, int] | None = None) -> Picture:
 
 def write_picture(path: Path, picture: Picture) -> None:
     """Write (H, W, 3) uint8 RGB in the format of the suffix; JPEG at quality 95."""
+    data = _encode(path, picture)
     with replacing(path) as temporary:
-        _encode(temporary, picture)
+        temporary.write_bytes(data)
 
 
 def read_segment_ids(path: Path, size: tuple[int, int] | None = None) -> npt.NDArray[np.int32]:
@@ -60,8 +61,9 @@ def read_segment_ids(path: Path, size: tuple[int, int] | None = None) -> npt.NDA
 def write_segment_ids(path: Path, ids: npt.NDArray[np.int32]) -> None:
     """Write segment ids (H, W) below 2**24 as a COCO panoptic PNG."""
     colors = np.stack([ids & 255, ids >> 8 & 255, ids >> 16], axis=-1).astype(np.uint8)
+    data = _encode(path, colors)
     with replacing(path) as temporary:
-        _encode(temporary, colors)
+        temporary.write_bytes(data)
 
 
 # OpenCV 4 and 5
@@ -72,8 +74,8 @@ def _decode(path: Path, flags: int) -> Picture:
     data = np.frombuffer(read_bytes(path), dtype=np.uint8)
     level = _set_log_level(0)
     try:
-        decoded = cv2.imdecode(data, flags) if data.size else None
-    except cv2.error:
+        decoded = cv2.imdecode(data, flags)
+    except cv2.error:  # an empty file, in OpenCV 4
         decoded = None
     finally:
         _set_log_level(level)
@@ -82,12 +84,14 @@ def _decode(path: Path, flags: int) -> Picture:
     return decoded  # type: ignore[return-value]
 
 
-def _encode(path: Path, rgb: Picture) -> None:
+def _encode(path: Path, rgb: Picture) -> bytes:
+    if not cv2.haveImageWriter(path.name):
+        raise PanopticBlendError(f"{path}: cannot write {path.suffix} pictures; use .png or .jpg")
     options = [cv2.IMWRITE_JPEG_QUALITY, 95] if path.suffix.lower() in {".jpg", ".jpeg"} else []
     ok, data = cv2.imencode(path.suffix, rgb[:, :, ::-1], options)
     if not ok:
-        raise PanopticBlendError(f"{path}: cannot write {path.suffix} pictures; use .png or .jpg")
-    path.write_bytes(data.tobytes())
+        raise PanopticBlendError(f"{path}: {_size(rgb.shape)} are too many for {path.suffix}; use .png")
+    return data.tobytes()
 
 
 def _size(shape: tuple[int, ...]) -> str:

@@ -7,22 +7,21 @@ from pathlib import Path
 import cv2
 import numpy as np
 from rich.console import Console
-from torch import Tensor
 
-from panoptic_blend.checkpoints.io import read_state
-from panoptic_blend.config import Config, load_config
+from panoptic_blend.config import load_config
 from panoptic_blend.data.dataset import CocoPanoptic
 from panoptic_blend.data.images import Picture, write_picture
 from panoptic_blend.data.shapes import write_shapes
 from panoptic_blend.drawing import draw, enlarge
-from panoptic_blend.engine.evaluate import evaluate
 from panoptic_blend.engine.tables import column_table, progress_line, quality_table
-from panoptic_blend.engine.train import LAST, STATE, train
+from panoptic_blend.engine.train import LAST, train
 from panoptic_blend.figures import draw_attentions, draw_bases, side_by_side, stack
 from panoptic_blend.inference import Predictor, load
 
 _SCALE = 3
 """Shapes' pictures are small; they are shown this much larger."""
+_ROWS = 5
+"""Images, and detections, in a figure."""
 
 
 def run_demo(output: Path, data_root: Path, name: str = "demo/shapes_r18") -> None:
@@ -33,61 +32,50 @@ def run_demo(output: Path, data_root: Path, name: str = "demo/shapes_r18") -> No
         with progress_line("generating Shapes") as progress:
             write_shapes(data_root, 2000, 200, progress=lambda done: progress(done, 2200))
     console.print(f"data set: {data_root} (2000 training and 200 validation images)")
-    if not _is_trained(output, config):
-        train(config, output, resume=True)
-    predictor = load(output / LAST, overrides=[f"data.root={data_root}"], precision=config.train.precision)
-    dataset = CocoPanoptic(data_root, config.data.val)
-    with progress_line("evaluating") as progress:
-        evaluation = evaluate(predictor.model, dataset, predictor.config, None, predictor.precision, progress)
+    evaluation = train(config, output, resume=True)  # a finished run is only evaluated
     console.print(quality_table(evaluation.panoptic), column_table(evaluation.columns()))
-    for path in draw_figures(predictor, dataset, output / "figures"):
+    predictor = load(output / LAST, precision=config.train.precision)
+    for path in draw_figures(predictor, CocoPanoptic(data_root, config.data.val), output / "figures"):
         console.print(f"see {path}")
 
 
-def draw_figures(predictor: Predictor, dataset: CocoPanoptic, folder: Path, count: int = 6) -> list[Path]:
-    """Photo | truth | prediction of the first ``count`` images, bases and attentions (the paper's figures 1 and 3)."""
-    rows, picture = [], dataset.picture(0)
-    for index in range(min(count, len(dataset))):
-        photo, truth = dataset.picture(index), dataset.truth(index)
-        prediction = predictor.output(photo).panoptic
-        drawn = [draw(*enlarge(photo, panoptic, _SCALE), dataset.categories) for panoptic in (truth, prediction)]
-        rows.append(side_by_side([_enlarged(photo), *drawn], ["photo", "truth", "prediction"]))
-    output = predictor.output(picture)
-    large = _enlarged(picture)
-    shown = min(4, len(output.boxes))
-    names = [predictor.categories.by_id[predictor.categories.thing_ids[label]].name for label in output.labels[:shown]]
-    masks = np.stack([_enlarged(mask) for mask in output.masks[:shown].numpy().astype(np.uint8)] or [large[:0, :, 0]])
-    attentions = draw_attentions(
-        large,
-        _array(output.boxes[:shown] * _SCALE),
-        _array(output.attentions[:shown]),
-        masks > 0,
-        _array(output.bases),
-        [f"{name} {score:.2f}" for name, score in zip(names, output.scores.tolist(), strict=False)],
-    )
+def draw_figures(predictor: Predictor, dataset: CocoPanoptic, folder: Path) -> list[Path]:
+    """Photo | truth | prediction of a few images; of the first, the bases and how they are blended.
+
+    The last two are the paper's figures 1 and 3.
+    """
     figures = {
-        "panoptic.png": stack(rows),
-        "bases.png": draw_bases(large, _array(output.bases)),
-        "attentions.png": attentions,
+        "panoptic.png": stack([_comparison(predictor, dataset, i) for i in range(min(_ROWS, len(dataset)))]),
+        **_blending(predictor, dataset.picture(0)),
     }
     for file_name, figure in figures.items():
         write_picture(folder / file_name, figure)
     return [folder / file_name for file_name in figures]
 
 
+def _comparison(predictor: Predictor, dataset: CocoPanoptic, index: int) -> Picture:
+    photo = dataset.picture(index)
+    maps = dataset.truth(index), predictor.predict(photo)
+    drawn = [draw(*enlarge(photo, panoptic, _SCALE), dataset.categories) for panoptic in maps]
+    return side_by_side([_enlarged(photo), *drawn], ["photo", "truth", "prediction"])
+
+
+def _blending(predictor: Predictor, photo: Picture) -> dict[str, Picture]:
+    output, large = predictor.output(photo), _enlarged(photo)
+    best = slice(min(_ROWS, len(output.scores)))
+    things = [predictor.categories.by_id[predictor.categories.thing_ids[label]] for label in output.labels[best]]
+    titles = [f"{c.name} {score:.2f}" for c, score in zip(things, output.scores[best].tolist(), strict=True)]
+    masks = np.kron(output.masks[best].numpy(), np.ones((_SCALE, _SCALE), dtype=bool))
+    boxes, attentions, bases = (x.numpy() for x in (output.boxes[best] * _SCALE, output.attentions[best], output.bases))
+    return {
+        "bases.png": draw_bases(large, bases),
+        "attentions.png": draw_attentions(large, boxes, attentions, masks, bases, titles),
+    }
+
+
 def _enlarged(picture: Picture) -> Picture:
-    interpolation = cv2.INTER_CUBIC if picture.ndim == 3 else cv2.INTER_NEAREST
-    return cv2.resize(picture, None, fx=_SCALE, fy=_SCALE, interpolation=interpolation)  # type: ignore[return-value]
-
-
-def _array(tensor: Tensor) -> np.ndarray:
-    return tensor.float().cpu().numpy()
+    return np.asarray(cv2.resize(picture, None, fx=_SCALE, fy=_SCALE, interpolation=cv2.INTER_CUBIC), np.uint8)
 
 
 def _is_generated(root: Path) -> bool:
     return all((root / "annotations" / f"panoptic_{split}2017.json").exists() for split in ("train", "val"))
-
-
-def _is_trained(output: Path, config: Config) -> bool:
-    """Whether the run in ``output`` reached its last iteration."""
-    return (output / STATE).exists() and read_state(output / STATE)["iteration"] >= config.train.iterations

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from panoptic_blend.data.coco_panoptic import PanopticWriter, read_panoptic_json
 from panoptic_blend.data.images import read_picture, write_picture
@@ -55,6 +55,7 @@ def draw_json(
         panoptic = image.annotation.read(panoptic_json, folder, image.size)
         if scale > 1:
             picture, panoptic = enlarge(picture, panoptic, scale)
-        write_picture(inside(output, f"{Path(image.file_name).stem}.png"), draw(picture, panoptic, content.categories))
+        name = PurePosixPath(image.file_name).with_suffix(".png")
+        write_picture(inside(output, str(name)), draw(picture, panoptic, content.categories))
         progress(number, len(images))
     return len(images)

@@ -41,7 +41,7 @@ class Reporter:
     def __init__(self, folder: Path, total: int, start: int = 0, console: Console | None = None) -> None:
         self._console = console or Console()
         self._total, self._recent = total, deque[Record](maxlen=_WINDOW)
-        self._log = _reopened(folder / "log.jsonl", start)
+        self._log = _reopened(folder / "log.jsonl", start, total)
         self._board = SummaryWriter(str(folder), purge_step=start + 1 if start else None)
         bar = TextColumn("{task.description}"), BarColumn(bar_width=20), TextColumn("{task.fields[status]}")
         self._live = Progress(*bar, console=self._console, transient=True, disable=not self._console.is_terminal)
@@ -101,10 +101,12 @@ class Reporter:
         return f"{last.iteration}/{self._total}  {terms}  {rate:.1f} images/s  {left} left"
 
 
-def _reopened(path: Path, start: int) -> IO[str]:
-    """The log, open for writing, without what a resumed run will write again."""
+def _reopened(path: Path, start: int, total: int) -> IO[str]:
+    """The log, open for writing, without what a resumed run will write again: later steps, the last evaluation."""
     lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if start and path.exists() else []
+    records = [(line, json.loads(line)) for line in lines]
+    kept = [line for line, x in records if x["iteration"] <= start and (x["iteration"] < total or "loss" in x)]
     path.parent.mkdir(parents=True, exist_ok=True)
     file = path.open("w", encoding="utf-8")
-    file.writelines(line for line in lines if json.loads(line)["iteration"] <= start)
+    file.writelines(kept)
     return file

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -61,6 +62,7 @@ class Run:
 
         device = default_device()
         self.precision = resolve(config.train.precision, device)
+        logging.getLogger("lightning.fabric").setLevel(logging.WARNING)  # it would announce the precision, as we do
         self.fabric = Fabric(accelerator=device.type, devices=1, precision=self.precision)
         torch.manual_seed(config.seed)
         self.model: PanopticBlend = build_model(config)
@@ -85,7 +87,8 @@ class Run:
         """Train to the last iteration, with checkpoints and evaluations on the way, and evaluate."""
         options = self.config.train
         with Reporter(self.output, options.iterations, self.iteration) as reporter:
-            reporter.say(f"training on {len(self.training)} images, {self.precision} on {self.fabric.device}")
+            left = options.iterations - self.iteration
+            reporter.say(f"{left} iterations on {len(self.training)} images, {self.precision} on {self.fabric.device}")
             batches = self._batches()
             while self.iteration < options.iterations:
                 record = self._step(batches)

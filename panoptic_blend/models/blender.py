@@ -36,10 +36,16 @@ class TopLayer(nn.Conv2d):
         patches = []
         for level, feature in enumerate(features):
             image, row, column = places[order][places[order, 0] == level, 1:].unbind(1)
-            rows, columns = row[:, None, None] + offset[:, None], column[:, None, None] + offset
-            patches.append(F.pad(feature, (1, 1, 1, 1))[image[:, None, None], :, rows, columns].flatten(1))
+            padded = F.pad(feature, (1, 1, 1, 1)).permute(0, 2, 3, 1)
+            height, width = padded.shape[1:3]
+            corner = (image * height + row) * width + column
+            cells = corner[:, None] + (offset[:, None] * width + offset).flatten()
+            # index_select, because its gradient is summed in a fixed order
+            patches.append(
+                padded.flatten(0, 2).index_select(0, cells.flatten()).reshape(len(cells), 9 * self.in_channels)
+            )
         weight = self.weight.permute(0, 2, 3, 1).flatten(1)
-        attentions = F.linear(torch.cat(patches)[torch.argsort(order)], weight, self.bias)
+        attentions = F.linear(torch.cat(patches).index_select(0, torch.argsort(order)), weight, self.bias)
         return attentions.unflatten(1, self.shape)
 
 

@@ -132,7 +132,7 @@ class PanopticBlend(nn.Module):
         attentions = self.top_layer.at([level.features for level in levels], unravel(positives, sizes, len(targets)))
         crops = crop(bases, boxes, self.roi_size, self.bottom.stride)
         masks = torch.cat([mask_targets(t, self.roi_size) for t in targets])
-        mask_logits = blend(crops[instances], precise(attentions))
+        mask_logits = blend(crops.index_select(0, instances), precise(attentions))
         return {
             "loss_class": losses.class_loss(_flat(level.logits for level in levels), truth.labels, num_positives),
             "loss_box": losses.box_loss(

@@ -61,7 +61,7 @@ def test_a_run_leaves_what_it_promises(finished: Path) -> None:
     records = [json.loads(line) for line in (finished / "log.jsonl").read_text().splitlines()]
     steps, evaluations = records[:4], records[4:]
     assert [record["iteration"] for record in steps] == [1, 2, 3, 4]
-    assert [record["lr"] for record in steps] == pytest.approx([1e-6, 1e-3 * 0.5005, 1e-3, 1e-4])
+    assert [record["lr"] for record in steps] == pytest.approx([3e-6, 3e-3 * 0.5005, 3e-3, 3e-4])
     for record in steps:
         terms = [value for name, value in record.items() if name.startswith("loss_")]
         assert len(terms) == 6
@@ -112,9 +112,11 @@ def test_a_resumed_run_ends_like_one_that_was_never_stopped(finished: Path, root
 
 def test_a_finished_run_resumed_only_evaluates(finished: Path, root: Path) -> None:
     before = (finished / STATE).read_bytes()
+    log = (finished / "log.jsonl").read_text()
     evaluation = train(config(root, "train.iterations=4"), finished, resume=True)
     assert 0 <= evaluation.panoptic["All"]["pq"] <= 1
     assert (finished / STATE).read_bytes() == before
+    assert (finished / "log.jsonl").read_text() == log
 
 
 def test_a_run_is_not_overwritten(finished: Path, root: Path) -> None:
@@ -148,5 +150,5 @@ def test_splits_must_have_the_same_categories(root: Path, tmp_path: Path) -> Non
     content["categories"].append({"id": 77, "name": "cloud", "isthing": 0})
     val.unlink()
     val.write_text(json.dumps(content))
-    with pytest.raises(PanopticBlendError, match=r"panoptic_val2017.json: its categories .* id 77 "):
+    with pytest.raises(PanopticBlendError, match=r"panoptic_val2017.json: its categories .*\(id 77 "):
         Run(config(tmp_path), tmp_path / "run", resume=False)

@@ -1,0 +1,154 @@
+"""Batches: what they hold depends on seed and number alone, and errors arrive as they are."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from panoptic_blend.data.dataset import CocoPanoptic
+from panoptic_blend.data.loader import Batch, _AspectRatioBatches, evaluation_cases, training_batches
+from panoptic_blend.data.transforms import Augmentation, size_for
+from panoptic_blend.structures import PanopticBlendError
+
+Refused = Callable[..., str]
+
+AUGMENTATION = Augmentation([48, 56, 64], 80, 0.5, 0.7)
+
+
+@pytest.fixture(scope="module")
+def dataset(generated: Path) -> CocoPanoptic:
+    return CocoPanoptic(generated, "train2017")
+
+
+def first(batches: Iterator[Batch], count: int) -> list[Batch]:
+    return list(islice(batches, count))
+
+
+def is_same(one: Batch, other: Batch) -> bool:
+    if one.names != other.names:
+        return False
+    tensors = [
+        [*batch.images, *(value for target in batch.targets for value in target.values())] for batch in (one, other)
+    ]
+    return all(torch.equal(torch.as_tensor(a), torch.as_tensor(b)) for a, b in zip(*tensors, strict=True))
+
+
+def test_batches_hold_images_targets_and_names_that_belong_together(dataset: CocoPanoptic) -> None:
+    for batch in first(training_batches(dataset, AUGMENTATION, 3, seed=1), 4):
+        assert len(batch.images) == len(batch.targets) == len(batch.names) == 3
+        for image, target in zip(batch.images, batch.targets, strict=True):
+            size = image.shape[1:]
+            assert image.dtype == torch.uint8 and len(image) == 3
+            assert min(size) in AUGMENTATION.short_sides or max(size) == 80
+            assert target["semantic"].shape == target["thing_semantic"].shape == size
+            assert target["masks"].shape == (len(target["labels"]), *size)
+            assert len(target["boxes"]) == len(target["labels"])
+        assert set(batch.names) <= {image.file_name for image in dataset.images}
+
+
+def test_batches_depend_on_seed_and_number_alone(dataset: CocoPanoptic) -> None:
+    torch.manual_seed(1)
+    expected = first(training_batches(dataset, AUGMENTATION, 2, seed=3), 9)
+    torch.manual_seed(2)
+    np.random.seed(2)  # noqa: NPY002
+    with_workers = first(training_batches(dataset, AUGMENTATION, 2, seed=3, workers=2), 9)
+    later = first(training_batches(dataset, AUGMENTATION, 2, seed=3, start=4), 5)
+    for batches, start in ((with_workers, 0), (later, 4)):
+        assert all(is_same(a, b) for a, b in zip(batches, expected[start:], strict=True))
+    other = first(training_batches(dataset, AUGMENTATION, 2, seed=4), 9)
+    assert not any(is_same(a, b) for a, b in zip(other, expected, strict=True))
+    assert not is_same(expected[0], expected[1])
+
+
+def test_an_image_looks_different_in_every_epoch(dataset: CocoPanoptic) -> None:
+    batches = first(training_batches(dataset, AUGMENTATION, 1, seed=3), 4 * len(dataset))
+    name = dataset.images[0].file_name
+    seen = [batch.images[0] for batch in batches if batch.names == [name]]
+    assert len(seen) == 4
+    assert not any(torch.equal(a, b) for i, a in enumerate(seen) for b in seen[:i])
+
+
+def test_wide_and_tall_images_never_share_a_batch(dataset: CocoPanoptic) -> None:
+    is_wide = {image.file_name: image.size[1] > image.size[0] for image in dataset.images}
+    kinds = [
+        {is_wide[name] for name in batch.names}
+        for batch in first(training_batches(dataset, AUGMENTATION, 2, seed=0), 12)
+    ]
+    assert all(len(kind) == 1 for kind in kinds)
+    assert {True} in kinds and {False} in kinds
+
+
+SIZES = st.lists(st.sampled_from([(3, 4), (4, 3), (4, 4)]), min_size=1, max_size=9)
+
+
+@given(sizes=SIZES, batch_size=st.integers(1, 5), seed=st.integers(0, 2**32), start=st.integers(0, 20))
+def test_every_image_occurs_in_every_epoch(
+    sizes: list[tuple[int, int]], batch_size: int, seed: int, start: int
+) -> None:
+    count = max((3 + batch_size) * len(sizes), start + 5)  # enough to fill what waits from three epochs
+    batches = list(islice(_AspectRatioBatches(sizes, batch_size, seed, 0), count))
+    assert batches[start : start + 5] == list(islice(_AspectRatioBatches(sizes, batch_size, seed, start), 5))
+    assert all(len(batch) == batch_size for batch in batches)
+    assert all(len({sizes[index][1] > sizes[index][0] for _, index in batch}) == 1 for batch in batches)
+    seen = Counter(item for batch in batches for item in batch)
+    assert max(seen.values()) == 1
+    for epoch in range(3):
+        indices = [index for position, index in seen if position // len(sizes) == epoch]
+        assert sorted(indices) == list(range(len(sizes)))
+
+
+def test_epochs_are_shuffled_anew() -> None:
+    batches = islice(_AspectRatioBatches([(3, 4)] * 20, 20, 0, 0), 5)
+    orders = [[index for _, index in batch] for batch in batches]
+    assert len({tuple(order) for order in orders}) == 5
+    assert [*range(20)] not in orders
+
+
+def test_a_data_set_smaller_than_a_batch_repeats_its_images(shapes: Path) -> None:
+    dataset = CocoPanoptic(shapes, "val2017")
+    [batch] = first(training_batches(dataset, AUGMENTATION, 8, seed=0), 1)
+    assert len(batch.images) == 8 and len(set(batch.names)) < 8
+    assert len({image.numpy().tobytes() for image in batch.images}) == 8
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_an_error_arrives_as_it_is(shapes: Path, refused: Refused, workers: int) -> None:
+    dataset = CocoPanoptic(shapes, "val2017")
+    path = shapes / "val2017" / dataset.images[1].file_name
+    path.write_bytes(path.read_bytes()[:500])
+    expected = f"{path}: cannot be decoded; it is cut short or not a picture, so fetch it again"
+    assert refused(first, training_batches(dataset, AUGMENTATION, 1, seed=0, workers=workers), 3) == expected
+    cases = evaluation_cases(dataset, 64, 80, workers)
+    assert next(cases).image_id == dataset.images[0].id  # what comes before the broken image is not lost
+    assert refused(next, cases) == expected
+
+
+def test_evaluation_sees_every_image_once_in_order_and_unchanged(dataset: CocoPanoptic) -> None:
+    expected = [dataset[index] for index in range(len(dataset))]
+    for workers in (0, 2):
+        cases = list(evaluation_cases(dataset, 50, 70, workers))
+        assert [case.image_id for case in cases] == [image.id for image in dataset.images]
+        for case, sample in zip(cases, expected, strict=True):
+            assert case.file_name == sample.file_name and torch.equal(case.original, sample.image)
+            height, width = sample.panoptic.segment_ids.shape
+            assert case.image.shape == (3, *size_for((height, width), 50, 70))
+            assert (case.truth.segment_ids == sample.panoptic.segment_ids).all()
+            assert case.truth.segments == sample.panoptic.segments
+
+
+def test_a_broken_image_of_a_later_batch_does_not_stop_an_earlier_one(shapes: Path) -> None:
+    dataset = CocoPanoptic(shapes, "val2017")
+    last = shapes / "annotations" / "panoptic_val2017" / dataset.images[2].annotation.png
+    last.unlink()
+    cases = evaluation_cases(dataset, 64, 80, workers=1)
+    assert [next(cases).image_id for _ in range(2)] == [image.id for image in dataset.images[:2]]
+    with pytest.raises(PanopticBlendError, match=f"^{last}: no such file; check the path$"):
+        next(cases)

@@ -1,0 +1,242 @@
+"""Picture and map stay together, and what a model trains on follows from the map."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
+from scipy import ndimage
+from torch import Tensor
+
+from panoptic_blend.data.categories import Categories
+from panoptic_blend.data.transforms import Augmentation, resize_ids, resize_image, semantic_map, size_for, to_target
+from panoptic_blend.structures import IGNORE, Category, PanopticMap, Segment
+
+Ids = npt.NDArray[np.int32]
+
+CATEGORIES = Categories(
+    [Category(2, "cat", True), Category(4, "dog", True), Category(3, "grass", False), Category(9, "sky", False)]
+)
+CAT, DOG, GRASS, SKY = 2, 4, 3, 9
+SIDES = st.integers(1, 40)
+
+
+def segment(id: int, category: int, is_crowd: bool = False) -> Segment:
+    return Segment(id, category, category in (CAT, DOG), None, 0, None, is_crowd)
+
+
+def colored(ids: Ids) -> Tensor:
+    """A picture (3, H, W) that says which pixel of a map of ids below 256 it belongs to."""
+    colors = np.random.default_rng(0).permutation(256)[:, None] * [1, 3, 7] % 256
+    return torch.from_numpy(colors.astype(np.uint8)[ids].transpose(2, 0, 1).copy())
+
+
+def blocks(rows: int = 5, columns: int = 7, side: int = 12) -> Ids:
+    """Squares of ids 1, 2, ... from the top left on."""
+    return np.arange(1, rows * columns + 1, dtype=np.int32).reshape(rows, columns).repeat(side, 0).repeat(side, 1)
+
+
+@pytest.mark.parametrize(
+    ("size", "short", "long", "expected"),
+    [
+        ((480, 640), 800, 1333, (800, 1067)),  # 640 * 800 / 480 = 1066.7
+        ((640, 480), 800, 1333, (1067, 800)),
+        ((427, 640), 800, 1333, (800, 1199)),
+        ((100, 1000), 800, 1333, (133, 1333)),  # the long side is the limit
+        ((1000, 100), 800, 1333, (1333, 133)),
+        ((1, 1), 800, 1333, (800, 800)),
+        ((1, 1000), 10, 50, (1, 50)),  # never nothing
+        ((300, 300), 300, 300, (300, 300)),
+    ],
+)
+def test_sizes_by_hand(size: tuple[int, int], short: int, long: int, expected: tuple[int, int]) -> None:
+    assert size_for(size, short, long) == expected
+
+
+@given(st.tuples(st.integers(1, 5000), st.integers(1, 5000)), st.integers(1, 1000), st.integers(1, 2000))
+def test_sizes_keep_to_their_limits(size: tuple[int, int], short: int, long: int) -> None:
+    found = size_for(size, short, long)
+    assert min(found) == short or max(found) == long
+    assert 1 <= min(found) <= short and max(found) <= max(long, 1)
+    scale = min(short / min(size), long / max(size))
+    assert all(abs(new - old * scale) <= 0.5 or new == 1 for new, old in zip(found, size, strict=True))
+
+
+def test_ids_are_taken_at_the_centres() -> None:
+    ids = np.array([[1, 2, 3, 4], [5, 6, 7, 8]], np.int32)
+    assert resize_ids(ids, (1, 2)).tolist() == [[6, 8]]
+    assert resize_ids(ids, (2, 3)).tolist() == [[1, 3, 4], [5, 7, 8]]  # centres at 0.67, 2, 3.33
+    assert resize_ids(ids, (4, 4)).tolist() == [[1, 2, 3, 4]] * 2 + [[5, 6, 7, 8]] * 2
+    assert resize_ids(ids, (2, 4)).tolist() == ids.tolist()
+
+
+@given(arrays(np.int32, array_shapes(min_dims=2, max_dims=2), elements=st.integers(0, 2**24 - 1)), SIDES, SIDES)
+def test_no_id_is_made_up(ids: Ids, height: int, width: int) -> None:
+    resized = resize_ids(ids, (height, width))
+    assert resized.shape == (height, width) and resized.dtype == np.int32
+    assert np.isin(resized, ids).all()
+    enlarged = resize_ids(ids, (3 * ids.shape[0], 2 * ids.shape[1]))
+    assert (enlarged == ids.repeat(3, axis=0).repeat(2, axis=1)).all()
+    assert (resize_ids(enlarged, (ids.shape[0], ids.shape[1])) == ids).all()
+
+
+def test_pictures_are_smoothed_where_they_shrink() -> None:
+    stripes = torch.tensor([0, 0, 0, 200], dtype=torch.uint8).repeat(3, 32, 8)
+    assert resize_image(stripes, (8, 8))[:, :, 1:-1].float().sub(50).abs().max() <= 1  # each pixel sees every fourth
+    assert (resize_image(stripes, (32, 32)) == stripes).all()
+    assert resize_image(stripes[:, :1, :1], (5, 7)).shape == (3, 5, 7)
+
+
+def inner(ids: Ids, margin: int) -> npt.NDArray[np.bool_]:
+    """Pixels that lie at least so far from another id."""
+    size = 2 * margin + 1
+    return np.asarray(ndimage.minimum_filter(ids, size) == ndimage.maximum_filter(ids, size))
+
+
+@settings(max_examples=60)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    short_sides=st.lists(st.integers(40, 130), min_size=1, max_size=3),
+    long_side=st.integers(60, 200),
+    flip=st.sampled_from([0.0, 0.5, 1.0]),
+    crop=st.sampled_from([1.0, 0.8, 0.5]),
+)
+def test_picture_and_map_stay_together(
+    seed: int, short_sides: Sequence[int], long_side: int, flip: float, crop: float
+) -> None:
+    ids, augmentation = blocks(), Augmentation(short_sides, long_side, flip, crop)
+    image, new = augmentation(colored(ids), ids, np.random.default_rng(seed))
+    assert image.shape == (3, *new.shape) and image.dtype == torch.uint8
+    assert new.flags.c_contiguous and new.dtype == np.int32
+    assert min(new.shape) in short_sides or max(new.shape) == long_side
+    assert min(new.shape) <= max(short_sides) and max(new.shape) <= long_side
+    sure = inner(new, 2)
+    assert sure.mean() > 0.15
+    assert (image.numpy()[:, sure] == colored(new).numpy()[:, sure]).all()
+
+
+@settings(max_examples=30)
+@given(st.integers(0, 2**32 - 1), st.sampled_from([0.3, 0.5, 0.9]))
+def test_crops_keep_their_share_and_the_proportions_of_what_they_show(seed: int, crop: float) -> None:
+    ids = np.arange(1, 200 * 150 + 1, dtype=np.int32).reshape(200, 150)
+    image, new = Augmentation([300], 9000, 0.0, crop)(
+        torch.zeros(3, 200, 150, dtype=torch.uint8), ids, np.random.default_rng(seed)
+    )
+    assert image.shape == (3, *new.shape)
+    rows, columns = (new - 1) // 150, (new - 1) % 150
+    height, width = int(rows.max() - rows.min() + 1), int(columns.max() - columns.min() + 1)
+    assert int(crop * 200) <= height <= 200 and int(crop * 150) <= width <= 150
+    assert size_for((height, width), 300, 9000) == new.shape
+    assert (np.diff(rows, axis=0) >= 0).all() and (np.diff(columns, axis=1) >= 0).all()
+
+
+def test_crops_lie_anywhere() -> None:
+    ids = np.arange(10_000, dtype=np.int32).reshape(100, 100)
+    image, augmentation = torch.zeros(3, 100, 100, dtype=torch.uint8), Augmentation([100], 100, 0.0, 0.5)
+    corners = np.array([augmentation(image, ids, np.random.default_rng(seed))[1][0, 0] for seed in range(60)])
+    assert len(set(corners.tolist())) > 50
+    assert (corners // 100).min() < 5 and (corners % 100).min() < 5
+    assert (corners // 100).max() > 20 and (corners % 100).max() > 20
+
+
+def test_a_flip_is_a_mirror_image() -> None:
+    ids = blocks(2, 3, 4)
+    image = torch.arange(3 * 8 * 12, dtype=torch.uint8).reshape(3, 8, 12)
+    flipped, mirrored = Augmentation([8], 100, flip=1.0)(image, ids, np.random.default_rng(0))
+    assert (flipped == image.flip(2)).all() and (mirrored == ids[:, ::-1]).all()
+    same, as_before = Augmentation([8], 100, flip=0.0)(image, ids, np.random.default_rng(0))
+    assert (same == image).all() and (as_before == ids).all()
+    augmentation = Augmentation([8], 100, flip=0.5)
+    flips = [(augmentation(image, ids, np.random.default_rng(i))[1] != ids).any() for i in range(200)]
+    assert 70 <= sum(flips) <= 130
+
+
+def test_all_chance_comes_from_the_generator() -> None:
+    ids, augmentation = blocks(), Augmentation([40, 50, 60], 200, 0.5, 0.5)
+    results: list[tuple[Tensor, Ids]] = []
+    for seed in (1, 1, 2):
+        np.random.seed(len(results))  # noqa: NPY002
+        torch.manual_seed(len(results))
+        results.append(augmentation(colored(ids), ids, np.random.default_rng(seed)))
+    assert (results[0][0] == results[1][0]).all() and (results[0][1] == results[1][1]).all()
+    assert results[0][1].shape != results[2][1].shape or (results[0][1] != results[2][1]).any()
+    short_sides = [min(augmentation(colored(ids), ids, np.random.default_rng(i))[1].shape) for i in range(30)]
+    assert set(short_sides) == {40, 50, 60}
+
+
+def test_a_target_by_hand() -> None:
+    ids = np.array([[7, 7, 0, 5, 5], [7, 6, 6, 5, 5], [9, 6, 6, 8, 8]], np.int32)
+    segments = [segment(5, SKY), segment(6, DOG), segment(7, CAT), segment(8, DOG, True), segment(9, GRASS)]
+    target = to_target(PanopticMap.measured(ids, segments), CATEGORIES)
+    assert target["boxes"].tolist() == [[1, 1, 3, 3], [0, 0, 2, 2]] and target["boxes"].dtype == torch.float32
+    assert target["labels"].tolist() == [1, 0] and target["labels"].dtype == torch.int64
+    assert target["masks"].dtype == torch.bool
+    assert target["masks"].int().tolist() == [
+        [[0, 0, 0, 0, 0], [0, 1, 1, 0, 0], [0, 1, 1, 0, 0]],
+        [[1, 1, 0, 0, 0], [1, 0, 0, 0, 0], [0, 0, 0, 0, 0]],
+    ]
+    assert target["semantic"].tolist() == [[0, 0, 255, 2, 2], [0, 0, 0, 2, 2], [1, 0, 0, 0, 0]]
+    assert target["thing_semantic"].tolist() == [[1, 1, 255, 0, 0], [1, 2, 2, 0, 0], [0, 2, 2, 2, 2]]
+
+
+def test_a_target_of_nothing() -> None:
+    for shape in ((1, 1), (4, 6)):
+        target = to_target(PanopticMap.measured(np.zeros(shape, np.int32), []), CATEGORIES)
+        assert target["boxes"].shape == (0, 4) and target["boxes"].dtype == torch.float32
+        assert target["labels"].shape == (0,) and target["labels"].dtype == torch.int64
+        assert target["masks"].shape == (0, *shape) and target["masks"].dtype == torch.bool
+        assert (target["semantic"] == 255).all() and (target["thing_semantic"] == 255).all()
+        assert target["semantic"].shape == target["thing_semantic"].shape == shape
+
+
+def test_what_was_cropped_away_vanishes() -> None:
+    ids = blocks(1, 3, 4)
+    segments = [segment(1, CAT), segment(2, DOG), segment(3, GRASS)]
+    cropped = PanopticMap.measured(ids[:, 4:], PanopticMap.measured(ids, segments).segments)
+    target = to_target(cropped, CATEGORIES)
+    assert target["labels"].tolist() == [1] and target["boxes"].tolist() == [[0, 0, 4, 4]]
+    assert target["masks"].shape == (1, 4, 8)
+
+
+@st.composite
+def maps(draw: st.DrawFn) -> PanopticMap:
+    """Maps of up to six segments of any kind, some of them without pixels."""
+    count = draw(st.integers(0, 6))
+    ids = draw(arrays(np.int32, array_shapes(min_dims=2, max_dims=2, max_side=8), elements=st.integers(0, count)))
+    categories = draw(st.lists(st.sampled_from([CAT, DOG, GRASS, SKY]), min_size=count, max_size=count))
+    crowds = draw(st.lists(st.booleans(), min_size=count, max_size=count))
+    segments = [segment(100 * (i + 1), *kind) for i, kind in enumerate(zip(categories, crowds, strict=True))]
+    return PanopticMap.measured(100 * ids, draw(st.permutations(segments)))
+
+
+@given(maps())
+def test_targets_agree_with_their_map(panoptic: PanopticMap) -> None:
+    target = to_target(panoptic, CATEGORIES)
+    instances = [s for s in panoptic.segments if s.is_thing and not s.is_crowd and s.area > 0]
+    assert len(target["boxes"]) == len(target["labels"]) == len(target["masks"]) == len(instances)
+    assert (target["masks"].sum(dim=0) <= 1).all()
+    for box, label, mask, source in zip(
+        target["boxes"].tolist(), target["labels"].tolist(), target["masks"].numpy(), instances, strict=True
+    ):
+        assert (mask == (panoptic.segment_ids == source.id)).all()
+        rows, columns = np.nonzero(mask)
+        assert box == [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
+        assert CATEGORIES.thing_ids[label] == source.category
+    kinds = {s.id: s for s in panoptic.segments}
+    semantic, things = target["semantic"].numpy(), target["thing_semantic"].numpy()
+    assert (semantic_map(panoptic, CATEGORIES) == semantic).all()
+    for (y, x), id in np.ndenumerate(panoptic.segment_ids):
+        if id == 0:
+            assert semantic[y, x] == things[y, x] == IGNORE
+        elif kinds[int(id)].is_thing:
+            assert semantic[y, x] == 0
+            assert things[y, x] == CATEGORIES.thing_ids.index(kinds[int(id)].category) + 1
+        else:
+            assert semantic[y, x] == CATEGORIES.stuff_ids.index(kinds[int(id)].category) + 1
+            assert things[y, x] == 0

@@ -1,0 +1,136 @@
+"""Files come whole or not at all, and names from files stay in their folder."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from panoptic_blend.files import inside, read_bytes, read_json, replacing, require_file
+from panoptic_blend.structures import PanopticBlendError
+
+Refused = Callable[..., str]
+
+
+def test_a_file_appears_under_its_name_when_it_is_whole(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "deep" / "result.png"
+    with replacing(path) as temporary:
+        assert temporary.parent == path.parent and temporary.suffix == ".png"
+        temporary.write_bytes(b"whole")
+        assert not path.exists()
+    assert path.read_bytes() == b"whole"
+    assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_an_interrupted_write_leaves_the_old_file_alone(tmp_path: Path, error: type[BaseException]) -> None:
+    path = tmp_path / "result.json"
+    path.write_text("old")
+    with pytest.raises(error), replacing(path) as temporary:
+        temporary.write_text("half")
+        raise error
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_only_durable_files_wait_for_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[bytes] = []
+    monkeypatch.setattr(os, "fsync", lambda number: synced.append(os.pread(number, 100, 0)))
+    for name, durable in (("quick", False), ("safe", True)):
+        with replacing(tmp_path / name, durable=durable) as temporary:
+            temporary.write_text(name)
+    assert synced == [b"safe"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["quick", "safe"]
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "berlin/a b.jpg", "./a.jpg", "..a", "a..b/c", "çä 写真.png", "\u3000.png"])
+def test_plain_names_stay_in_the_folder(name: str) -> None:
+    assert inside(Path("data"), name) == Path("data") / name
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        "..",
+        "../a",
+        "a/../../b",
+        "a/..",
+        "/etc/passwd",
+        "//a",
+        "..\\a",
+        "a\\b",
+        "a\0b",
+        "a\nb",
+        "\x1b[2J",
+        "\x85",
+        "\u2028",
+    ],
+)
+def test_names_that_lead_out_are_refused(refused: Refused, name: str) -> None:
+    expected = f"file name {name!r} leads out of its folder; use plain relative names"
+    assert refused(inside, Path("data"), name) == expected
+
+
+@given(st.text(st.sampled_from("./\\a\n"), max_size=8))
+def test_what_is_not_refused_lies_in_the_folder(name: str) -> None:
+    try:
+        path = inside(Path("/data/set"), name)
+    except PanopticBlendError:
+        return
+    assert os.path.normpath(path).startswith("/data/set")
+    assert "\n" not in name
+
+
+def test_missing_files_are_named(refused: Refused, tmp_path: Path) -> None:
+    for function in (require_file, read_bytes, read_json):
+        assert refused(function, tmp_path / "no.json") == f"{tmp_path}/no.json: no such file; check the path"
+        assert refused(function, tmp_path) == f"{tmp_path}: no such file; check the path"
+    assert refused(require_file, tmp_path / "a", "fetch it") == f"{tmp_path}/a: no such file; fetch it"
+    endless = tmp_path / ("a" * 5000)
+    assert refused(require_file, endless).startswith(f"{endless}: ")
+
+
+def test_a_file_that_may_not_be_read_is_named(
+    refused: Refused, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def deny(path: Path) -> bytes:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    path = tmp_path / "a.json"
+    path.touch()
+    monkeypatch.setattr(Path, "read_bytes", deny)
+    assert refused(read_json, path) == f"{path}: cannot be read (Permission denied); check its permissions"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"{",
+        b'{"images": [1, 2',
+        b"{'images': []}",
+        b"\xff\xfe\x00garbage\x80",
+        b"\x89PNG\r\n\x1a\n\0\0\0",
+        b"[" * 100_000,
+        b'{"id": ' + b"9" * 5000 + b"}",
+    ],
+)
+def test_broken_json_is_named(refused: Refused, tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "panoptic.json"
+    path.write_bytes(content)
+    message = refused(read_json, path)
+    assert message.startswith(f"{path}: not valid JSON (") and message.endswith("); is the file complete?")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_json_is_read_in_the_encodings_people_save_it_in(tmp_path: Path, encoding: str) -> None:
+    content = {"name": "Straße 写真", "ids": [1, 2**40, -1], "none": None}
+    path = tmp_path / "a b.json"
+    path.write_bytes(json.dumps(content, ensure_ascii=False).encode(encoding))
+    assert read_json(path) == content
