@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 from torchvision.models import get_weight
 
@@ -37,7 +37,7 @@ def save_checkpoint(path: Path, model: nn.Module, config: Config, categories: Ca
     metadata = {"config": config.model_dump_json(), "categories": json.dumps(categories.records())}
     state = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
     with replacing(path, durable=True) as temporary:
-        save_file(state, temporary, metadata)
+        temporary.write_bytes(save(state, metadata))  # save_file would make it unreadable to others
 
 
 def read_checkpoint(path: Path) -> Checkpoint:

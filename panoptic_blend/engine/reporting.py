@@ -8,14 +8,16 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import IO
+from typing import IO, Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 from torch.utils.tensorboard import SummaryWriter
 
 from panoptic_blend.engine.evaluate import Evaluation
+from panoptic_blend.files import replacing
 
+_LOG = "log.jsonl"
 _WINDOW = 20
 """Iterations over which speed and losses are averaged on the live line."""
 
@@ -41,7 +43,7 @@ class Reporter:
     def __init__(self, folder: Path, total: int, start: int = 0, console: Console | None = None) -> None:
         self._console = console or Console()
         self._total, self._recent = total, deque[Record](maxlen=_WINDOW)
-        self._log = _reopened(folder / "log.jsonl", start, total)
+        self._log = _reopened(folder, start, total)
         self._board = SummaryWriter(str(folder), purge_step=start + 1 if start else None)
         bar = TextColumn("{task.description}"), BarColumn(bar_width=20), TextColumn("{task.fields[status]}")
         self._live = Progress(*bar, console=self._console, transient=True, disable=not self._console.is_terminal)
@@ -101,12 +103,16 @@ class Reporter:
         return f"{last.iteration}/{self._total}  {terms}  {rate:.1f} images/s  {left} left"
 
 
-def _reopened(path: Path, start: int, total: int) -> IO[str]:
+def read_log(folder: Path) -> list[dict[str, Any]]:
+    """The records of a run so far: of logged iterations, with ``loss``, and of evaluations, with ``PQ``."""
+    path = folder / _LOG
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    return [json.loads(line) for line in lines]
+
+
+def _reopened(folder: Path, start: int, total: int) -> IO[str]:
     """The log, open for writing, without what a resumed run will write again: later steps, the last evaluation."""
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if start and path.exists() else []
-    records = [(line, json.loads(line)) for line in lines]
-    kept = [line for line, x in records if x["iteration"] <= start and (x["iteration"] < total or "loss" in x)]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    file = path.open("w", encoding="utf-8")
-    file.writelines(kept)
-    return file
+    kept = [x for x in read_log(folder) if x["iteration"] <= start and (x["iteration"] < total or "loss" in x)]
+    with replacing(folder / _LOG) as temporary:
+        temporary.write_text("".join(json.dumps(record) + "\n" for record in kept if start), encoding="utf-8")
+    return (folder / _LOG).open("a", encoding="utf-8")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import torch
@@ -20,7 +21,7 @@ from panoptic_blend.data.transforms import Augmentation
 from panoptic_blend.engine.evaluate import Evaluation, evaluate, require_same_categories
 from panoptic_blend.engine.optim import build_optimizer, learning_rate, set_learning_rate
 from panoptic_blend.engine.precision import default_device, resolve
-from panoptic_blend.engine.reporting import Record, Reporter
+from panoptic_blend.engine.reporting import Record, Reporter, read_log
 from panoptic_blend.files import replacing
 from panoptic_blend.models.build import build_model
 from panoptic_blend.models.panoptic_blend import PanopticBlend
@@ -81,13 +82,15 @@ class Run:
         state = read_state(self.output / STATE)
         load_weights(self.model, state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self.iteration, self.best_pq = state["iteration"], state["best_pq"]
+        self.iteration = state["iteration"]
+        evaluations = [x["PQ"] for x in read_log(self.output) if "PQ" in x and x["iteration"] <= self.iteration]
+        self.best_pq = max(evaluations, default=self.best_pq)
 
     def finish(self) -> Evaluation:
         """Train to the last iteration, with checkpoints and evaluations on the way, and evaluate."""
         options = self.config.train
         with Reporter(self.output, options.iterations, self.iteration) as reporter:
-            left = options.iterations - self.iteration
+            left, start = options.iterations - self.iteration, time.perf_counter()
             reporter.say(f"{left} iterations on {len(self.training)} images, {self.precision} on {self.fabric.device}")
             batches = self._batches()
             while self.iteration < options.iterations:
@@ -98,6 +101,8 @@ class Run:
                     self._checkpoint()
                 if not is_last and options.evaluate_every and self.iteration % options.evaluate_every == 0:
                     self._evaluate(reporter)
+            if left:
+                reporter.say(f"trained in {timedelta(seconds=round(time.perf_counter() - start))}")
             return self._evaluate(reporter)
 
     def _batches(self) -> Iterator[Batch]:
@@ -138,15 +143,14 @@ class Run:
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "iteration": self.iteration,
-            "best_pq": self.best_pq,
         }
         save_state(self.output / STATE, state)
 
     def _evaluate(self, reporter: Reporter) -> Evaluation:
         results = self.output / "results" / f"panoptic_{self.config.data.val}.json"
         evaluation = evaluate(self.model, self.validation, self.config, results, self.precision, reporter.evaluating)
-        reporter.evaluated(self.iteration, evaluation)
         if evaluation.panoptic["All"]["pq"] > self.best_pq:
             self.best_pq = evaluation.panoptic["All"]["pq"]
             save_checkpoint(self.output / BEST, self.model, self.config, self.categories)
+        reporter.evaluated(self.iteration, evaluation)
         return evaluation

@@ -92,7 +92,7 @@ def test_things_vary_in_number_and_size(scenes: list[Scene]) -> None:
     boxes = np.array([box for scene in scenes for _, _, box in _instances(scene)])
     sizes = np.sqrt((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]))
     assert sizes.max() <= 100 and np.mean(sizes > 60) > 0.03
-    assert np.mean(sizes < 12) < 0.05 and 0.1 < np.mean(sizes < 20) < 0.4
+    assert np.mean(sizes < 12) < 0.05 and 0.1 < np.mean(sizes < 24) < 0.4
 
 
 def test_images_come_in_many_shapes(scenes: list[Scene]) -> None:
