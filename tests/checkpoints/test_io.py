@@ -398,11 +398,12 @@ def test_only_safetensors_carry_a_config(tmp_path: Path) -> None:
 def test_a_checkpoint_is_written_whole_or_not_at_all(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = saved.read_bytes()
 
-    def fail(state: object, path: Path, metadata: object) -> None:
-        path.write_bytes(b"half")
+    def fail(path: Path, data: bytes) -> None:
+        with path.open("wb") as file:
+            file.write(data[: len(data) // 2])
         raise OSError("disk full")
 
-    monkeypatch.setattr(io, "save_file", fail)
+    monkeypatch.setattr(Path, "write_bytes", fail)
     with pytest.raises(OSError, match="disk full"):
         save_checkpoint(saved, tiny(1), CONFIG, CATEGORIES)
     assert saved.read_bytes() == before
