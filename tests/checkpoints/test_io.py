@@ -17,7 +17,6 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torchvision.models import ResNet18_Weights, resnet18, resnet34
 
-from panoptic_blend.checkpoints import io
 from panoptic_blend.checkpoints.io import load_weights, read_checkpoint, read_state, save_checkpoint, save_state
 from panoptic_blend.checkpoints.official import rename
 from panoptic_blend.config import Config
