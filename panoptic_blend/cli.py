@@ -82,7 +82,7 @@ def train(
     Console().print(
         class_table(evaluation.panoptic), quality_table(evaluation.panoptic), column_table(evaluation.columns())
     )
-    Console().print(f"weights, log and results are in {folder}")
+    print(f"weights, log and results are in {folder}")
 
 
 @app.command()
@@ -110,7 +110,7 @@ def evaluate(
         class_table(evaluation.panoptic), quality_table(evaluation.panoptic), column_table(evaluation.columns())
     )
     if results:
-        Console().print(f"results are in {results}")
+        print(f"results are in {results}")
 
 
 @app.command()
@@ -130,7 +130,7 @@ def predict(
     predictor = _predictor(weights, config, overrides, device, precision)
     with progress_line("predicting") as progress:
         count = predict_pictures(predictor, inputs, output, progress)
-    Console().print(f"{count} panoptic maps: {output}/panoptic.json; drawn in {output}/pictures")
+    print(f"{count} panoptic maps: {output}/panoptic.json; drawn in {output}/pictures")
 
 
 @app.command()
@@ -139,7 +139,7 @@ def draw(
     pictures: Annotated[Path, typer.Argument(help="Folder of the photos.")],
     maps: Annotated[Path | None, typer.Option(help="Folder of its PNGs; default: beside the JSON.")] = None,
     output: Output = Path("drawings"),
-    scale: Annotated[int, typer.Option(min=1, help="Enlarge small photos so that labels fit.")] = 1,
+    scale: Annotated[int, typer.Option(min=1, max=16, help="Enlarge small photos so that labels fit.")] = 1,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many images.")] = None,
 ) -> None:
     """Draw panoptic maps over their photos."""
@@ -148,7 +148,7 @@ def draw(
 
     with progress_line("drawing") as progress:
         count = draw_json(panoptic_json, pictures, output, maps, scale, limit, progress)
-    Console().print(f"{count} drawings are in {output}")
+    print(f"{count} drawings are in {output}")
 
 
 @app.command()
@@ -184,7 +184,7 @@ def shapes(
 
     with progress_line("generating") as progress:
         write_shapes(out, train, val, seed, lambda done: progress(done, train + val))
-    Console().print(f"{train} training and {val} validation images are in {out}")
+    print(f"{train} training and {val} validation images are in {out}")
 
 
 def _predictor(

@@ -18,12 +18,13 @@ from panoptic_blend.structures import PanopticBlendError
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
+Side = Annotated[int, Field(ge=32, le=2**14)]
 Width = Annotated[int, Field(ge=32, multiple_of=32)]
 Precision = Literal["auto", "32-true", "bf16-mixed", "16-mixed"]
 
 
 class _Options(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
 
 
 class Backbone(_Options):
@@ -114,9 +115,9 @@ class Data(_Options):
     """Split to evaluate on."""
     things: Literal["panoptic"] = "panoptic"
     """Where instances come from: the panoptic annotation."""
-    short_sides: Annotated[tuple[Count, ...], Field(min_length=1)] = (640, 672, 704, 736, 768, 800)
+    short_sides: Annotated[tuple[Side, ...], Field(min_length=1)] = (640, 672, 704, 736, 768, 800)
     """Short sides, in pixels, one of which is drawn for each training image."""
-    long_side: Count = 1333
+    long_side: Side = 1333
     """Longest side of a training image; the short one gives way."""
     flip: Fraction = 0.5
     """Probability of a horizontal flip."""
@@ -160,9 +161,9 @@ class Train(_Options):
 
 class Test(_Options):
     __test__ = False
-    short_side: Count = 800
+    short_side: Side = 800
     """Short side, in pixels, of the network's input."""
-    long_side: Count = 1333
+    long_side: Side = 1333
     """Longest side; the short one gives way."""
 
 
@@ -173,7 +174,7 @@ class Config(_Options):
     data: Data = Data()
     train: Train = Train()
     test: Test = Test()
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     """Everything random follows from it."""
 
     @model_validator(mode="before")
@@ -254,9 +255,18 @@ def _read(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
 
 def _yaml(text: str, source: str) -> Any:
     try:
-        return yaml.safe_load(text)
+        return yaml.load(text, _Loader)
     except yaml.YAMLError as error:
         raise PanopticBlendError(f"{source}: not valid YAML ({' '.join(str(error).split())})") from None
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe, and without dates: a folder may be called 2026-01-01."""
+
+    yaml_implicit_resolvers = {  # noqa: RUF012
+        key: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith(":timestamp")]
+        for key, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
 
 
 def _merge(base: Any, changes: Any) -> Any:

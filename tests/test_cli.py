@@ -77,7 +77,7 @@ def test_predict_draw_and_pq_follow_one_another(
     for name in (path.stem for path in (root / "val2017").iterdir()):
         photo, drawn = (
             cv2.imread(str(root / "val2017" / f"{name}.jpg")),
-            cv2.imread(str(tmp_path / f"drawn/{name}.png")),
+            cv2.imread(str(tmp_path / f"drawn/{name}.jpg.png")),
         )
         assert photo is not None
         assert drawn is not None
@@ -93,6 +93,35 @@ def test_evaluate_prints_the_columns_and_keeps_results(
     for column in ("PQ", "SQ", "RQ", "PQ_Th", "PQ_St", "mIoU", "AP_box", "AP_Th", "Things", "Stuff"):
         assert column in printed
     assert (tmp_path / "panoptic_val2017.json").exists()
+
+
+def test_nothing_of_the_users_is_overwritten(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], weights: Path, root: Path, tmp_path: Path
+) -> None:
+    annotations = root / "annotations"
+    truth = annotations / "panoptic_val2017.json"
+    before = truth.read_bytes()
+    assert "the data set's own annotation" in error_of(monkeypatch, capsys, "evaluate", weights, "-o", annotations)
+    assert truth.read_bytes() == before
+    photo = tmp_path / "pictures" / "photo.jpg"
+    photo.parent.mkdir()
+    photo.write_bytes(next((root / "val2017").iterdir()).read_bytes())
+    before = photo.read_bytes()
+    assert "would be overwritten" in error_of(monkeypatch, capsys, "predict", weights, photo, "-o", tmp_path)
+    assert photo.read_bytes() == before
+
+
+def test_a_broken_picture_does_not_cost_the_others(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], weights: Path, root: Path, tmp_path: Path
+) -> None:
+    for name, source in zip(("1.jpg", "01.jpg"), sorted((root / "val2017").iterdir()), strict=True):
+        (tmp_path / name).write_bytes(source.read_bytes())
+    (tmp_path / "0.png").write_text("no picture")
+    message = error_of(monkeypatch, capsys, "predict", weights, tmp_path, "-o", tmp_path / "out")
+    assert "0.png: cannot be decoded" in message
+    assert "(1 of 3 pictures skipped; the rest is written)" in message
+    annotations = json.loads((tmp_path / "out" / "panoptic.json").read_text())["annotations"]
+    assert len({annotation["image_id"] for annotation in annotations}) == 2, "1 and 01 are not one image"
 
 
 def test_shapes_are_written_where_asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

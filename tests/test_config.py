@@ -129,12 +129,12 @@ def test_bytes_that_are_no_text(tmp_path: Path) -> None:
 
 
 def test_base_is_relative_and_may_have_a_base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    written(tmp_path, "train: {lr: 0.1, momentum: 0.5}\nseed: 1\ndata: {short_sides: [1, 2, 3]}", "root.yaml")
-    written(tmp_path, "base: ../root.yaml\ntrain: {lr: 0.2}\ndata: {short_sides: [9]}", "a/middle.yaml")
+    written(tmp_path, "train: {lr: 0.1, momentum: 0.5}\nseed: 1\ndata: {short_sides: [32, 64, 96]}", "root.yaml")
+    written(tmp_path, "base: ../root.yaml\ntrain: {lr: 0.2}\ndata: {short_sides: [99]}", "a/middle.yaml")
     leaf = written(tmp_path, "base: ../a/middle.yaml\nseed: 3", "b/leaf.yaml")
     monkeypatch.chdir("/")
     config = load_config(leaf)
-    assert (config.train.lr, config.train.momentum, config.seed, config.data.short_sides) == (0.2, 0.5, 3, (9,))
+    assert (config.train.lr, config.train.momentum, config.seed, config.data.short_sides) == (0.2, 0.5, 3, (99,))
 
 
 @pytest.mark.parametrize("names", [["it.yaml"], ["it.yaml", "other.yaml"], ["it.yaml", "other.yaml", "third.yaml"]])
@@ -169,7 +169,8 @@ def test_missing_base(tmp_path: Path) -> None:
         ("train:", "option `train` is None: input should be a valid dictionary"),
         ("train: {precision: 64}", "option `train.precision` is 64: input should be 'auto', '32-true'"),
         ("data: {short_sides: []}", "option `data.short_sides` is []: tuple should have at least 1 item"),
-        ("data: {short_sides: [0]}", "option `data.short_sides.0` is 0: input should be greater than or equal to 1"),
+        ("data: {short_sides: [0]}", "option `data.short_sides.0` is 0: input should be greater than or equal to 32"),
+        ("train: {lr: .inf}", "option `train.lr` is inf: input should be a finite number"),
         ("model: {backbone: {depth: 51}}", "option `model.backbone.depth` is 51: input should be 18, 34, 50 or 101"),
         ("model: {fpn: {channels: 100}}", "option `model.fpn.channels` is 100: input should be a multiple of 32"),
         ("model: {fusion: {overlap: 1.5}}", "option `model.fusion.overlap` is 1.5: input should be less than or equal"),

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +33,12 @@ class Checkpoint:
     categories: Categories
 
 
-def save_checkpoint(path: Path, model: nn.Module, config: Config, categories: Categories) -> None:
-    """Write the weights as safetensors, with config and categories in the header; atomically."""
+def save_checkpoint(
+    path: Path, model: nn.Module, config: Config, categories: Categories, pq: float | None = None
+) -> None:
+    """Write the weights as safetensors, with config, categories and, if given, their PQ in the header; atomically."""
     metadata = {"config": config.model_dump_json(), "categories": json.dumps(categories.records())}
+    metadata |= {} if pq is None else {"pq": repr(pq)}
     state = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
     with replacing(path, durable=True) as temporary:
         temporary.write_bytes(save(state, metadata))  # save_file would make it unreadable to others
@@ -51,6 +55,13 @@ def read_checkpoint(path: Path) -> Checkpoint:
     except (PanopticBlendError, ValueError, TypeError) as error:
         raise PanopticBlendError(f"{path}: its header does not fit ({error}); is it of another version?") from None
     return Checkpoint(state, config, categories)
+
+
+def read_pq(path: Path) -> float:
+    """The PQ in the header of a checkpoint; -1 where it is not said."""
+    require_file(path)
+    with _opened(path) as file:
+        return float((file.metadata() or {}).get("pq", -1))
 
 
 def is_checkpoint(path: Path) -> bool:
@@ -100,15 +111,17 @@ def _shape(tensor: Tensor) -> str:
 
 def save_state(path: Path, state: Mapping[str, Any]) -> None:
     """Write what resuming a run needs; atomically."""
+    buffer = BytesIO()  # torch would turn a full disk into an error of its own
+    torch.save(dict(state), buffer)
     with replacing(path, durable=True) as temporary:
-        torch.save(dict(state), temporary)
+        temporary.write_bytes(buffer.getbuffer())
 
 
 def read_state(path: Path) -> dict[str, Any]:
     """Read what `save_state` wrote."""
     state = _read_pickle(path)
-    if not isinstance(state, dict) or "iteration" not in state:
-        raise PanopticBlendError(f"{path}: not a training state; pass weights as train.weights instead")
+    if not isinstance(state, dict) or not {"model", "optimizer", "iteration", "fixed"} <= state.keys():
+        raise PanopticBlendError(f"{path}: not a training state; start anew from weights with train.weights=...")
     return state
 
 

@@ -186,6 +186,7 @@ class PanopticWriter:
         self._annotations: list[dict[str, object]] = []
 
     def __enter__(self) -> PanopticWriter:
+        self.json_path.unlink(missing_ok=True)
         return self
 
     def add(self, image_id: int, file_name: str, panoptic: PanopticMap) -> None:

@@ -26,17 +26,16 @@ _ROWS = 5
 
 def run_demo(output: Path, data_root: Path, name: str = "demo/shapes_r18") -> None:
     """Do what is not done yet: the data set in ``data_root``, training in ``output``, then tables and figures."""
-    console = Console()
     config = load_config(name, [f"data.root={data_root}"])
     if not _is_generated(data_root):
         with progress_line("generating Shapes") as progress:
             write_shapes(data_root, 2000, 200, progress=lambda done: progress(done, 2200))
-    console.print(f"data set: {data_root} (2000 training and 200 validation images)")
+    print(f"data set: {data_root}")
     evaluation = train(config, output, resume=True)  # a finished run is only evaluated
-    console.print(quality_table(evaluation.panoptic), column_table(evaluation.columns()))
+    Console().print(quality_table(evaluation.panoptic), column_table(evaluation.columns()))
     predictor = load(output / LAST, precision=config.train.precision)
     for path in draw_figures(predictor, CocoPanoptic(data_root, config.data.val), output / "figures"):
-        console.print(f"see {path}")
+        print(f"see {path}")
 
 
 def draw_figures(predictor: Predictor, dataset: CocoPanoptic, folder: Path) -> list[Path]:

@@ -64,6 +64,8 @@ def evaluate(
         watch: called with every image and what the model says of it.
     """
     categories = dataset.categories
+    if results and results.resolve() == dataset.paths.json.resolve():
+        raise PanopticBlendError(f"{results}: is the data set's own annotation; choose another --output")
     quality = PanopticQuality(categories)
     instances = AveragePrecision(categories)
     iou = SemanticIoU(len(categories.stuff_ids) + 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -62,7 +63,7 @@ class Reporter:
 
     def say(self, text: str) -> None:
         """Print a line."""
-        self._console.print(text, highlight=False)
+        self._console.print(text, highlight=False, markup=False, soft_wrap=True)
 
     def step(self, record: Record, is_logged: bool) -> None:
         """Show an iteration; keep it too if ``is_logged``."""
@@ -104,10 +105,17 @@ class Reporter:
 
 
 def read_log(folder: Path) -> list[dict[str, Any]]:
-    """The records of a run so far: of logged iterations, with ``loss``, and of evaluations, with ``PQ``."""
+    """The records of a run so far: of logged iterations, with ``loss``, and of evaluations, with ``PQ``.
+
+    A line that was cut short, as a crash leaves it, is passed over.
+    """
     path = folder / _LOG
-    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    return [json.loads(line) for line in lines]
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []
+    records = []
+    for line in lines:
+        with suppress(ValueError):
+            records.append(json.loads(line))
+    return [record for record in records if isinstance(record, dict) and "iteration" in record]
 
 
 def _reopened(folder: Path, start: int, total: int) -> IO[str]:

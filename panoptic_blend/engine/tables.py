@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -34,7 +35,7 @@ def class_table(report: PanopticReport) -> Table:
         counts = quality["tp"], quality["fp"], quality["fn"]
         if any(counts):
             figures = (f"{100 * value:.1f}" for value in (quality["pq"], quality["sq"], quality["rq"]))
-            table.add_row(category.name, "thing" if category.is_thing else "stuff", *figures, *map(str, counts))
+            table.add_row(escape(category.name), "thing" if category.is_thing else "stuff", *figures, *map(str, counts))
     return table
 
 

@@ -7,13 +7,14 @@ import time
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import torch
 import yaml
 from lightning.fabric import Fabric
 from torch import Tensor, optim
 
-from panoptic_blend.checkpoints.io import load_weights, read_state, save_checkpoint, save_state
+from panoptic_blend.checkpoints.io import load_weights, read_pq, read_state, save_checkpoint, save_state
 from panoptic_blend.config import Config
 from panoptic_blend.data.dataset import CocoPanoptic, find_root
 from panoptic_blend.data.loader import Batch, training_batches
@@ -21,7 +22,7 @@ from panoptic_blend.data.transforms import Augmentation
 from panoptic_blend.engine.evaluate import Evaluation, evaluate, require_same_categories
 from panoptic_blend.engine.optim import build_optimizer, learning_rate, set_learning_rate
 from panoptic_blend.engine.precision import default_device, resolve
-from panoptic_blend.engine.reporting import Record, Reporter, read_log
+from panoptic_blend.engine.reporting import Record, Reporter
 from panoptic_blend.files import replacing
 from panoptic_blend.models.build import build_model
 from panoptic_blend.models.panoptic_blend import PanopticBlend
@@ -50,8 +51,12 @@ class Run:
 
     def __init__(self, config: Config, output: Path, resume: bool) -> None:
         is_old = (output / STATE).exists()
-        if is_old and not resume:
+        if not resume and any((output / name).exists() for name in (STATE, LAST, BEST)):
             raise PanopticBlendError(f"{output}: holds a run already; go on with --resume or choose another --output")
+        if not is_old and any((output / name).exists() for name in (LAST, BEST)):
+            raise PanopticBlendError(
+                f"{output}: has weights but no {STATE} to resume; start in another --output from train.weights={LAST}"
+            )
         root = find_root(config.data.root)
         self.training = CocoPanoptic(root, config.data.train)
         self.validation = CocoPanoptic(root, config.data.val)
@@ -63,28 +68,37 @@ class Run:
 
         device = default_device()
         self.precision = resolve(config.train.precision, device)
-        logging.getLogger("lightning.fabric").setLevel(logging.WARNING)  # it would announce the precision, as we do
+        for name in ("lightning.fabric", "lightning.pytorch"):  # they would announce the precision, as we do
+            logging.getLogger(name).setLevel(logging.WARNING)
         self.fabric = Fabric(accelerator=device.type, devices=1, precision=self.precision)
         torch.manual_seed(config.seed)
         self.model: PanopticBlend = build_model(config)
         self.optimizer: optim.Optimizer = build_optimizer(self.model, config.train)
         self.iteration, self.best_pq = 0, -1.0
-        if is_old:
-            self._resume()
-        elif config.train.weights:
+        state = self._resume() if is_old else None
+        if state is None and config.train.weights:
             load_weights(self.model, config.train.weights)
         self.model = self.model.to(memory_format=torch.channels_last)
         self.forward, self.optimizer = self.fabric.setup(self.model, self.optimizer)
+        if state:
+            self.optimizer.load_state_dict(state["optimizer"])  # after the model has moved to its device
         with replacing(output / "config.yaml") as path:
             path.write_text(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
 
-    def _resume(self) -> None:
-        state = read_state(self.output / STATE)
+    def _resume(self) -> dict[str, Any]:
+        path = self.output / STATE
+        state = read_state(path)
+        if state["fixed"] != self._fixed():
+            raise PanopticBlendError(f"{path}: is of a run with another model or optimizer; give the options it had")
         load_weights(self.model, state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
         self.iteration = state["iteration"]
-        evaluations = [x["PQ"] for x in read_log(self.output) if "PQ" in x and x["iteration"] <= self.iteration]
-        self.best_pq = max(evaluations, default=self.best_pq)
+        if (self.output / BEST).exists():
+            self.best_pq = read_pq(self.output / BEST)
+        return state
+
+    def _fixed(self) -> dict[str, Any]:
+        """What a run cannot change on its way."""
+        return {"model": self.config.model.model_dump(mode="json"), "optimizer": self.config.train.optimizer}
 
     def finish(self) -> Evaluation:
         """Train to the last iteration, with checkpoints and evaluations on the way, and evaluate."""
@@ -143,6 +157,7 @@ class Run:
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "iteration": self.iteration,
+            "fixed": self._fixed(),
         }
         save_state(self.output / STATE, state)
 
@@ -151,6 +166,6 @@ class Run:
         evaluation = evaluate(self.model, self.validation, self.config, results, self.precision, reporter.evaluating)
         if evaluation.panoptic["All"]["pq"] > self.best_pq:
             self.best_pq = evaluation.panoptic["All"]["pq"]
-            save_checkpoint(self.output / BEST, self.model, self.config, self.categories)
+            save_checkpoint(self.output / BEST, self.model, self.config, self.categories, self.best_pq)
         reporter.evaluated(self.iteration, evaluation)
         return evaluation

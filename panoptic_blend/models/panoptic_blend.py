@@ -96,7 +96,7 @@ class PanopticBlend(nn.Module):
     def batch(self, images: Sequence[Tensor]) -> Tensor:
         """Normalised images, padded with 0 at the bottom and right to one size: (N, 3, H, W)."""
         mean, std = self.pixel_mean[:, None, None], self.pixel_std[:, None, None]
-        scaled = [image.to(mean) if image.dtype == torch.uint8 else image.to(mean) * 255 for image in images]
+        scaled = [image.to(mean) * 255 if image.is_floating_point() else image.to(mean) for image in images]
         return pad([(image - mean) / std for image in scaled], 0.0, _STRIDE_LIMIT)
 
     def features(self, batch: Tensor) -> tuple[dict[str, Tensor], list[LevelPredictions]]:

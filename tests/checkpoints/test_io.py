@@ -421,7 +421,7 @@ def test_a_checkpoint_replaces_an_older_one(saved: Path) -> None:
 
 def test_training_state_round_trip(tmp_path: Path) -> None:
     path = tmp_path / "new" / "state.pth"
-    save_state(path, {"iteration": 7, "optimizer": {"momentum": torch.ones(2)}})
+    save_state(path, {"iteration": 7, "optimizer": {"momentum": torch.ones(2)}, "model": {}, "fixed": {}})
     found = read_state(path)
     assert found["iteration"] == 7
     assert found["optimizer"]["momentum"].tolist() == [1, 1]
@@ -435,8 +435,9 @@ def test_weights_are_no_training_state(tmp_path: Path) -> None:
 
 def test_a_training_state_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
     path = tmp_path / "state.pth"
-    save_state(path, {"iteration": 1})
+    state = {"iteration": 1, "model": {}, "optimizer": {}, "fixed": {}}
+    save_state(path, state)
     with pytest.raises(AttributeError):
         save_state(path, {"iteration": 2, "what": lambda: None})  # functions without a name cannot be pickled
-    assert read_state(path) == {"iteration": 1}
+    assert read_state(path) == state
     assert list(tmp_path.iterdir()) == [path]

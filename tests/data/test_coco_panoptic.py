@@ -349,8 +349,7 @@ def test_a_json_that_exists_is_complete(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt), PanopticWriter(tmp_path / "p.json", categories=CATEGORIES) as writer:
         writer.add(1, "1.jpg", scene(MAP))
         raise KeyboardInterrupt
-    assert (tmp_path / "p.json").read_text() == "old"
-    assert sorted(path.name for path in tmp_path.rglob("*")) == ["1.png", "p", "p.json"]
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["1.png", "p"], "the old one would be of other maps"
 
 
 def test_no_map_is_written_over_another(tmp_path: Path, refused: Refused) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from pathlib import Path
 
 import pytest
@@ -122,6 +123,33 @@ def test_a_finished_run_resumed_only_evaluates(finished: Path, root: Path) -> No
 def test_a_run_is_not_overwritten(finished: Path, root: Path) -> None:
     with pytest.raises(PanopticBlendError, match="holds a run already; go on with --resume"):
         train(config(root), finished)
+
+
+def copied(run: Path, folder: Path, *left_out: str) -> Path:
+    return Path(shutil.copytree(run, folder, ignore=shutil.ignore_patterns(*left_out)))
+
+
+def test_weights_without_a_state_are_not_overwritten(finished: Path, root: Path, tmp_path: Path) -> None:
+    output = copied(finished, tmp_path / "run", STATE)
+    for resume, message in ((False, "holds a run already"), (True, "no state.pt to resume")):
+        with pytest.raises(PanopticBlendError, match=message):
+            train(config(root), output, resume)
+
+
+def test_a_resumed_run_keeps_its_model_and_optimizer(finished: Path, root: Path) -> None:
+    for change in ("train.optimizer=sgd", "model.backbone.frozen_stages=1"):
+        with pytest.raises(PanopticBlendError, match=r"state\.pt: is of a run with another model or optimizer"):
+            train(config(root, change), finished, resume=True)
+
+
+def test_a_torn_log_neither_stops_a_run_nor_costs_its_best_weights(finished: Path, root: Path, tmp_path: Path) -> None:
+    output = copied(finished, tmp_path / "run")
+    best = (output / BEST).read_bytes()
+    (output / "log.jsonl").write_bytes(b'{"iteration": 1, "loss": 2.0}\n\xff{"iterat')
+    train(config(root, "train.iterations=4"), output, resume=True)
+    assert (output / BEST).read_bytes() == best
+    records = [json.loads(line) for line in (output / "log.jsonl").read_text().splitlines()]
+    assert [("loss" in record, "PQ" in record) for record in records] == [(True, False), (False, True)]
 
 
 def test_training_starts_from_given_weights(finished: Path, root: Path, tmp_path: Path) -> None:
