@@ -13,6 +13,7 @@ from typing import IO, Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
+from rich.table import Column
 from torch.utils.tensorboard import SummaryWriter
 
 from panoptic_blend.engine.evaluate import Evaluation
@@ -46,8 +47,10 @@ class Reporter:
         self._total, self._recent = total, deque[Record](maxlen=_WINDOW)
         self._log = _reopened(folder, start, total)
         self._board = SummaryWriter(str(folder), purge_step=start + 1 if start else None)
-        bar = TextColumn("{task.description}"), BarColumn(bar_width=20), TextColumn("{task.fields[status]}")
-        self._live = Progress(*bar, console=self._console, transient=True, disable=not self._console.is_terminal)
+        wrapped = TextColumn("{task.fields[status]}", table_column=Column(ratio=1))  # all of it at any width
+        columns = TextColumn("{task.description}"), BarColumn(bar_width=10), wrapped
+        is_live = self._console.is_terminal
+        self._live = Progress(*columns, console=self._console, transient=True, expand=True, disable=not is_live)
         self._task = self._live.add_task("training", total=total, completed=start, status="starting")
 
     def __enter__(self) -> Reporter:
@@ -73,7 +76,7 @@ class Reporter:
         if not is_logged:
             return
         if not self._console.is_terminal:
-            self.say(status)
+            self.say(status.replace("\n", "  "))
         values = {"lr": record.lr, **record.losses, "loss": sum(record.losses.values())}
         values |= {"data_seconds": record.data_seconds, "step_seconds": record.step_seconds}
         self._keep(record.iteration, values)
@@ -101,7 +104,7 @@ class Reporter:
         left = timedelta(seconds=round((self._total - last.iteration) * seconds / count))
         means = {name: sum(record.losses[name] for record in self._recent) / count for name in last.losses}
         terms = "  ".join(f"{name.removeprefix('loss_')} {value:.3f}" for name, value in means.items())
-        return f"{last.iteration}/{self._total}  {terms}  {rate:.1f} images/s  {left} left"
+        return f"{last.iteration}/{self._total}  {rate:.1f} images/s  {left} left\n{terms}"
 
 
 def read_log(folder: Path) -> list[dict[str, Any]]:
