@@ -42,8 +42,8 @@ class Annotation:
         for segment in panoptic.segments:
             if segment.area == 0:
                 raise PanopticBlendError(f"{where} {segment.id} is in the JSON and not in {self.png}; remove it there")
-        strays = np.unique(ids[(panoptic.index() == 0) & (ids != 0)])
-        if len(strays):
+        if sum(segment.area for segment in panoptic.segments) < np.count_nonzero(ids):
+            strays = np.unique(ids[(panoptic.index() == 0) & (ids != 0)])
             raise PanopticBlendError(f"{where} {strays[0]} is in {self.png} and not in the JSON; add it there")
         return panoptic
 

@@ -107,7 +107,7 @@ class Reporter:
         return f"{last.iteration}/{self._total}  {rate:.1f} images/s  {left} left\n{terms}"
 
 
-def read_log(folder: Path) -> list[dict[str, Any]]:
+def _read_log(folder: Path) -> list[dict[str, Any]]:
     """The records of a run so far: of logged iterations, with ``loss``, and of evaluations, with ``PQ``.
 
     A line that was cut short, as a crash leaves it, is passed over.
@@ -123,7 +123,7 @@ def read_log(folder: Path) -> list[dict[str, Any]]:
 
 def _reopened(folder: Path, start: int, total: int) -> IO[str]:
     """The log, open for writing, without what a resumed run will write again: later steps, the last evaluation."""
-    kept = [x for x in read_log(folder) if x["iteration"] <= start and (x["iteration"] < total or "loss" in x)]
+    kept = [x for x in _read_log(folder) if x["iteration"] <= start and (x["iteration"] < total or "loss" in x)]
     with replacing(folder / _LOG) as temporary:
         temporary.write_text("".join(json.dumps(record) + "\n" for record in kept if start), encoding="utf-8")
     return (folder / _LOG).open("a", encoding="utf-8")

@@ -16,7 +16,7 @@ from typing import TypedDict
 import numpy as np
 import numpy.typing as npt
 
-from panoptic_blend.structures import Category, PanopticBlendError, PanopticMap, Segment
+from panoptic_blend.structures import Category, PanopticBlendError, PanopticMap, Segment, positions
 
 Integers = npt.NDArray[np.int64]
 
@@ -221,17 +221,16 @@ def listed(ids: Sequence[int] | Integers, limit: int = 5) -> str:
 
 def _lines(ids: npt.NDArray[np.int32], segments: Sequence[Segment], name: str) -> Integers:
     """Where the segments of these ids stand in the table: 0 for void, 1 for the first record."""
-    known = np.array([0, *(segment.id for segment in segments)], dtype=np.int64)
-    order = np.argsort(known)
-    ascending = known[order]
-    repeated = ascending[1:][ascending[1:] == ascending[:-1]]
+    known = [segment.id for segment in segments]
+    used, times = np.unique(np.array([0, *known], dtype=np.int64), return_counts=True)
+    repeated = used[times > 1]
     if repeated.size:
         raise PanopticBlendError(f"{name}: segment id {listed(repeated)} is used twice; ids are unique and 0 is void")
-    places = np.minimum(np.searchsorted(ascending, ids), len(ascending) - 1)
-    strays = np.unique(ids[ascending[places] != ids])
+    places = positions(ids, known)
+    strays = np.unique(ids[(places == 0) & (ids != 0)])
     if strays.size:
         raise PanopticBlendError(f"{name}: id {listed(strays)} is in the map and in no segment record")
-    return order[places]
+    return places
 
 
 def _require_pixels(areas: Integers, segments: Sequence[Segment], name: str) -> None:
