@@ -25,10 +25,13 @@ app = typer.Typer(
 )
 data = typer.Typer(help="Make data sets.", no_args_is_help=True)
 app.add_typer(data, name="data")
+weights_app = typer.Typer(help="Say what weights are, and import those of others.", no_args_is_help=True)
+app.add_typer(weights_app, name="weights")
 
 Overrides = Annotated[list[str] | None, typer.Argument(help="Changes to the config: key=value ...")]
-Weights = Annotated[Path, typer.Argument(help="A checkpoint of ours, or any weights together with --config.")]
-ConfigOption = Annotated[str | None, typer.Option("--config", help="Config the weights are for.")]
+Model = Annotated[Path, typer.Argument(help="A checkpoint of ours, or a config (by name or path) with --weights.")]
+WeightsOption = Annotated[Path | None, typer.Option("--weights", help="Weights of any known kind, for that config.")]
+ConfigOption = Annotated[str | None, typer.Option("--config", help="The other way round: config for MODEL, a file.")]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:0, ...")]
 PrecisionOption = Annotated[Precision, typer.Option(help="Arithmetic of the network.")]
 Output = Annotated[Path, typer.Option("--output", "-o", help="Folder for what the command makes.")]
@@ -71,6 +74,10 @@ def train(
     overrides: Overrides = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Default: runs/<config>.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in the folder.")] = False,
+    weights: Annotated[str | None, typer.Option(help="Start from a file of any known kind, or `imagenet`.")] = None,
+    partial: Annotated[
+        bool, typer.Option("--partial", help="Load what fits, start heads of other classes anew.")
+    ] = False,
 ) -> None:
     """Train a model on a COCO panoptic data set and evaluate it."""
     from panoptic_blend.config import load_config
@@ -78,7 +85,9 @@ def train(
     from panoptic_blend.engine.train import train
 
     folder = output or Path("runs") / Path(config).stem
-    evaluation = train(load_config(config, overrides or ()), folder, resume)
+    start = [] if weights is None else [f"train.weights={json.dumps(weights)}"]
+    start += ["train.partial=true"] if partial else []
+    evaluation = train(load_config(config, [*(overrides or ()), *start]), folder, resume)
     Console().print(
         class_table(evaluation.panoptic), quality_table(evaluation.panoptic), column_table(evaluation.columns())
     )
@@ -87,8 +96,9 @@ def train(
 
 @app.command()
 def evaluate(
-    weights: Weights,
+    model: Model,
     overrides: Overrides = None,
+    weights: WeightsOption = None,
     config: ConfigOption = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Keep results as COCO JSON + PNG.")] = None,
     device: Device = "cpu",
@@ -99,7 +109,7 @@ def evaluate(
     from panoptic_blend.engine.evaluate import evaluate, require_same_categories
     from panoptic_blend.engine.tables import class_table, column_table, progress_line, quality_table
 
-    predictor = _predictor(weights, config, overrides, device, precision)
+    predictor = _predictor(model, weights, config, overrides, device, precision)
     options = predictor.config
     dataset = CocoPanoptic(find_root(options.data.root), options.data.val)
     require_same_categories(predictor.categories, dataset.categories, dataset.paths.json)
@@ -115,8 +125,9 @@ def evaluate(
 
 @app.command()
 def predict(
-    weights: Weights,
+    model: Model,
     inputs: Annotated[list[Path], typer.Argument(help="Pictures, or folders of them.")],
+    weights: WeightsOption = None,
     config: ConfigOption = None,
     output: Output = Path("predictions"),
     overrides: Annotated[list[str] | None, typer.Option("--set", help="Change to the config: key=value.")] = None,
@@ -127,7 +138,7 @@ def predict(
     from panoptic_blend.engine.predict import predict_pictures
     from panoptic_blend.engine.tables import progress_line
 
-    predictor = _predictor(weights, config, overrides, device, precision)
+    predictor = _predictor(model, weights, config, overrides, device, precision)
     with progress_line("predicting") as progress:
         count = predict_pictures(predictor, inputs, output, progress)
     print(f"{count} panoptic maps: {output}/panoptic.json; drawn in {output}/pictures")
@@ -187,11 +198,46 @@ def shapes(
     print(f"{train} training and {val} validation images are in {out}")
 
 
+@weights_app.command("inspect")
+def weights_inspect(
+    file: Annotated[Path, typer.Argument(help="Weights of any kind.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print it for machines.")] = False,
+) -> None:
+    """Say what a file of weights is, and which configs it fits."""
+    from panoptic_blend.checkpoints.description import lines, record
+    from panoptic_blend.checkpoints.inspection import inspect_weights
+
+    inspection = inspect_weights(file)
+    print(json.dumps({"file": str(file), **record(inspection)}) if as_json else f"{file}: {lines(inspection)}")
+
+
+@weights_app.command("import")
+def weights_import(
+    official: Annotated[Path, typer.Argument(help="Weights of the official BlendMask, of detectron2, or ours bare.")],
+    out: Annotated[Path, typer.Argument(help="The checkpoint to write, a .safetensors.")],
+    config: Annotated[str | None, typer.Option(help="Config they are for; default: the one they fit.")] = None,
+    categories: Annotated[Path | None, typer.Option(help="COCO panoptic JSON with the classes they know.")] = None,
+) -> None:
+    """Write weights of others as a checkpoint of ours, with config and categories."""
+    from panoptic_blend.checkpoints.importing import import_weights
+
+    done = import_weights(official, out, config, categories)
+    classes = f"{len(done.categories.thing_ids)} things and {len(done.categories.stuff_ids)} stuff"
+    print(f"{out}: {done.config}, {classes}" + (f"; fits {', '.join(done.others)} too" if done.others else ""))
+
+
 def _predictor(
-    weights: Path, config: str | None, overrides: list[str] | None, device: str, precision: Precision
+    model: Path,
+    weights: Path | None,
+    config: str | None,
+    overrides: list[str] | None,
+    device: str,
+    precision: Precision,
 ) -> Predictor:
     from panoptic_blend.inference import load
 
-    if config is None:
-        return load(weights, None, device, overrides or (), precision)
-    return load(config, weights, device, overrides or (), precision)
+    if weights is not None and config is not None:
+        raise PanopticBlendError(f"{model}: --config and --weights are two ways to say one thing; give one of them")
+    if config is not None:
+        return load(config, model, device, overrides or (), precision)
+    return load(model, weights, device, overrides or (), precision)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -34,6 +34,14 @@ class Backbone(_Options):
     """Normalisation: batch norm with fixed statistics, with trained ones, or group norm."""
     frozen_stages: Annotated[int, Field(ge=0, le=5)] = 2
     """How many of stem, c2, c3, c4, c5 are not trained."""
+    deformable_every: Annotated[int, Field(ge=0)] = 0
+    """Modulated deformable 3x3 convolutions in blocks 0, n, 2n, ... of c3-c5; 0 for none. Depth 50 or 101."""
+
+    @model_validator(mode="after")
+    def _has_bottlenecks(self) -> Self:
+        if self.deformable_every and self.depth < 50:
+            raise ValueError("deformable_every needs the bottlenecks of depth 50 or 101")
+        return self
 
 
 class FPN(_Options):
@@ -42,8 +50,10 @@ class FPN(_Options):
 
 
 class FCOS(_Options):
+    shared_convs: Annotated[int, Field(ge=0)] = 0
+    """Convolutions of a tower that classes and boxes share, before their own."""
     num_convs: Annotated[int, Field(ge=0)] = 4
-    """Convolutions in each tower."""
+    """Convolutions in each of the two towers."""
     size_limits: Annotated[tuple[float, ...], Field(min_length=2)] = (64, 128, 256, 512)
     """Largest distance, in pixels, that P3, P4, ... answer for; one more level, without limit, follows."""
     center_radius: Annotated[float, Field(gt=0)] = 1.5
@@ -59,24 +69,61 @@ class FCOS(_Options):
 
 
 class Bottom(_Options):
-    num_bases: Annotated[int, Field(ge=2)] = 4
+    kind: Literal["proto", "deeplab", "shared"] = "proto"
+    """ProtoNet, the decoder of DeepLabV3+, or a second predictor on the semantic head's trunk."""
+    features: Annotated[tuple[Literal["c3", "c4", "c5", "p2", "p3", "p4", "p5"], ...], Field(min_length=1)] = (
+        "p3",
+        "p4",
+        "p5",
+    )
+    """What proto (any number) and deeplab (a fine and a coarse one) read, finest first."""
+    num_bases: Count = 4
     """K."""
     channels: Count = 128
     """Width of the bottom module and of the auxiliary head."""
     num_convs: Annotated[int, Field(ge=0)] = 3
-    """Convolutions before the upsampling."""
+    """Convolutions of proto before its upsampling."""
     loss_weight: Annotated[float, Field(ge=0)] = 0.3
-    """Weight of the auxiliary thing-semantic loss."""
+    """Weight of the auxiliary thing-semantic loss; 0 does without its head."""
+
+    @model_validator(mode="after")
+    def _has_what_it_reads(self) -> Self:
+        if sorted(self.features, key=lambda name: name[1]) != list(self.features):
+            raise ValueError(f"features must be finest first, not {', '.join(self.features)}")
+        if self.kind == "deeplab" and len(self.features) != 2:
+            raise ValueError("kind deeplab reads two features, a fine and a coarse one: features=[p3, p5]")
+        return self
 
 
 class Blender(_Options):
+    merge: Literal["blend", "assemble"] = "blend"
+    """Blend bases by predicted attentions, or assemble K = M * M bases without any, as FCIS does."""
     roi_size: Count = 56
     """R, side of the pooled bases."""
     attention_size: Count = 14
-    """M, side of an attention map."""
+    """M, side of an attention map; 1 makes it the weighted sum of YOLACT."""
+    interpolation: Literal["bilinear", "nearest"] = "bilinear"
+    """How attentions are resized to R."""
+    pooling: Literal["align", "pool"] = "align"
+    """How bases are cropped: RoIAlign, or RoIPool's quantised bins."""
+
+
+class MaskRCNN(_Options):
+    head_channels: Count = 1024
+    """Width of the two fully connected layers for boxes."""
+    mask_channels: Count = 256
+    """Width of the convolutions for masks."""
+    score_threshold: Fraction = 0.05
+    """Least class probability of a detection."""
+    nms: Fraction = 0.5
+    """IoU above which a worse box of the same class is suppressed."""
+    detections_per_image: Count = 100
+    """Instances kept per image."""
 
 
 class Semantic(_Options):
+    enabled: bool = True
+    """Without it the model finds instances only."""
     channels: Width = 128
     """Width of the semantic head."""
     loss_weight: Annotated[float, Field(ge=0)] = 0.5
@@ -97,13 +144,24 @@ class Model(_Options):
     """C; training takes it from the data set."""
     num_stuff: Annotated[int, Field(ge=0, le=254)] = 53
     """S; training takes it from the data set."""
+    instances: Literal["blendmask", "mask_rcnn"] = "blendmask"
+    """Instance branch: BlendMask (fcos, bottom, blender), or Mask R-CNN as in Panoptic-FPN (mask_rcnn)."""
     backbone: Backbone = Backbone()
     fpn: FPN = FPN()
     fcos: FCOS = FCOS()
     bottom: Bottom = Bottom()
     blender: Blender = Blender()
+    mask_rcnn: MaskRCNN = MaskRCNN()
     semantic: Semantic = Semantic()
     fusion: Fusion = Fusion()
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.bottom.kind == "shared" and not self.semantic.enabled:
+            raise ValueError("bottom.kind=shared reads the semantic head; set semantic.enabled=true")
+        if self.blender.merge == "assemble" and self.bottom.num_bases != self.blender.attention_size**2:
+            raise ValueError("blender.merge=assemble needs bottom.num_bases = blender.attention_size squared")
+        return self
 
 
 class Data(_Options):
@@ -117,6 +175,8 @@ class Data(_Options):
     """Where instances come from: the panoptic annotation."""
     short_sides: Annotated[tuple[Side, ...], Field(min_length=1)] = (640, 672, 704, 736, 768, 800)
     """Short sides, in pixels, one of which is drawn for each training image."""
+    side_sampling: Literal["choice", "range"] = "choice"
+    """Draw one of `short_sides`, or any whole number from the first to the last."""
     long_side: Side = 1333
     """Longest side of a training image; the short one gives way."""
     flip: Fraction = 0.5
@@ -151,6 +211,8 @@ class Train(_Options):
     """Arithmetic; auto is bf16-mixed where the processor or GPU has units for it, else 32-true."""
     weights: str | None = None
     """Weights to start from: a file, or `imagenet` for torchvision's."""
+    partial: bool = False
+    """Start from what fits of `weights`; heads of other classes, or that it lacks, from their initial values."""
     log_every: Count = 20
     """Iterations between records in the log."""
     checkpoint_every: Count = 5000
@@ -283,6 +345,8 @@ def _explain(error: ValidationError) -> str:
         close = difflib.get_close_matches(name, _options_of(section), n=1, cutoff=0.5)
         known = f"did you mean `{close[0]}`?" if close else f"known are {', '.join(_options_of(section))}"
         return f"unknown option `{key}`; {known}"
+    if first["type"] == "value_error":  # one of ours, which says what is wrong in its own words
+        return f"`{key}`: {first['ctx']['error']}" if key else str(first["ctx"]["error"])
     return f"option `{key}` is {first['input']!r}: {first['msg'][0].lower()}{first['msg'][1:]}"
 
 

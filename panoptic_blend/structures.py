@@ -63,6 +63,28 @@ class Detections:
     masks: Tensor
 
 
+@dataclass(frozen=True, eq=False)
+class Cutout:
+    """A mask (h, w) bool whose upper left pixel is at ``top`` and ``left`` of an image, and False beyond."""
+
+    mask: npt.NDArray[np.bool_]
+    top: int
+    left: int
+
+    @classmethod
+    def of(cls, mask: npt.NDArray[np.bool_]) -> Cutout:
+        """The part of a whole image's mask (H, W) in which it is True."""
+        [window] = find_objects(mask.view(np.uint8), max_label=1)
+        rows, columns = window or (slice(0, 0), slice(0, 0))
+        return cls(mask[rows, columns], rows.start, columns.start)
+
+    @property
+    def window(self) -> tuple[slice, slice]:
+        """Where the mask lies in its image."""
+        height, width = self.mask.shape
+        return slice(self.top, self.top + height), slice(self.left, self.left + width)
+
+
 @dataclass(frozen=True)
 class Segment:
     """One region of a panoptic map.
@@ -118,17 +140,31 @@ def positions(ids: npt.NDArray[np.integer], known: Sequence[int]) -> npt.NDArray
 
 
 @dataclass(frozen=True)
-class Output(Detections):
+class Output:
     """All the model says about one image, in pixels of the output size (H, W).
 
-    ``semantic`` (H, W) int64: 0 thing, 1..S stuff. ``bases`` (K, h, w) cover the image at a quarter of the
-    network's input, ``attentions`` (D, K, M, M) are raw scores: what the masks were blended from.
+    ``boxes``, ``scores``, ``labels`` and ``masks`` as in `Detections`; the masks are kept as ``cutouts``.
+    ``semantic`` (H, W) int64: 0 thing, 1..S stuff; all 0 without a semantic head. ``bases`` (K, h, w) cover
+    the image, usually at a quarter of the network's input, ``attentions`` (D, K, M, M) are raw scores: what
+    the masks were blended from, None where they were not.
     """
 
+    boxes: Tensor
+    scores: Tensor
+    labels: Tensor
+    cutouts: list[Cutout]
     semantic: Tensor
     panoptic: PanopticMap
-    bases: Tensor
-    attentions: Tensor
+    bases: Tensor | None
+    attentions: Tensor | None
+
+    @property
+    def masks(self) -> Tensor:
+        """(D, H, W) bool, put together anew each time."""
+        masks = self.boxes.new_zeros((len(self.cutouts), *self.semantic.shape)).bool()
+        for mask, cutout in zip(masks, self.cutouts, strict=True):
+            mask[cutout.window] = mask.new_tensor(cutout.mask)
+        return masks
 
 
 @dataclass(frozen=True)

@@ -56,7 +56,7 @@ def test_options_are_frozen_and_known(section: type[BaseModel]) -> None:
 
 
 def test_all_sections_were_found() -> None:
-    assert len(sections(Config)) == 12
+    assert len(sections(Config)) == 13
 
 
 # --- files -----------------------------------------------------------------------------------------------------------
@@ -177,6 +177,14 @@ def test_missing_base(tmp_path: Path) -> None:
         ("model: {num_things: 255}", "option `model.num_things` is 255: input should be less than or equal to 254"),
         ("seed: 1.5", "option `seed` is 1.5: input should be a valid integer"),
         ("1: 2", "option `1` is 1: keys should be strings"),
+        ("model: {bottom: {features: [p5, p3]}}", "`model.bottom`: features must be finest first, not p5, p3"),
+        ("model: {bottom: {kind: deeplab}}", "`model.bottom`: kind deeplab reads two features, a fine and a coarse"),
+        ("model: {backbone: {depth: 18, deformable_every: 3}}", "`model.backbone`: deformable_every needs the bottle"),
+        ("model: {blender: {merge: assemble}}", "`model`: blender.merge=assemble needs bottom.num_bases = blender.att"),
+        (
+            "model: {bottom: {kind: shared}, semantic: {enabled: false}}",
+            "`model`: bottom.kind=shared reads the semantic head; set semantic.enabled=true",
+        ),
     ],
 )
 def test_mistakes_name_option_value_and_remedy(tmp_path: Path, text: str, message: str) -> None:

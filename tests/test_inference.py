@@ -48,9 +48,9 @@ def lively(config: Config) -> PanopticBlend:
     torch.manual_seed(0)
     model = build_model(config)
     for conv, std, bias in (
-        (model.fcos.class_logits, 0.3, -2.0),
-        (model.fcos.centerness, 0.1, 1.0),
-        (model.fcos.distances, 0.1, 2.0),
+        (model.instances.fcos.class_logits, 0.3, -2.0),
+        (model.instances.fcos.centerness, 0.1, 1.0),
+        (model.instances.fcos.distances, 0.1, 2.0),
     ):
         nn.init.normal_(conv.weight, std=std)
         assert conv.bias is not None
@@ -111,10 +111,14 @@ def test_path_array_and_list_agree(predictor: Predictor, pixels: Pixels, tmp_pat
 
 
 def test_channels_are_red_green_blue(predictor: Predictor, pixels: Pixels) -> None:
-    turned = predictor.output(np.ascontiguousarray(pixels[:, :, ::-1]))
-    assert not torch.allclose(turned.bases, predictor.output(pixels).bases)
-    view = np.ascontiguousarray(pixels[:, :, ::-1])[:, :, ::-1]
-    assert torch.equal(predictor.output(view).bases, predictor.output(pixels).bases)
+    def bases(picture: Pixels) -> torch.Tensor:
+        found = predictor.output(picture).bases
+        assert found is not None
+        return found
+
+    turned = np.ascontiguousarray(pixels[:, :, ::-1])
+    assert not torch.allclose(bases(turned), bases(pixels))
+    assert torch.equal(bases(turned[:, :, ::-1]), bases(pixels))
 
 
 def test_output_is_at_the_size_of_the_picture(predictor: Predictor) -> None:
@@ -122,6 +126,7 @@ def test_output_is_at_the_size_of_the_picture(predictor: Predictor) -> None:
     output = predictor.output(np.zeros((100, 300, 3), dtype=np.uint8))
     assert output.semantic.shape == output.panoptic.segment_ids.shape == (100, 300)
     assert output.masks.shape[1:] == (100, 300)
+    assert output.bases is not None
     assert output.bases.shape[1:] == (8, 24)
 
 
@@ -160,7 +165,7 @@ def test_files_that_are_no_pictures(predictor: Predictor, tmp_path: Path) -> Non
 
 def test_prediction_keeps_no_gradients(predictor: Predictor, pixels: Pixels) -> None:
     output = predictor.output(pixels)
-    assert not output.bases.requires_grad
+    assert not output.scores.requires_grad
     assert not predictor.model.training
 
 

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 from torchvision.models import get_weight
 
+from panoptic_blend.checkpoints.fitting import align_pyramid, compare, obstacle, remedy, shapes_of
 from panoptic_blend.checkpoints.official import adapt
+from panoptic_blend.checkpoints.pickles import read_pickle, reason
+from panoptic_blend.checkpoints.reading import read_header, read_weights
 from panoptic_blend.config import Config, parse_config
 from panoptic_blend.data.categories import Categories
-from panoptic_blend.files import replacing, require_file
+from panoptic_blend.files import replacing
 from panoptic_blend.models.backbone import ResNet
 from panoptic_blend.structures import PanopticBlendError
 
@@ -48,65 +49,58 @@ def read_checkpoint(path: Path) -> Checkpoint:
     """Read one of our checkpoints; PanopticBlendError for anything else."""
     if not is_checkpoint(path):
         raise PanopticBlendError(f"{path}: holds weights without their config; name the config and pass it as weights")
-    state, metadata = _read_safetensors(path)
+    file = read_weights(path)
     try:
-        config = parse_config(json.loads(metadata["config"]), "config")
-        categories = Categories(json.loads(metadata["categories"]))
+        config = parse_config(json.loads(file.header["config"]), "config")
+        categories = Categories(json.loads(file.header["categories"]))
     except (PanopticBlendError, ValueError, TypeError) as error:
         raise PanopticBlendError(f"{path}: its header does not fit ({error}); is it of another version?") from None
-    return Checkpoint(state, config, categories)
+    return Checkpoint(file.state, config, categories)
 
 
 def read_pq(path: Path) -> float:
     """The PQ in the header of a checkpoint; -1 where it is not said."""
-    require_file(path)
-    with _opened(path) as file:
-        return float((file.metadata() or {}).get("pq", -1))
+    return float(read_header(path).get("pq", -1))
 
 
 def is_checkpoint(path: Path) -> bool:
     """Whether a file of weights is one of ours, with config and categories in its header."""
-    require_file(path)
-    if path.suffix != ".safetensors":
-        return False
-    with _opened(path) as file:
-        return {"config", "categories"} <= (file.metadata() or {}).keys()
+    return {"config", "categories"} <= read_header(path).keys()
 
 
-def load_weights(model: nn.Module, source: str | Path | Mapping[str, Tensor]) -> None:
-    """Load weights into ``model``: ours, official BlendMask's, or torchvision's ImageNet backbone.
+def load_weights(model: nn.Module, source: str | Path | Mapping[str, Tensor], partial: bool = False) -> list[str]:
+    """Load weights into ``model``; which of the known kinds they are shows in their keys.
+
+    Known are ours, the official BlendMask's, detectron2's Mask R-CNN and Panoptic-FPN, and ImageNet backbones of
+    detectron2's, caffe2's and torchvision's. A backbone alone leaves the rest as it is, offsets of deformable
+    convolutions too.
 
     Args:
-        source: a ``.safetensors`` or ``.pth`` file, the word ``imagenet`` for torchvision's weights of
-            the model's backbone, or a state dict; which of the three kinds it is shows in its keys.
+        source: a file, the word ``imagenet`` for torchvision's weights of the model's backbone, or a state dict.
+        partial: load what fits, and leave heads that are missing or know other classes as they are.
+
+    Returns:
+        The names that were not loaded, of the model and of the weights; none without ``partial``.
 
     Raises:
         PanopticBlendError: the file is unreadable or does not fit the model; nothing was loaded then.
     """
     name = "state dict" if isinstance(source, Mapping) else str(source)
-    state = adapt(source if isinstance(source, Mapping) else _read(Path(source), model))
-    own = model.state_dict()
-    is_backbone = all(key.startswith("backbone.") for key in state)
-    wanted = {key for key in own if key.startswith("backbone.") or not is_backbone}
-    problems = [f"{key} is missing" for key in wanted - state.keys() if not key.endswith(_COUNTER)]
-    problems += [f"{key} is unknown" for key in state.keys() - own.keys() if not key.endswith(_COUNTER)]
-    problems += [
-        f"{key} is {_shape(state[key])} in it and {_shape(own[key])} in the model"
-        for key in own.keys() & state.keys()
-        if own[key].shape != state[key].shape
-    ]
-    if problems:
+    state = _state_of(source, model)
+    own = shapes_of(model.state_dict())
+    if partial:
+        state = align_pyramid(state, own)
+    comparison = compare(shapes_of(state), own)
+    problems = list(comparison.problems().values())
+    if partial and (problem := obstacle(comparison, shapes_of(state), own)):
+        raise PanopticBlendError(
+            f"{name}: not of this architecture, not even in part: {problem}; use the config it is for"
+        )
+    if problems and not partial:
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-        raise PanopticBlendError(f"{name}: not of this architecture: {min(problems)}{more}; use the config it is for")
-    model.load_state_dict(state, strict=False)
-
-
-_COUNTER = "num_batches_tracked"
-"""Batch counters of batch norm: kept where there are any, needed nowhere."""
-
-
-def _shape(tensor: Tensor) -> str:
-    return " x ".join(map(str, tensor.shape)) or "one number"
+        raise PanopticBlendError(f"{name}: not of this architecture: {problems[0]}{more}; {remedy(comparison, own)}")
+    model.load_state_dict({key: x for key, x in state.items() if key not in comparison.different}, strict=False)
+    return sorted(comparison.problems())
 
 
 def save_state(path: Path, state: Mapping[str, Any]) -> None:
@@ -119,27 +113,23 @@ def save_state(path: Path, state: Mapping[str, Any]) -> None:
 
 def read_state(path: Path) -> dict[str, Any]:
     """Read what `save_state` wrote."""
-    state = _read_pickle(path)
+    state = read_pickle(path)
     if not isinstance(state, dict) or not {"model", "optimizer", "iteration", "fixed"} <= state.keys():
         raise PanopticBlendError(f"{path}: not a training state; start anew from weights with train.weights=...")
     return state
 
 
-def _read(path: Path, model: nn.Module) -> Mapping[str, Tensor]:
-    if str(path) == "imagenet":
-        return _torchvision_imagenet(model)
-    if path.suffix == ".safetensors":
-        return _read_safetensors(path)[0]
-    content = _read_pickle(path)
-    state = content.get("model", content) if isinstance(content, dict) else None
-    if not isinstance(state, Mapping) or not all(
-        isinstance(k, str) and isinstance(v, Tensor) for k, v in state.items()
-    ):
-        raise PanopticBlendError(f"{path}: holds no weights; expected a state dict of tensors, bare or under `model`")
-    return state
+def _state_of(source: str | Path | Mapping[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
+    """What a source of weights holds, under our names."""
+    if isinstance(source, Mapping):
+        return adapt(source)
+    if str(source) == "imagenet":
+        return _imagenet(model)
+    file = read_weights(Path(source))
+    return adapt(file.state, file.author)
 
 
-def _torchvision_imagenet(model: nn.Module) -> Mapping[str, Tensor]:
+def _imagenet(model: nn.Module) -> dict[str, Tensor]:
     """torchvision's IMAGENET1K_V1 weights, downloaded once into torch's hub folder."""
     if not isinstance(backbone := getattr(model, "backbone", None), ResNet):
         raise PanopticBlendError("imagenet: only a ResNet backbone has torchvision weights; give a file instead")
@@ -148,36 +138,6 @@ def _torchvision_imagenet(model: nn.Module) -> Mapping[str, Tensor]:
         state: Mapping[str, Tensor] = weights.get_state_dict(progress=False, check_hash=True, weights_only=True)
     except Exception as error:  # of the network, the disk, or the unpickler
         raise PanopticBlendError(
-            f"imagenet: {weights.url} cannot be fetched ({_reason(error)}); download it elsewhere and give its path"
+            f"imagenet: {weights.url} cannot be fetched ({reason(error)}); download it elsewhere and give its path"
         ) from None
-    return state
-
-
-def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    with _opened(path) as file:
-        return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[Any]:
-    require_file(path)
-    try:
-        with safe_open(path, framework="pt") as file:
-            yield file
-    except SafetensorError as error:
-        raise PanopticBlendError(f"{path}: not a whole safetensors file ({error}); fetch or write it again") from None
-
-
-def _read_pickle(path: Path) -> Any:
-    require_file(path)
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a broken file makes the unpickler raise anything
-        raise PanopticBlendError(
-            f"{path}: not a file of tensors ({_reason(error)}); expected .pth or .safetensors"
-        ) from None
-
-
-def _reason(error: Exception) -> str:
-    """The first line of what went wrong."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:100]
+    return adapt(state)

@@ -4,66 +4,219 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-_BLENDMASK: list[tuple[str, str | Callable[[re.Match[str]], str]]] = [
+State = dict[str, Tensor]
+Table = list[tuple[str, str | Callable[[re.Match[str]], str]]]
+"""Regular expressions and what they become, applied one after the other, each from the name's start or a dot."""
+
+_RESNET: Table = [
     (r"backbone\.bottom_up\.stem\.conv1\.norm\.", "backbone.bn1."),
     (r"backbone\.bottom_up\.stem\.conv1\.", "backbone.conv1."),
     (r"backbone\.bottom_up\.res(?P<stage>[2-5])\.", lambda m: f"backbone.layer{int(m['stage']) - 1}."),
     (r"(backbone\.layer\d\.\d+)\.conv(\d)\.norm\.", r"\1.bn\2."),
+    (r"(backbone\.layer\d\.\d+)\.conv2_offset\.", r"\1.conv2.offset."),
     (r"\.shortcut\.norm\.", ".downsample.1."),
     (r"\.shortcut\.", ".downsample.0."),
-    (r"backbone\.fpn_lateral(?P<level>[2-5])\.", lambda m: f"fpn.pyramid.inner_blocks.{int(m['level']) - 2}.0."),
-    (r"backbone\.fpn_output(?P<level>[2-5])\.", lambda m: f"fpn.pyramid.layer_blocks.{int(m['level']) - 2}.0."),
-    (r"backbone\.top_block\.p(?P<level>[67])\.", lambda m: f"fpn.pyramid.extra_blocks.convs.{int(m['level']) - 6}."),
-    (r"proposal_generator\.fcos_head\.cls_tower\.", "fcos.class_tower."),
-    (r"proposal_generator\.fcos_head\.bbox_tower\.", "fcos.box_tower."),
-    (r"proposal_generator\.fcos_head\.cls_logits\.", "fcos.class_logits."),
-    (r"proposal_generator\.fcos_head\.bbox_pred\.", "fcos.distances."),
-    (r"proposal_generator\.fcos_head\.ctrness\.", "fcos.centerness."),
-    (r"basis_module\.seg_head\.", "thing_semantic."),
-    (r"basis_module\.", "bottom."),
-    (r"panoptic_module\.(p\d)\.(\d)\.norm\.", r"semantic.branches.\1.\2.1."),
-    (r"panoptic_module\.(p\d)\.(\d)\.", r"semantic.branches.\1.\2.0."),
-    (r"panoptic_module\.predictor\.", "semantic.predictor."),
 ]
-"""Panoptic BlendMask of the official implementation (AdelaiDet on detectron2), by regular expression."""
+"""detectron2's ResNet."""
+
+_SEMANTIC: Table = [
+    (r"(?:panoptic_module|sem_seg_head)\.(p\d)\.(\d)\.norm\.", r"semantic.branches.\1.\2.1."),
+    (r"(?:panoptic_module|sem_seg_head)\.(p\d)\.(\d)\.", r"semantic.branches.\1.\2.0."),
+    (r"(?:panoptic_module|sem_seg_head)\.predictor\.", "semantic.predictor."),
+]
+"""detectron2's semantic head, under BlendMask's name for it and its own."""
+
+_BLENDMASK: Table = [
+    (r"backbone\.top_block\.p(?P<level>[67])\.", lambda m: f"fpn.pyramid.extra_blocks.convs.{int(m['level']) - 6}."),
+    (r"proposal_generator\.fcos_head\.share_tower\.", "instances.fcos.shared_tower."),
+    (r"proposal_generator\.fcos_head\.cls_tower\.", "instances.fcos.class_tower."),
+    (r"proposal_generator\.fcos_head\.bbox_tower\.", "instances.fcos.box_tower."),
+    (r"proposal_generator\.fcos_head\.cls_logits\.", "instances.fcos.class_logits."),
+    (r"proposal_generator\.fcos_head\.bbox_pred\.", "instances.fcos.distances."),
+    (r"proposal_generator\.fcos_head\.ctrness\.", "instances.fcos.centerness."),
+    (r"top_layer\.", "instances.top_layer."),
+    (r"basis_module\.seg_head\.", "instances.thing_semantic."),
+    (r"basis_module\.", "instances.bottom."),
+]
+"""BlendMask of the official implementation (AdelaiDet on detectron2)."""
+
+_RCNN: Table = [
+    (r"proposal_generator\.rpn_head\.conv\.", "instances.rpn.head.conv.0.0."),
+    (r"proposal_generator\.rpn_head\.objectness_logits\.", "instances.rpn.head.cls_logits."),
+    (r"proposal_generator\.rpn_head\.anchor_deltas\.", "instances.rpn.head.bbox_pred."),
+    (r"roi_heads\.box_head\.fc(?P<layer>[12])\.", lambda m: f"instances.roi_heads.box_head.fc{int(m['layer']) + 5}."),
+    (r"roi_heads\.box_predictor\.", "instances.roi_heads.box_predictor."),
+    (r"roi_heads\.mask_head\.mask_fcn(?P<n>\d)\.", lambda m: f"instances.roi_heads.mask_head.{int(m['n']) - 1}.0."),
+    (r"roi_heads\.mask_head\.deconv\.", "instances.roi_heads.mask_predictor.conv5_mask."),
+    (r"roi_heads\.mask_head\.predictor\.", "instances.roi_heads.mask_predictor.mask_fcn_logits."),
+]
+"""Mask R-CNN of detectron2, to torchvision's names for it."""
+
+_CAFFE2: Table = [
+    (r"conv1_w$", "backbone.conv1.weight"),
+    (r"res_conv1_bn_", "backbone.bn1."),
+    (r"res(?P<stage>[2-5])_(?P<block>\d+)_", lambda m: f"backbone.layer{int(m['stage']) - 1}.{m['block']}."),
+    (r"(backbone\.layer\d\.\d+)\.branch1_w$", r"\1.downsample.0.weight"),
+    (r"(backbone\.layer\d\.\d+)\.branch1_bn_", r"\1.downsample.1."),
+    (r"(backbone\.layer\d\.\d+)\.branch2([abc])_w$", lambda m: f"{m[1]}.conv{'_abc'.index(m[2])}.weight"),
+    (r"(backbone\.layer\d\.\d+)\.branch2([abc])_bn_", lambda m: f"{m[1]}.bn{'_abc'.index(m[2])}."),
+    (r"\.(gamma|s)$", ".weight"),
+    (r"\.(beta|b)$", ".bias"),
+    (r"\.rm$", ".running_mean"),
+    (r"\.riv$", ".running_var"),
+]
+"""ResNets of the caffe2 lineage, as in detectron2's MSRA pickles."""
+
+_CAFFE2_UNUSED = r".*_momentum|conv1_b|res\d_\d+_branch\d[abc]?_b|(fc\d*|pred)_[wb]"
+"""Momenta, biases before normalisation, which are 0, and the classifier."""
 
 
-def adapt(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Our state dict of any known kind, recognised by its keys; one of unknown kind is left as it is."""
-    if any(name.startswith("basis_module.") for name in state):
-        return from_official_blendmask(state)
-    if "conv1.weight" in state and "layer1.0.conv1.weight" in state:
-        return from_torchvision_resnet(state)
-    return dict(state)
+def _pyramid(finest: int) -> Table:
+    """detectron2's FPN, which reads the backbone from stage ``finest``; ours counts from there."""
+    return [
+        (r"backbone\.fpn_lateral(?P<n>[2-5])\.", lambda m: f"fpn.pyramid.inner_blocks.{int(m['n']) - finest}.0."),
+        (r"backbone\.fpn_output(?P<n>[2-5])\.", lambda m: f"fpn.pyramid.layer_blocks.{int(m['n']) - finest}.0."),
+    ]
 
 
-def rename(name: str) -> str:
-    """Our name of a parameter of the official BlendMask."""
-    for pattern, replacement in _BLENDMASK:
-        name = re.sub(f"^{pattern}" if pattern[0].isalpha() else pattern, replacement, name)
+def rename(name: str, finest: int = 2) -> str:
+    """Our name of a parameter of detectron2's or the official BlendMask, of a pyramid from stage ``finest``."""
+    return _renamed(name, [*_RESNET, *_pyramid(finest), *_SEMANTIC, *_BLENDMASK, *_RCNN])
+
+
+def _renamed(name: str, table: Table) -> str:
+    for pattern, replacement in table:
+        name = re.sub(pattern if pattern.startswith(r"\.") else f"^{pattern}", replacement, name)
     return name
 
 
-def from_official_blendmask(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Our state dict of an official BlendMask.
+# --- recognition -----------------------------------------------------------------------------------------------------
 
-    It reads BGR in 0..255 with the mean taken off, and has its strides in 1x1 convolutions: the stem's
-    channels are turned round, and the buffers set that say the rest.
+
+@dataclass(frozen=True)
+class Source:
+    """A kind of foreign weights: how its keys show it, and how it becomes ours."""
+
+    name: str
+    is_in: Callable[[Mapping[str, Tensor]], bool]
+    convert: Callable[[Mapping[str, Tensor], str], State]
+
+
+def source_of(state: Mapping[str, Tensor]) -> Source:
+    """The kind of ``state``, by its keys; ours if it is no other."""
+    names = _without_prefix(state)
+    return next(source for source in _sources() if source.is_in(names))
+
+
+def adapt(state: Mapping[str, Tensor], author: str = "") -> State:
+    """Our state dict of any known kind, recognised by its keys; one of unknown kind is left as it is.
+
+    Args:
+        author: who made the file, where it says so. ``torchvision`` changes what detectron2's names mean.
     """
-    result = {rename(name): value for name, value in state.items() if not name.startswith("pixel_")}
-    if "backbone.conv1.weight" in result:
-        result["backbone.conv1.weight"] = result["backbone.conv1.weight"].flip(1)
-    result["backbone.stride_in_1x1"] = torch.tensor(True)
-    result["pixel_mean"] = torch.tensor([123.675, 116.28, 103.53])
-    result["pixel_std"] = torch.ones(3)
-    return result
+    return source_of(state).convert(_without_prefix(state), author)
 
 
-def from_torchvision_resnet(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The backbone of a torchvision ResNet; its pixel statistics are our defaults."""
+def _without_prefix(state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """Names as they are without the prefix that parallel training leaves."""
+    prefix = "module."
+    is_parallel = all(name.startswith(prefix) for name in state)
+    return {name.removeprefix(prefix): value for name, value in state.items()} if is_parallel else state
+
+
+def _sources() -> list[Source]:
+    return [
+        Source("official BlendMask", lambda s: _any(s, r"basis_module\."), from_detectron2),
+        Source(
+            "detectron2 detector",
+            lambda s: _any(s, r"roi_heads\.|proposal_generator\.|backbone\.fpn_"),
+            from_detectron2,
+        ),
+        Source("detectron2 backbone", lambda s: _any(s, r"(backbone\.bottom_up\.)?stem\.conv1\."), from_backbone),
+        Source("caffe2 backbone", lambda s: _any(s, r"res2_0_branch2a_w"), from_caffe2),
+        Source(
+            "torchvision backbone", lambda s: {"conv1.weight", "layer1.0.conv1.weight"} <= s.keys(), from_torchvision
+        ),
+        Source("panoptic-blend", lambda s: True, lambda s, author: dict(s)),
+    ]
+
+
+def _any(state: Mapping[str, Tensor], pattern: str) -> bool:
+    return any(re.match(pattern, name) for name in state)
+
+
+# --- conversion ------------------------------------------------------------------------------------------------------
+
+_MEAN, _STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
+_EPSILON = 1e-5
+"""Of every batch norm."""
+
+
+def from_detectron2(state: Mapping[str, Tensor], author: str = "") -> State:
+    """Our state dict of a whole model of detectron2's or the official BlendMask."""
+    levels = [int(match[1]) for name in state if (match := re.match(r"backbone\.fpn_lateral([2-5])\.", name))]
+    used = {name: value for name, value in state.items() if not re.match(r"pixel_|.*\.cell_anchors\.", name)}
+    result = {rename(name, min(levels, default=2)): value for name, value in used.items()}
+    return _with_background_first(result) | _input(result, state, author)
+
+
+def from_backbone(state: Mapping[str, Tensor], author: str = "") -> State:
+    """The backbone of a classifier under detectron2's names, with or without the prefix they have in a detector."""
+    prefix = "backbone.bottom_up."
+    names = {name: prefix + name.removeprefix(prefix) for name in state if not name.startswith("pixel_")}
+    unused = re.compile(r"backbone\.bottom_up\.(stem\.)?(fc|linear)\.")
+    result = {_renamed(full, _RESNET): state[name] for name, full in names.items() if not unused.match(full)}
+    return result | _input(result, state, author)
+
+
+def from_caffe2(state: Mapping[str, Tensor], author: str = "") -> State:
+    """The backbone of a classifier of the caffe2 lineage.
+
+    Where its normalisation lacks statistics they are merged into weight and bias, and such are set as change nothing.
+    """
+    used = {name: value for name, value in state.items() if not re.fullmatch(_CAFFE2_UNUSED, name)}
+    result = {_renamed(name, _CAFFE2): value for name, value in used.items()}
+    for name in [name for name in result if re.search(r"(\.bn\d|\.downsample\.1)\.weight$", name)]:
+        weight, norm = result[name], name.removesuffix(".weight")
+        result.setdefault(f"{norm}.running_mean", torch.zeros_like(weight))
+        result.setdefault(f"{norm}.running_var", torch.ones_like(weight) - _EPSILON)
+    return result | _input(result, state, author)
+
+
+def from_torchvision(state: Mapping[str, Tensor], author: str = "") -> State:
+    """The backbone of a torchvision ResNet."""
     backbone = {f"backbone.{name}": value for name, value in state.items() if not name.startswith("fc.")}
-    return backbone | {"backbone.stride_in_1x1": torch.tensor(False)}
+    return backbone | _input(backbone, {}, "torchvision")
+
+
+def _input(result: Mapping[str, Tensor], state: Mapping[str, Tensor], author: str) -> State:
+    """Stem and buffers for what the backbone was trained to read.
+
+    Caffe's lineage reads BGR in 0..255 with the mean taken off, and has its strides in 1x1 convolutions: the
+    stem's channels are turned round. torchvision's reads RGB, scaled, and has them in 3x3 convolutions.
+    """
+    is_bgr = author != "torchvision"
+    mean, std = torch.tensor(_MEAN), torch.ones(3) if is_bgr else torch.tensor(_STD)
+    found = {"pixel_mean": mean, "pixel_std": std, "backbone.stride_in_1x1": torch.tensor(is_bgr)}
+    for name in state.keys() & {"pixel_mean", "pixel_std"}:
+        found[name] = state[name].flatten().flip(0) if is_bgr else state[name].flatten()
+    if is_bgr and (stem := result.get("backbone.conv1.weight")) is not None and stem.dim() == 4:
+        found["backbone.conv1.weight"] = stem.flip(1)
+    return found
+
+
+def _with_background_first(state: State) -> State:
+    """Class predictors of Mask R-CNN with torchvision's background: first, and with boxes and a mask of its own."""
+    result = dict(state)
+    for name, value in state.items():
+        predictor = name.removeprefix("instances.roi_heads.").rpartition(".")[0]
+        if predictor == "box_predictor.cls_score":
+            result[name] = torch.cat([value[-1:], value[:-1]])
+        elif rows := {"box_predictor.bbox_pred": 4, "mask_predictor.mask_fcn_logits": 1}.get(predictor):
+            result[name] = torch.cat([value.new_zeros(rows, *value.shape[1:]), value])
+    return result

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -43,6 +44,7 @@ class Augmentation:
     long_side: int
     flip: float = 0.5
     crop: float = 1.0
+    side_sampling: Literal["choice", "range"] = "choice"
 
     def __call__(self, image: Tensor, ids: Ids, rng: np.random.Generator) -> tuple[Tensor, Ids]:
         """Image (3, H, W) uint8 and its segment ids (H, W), changed alike; all chance comes from ``rng``."""
@@ -51,11 +53,16 @@ class Augmentation:
             top, left = rng.integers(ids.shape[0] - height + 1), rng.integers(ids.shape[1] - width + 1)
             window = slice(top, top + height), slice(left, left + width)
             image, ids = image[:, window[0], window[1]], ids[window]
-        size = size_for((ids.shape[0], ids.shape[1]), int(rng.choice(self.short_sides)), self.long_side)
+        size = size_for((ids.shape[0], ids.shape[1]), self._short_side(rng), self.long_side)
         image, ids = resize_image(image, size), resize_ids(ids, size)
         if rng.random() < self.flip:
             image, ids = image.flip(2), ids[:, ::-1]
         return image, np.ascontiguousarray(ids)
+
+    def _short_side(self, rng: np.random.Generator) -> int:
+        if self.side_sampling == "range":
+            return int(rng.integers(min(self.short_sides), max(self.short_sides), endpoint=True))
+        return int(rng.choice(self.short_sides))
 
 
 def to_target(panoptic: PanopticMap, categories: Categories) -> Target:

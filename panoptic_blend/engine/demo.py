@@ -65,6 +65,8 @@ def _blending(predictor: Predictor, photo: Picture) -> dict[str, Picture]:
     things = [predictor.categories.by_id[predictor.categories.thing_ids[label]] for label in output.labels[best]]
     titles = [f"{c.name} {score:.2f}" for c, score in zip(things, output.scores[best].tolist(), strict=True)]
     masks = np.kron(output.masks[best].numpy(), np.ones((_SCALE, _SCALE), dtype=bool))
+    assert output.attentions is not None
+    assert output.bases is not None
     boxes, attentions, bases = (x.numpy() for x in (output.boxes[best] * _SCALE, output.attentions[best], output.bases))
     return {
         "bases.png": draw_bases(large, bases),

@@ -26,15 +26,20 @@ from panoptic_blend.structures import Detections, Output, PanopticBlendError
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What a model scores on a data set; every figure is a fraction."""
+    """What a model scores on a data set; every figure is a fraction.
+
+    An instance model has no ``mean_iou``, and its maps no stuff.
+    """
 
     panoptic: PanopticReport
     instances: InstanceReport
-    mean_iou: float
+    mean_iou: float | None
 
     def columns(self) -> dict[str, float]:
-        """The columns of BlendMask, appendix A, table 1."""
+        """The columns of BlendMask, appendix A, table 1; of an instance model those about things."""
         all_, things, stuff = (self.panoptic[group] for group in ("All", "Things", "Stuff"))
+        if self.mean_iou is None:
+            return {"PQ_Th": things["pq"], "AP_box": self.instances.box, "AP_Th": self.instances.mask}
         return {
             "PQ": all_["pq"],
             "SQ": all_["sq"],
@@ -83,7 +88,8 @@ def evaluate(
                 watch(case, output)
             if progress:
                 progress(done, len(dataset))
-    return Evaluation(quality.compute(), instances.compute(), iou.compute().mean)
+    mean_iou = iou.compute().mean if config.model.semantic.enabled else None
+    return Evaluation(quality.compute(), instances.compute(), mean_iou)
 
 
 @torch.inference_mode()

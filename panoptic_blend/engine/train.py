@@ -14,6 +14,7 @@ import yaml
 from lightning.fabric import Fabric
 from torch import Tensor, optim
 
+from panoptic_blend.checkpoints.fitting import layers
 from panoptic_blend.checkpoints.io import load_weights, read_pq, read_state, save_checkpoint, save_state
 from panoptic_blend.config import Config
 from panoptic_blend.data.dataset import CocoPanoptic, find_root
@@ -76,8 +77,9 @@ class Run:
         self.optimizer: optim.Optimizer = build_optimizer(self.model, config.train)
         self.iteration, self.best_pq = 0, -1.0
         state = self._resume() if is_old else None
+        self.not_loaded: list[str] = []
         if state is None and config.train.weights:
-            load_weights(self.model, config.train.weights)
+            self.not_loaded = load_weights(self.model, config.train.weights, config.train.partial)
         self.model = self.model.to(memory_format=torch.channels_last)
         self.forward, self.optimizer = self.fabric.setup(self.model, self.optimizer)
         if state:
@@ -106,6 +108,8 @@ class Run:
         with Reporter(self.output, options.iterations, self.iteration) as reporter:
             left, start = options.iterations - self.iteration, time.perf_counter()
             reporter.say(f"{left} iterations on {len(self.training)} images, {self.precision} on {self.fabric.device}")
+            if self.not_loaded:
+                reporter.say(f"{options.weights}: not loaded {layers(self.not_loaded)}")
             batches = self._batches()
             while self.iteration < options.iterations:
                 record = self._step(batches)
@@ -121,7 +125,7 @@ class Run:
 
     def _batches(self) -> Iterator[Batch]:
         data = self.config.data
-        augmentation = Augmentation(data.short_sides, data.long_side, data.flip, data.crop)
+        augmentation = Augmentation(data.short_sides, data.long_side, data.flip, data.crop, data.side_sampling)
         size = self.config.train.images_per_step
         return training_batches(self.training, augmentation, size, self.config.seed, data.workers, self.iteration)
 

@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 from torchvision.models import resnet as torchvision_resnet
-from torchvision.ops import FrozenBatchNorm2d
+from torchvision.ops import DeformConv2d, FrozenBatchNorm2d
 
 Norm = Literal["frozen_bn", "bn", "gn"]
 
@@ -17,6 +17,27 @@ _NORMS: dict[Norm, Callable[[int], nn.Module]] = {
     "bn": nn.BatchNorm2d,
     "gn": lambda channels: nn.GroupNorm(32, channels),
 }
+
+
+class ModulatedDeformConv(DeformConv2d):
+    """A 3x3 convolution that samples where another one says (Zhu et al., Deformable ConvNets v2, CVPR 2019, eq. 1).
+
+    ``offset`` predicts, for each of the nine taps, how far it moves (dy, dx: 18 channels) and, through a
+    sigmoid, how much it counts (9 channels). It starts at 0.
+    """
+
+    def __init__(self, channels: int, stride: tuple[int, int]) -> None:
+        super().__init__(channels, channels, 3, stride=stride, padding=1, bias=False)
+        self.offset = nn.Conv2d(channels, 27, 3, stride=stride, padding=1)
+        nn.init.kaiming_normal_(self.weight, mode="fan_out", nonlinearity="relu")
+        for parameter in self.offset.parameters():
+            nn.init.zeros_(parameter)
+
+    def forward(self, x: Tensor) -> Tensor:
+        moved, counted = self.offset(x).to(self.weight.dtype).split([18, 9], dim=1)
+        with torch.autocast(x.device.type, enabled=False):  # sampling has no kernel in less than float32
+            result: Tensor = super().forward(x.to(self.weight.dtype), moved, counted.sigmoid())
+        return result
 
 
 class ResNet(nn.Module):
@@ -30,17 +51,25 @@ class ResNet(nn.Module):
         depth: 18, 34, 50 or 101.
         norm: batch normalisation with fixed statistics and weights, with trained ones, or group normalisation.
         frozen_stages: how many of stem, c2, c3, ... receive no gradient and keep their statistics.
+        deformable_every: makes the 3x3 convolution deformable in blocks 0, n, 2n, ... of c3-c5; 0 in none.
+            Needs bottlenecks, depth 50 or 101.
     """
 
     stride_in_1x1: Tensor
 
-    def __init__(self, depth: int = 50, norm: Norm = "frozen_bn", frozen_stages: int = 2) -> None:
+    def __init__(
+        self, depth: int = 50, norm: Norm = "frozen_bn", frozen_stages: int = 2, deformable_every: int = 0
+    ) -> None:
         super().__init__()
         self.depth = depth
         build = getattr(torchvision_resnet, f"resnet{depth}")
         trunk = build(weights=None, norm_layer=_NORMS[norm])
         self.conv1, self.bn1, self.relu, self.maxpool = trunk.conv1, trunk.bn1, trunk.relu, trunk.maxpool
         self.layer1, self.layer2, self.layer3, self.layer4 = trunk.layer1, trunk.layer2, trunk.layer3, trunk.layer4
+        if deformable_every:
+            for stage in (self.layer2, self.layer3, self.layer4):
+                for block in stage[::deformable_every]:
+                    block.conv2 = ModulatedDeformConv(block.conv2.in_channels, block.conv2.stride)
         width = trunk.fc.in_features // 8
         self.channels = {"c2": width, "c3": 2 * width, "c4": 4 * width, "c5": 8 * width}
         self.register_buffer("stride_in_1x1", torch.tensor(False))
@@ -56,6 +85,8 @@ class ResNet(nn.Module):
         for layer in (self.layer2, self.layer3, self.layer4):
             if isinstance(layer[0], torchvision_resnet.Bottleneck):
                 layer[0].conv1.stride, layer[0].conv2.stride = first, second
+                if isinstance(layer[0].conv2, ModulatedDeformConv):
+                    layer[0].conv2.offset.stride = second
 
     def train(self, mode: bool = True) -> ResNet:
         super().train(mode)

@@ -5,12 +5,14 @@ Written R_K_M in the paper: 56_4_14 pools K = 4 bases to 56 x 56 and blends them
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchvision.ops import roi_align
+from torchvision.ops import roi_align, roi_pool
 
 
 class TopLayer(nn.Conv2d):
@@ -49,20 +51,43 @@ class TopLayer(nn.Conv2d):
         return attentions.unflatten(1, self.shape)
 
 
-def crop(bases: Tensor, boxes: Sequence[Tensor], size: int, stride: int = 4) -> Tensor:
-    """Eq. 1: ``r_d = RoIAlign_RxR(B, p_d)``, one sample per cell.
+def crop(
+    bases: Tensor, boxes: Sequence[Tensor], size: int, stride: int = 4, pooling: Literal["align", "pool"] = "align"
+) -> Tensor:
+    """Eq. 1: ``r_d = RoIPool_RxR(B, p_d)``, by RoIAlign with one sample per cell, or by quantised max pooling.
 
     ``bases`` (N, K, h, w) at ``stride``, ``boxes`` per image (D, 4) in pixels; (sum of D, K, R, R) in their order.
     """
     boxes = [b.to(bases.dtype) for b in boxes]
-    pooled: Tensor = roi_align(bases, boxes, size, spatial_scale=1 / stride, sampling_ratio=1, aligned=True)
-    return pooled
+    if pooling == "pool":
+        pooled: Tensor = roi_pool(bases, boxes, size, spatial_scale=1 / stride)
+        return pooled
+    aligned: Tensor = roi_align(bases, boxes, size, spatial_scale=1 / stride, sampling_ratio=1, aligned=True)
+    return aligned
 
 
-def blend(crops: Tensor, attentions: Tensor) -> Tensor:
+def blend(crops: Tensor, attentions: Tensor, interpolation: Literal["bilinear", "nearest"] = "bilinear") -> Tensor:
     """Mask logits (D, R, R) of ``crops`` (D, K, R, R) and ``attentions`` (D, K, M, M), eq. 2-4.
 
-    ``a'_d = interpolate(a_d, R)``; ``s_d = softmax_K(a'_d)``; ``m_d = sum_K s_d * r_d``.
+    ``a'_d = interpolate(a_d, R)``; ``s_d = softmax_K(a'_d)``; ``m_d = sum_K s_d * r_d``. M = 1 is the weighted
+    sum of YOLACT. K = 1 has nothing to choose from: there the mask's probability is ``sigmoid(a'_d) * sigmoid(r_d)``.
     """
-    resized = F.interpolate(attentions, size=crops.shape[-2:], mode="bilinear", align_corners=False)
+    align_corners = False if interpolation == "bilinear" else None
+    resized = F.interpolate(attentions, size=crops.shape[-2:], mode=interpolation, align_corners=align_corners)
+    if crops.shape[1] == 1:
+        a, r = resized.squeeze(1), crops.squeeze(1)
+        return -torch.stack([-a, -r, -a - r]).logsumexp(dim=0)  # the logit of that product
     return (resized.softmax(dim=1) * crops).sum(dim=1)
+
+
+def assemble(crops: Tensor, attentions: None = None) -> Tensor:
+    """Mask logits (D, R, R) without attentions: of M x M cells, each shows its own one of K = M * M bases.
+
+    The merge of FCIS (Li et al., CVPR 2017, section 2): `blend` by fixed one-hot weights, row by row,
+    resized by nearest interpolation.
+    """
+    num_bases, size = crops.shape[1], crops.shape[-1]
+    side = math.isqrt(num_bases)
+    cell = torch.arange(size, device=crops.device) * side // size
+    basis = cell[:, None] * side + cell
+    return crops.gather(1, basis.expand(len(crops), 1, size, size)).squeeze(1)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from functools import partial
 
-from panoptic_blend.config import Config
+from panoptic_blend.config import Config, Model
 from panoptic_blend.models.backbone import ResNet
-from panoptic_blend.models.blender import TopLayer
-from panoptic_blend.models.bottom import ProtoNet, ThingSemanticHead
+from panoptic_blend.models.blender import TopLayer, assemble, blend, crop
+from panoptic_blend.models.blendmask import BlendMask
+from panoptic_blend.models.bottom import DeepLabDecoder, ProtoNet, SharedBottom, ThingSemanticHead
 from panoptic_blend.models.fcos import FCOSHead
 from panoptic_blend.models.fcos_targets import assign
 from panoptic_blend.models.fpn import FPN
-from panoptic_blend.models.fusion import fuse
+from panoptic_blend.models.fusion import paint
+from panoptic_blend.models.mask_rcnn import MaskRCNN
 from panoptic_blend.models.panoptic_blend import PanopticBlend
 from panoptic_blend.models.postprocess import decode, suppress
 from panoptic_blend.models.semantic import SemanticHead
@@ -19,22 +21,61 @@ from panoptic_blend.models.semantic import SemanticHead
 
 def build_model(config: Config) -> PanopticBlend:
     """The model of ``config``, randomly initialised, in training mode."""
-    options = config.model
-    fcos, bottom, channels = options.fcos, options.bottom, options.fpn.channels
-    backbone = ResNet(options.backbone.depth, options.backbone.norm, options.backbone.frozen_stages)
+    options, semantic = config.model, config.model.semantic
+    backbone = ResNet(**options.backbone.model_dump())
+    fpn = _fpn(options, backbone)
+    head = SemanticHead(options.fpn.channels, options.num_stuff + 1, semantic.channels) if semantic.enabled else None
     return PanopticBlend(
         backbone,
-        FPN(backbone.channels, channels, extra_levels=len(fcos.size_limits) - 2),
-        FCOSHead(channels, options.num_things, fcos.num_convs),
-        TopLayer(channels, bottom.num_bases, options.blender.attention_size),
-        ProtoNet(channels, bottom.num_bases, bottom.channels, bottom.num_convs),
-        ThingSemanticHead(channels, bottom.channels, options.num_things),
-        SemanticHead(channels, options.num_stuff + 1, options.semantic.channels),
+        fpn,
+        _mask_rcnn(options) if options.instances == "mask_rcnn" else _blendmask(options, backbone, fpn),
+        head,
+        paint=partial(paint, **options.fusion.model_dump()),
+        semantic_weight=semantic.loss_weight,
+    )
+
+
+def _fpn(options: Model, backbone: ResNet) -> FPN:
+    """A pyramid from C2 where something reads P2, else from C3; as far up as the detector looks."""
+    is_mask_rcnn = options.instances == "mask_rcnn"
+    reads_p2 = options.semantic.enabled or is_mask_rcnn or "p2" in options.bottom.features
+    stages = {name: channels for name, channels in backbone.channels.items() if reads_p2 or name != "c2"}
+    extra_levels = len(options.fcos.size_limits) - 2  # P3-P5 are three levels with two limits between them
+    return FPN(stages, options.fpn.channels, extra_levels, pooled_level=is_mask_rcnn)
+
+
+def _blendmask(options: Model, backbone: ResNet, fpn: FPN) -> BlendMask:
+    fcos, blender, channels = options.fcos, options.blender, options.fpn.channels
+    bottom = _bottom(options, backbone)
+    return BlendMask(
+        FCOSHead(channels, options.num_things, fcos.num_convs, fcos.shared_convs),
+        TopLayer(channels, options.bottom.num_bases, blender.attention_size) if blender.merge == "blend" else None,
+        bottom,
+        ThingSemanticHead(channels, options.bottom.channels, options.num_things)
+        if options.bottom.loss_weight
+        else None,
+        levels=[name for name in fpn.levels if name != "p2"],
+        roi_size=blender.roi_size,
+        crop=partial(crop, size=blender.roi_size, stride=bottom.stride, pooling=blender.pooling),
+        merge=assemble if blender.merge == "assemble" else partial(blend, interpolation=blender.interpolation),
         assign=partial(assign, size_limits=fcos.size_limits, radius=fcos.center_radius),
         decode=partial(decode, score_threshold=fcos.score_threshold, limit=fcos.candidates_per_level),
         suppress=partial(suppress, nms=fcos.nms, limit=fcos.detections_per_image),
-        fuse=partial(fuse, **options.fusion.model_dump()),
-        roi_size=options.blender.roi_size,
-        semantic_weight=options.semantic.loss_weight,
-        thing_semantic_weight=bottom.loss_weight,
+        thing_semantic_weight=options.bottom.loss_weight,
     )
+
+
+def _bottom(options: Model, backbone: ResNet) -> ProtoNet | DeepLabDecoder | SharedBottom:
+    bottom = options.bottom
+    if bottom.kind == "shared":
+        return SharedBottom(options.semantic.channels, bottom.num_bases)
+    read: dict[str, int] = {name: backbone.channels.get(name, options.fpn.channels) for name in bottom.features}
+    if bottom.kind == "deeplab":
+        return DeepLabDecoder(read, bottom.num_bases, bottom.channels)
+    return ProtoNet(read, bottom.num_bases, bottom.channels, bottom.num_convs)
+
+
+def _mask_rcnn(options: Model) -> MaskRCNN:
+    from panoptic_blend.models.mask_rcnn import MaskRCNN
+
+    return MaskRCNN(options.fpn.channels, options.num_things, **options.mask_rcnn.model_dump())

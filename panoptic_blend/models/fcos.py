@@ -57,12 +57,21 @@ class FCOSHead(nn.Module):
     Args:
         channels: channels of the pyramid and of both towers, a multiple of 32.
         num_classes: C, without background.
-        num_convs: convolutions per tower.
+        num_convs: convolutions in each of the two towers.
+        shared_convs: convolutions before them, which both tasks share.
         prior: initial probability of every class (focal loss, Lin et al., ICCV 2017, section 4.1).
     """
 
-    def __init__(self, channels: int = 256, num_classes: int = 80, num_convs: int = 4, prior: float = 0.01) -> None:
+    def __init__(
+        self,
+        channels: int = 256,
+        num_classes: int = 80,
+        num_convs: int = 4,
+        shared_convs: int = 0,
+        prior: float = 0.01,
+    ) -> None:
         super().__init__()
+        self.shared_tower = _tower(channels, shared_convs)
         self.class_tower = _tower(channels, num_convs)
         self.box_tower = _tower(channels, num_convs)
         self.class_logits = nn.Conv2d(channels, num_classes, 3, padding=1)
@@ -81,6 +90,7 @@ class FCOSHead(nn.Module):
         return [self._level(feature, stride) for feature, stride in zip(features, strides, strict=True)]
 
     def _level(self, feature: Tensor, stride: int) -> LevelPredictions:
+        feature = self.shared_tower(feature)
         classes, boxes = self.class_tower(feature), self.box_tower(feature)
         return LevelPredictions(
             stride=stride,

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.ops import FeaturePyramidNetwork
-from torchvision.ops.feature_pyramid_network import ExtraFPNBlock
+from torchvision.ops.feature_pyramid_network import ExtraFPNBlock, LastLevelMaxPool
 
 
 class StridedLevels(ExtraFPNBlock):
@@ -32,14 +32,19 @@ class FPN(nn.Module):
     Args:
         in_channels: backbone stages to read, finest first, with their channels.
         channels: channels of every output.
-        extra_levels: how many levels follow the coarsest stage.
+        extra_levels: how many levels follow the coarsest stage, by strided convolutions.
+        pooled_level: one level follows it instead, by max pooling, as in Mask R-CNN's pyramid.
     """
 
-    def __init__(self, in_channels: Mapping[str, int], channels: int = 256, extra_levels: int = 2) -> None:
+    def __init__(
+        self, in_channels: Mapping[str, int], channels: int = 256, extra_levels: int = 2, pooled_level: bool = False
+    ) -> None:
         super().__init__()
         self.stages = tuple(in_channels)
+        extra: ExtraFPNBlock | None = StridedLevels(channels, extra_levels) if extra_levels else None
+        if pooled_level:
+            extra, extra_levels = LastLevelMaxPool(), 1
         self.levels = tuple(f"p{int(self.stages[0][1]) + i}" for i in range(len(in_channels) + extra_levels))
-        extra = StridedLevels(channels, extra_levels) if extra_levels else None
         self.pyramid = FeaturePyramidNetwork(list(in_channels.values()), channels, extra_blocks=extra)
         for conv in self.modules():
             if isinstance(conv, nn.Conv2d):

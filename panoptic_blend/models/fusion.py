@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from panoptic_blend.structures import IGNORE, THING_CLASS, Detections, PanopticMap, Segment
+from panoptic_blend.structures import IGNORE, THING_CLASS, Cutout, Detections, PanopticMap, Segment
 
 
 def fuse(
@@ -32,37 +33,57 @@ def fuse(
     Returns:
         Segments numbered from 1 in the order of painting; ``category`` is the thing label or stuff class.
     """
-    classes, masks = _array(semantic), _array(detections.masks).astype(bool)
-    scores, labels = _array(detections.scores).tolist(), _array(detections.labels).tolist()
+    cutouts = [Cutout.of(mask) for mask in _array(detections.masks).astype(bool)]
+    return paint(
+        cutouts,
+        detections.scores,
+        detections.labels,
+        semantic,
+        confidence=confidence,
+        overlap=overlap,
+        stuff_area=stuff_area,
+    )
+
+
+def paint(
+    cutouts: Sequence[Cutout],
+    scores: Tensor,
+    labels: Tensor,
+    semantic: Tensor | npt.NDArray[np.integer],
+    *,
+    confidence: float,
+    overlap: float,
+    stuff_area: int,
+) -> PanopticMap:
+    """`fuse`, of masks that are cut out already: each is compared with the map within its window only."""
+    classes = _array(semantic)
     segment_ids = np.zeros(classes.shape, dtype=np.int32)
     segments: list[Segment] = []
 
-    def add(mask: npt.NDArray[np.bool_], category: int, score: float | None) -> None:
-        segment_id = len(segments) + 1
-        segment_ids[mask] = segment_id
-        box, area = _tight_box(mask), int(mask.sum())
-        segments.append(Segment(segment_id, category, score is not None, score, area, box))
+    def add(category: int, score: float | None) -> int:
+        segments.append(Segment(len(segments) + 1, category, score is not None, score, area=0, box=None))
+        return len(segments)
 
-    for row in sorted(range(len(scores)), key=lambda i: -scores[i]):
-        if scores[row] < confidence:
+    ranked = zip(_array(scores).tolist(), _array(labels).tolist(), cutouts, strict=True)
+    for score, label, cutout in sorted(ranked, key=lambda row: -row[0]):
+        if score < confidence:
             break
-        free = masks[row] & (segment_ids == 0)
-        area = int(masks[row].sum())
-        if area > 0 and (area - int(free.sum())) / area <= overlap:
-            add(free, labels[row], scores[row])
-    for stuff in np.unique(classes).tolist():
-        free = (classes == stuff) & (segment_ids == 0)
-        if stuff not in (THING_CLASS, IGNORE) and int(free.sum()) >= stuff_area:
-            add(free, stuff, None)
-    return PanopticMap(segment_ids, segments)
+        window = segment_ids[cutout.window]
+        free = cutout.mask & (window == 0)
+        area = np.count_nonzero(cutout.mask)
+        if area > 0 and (area - np.count_nonzero(free)) / area <= overlap:
+            window[free] = add(label, score)
+
+    free = segment_ids == 0
+    unpainted = classes[free]
+    counts = np.bincount(unpainted, minlength=IGNORE + 1)
+    numbers = np.zeros(len(counts), dtype=np.int32)
+    for stuff in np.flatnonzero(np.bincount(classes.ravel())).tolist():
+        if stuff not in (THING_CLASS, IGNORE) and counts[stuff] >= stuff_area:
+            numbers[stuff] = add(stuff, None)
+    segment_ids[free] = numbers[unpainted]
+    return PanopticMap.measured(segment_ids, segments)
 
 
 def _array(values: Tensor | npt.NDArray[Any]) -> npt.NDArray[Any]:
     return values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
-
-
-def _tight_box(mask: npt.NDArray[np.bool_]) -> tuple[int, int, int, int] | None:
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    if len(rows) == 0:
-        return None
-    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
-from torchvision.ops import batched_nms
+from torchvision.ops import batched_nms, roi_align
 
 from panoptic_blend.models.fcos import LevelPredictions
+from panoptic_blend.structures import Cutout
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,24 @@ class Candidates:
 
     def __getitem__(self, index: Tensor) -> Candidates:
         return Candidates(*(getattr(self, field.name)[index] for field in fields(self)))
+
+
+@dataclass(frozen=True)
+class Instances:
+    """What an instance branch finds in one image, best first, in pixels of the network's input."""
+
+    boxes: Tensor
+    """(D, 4), not necessarily clipped to the image."""
+    scores: Tensor
+    """(D,)"""
+    labels: Tensor
+    """(D,) int64 in 0..C-1."""
+    probabilities: Tensor
+    """(D, R, R) of the mask, stretched over the box."""
+    bases: Tensor | None = None
+    """(K, h, w), covering the image, where masks were blended from bases."""
+    attentions: Tensor | None = None
+    """(D, K, M, M) raw scores, where masks were blended by them."""
 
 
 def decode(
@@ -72,19 +90,35 @@ def rescale(boxes: Tensor, from_size: tuple[int, int], to_size: tuple[int, int])
     return torch.minimum(scaled.clamp(min=0), boxes.new_tensor([to_w, to_h, to_w, to_h]))
 
 
-def paste(probabilities: Tensor, boxes: Tensor, size: tuple[int, int]) -> Tensor:
-    """Masks (D, H, W) bool of ``size`` (H, W) from (D, R, R) probabilities stretched over their clipped boxes.
+def cut_masks(masks: Tensor, numbers: Tensor, boxes: Tensor, size: int) -> Tensor:
+    """Masks (G, H, W) bool of instances ``numbers`` (D,), cut out at ``boxes`` (D, 4) and resampled: (D, R, R) bool.
 
-    A pixel reads the mask bilinearly at its centre, ``(x + 0.5 - x0) / (x1 - x0)``, zero outside.
-    Only pixels that touch the box are computed: beyond it the value stays below one half.
+    What a mask head learns, the opposite of `paste` (Mask R-CNN, section 3.1).
     """
-    height, width = size
-    masks = torch.zeros(len(boxes), height, width, dtype=torch.bool, device=boxes.device)
+    rois = torch.cat([numbers[:, None].to(boxes.dtype), boxes], dim=1)
+    values: Tensor = roi_align(masks[:, None].to(boxes.dtype), rois, size, aligned=True)
+    return values.squeeze(1) >= 0.5
+
+
+def paste(probabilities: Tensor, boxes: Tensor) -> list[Cutout]:
+    """Masks cut out at their boxes (D, 4), clipped to the image, over which (D, R, R) probabilities are stretched.
+
+    A pixel reads the mask bilinearly at its centre, ``(x + 0.5 - x0) / (x1 - x0)``, zero outside, and is
+    inside from one half on. Only pixels that touch the box are computed: beyond it the value stays below that.
+    """
+    probabilities, boxes = probabilities.float().cpu(), boxes.float().cpu()
     corners = torch.cat([boxes[:, :2].floor(), boxes[:, 2:].ceil()], dim=1).long().tolist()
-    for mask, probability, box, (x0, y0, x1, y1) in zip(masks, probabilities, boxes, corners, strict=True):
-        x = (torch.arange(x0, x1, device=boxes.device) + 0.5 - box[0]) / (box[2] - box[0]) * 2 - 1
-        y = (torch.arange(y0, y1, device=boxes.device) + 0.5 - box[1]) / (box[3] - box[1]) * 2 - 1
-        grid = torch.stack([x.expand(len(y), -1), y[:, None].expand(-1, len(x))], dim=-1)
-        values = F.grid_sample(probability[None, None], grid[None], align_corners=False)
-        mask[y0:y1, x0:x1] = values[0, 0] >= 0.5
-    return masks
+    cutouts = []
+    for probability, (x0, y0, x1, y1), (left, top, right, bottom) in zip(probabilities, boxes, corners, strict=True):
+        rows = _reading(top, bottom, y0, y1, probability)
+        columns = _reading(left, right, x0, x1, probability)
+        with torch.autocast("cpu", enabled=False):
+            values = rows @ probability @ columns.T
+        cutouts.append(Cutout((values >= 0.5).numpy(), top, left))
+    return cutouts
+
+
+def _reading(first: int, end: int, low: Tensor, high: Tensor, mask: Tensor) -> Tensor:
+    """Weights (end - first, R) by which pixels of one axis read a mask's R cells between ``low`` and ``high``."""
+    centers = (torch.arange(first, end) + 0.5 - low) / (high - low) * len(mask) - 0.5
+    return (1 - (centers[:, None] - torch.arange(len(mask))).abs()).clamp(min=0)

@@ -50,7 +50,11 @@ class SemanticHead(nn.Module):
         assert self.predictor.bias is not None
         nn.init.zeros_(self.predictor.bias)
 
-    def forward(self, pyramid: Mapping[str, Tensor]) -> Tensor:
+    def trunk(self, pyramid: Mapping[str, Tensor]) -> Tensor:
+        """The sum of the branches (N, channels, H/4, W/4), which the shared bottom module reads too."""
         first, *others = (branch(pyramid[name]) for name, branch in self.branches.items())
-        logits: Tensor = self.predictor(sum(others, start=first))
+        return sum(others, start=first)
+
+    def forward(self, pyramid: Mapping[str, Tensor]) -> Tensor:
+        logits: Tensor = self.predictor(self.trunk(pyramid))
         return logits

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from golden_weights import GOLDEN
+from foreign import PANOPTIC
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save_file
@@ -68,7 +68,7 @@ def saved(tmp_path: Path) -> Path:
     model = tiny()
     model.pixel_mean += 1
     model.backbone.stride_in_1x1.fill_(True)
-    model.bottom.refine[0][1].num_batches_tracked.fill_(5)  # type: ignore[index]
+    model.instances.bottom.refine[0][1].num_batches_tracked.fill_(5)
     path = tmp_path / "runs" / "weights.safetensors"
     save_checkpoint(path, model, CONFIG, CATEGORIES)
     return path
@@ -84,7 +84,7 @@ def test_round_trip(saved: Path, kind: Callable[[Path], str | Path]) -> None:
     expected = tiny()
     expected.pixel_mean += 1
     expected.backbone.stride_in_1x1.fill_(True)
-    expected.bottom.refine[0][1].num_batches_tracked.fill_(5)  # type: ignore[index]
+    expected.instances.bottom.refine[0][1].num_batches_tracked.fill_(5)
     assert is_same(state_of(model), state_of(expected))
 
 
@@ -112,8 +112,8 @@ def test_weights_of_another_precision_and_layout(tmp_path: Path) -> None:
     save_checkpoint(tmp_path / "weights.safetensors", model.bfloat16(), CONFIG, CATEGORIES)
     found = tiny(1)
     load_weights(found, tmp_path / "weights.safetensors")
-    assert found.top_layer.weight.dtype == torch.float32
-    assert torch.equal(found.top_layer.weight, model.top_layer.weight.float())
+    assert found.instances.top_layer.weight.dtype == torch.float32
+    assert torch.equal(found.instances.top_layer.weight, model.instances.top_layer.weight.float())
 
 
 def test_the_backbone_alone(tmp_path: Path) -> None:
@@ -137,8 +137,7 @@ def test_counters_of_batch_norm_are_needed_nowhere() -> None:
 
 def official(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """A state dict of ours under the official names, as far as the official model has such tensors."""
-    manifest = json.loads((GOLDEN / "manifest_panoptic_R_50.json").read_text())
-    names = {rename(entry["name"]): entry["name"] for entry in manifest["entries"]}
+    names = {rename(name): name for name in PANOPTIC}
     theirs = {names[name]: value for name, value in state.items() if name in names}
     theirs["backbone.bottom_up.stem.conv1.weight"] = state["backbone.conv1.weight"].flip(1)
     return theirs
@@ -171,6 +170,7 @@ def test_torchvision_weights() -> None:
     theirs = resnet18().state_dict()
     model, before = tiny(), state_of(tiny())
     model.backbone.stride_in_1x1.fill_(True)
+    model.pixel_std.fill_(1)
     load_weights(model, theirs)
     found = state_of(model)
     assert not found["backbone.stride_in_1x1"]
@@ -185,7 +185,7 @@ def test_torchvision_weights_of_another_depth() -> None:
     message = refused(tiny(), resnet34().state_dict())
     assert message == (
         "state dict: not of this architecture: backbone.layer1.2.bn1.bias is unknown (and 79 more);"
-        " use the config it is for"
+        " use the config it is for, which `panoptic-blend weights inspect` names"
     )
 
 
@@ -226,26 +226,27 @@ def test_imagenet_without_a_resnet() -> None:
 
 def test_wrong_shape(saved: Path) -> None:
     assert refused(tiny(0, "model.num_things=3"), saved) == (
-        f"{saved}: not of this architecture: fcos.class_logits.bias is 2 in it and 3 in the model (and 3 more);"
-        " use the config it is for"
+        f"{saved}: not of this architecture: instances.fcos.class_logits.bias is 2 in it and 3 in the model"
+        " (and 3 more); it knows other classes; set model.num_things and model.num_stuff to its, or train from it"
+        " with --partial"
     )
     message = refused(tiny(0, "model.blender.attention_size=5"), saved)
-    assert "top_layer.bias is 64 in it and 100 in the model (and 1 more)" in message
+    assert "instances.top_layer.bias is 64 in it and 100 in the model (and 1 more)" in message
 
 
 def test_shapes_are_named_in_full() -> None:
     state = state_of(tiny())
-    state["top_layer.weight"] = torch.zeros(64, 32)
-    assert "top_layer.weight is 64 x 32 in it and 64 x 32 x 3 x 3 in the model;" in refused(tiny(1), state)
-    state["top_layer.weight"] = torch.tensor(1.0)
-    assert "top_layer.weight is one number in it" in refused(tiny(1), state)
+    state["instances.top_layer.weight"] = torch.zeros(64, 32)
+    assert "instances.top_layer.weight is 64 x 32 in it and 64 x 32 x 3 x 3 in the model;" in refused(tiny(1), state)
+    state["instances.top_layer.weight"] = torch.tensor(1.0)
+    assert "instances.top_layer.weight is one number in it" in refused(tiny(1), state)
 
 
 def test_missing_and_unknown_tensors() -> None:
     state = state_of(tiny())
-    weight = state.pop("top_layer.weight")
-    assert "top_layer.weight is missing;" in refused(tiny(1), state)
-    assert "other is unknown;" in refused(tiny(1), state | {"top_layer.weight": weight, "other": weight})
+    weight = state.pop("instances.top_layer.weight")
+    assert "instances.top_layer.weight is missing;" in refused(tiny(1), state)
+    assert "other is unknown;" in refused(tiny(1), state | {"instances.top_layer.weight": weight, "other": weight})
 
 
 @pytest.mark.parametrize("state", [{}, {"unknown": torch.zeros(2)}])

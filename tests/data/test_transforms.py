@@ -240,3 +240,10 @@ def test_targets_agree_with_their_map(panoptic: PanopticMap) -> None:
         else:
             assert semantic[y, x] == CATEGORIES.stuff_ids.index(kinds[int(id)].category) + 1
             assert things[y, x] == 0
+
+
+def test_short_sides_from_a_range() -> None:
+    """Every whole number from the first to the last comes up, and none beyond."""
+    image, augmentation = torch.zeros(3, 40, 60, dtype=torch.uint8), Augmentation([40, 43], 200, side_sampling="range")
+    ids, rng = np.zeros((40, 60), np.int32), np.random.default_rng(0)
+    assert {augmentation(image, ids, rng)[1].shape[0] for _ in range(60)} == {40, 41, 42, 43}

@@ -19,7 +19,7 @@ from panoptic_blend.engine import precision
 from panoptic_blend.engine.evaluate import evaluate, require_same_categories
 from panoptic_blend.models.fusion import fuse
 from panoptic_blend.models.panoptic_blend import PanopticBlend
-from panoptic_blend.structures import Category, Detections, Output, PanopticBlendError
+from panoptic_blend.structures import Category, Cutout, Detections, Output, PanopticBlendError
 
 
 class Oracle(nn.Module):
@@ -44,8 +44,9 @@ class Oracle(nn.Module):
         semantic = target["semantic"].long() * (not self._is_silent)
         semantic[semantic == 255] = 0
         panoptic = fuse(detections, semantic, stuff_area=1)
-        nothing = torch.zeros(0)
-        return [Output(**vars(detections), semantic=semantic, panoptic=panoptic, bases=nothing, attentions=nothing)]
+        cutouts = [Cutout.of(mask.numpy()) for mask in detections.masks]
+        found = detections.boxes, detections.scores, detections.labels, cutouts
+        return [Output(*found, semantic=semantic, panoptic=panoptic, bases=None, attentions=None)]
 
 
 @pytest.fixture(scope="module")
@@ -55,8 +56,8 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> CocoPanoptic:
     return CocoPanoptic(root, "val2017")
 
 
-def run(model: Any, dataset: CocoPanoptic, **options: Any) -> dict[str, float]:
-    config = load_config("demo/shapes_r18", ["data.workers=0"])
+def run(model: Any, dataset: CocoPanoptic, *overrides: str, **options: Any) -> dict[str, float]:
+    config = load_config("demo/shapes_r18", ["data.workers=0", *overrides])
     return evaluate(cast(PanopticBlend, model), dataset, config, **options).columns()
 
 
@@ -69,6 +70,11 @@ def test_the_truth_scores_one_everywhere(dataset: CocoPanoptic, tmp_path: Path) 
     assert model.training, "the mode it came in"
     assert seen == [(i, 12) for i in range(1, 13)]
     assert len(list((tmp_path / "r").glob("*.png"))) == 12
+
+
+def test_an_instance_model_is_judged_by_its_things(dataset: CocoPanoptic) -> None:
+    columns = run(Oracle(dataset), dataset, "model.semantic.enabled=false")
+    assert columns == pytest.approx({"PQ_Th": 1.0, "AP_box": 1.0, "AP_Th": 1.0})
 
 
 def test_silence_scores_nothing(dataset: CocoPanoptic) -> None:

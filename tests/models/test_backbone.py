@@ -1,14 +1,17 @@
 from __future__ import annotations
 
 import copy
+import itertools
+import math
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 from torchvision.models import resnet18, resnet50
 from torchvision.ops import FrozenBatchNorm2d
 
-from panoptic_blend.models.backbone import Norm, ResNet
+from panoptic_blend.models.backbone import ModulatedDeformConv, Norm, ResNet
 
 STAGES = {"c2": "layer1", "c3": "layer2", "c4": "layer3", "c5": "layer4"}
 PREFIXES = [("conv1.", "bn1."), ("layer1.",), ("layer2.",), ("layer3.",), ("layer4.",)]
@@ -167,3 +170,73 @@ def test_torchvision_names_fit() -> None:
     with torch.device("meta"):
         own, theirs = ResNet(50, "bn").state_dict(), resnet50().state_dict()
     assert own.keys() - {"stride_in_1x1"} == theirs.keys() - {"fc.weight", "fc.bias"}
+
+
+# --- deformable convolution ------------------------------------------------------------------------------------------
+
+
+def test_deformable_blocks() -> None:
+    """Every third block of c3-c5, the first included; the other names and shapes are those of the plain network."""
+    with torch.device("meta"):
+        plain, deformable = ResNet(101), ResNet(101, deformable_every=3)
+    found = [name for name, module in deformable.named_modules() if isinstance(module, ModulatedDeformConv)]
+    assert found == [
+        *(f"layer2.{i}.conv2" for i in (0, 3)),
+        *(f"layer3.{i}.conv2" for i in range(0, 23, 3)),
+        "layer4.0.conv2",
+    ]
+    shapes, expected = ({name: x.shape for name, x in net.state_dict().items()} for net in (deformable, plain))
+    extra = {name: tuple(shapes.pop(name)) for name in list(shapes) if ".offset." in name}
+    assert shapes == expected
+    assert extra["layer3.6.conv2.offset.weight"] == (27, 256, 3, 3)
+    assert len(extra) == 2 * len(found)
+
+
+def test_offsets_start_at_nothing_and_masks_at_one_half() -> None:
+    torch.manual_seed(0)
+    conv = ModulatedDeformConv(6, stride=(2, 2))
+    x = torch.randn(2, 6, 9, 12)
+    torch.testing.assert_close(conv(x), 0.5 * F.conv2d(x, conv.weight, stride=2, padding=1))
+
+
+def test_deformable_convolution_tap_by_tap() -> None:
+    """Deformable ConvNets v2, eq. 1, with offsets by (dy, dx) and masks through a sigmoid, read bilinearly."""
+    torch.manual_seed(0)
+    conv = ModulatedDeformConv(3, stride=(1, 1)).double()
+    nn.init.normal_(conv.offset.weight, std=0.3)
+    nn.init.normal_(conv.offset.bias, std=0.5)
+    x = torch.randn(1, 3, 5, 6, dtype=torch.float64)
+    said = conv.offset(x)[0]
+    expected = torch.zeros(3, 5, 6, dtype=torch.float64)
+    for row, column, tap in itertools.product(range(5), range(6), range(9)):
+        dy, dx = said[2 * tap, row, column].item(), said[2 * tap + 1, row, column].item()
+        counted = said[18 + tap, row, column].sigmoid()
+        value = bilinear(x[0], row - 1 + tap // 3 + dy, column - 1 + tap % 3 + dx)
+        expected[:, row, column] += counted * (conv.weight[:, :, tap // 3, tap % 3] @ value)
+    torch.testing.assert_close(conv(x)[0], expected)
+
+
+def bilinear(x: torch.Tensor, row: float, column: float) -> torch.Tensor:
+    """The value (C,) of x (C, h, w) between its cells, which are 0 beyond the border."""
+    padded = F.pad(x, (20, 20, 20, 20))
+    top, left = math.floor(row), math.floor(column)
+    down, right = row - top, column - left
+    a, b, c, d = (padded[:, 20 + top + i, 20 + left + j] for i in (0, 1) for j in (0, 1))
+    return (1 - down) * ((1 - right) * a + right * b) + down * ((1 - right) * c + right * d)
+
+
+def test_stride_in_1x1_moves_the_offsets_too() -> None:
+    backbone = ResNet(50, deformable_every=3)
+    state = backbone.state_dict()
+    for in_1x1, stride in ((True, (1, 1)), (False, (2, 2))):
+        backbone.load_state_dict(state | {"stride_in_1x1": torch.tensor(in_1x1)})
+        block = backbone.layer2[0]
+        assert block.conv2.stride == block.conv2.offset.stride == stride
+        assert backbone(torch.randn(1, 3, 64, 64))["c5"].shape[-2:] == (2, 2)
+
+
+def test_deformable_convolution_in_half_precision() -> None:
+    conv = ModulatedDeformConv(4, stride=(1, 1))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = conv(torch.randn(1, 4, 6, 6).bfloat16())
+    assert found.isfinite().all()

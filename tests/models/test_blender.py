@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from panoptic_blend.models.blender import TopLayer, blend, crop
+from panoptic_blend.models.blender import TopLayer, assemble, blend, crop
 
 # --- the top layer ---------------------------------------------------------------------------------------------------
 
@@ -117,6 +117,13 @@ def test_crop_takes_boxes_of_another_precision() -> None:
     assert found.dtype == torch.float64
 
 
+def test_pooling_takes_the_largest_of_quantised_bins() -> None:
+    """RoIPool: corners go to whole cells, 1 to 4 inclusive here, and each bin of 2 x 2 cells gives its largest."""
+    bases = torch.arange(64.0).view(1, 1, 8, 8)
+    found = crop(bases, [torch.tensor([[5.0, 5.0, 17.0, 17.0]])], size=2, pooling="pool")
+    assert found.tolist() == [[[[18.0, 20.0], [34.0, 36.0]]]]
+
+
 # --- eq. 2-4 ---------------------------------------------------------------------------------------------------------
 
 
@@ -128,7 +135,7 @@ def test_blend_by_hand() -> None:
 
 
 @settings(deadline=None)
-@given(st.integers(1, 5), st.integers(1, 4), st.integers(0, 2**16))
+@given(st.integers(2, 5), st.integers(1, 4), st.integers(0, 2**16))
 def test_attention_of_one_number_is_a_weighted_sum(num_bases: int, number: int, seed: int) -> None:
     """M = 1: YOLACT's linear combination, with weights that sum to 1."""
     generator = torch.Generator().manual_seed(seed)
@@ -169,3 +176,42 @@ def test_attentions_are_interpolated_before_the_softmax() -> None:
 
 def test_blend_of_nothing() -> None:
     assert blend(torch.zeros(0, 4, 8, 8), torch.zeros(0, 4, 2, 2)).shape == (0, 8, 8)
+
+
+def test_nearest_interpolation_by_hand() -> None:
+    crops = torch.tensor([4.0, 0.0]).view(1, 2, 1, 1).expand(1, 2, 4, 4)
+    attentions = torch.tensor([[[0.0, 3.0]] * 2, [[0.0, 0.0]] * 2])[None]
+    weight = torch.tensor(3.0).sigmoid().item()
+    found = blend(crops, attentions, interpolation="nearest")
+    torch.testing.assert_close(found[0], torch.tensor([[2.0, 2.0, 4 * weight, 4 * weight]] * 4))
+
+
+@settings(deadline=None)
+@given(st.floats(-80, 80), st.floats(-80, 80))
+def test_a_single_basis_multiplies_probabilities(attention: float, score: float) -> None:
+    """K = 1: ``sigmoid(a) * sigmoid(r)``, as a logit, finite with its gradient however sure both are."""
+    a, r = (torch.tensor(x, dtype=torch.float64).view(1, 1, 1, 1).requires_grad_() for x in (attention, score))
+    found = blend(r, a)
+    torch.testing.assert_close(found.sigmoid(), (a.sigmoid() * r.sigmoid())[0], rtol=1e-9, atol=1e-30)
+    found.sum().backward()
+    assert a.grad is not None
+    assert a.grad.isfinite().all()
+
+
+# --- FCIS ------------------------------------------------------------------------------------------------------------
+
+
+def test_assemble_by_hand() -> None:
+    """K = 4: each quarter of the mask is a quarter of its own basis."""
+    crops = torch.arange(1.0, 5.0).view(1, 4, 1, 1).expand(1, 4, 4, 4)
+    assert assemble(crops).tolist() == [[[1, 1, 2, 2]] * 2 + [[3, 3, 4, 4]] * 2]
+    assert assemble(torch.zeros(0, 4, 8, 8)).shape == (0, 8, 8)
+
+
+@settings(deadline=None)
+@given(st.integers(2, 4), st.integers(1, 30), st.integers(0, 3))
+def test_one_hot_attention_with_nearest_interpolation_is_the_assembler(side: int, size: int, number: int) -> None:
+    """BlendMask, section 4.1: FCIS is the blender with fixed one-hot weights and nearest interpolation."""
+    crops = torch.randn(number, side**2, size, size, generator=torch.Generator().manual_seed(size))
+    attentions = torch.eye(side**2).log().view(1, side**2, side, side).expand(number, -1, -1, -1)
+    assert torch.equal(assemble(crops), blend(crops, attentions, interpolation="nearest"))

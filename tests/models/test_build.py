@@ -4,7 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from panoptic_blend.config import Config, config_names, load_config
+from panoptic_blend.config import Config
+from panoptic_blend.models.backbone import ModulatedDeformConv
+from panoptic_blend.models.blender import assemble
 from panoptic_blend.models.build import build_model
 from panoptic_blend.models.panoptic_blend import PanopticBlend
 
@@ -18,14 +20,19 @@ def test_default_is_the_model_of_the_paper() -> None:
     model = built()
     assert model.training
     assert model.backbone.depth == 50
-    assert model.detection_levels == ["p3", "p4", "p5", "p6", "p7"]
-    assert model.strides == [8, 16, 32, 64, 128]
-    assert model.fcos.class_logits.out_channels == 80
-    assert sum(isinstance(layer, nn.Conv2d) for layer in model.fcos.class_tower) == 4
-    assert model.top_layer.out_channels == 4 * 14 * 14
+    assert model.instances.levels == ("p3", "p4", "p5", "p6", "p7")
+    assert model.instances.strides == [8, 16, 32, 64, 128]
+    assert model.instances.fcos.class_logits.out_channels == 80
+    assert sum(isinstance(layer, nn.Conv2d) for layer in model.instances.fcos.class_tower) == 4
+    assert model.instances.top_layer.out_channels == 4 * 14 * 14
+    assert model.semantic is not None
     assert model.semantic.predictor.out_channels == 54
-    assert [layer.out_channels for layer in model.thing_semantic if isinstance(layer, nn.Conv2d)] == [128, 128, 81]
-    assert (model.roi_size, model.semantic_weight, model.thing_semantic_weight) == (56, 0.5, 0.3)
+    assert [layer.out_channels for layer in model.instances.thing_semantic if isinstance(layer, nn.Conv2d)] == [
+        128,
+        128,
+        81,
+    ]
+    assert (model.instances.roi_size, model.semantic_weight, model.instances.thing_semantic_weight) == (56, 0.5, 0.3)
 
 
 def test_every_option_of_the_model_arrives() -> None:
@@ -55,34 +62,91 @@ def test_every_option_of_the_model_arrives() -> None:
         "model.fusion.overlap=0.6",
         "model.fusion.stuff_area=99",
     )
-    assert model.fcos.class_logits.weight.shape == (7, 96, 3, 3)
+    assert model.instances.fcos.class_logits.weight.shape == (7, 96, 3, 3)
+    assert model.semantic is not None
     assert model.semantic.predictor.weight.shape == (6, 64, 1, 1)
     assert model.backbone.depth == 18
     assert isinstance(model.backbone.bn1, nn.GroupNorm)
     frozen = {name.split(".")[1] for name, p in model.named_parameters() if not p.requires_grad}
     assert frozen == {"conv1", "bn1", "layer1", "layer2"}
-    assert sum(isinstance(layer, nn.Conv2d) for layer in model.fcos.box_tower) == 2
-    assert model.top_layer.weight.shape == (3 * 7 * 7, 96, 3, 3)
-    assert model.top_layer.shape == (3, 7, 7)
-    assert [m.weight.shape[:2] for m in model.bottom.tower.modules() if isinstance(m, nn.Conv2d)] == [
+    assert sum(isinstance(layer, nn.Conv2d) for layer in model.instances.fcos.box_tower) == 2
+    assert model.instances.top_layer.weight.shape == (3 * 7 * 7, 96, 3, 3)
+    assert model.instances.top_layer.shape == (3, 7, 7)
+    assert [m.weight.shape[:2] for m in model.instances.bottom.tower.modules() if isinstance(m, nn.Conv2d)] == [
         (24, 24),
         (24, 24),
         (3, 24),
     ]
-    assert [m.out_channels for m in model.thing_semantic if isinstance(m, nn.Conv2d)] == [24, 24, 8]
-    assert (model.roi_size, model.semantic_weight, model.thing_semantic_weight) == (28, 0.4, 0.2)
-    assert model.assign.keywords == {"size_limits": (10, 20, 30, 40), "radius": 2.5}  # type: ignore[attr-defined]
-    assert model.decode.keywords == {"score_threshold": 0.1, "limit": 11}  # type: ignore[attr-defined]
-    assert model.suppress.keywords == {"nms": 0.7, "limit": 12}  # type: ignore[attr-defined]
-    assert model.fuse.keywords == {"confidence": 0.3, "overlap": 0.6, "stuff_area": 99}  # type: ignore[attr-defined]
+    assert [m.out_channels for m in model.instances.thing_semantic if isinstance(m, nn.Conv2d)] == [24, 24, 8]
+    assert (model.instances.roi_size, model.semantic_weight, model.instances.thing_semantic_weight) == (28, 0.4, 0.2)
+    assert model.instances.assign.keywords == {"size_limits": (10, 20, 30, 40), "radius": 2.5}
+    assert model.instances.decode.keywords == {"score_threshold": 0.1, "limit": 11}
+    assert model.instances.suppress.keywords == {"nms": 0.7, "limit": 12}
+    assert model.paint.keywords == {"confidence": 0.3, "overlap": 0.6, "stuff_area": 99}  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize("name", config_names())
-def test_every_config_builds(name: str) -> None:
-    with torch.device("meta"):
-        model = build_model(load_config(name))
-        levels = model.features(torch.empty(1, 3, 128, 160))[1]
-    assert [level.stride for level in levels] == model.strides
+@pytest.mark.parametrize(
+    ("overrides", "levels"),
+    [
+        ([], ("p2", "p3", "p4", "p5", "p6", "p7")),
+        (["model.semantic.enabled=false"], ("p3", "p4", "p5", "p6", "p7")),
+        (["model.semantic.enabled=false", "model.fcos.size_limits=[64, 128]"], ("p3", "p4", "p5")),
+        (["model.semantic.enabled=false", "model.bottom.features=[p2, p5]"], ("p2", "p3", "p4", "p5", "p6", "p7")),
+        (["model.instances=mask_rcnn"], ("p2", "p3", "p4", "p5", "p6")),
+        (["model.instances=mask_rcnn", "model.semantic.enabled=false"], ("p2", "p3", "p4", "p5", "p6")),
+    ],
+)
+def test_the_pyramid_has_the_levels_that_are_read(overrides: list[str], levels: tuple[str, ...]) -> None:
+    assert built(*overrides).fpn.levels == levels
+
+
+def test_variants_of_the_instance_branch() -> None:
+    model = built(
+        "model.backbone.deformable_every=3",
+        "model.fcos.shared_convs=3",
+        "model.fcos.num_convs=0",
+        "model.fcos.size_limits=[64, 128, 256]",
+        "model.bottom.kind=deeplab",
+        "model.bottom.features=[p2, c5]",
+        "model.bottom.num_bases=16",
+        "model.bottom.loss_weight=0",
+        "model.blender.merge=assemble",
+        "model.blender.attention_size=4",
+        "model.blender.pooling=pool",
+        "model.semantic.enabled=false",
+    )
+    branch = model.instances
+    assert isinstance(model.backbone.layer2[0].conv2, ModulatedDeformConv)
+    assert sum(isinstance(layer, nn.Conv2d) for layer in branch.fcos.shared_tower) == 3
+    assert len(branch.fcos.class_tower) == len(branch.fcos.box_tower) == 0
+    assert branch.levels == ("p3", "p4", "p5", "p6")
+    assert [conv[0].in_channels for conv in (branch.bottom.fine, branch.bottom.coarse)] == [256, 2048]
+    assert branch.top_layer is None
+    assert branch.thing_semantic is None
+    assert branch.crop.keywords == {"size": 56, "stride": 4, "pooling": "pool"}
+    assert branch.merge is assemble
+    assert model.semantic is None
+
+
+def test_blender_options_arrive() -> None:
+    branch = built("model.blender.interpolation=nearest", "model.bottom.kind=shared").instances
+    assert branch.merge.keywords == {"interpolation": "nearest"}
+    assert branch.bottom.predictor.weight.shape == (4, 128, 1, 1)
+
+
+def test_mask_rcnn_options_arrive() -> None:
+    heads = built(
+        "model.instances=mask_rcnn",
+        "model.num_things=5",
+        "model.mask_rcnn.head_channels=64",
+        "model.mask_rcnn.mask_channels=24",
+        "model.mask_rcnn.score_threshold=0.1",
+        "model.mask_rcnn.nms=0.3",
+        "model.mask_rcnn.detections_per_image=7",
+    ).instances.roi_heads
+    assert heads.box_predictor.cls_score.weight.shape == (6, 64)
+    assert heads.mask_predictor.mask_fcn_logits.weight.shape == (6, 24, 1, 1)
+    assert (heads.score_thresh, heads.nms_thresh, heads.detections_per_img) == (0.1, 0.3, 7)
 
 
 def test_seed_decides_the_weights() -> None:

@@ -80,3 +80,12 @@ def test_initial_values() -> None:
         assert conv.weight.std().item() == pytest.approx(bound / 3**0.5, rel=0.03)
         assert conv.bias is not None
         assert not conv.bias.any()
+
+
+def test_pooled_level() -> None:
+    """Mask R-CNN's P6: every other value of P5, and no parameters of its own."""
+    fpn = FPN({"c2": 2, "c3": 3, "c4": 5, "c5": 7}, channels=8, pooled_level=True)
+    assert fpn.levels == ("p2", "p3", "p4", "p5", "p6")
+    pyramid = fpn(features(96, 160))
+    assert torch.equal(pyramid["p6"], pyramid["p5"][:, :, ::2, ::2])
+    assert sum(isinstance(module, nn.Conv2d) for module in fpn.modules()) == 8

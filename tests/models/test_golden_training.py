@@ -19,10 +19,11 @@ from panoptic_blend.checkpoints.io import load_weights
 from panoptic_blend.checkpoints.official import rename
 from panoptic_blend.config import Config
 from panoptic_blend.models.blender import blend, crop
+from panoptic_blend.models.blendmask import mask_targets, thing_semantic
 from panoptic_blend.models.build import build_model
 from panoptic_blend.models.fcos import LevelPredictions, locations, unravel
 from panoptic_blend.models.fcos_targets import Assignment, assign, centerness
-from panoptic_blend.models.panoptic_blend import PanopticBlend, mask_targets, thing_semantic
+from panoptic_blend.models.panoptic_blend import PanopticBlend
 from panoptic_blend.structures import Target
 
 Arrays = dict[str, npt.NDArray[Any]]
@@ -98,11 +99,11 @@ def run(golden: Arrays, expected: dict[str, Any]) -> Run:
 
 
 def first_pass(model: PanopticBlend, golden: Arrays) -> Start:
-    with recorded(model.fcos) as levels, recorded(model.bottom) as bases:
+    with recorded(model.instances.fcos) as levels, recorded(model.instances.bottom) as bases:
         losses = losses_and_gradients(model, golden)
     gradients = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
     places = unravel(torch.from_numpy(golden["pos_inds"]), SIZES, 2)
-    attentions = model.top_layer.at([level.features for level in levels[0]], places)
+    attentions = model.instances.top_layer.at([level.features for level in levels[0]], places)
     return Start(losses, gradients, levels[0], bases[0].detach(), attentions.detach())
 
 
@@ -320,5 +321,5 @@ def test_batch_norm_statistics(expected: dict[str, Any], run: Run) -> None:
     assert {name for name, _ in found.items()} == {
         name
         for name in run.trajectories["lr 0.01"].buffers
-        if name.startswith(("bottom.", "thing_semantic.")) and "running" in name
+        if name.startswith(("instances.bottom.", "instances.thing_semantic.")) and "running" in name
     }

@@ -1,0 +1,110 @@
+"""What kind of network a state dict of ours is of, read from its names and shapes."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from panoptic_blend.checkpoints.fitting import Shapes
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """The make of a network; None where its weights do not show it."""
+
+    depth: int | None
+    """Layers of the ResNet."""
+    deformable_every: int
+    """Distance of deformable blocks; 0 where there are none."""
+    instances: str | None
+    """``blendmask`` or ``mask_rcnn``."""
+    has_semantic: bool
+    levels: tuple[str, ...]
+    """Those the detector reads."""
+    shared_convs: int | None
+    """Length of the tower that classes and boxes share, before their own of ``num_convs``."""
+    num_convs: int | None
+    num_bases: int | None
+    """K."""
+    attention_size: int | None
+    """M."""
+    num_things: int | None
+    num_stuff: int | None
+
+    @property
+    def task(self) -> str:
+        """``panoptic``, ``instance``, ``semantic``, ``backbone`` or ``unknown``."""
+        if self.instances:
+            return "panoptic" if self.has_semantic else "instance"
+        if self.has_semantic:
+            return "semantic"
+        return "backbone" if self.depth else "unknown"
+
+
+def architecture_of(shapes: Shapes) -> Architecture:
+    """The architecture of a state dict under our names."""
+    is_blendmask = "instances.fcos.class_logits.bias" in shapes
+    is_mask_rcnn = "instances.roi_heads.box_predictor.cls_score.bias" in shapes
+    bases = _num_bases(shapes)
+    return Architecture(
+        depth=_depth(shapes),
+        deformable_every=_deformable_every(shapes),
+        instances="blendmask" if is_blendmask else "mask_rcnn" if is_mask_rcnn else None,
+        has_semantic="semantic.predictor.bias" in shapes,
+        levels=_levels(shapes, is_mask_rcnn),
+        shared_convs=_tower(shapes, "shared_tower") if is_blendmask else None,
+        num_convs=_tower(shapes, "class_tower") if is_blendmask else None,
+        num_bases=bases,
+        attention_size=_attention_size(shapes, bases),
+        num_things=_size(shapes, "instances.fcos.class_logits.bias")
+        if is_blendmask
+        else _size(shapes, "instances.roi_heads.box_predictor.cls_score.bias", beside=1),
+        num_stuff=_size(shapes, "semantic.predictor.bias", beside=1),
+    )
+
+
+def _size(shapes: Shapes, name: str, beside: int = 0) -> int | None:
+    """First size of a tensor, without so many ``beside`` what is asked for."""
+    shape = shapes.get(name)
+    return shape[0] - beside if shape else None
+
+
+def _indices(shapes: Shapes, pattern: str) -> list[int]:
+    """The numbers that a group of ``pattern`` takes among the names, in rising order."""
+    return sorted({int(match[1]) for name in shapes if (match := re.match(pattern, name))})
+
+
+def _depth(shapes: Shapes) -> int | None:
+    """Convolutions of all blocks, the stem and the classifier that was."""
+    blocks = sum(len(_indices(shapes, rf"backbone\.layer{stage}\.(\d+)\.conv1\.")) for stage in range(1, 5))
+    per_block = 3 if "backbone.layer1.0.conv3.weight" in shapes else 2
+    return blocks * per_block + 2 if blocks else None
+
+
+def _deformable_every(shapes: Shapes) -> int:
+    blocks = _indices(shapes, r"backbone\.layer3\.(\d+)\.conv2\.offset\.")
+    return blocks[1] - blocks[0] if len(blocks) > 1 else len(blocks)
+
+
+def _levels(shapes: Shapes, is_mask_rcnn: bool) -> tuple[str, ...]:
+    if is_mask_rcnn:
+        return ("p2", "p3", "p4", "p5", "p6")
+    extra = _indices(shapes, r"fpn\.pyramid\.extra_blocks\.convs\.(\d+)\.")
+    has_pyramid = any(name.startswith("fpn.") for name in shapes)
+    return tuple(f"p{i}" for i in range(3, 6 + len(extra))) if has_pyramid else ()
+
+
+def _tower(shapes: Shapes, name: str) -> int:
+    return sum(len(shape) == 4 for key, shape in shapes.items() if key.startswith(f"instances.fcos.{name}."))
+
+
+def _num_bases(shapes: Shapes) -> int | None:
+    """Channels of the bottom module's last convolution."""
+    last = max(_indices(shapes, r"instances\.bottom\.tower\.(\d+)\.(?:weight|bias)$"), default=None)
+    name = "predictor" if last is None else f"tower.{last}"
+    return _size(shapes, f"instances.bottom.{name}.weight")
+
+
+def _attention_size(shapes: Shapes, num_bases: int | None) -> int | None:
+    attentions = _size(shapes, "instances.top_layer.bias")
+    return round((attentions / num_bases) ** 0.5) if attentions and num_bases else None

@@ -1,0 +1,56 @@
+"""An inspection of weights in words, and as a record for machines."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Any
+
+from panoptic_blend.checkpoints.architecture import Architecture
+from panoptic_blend.checkpoints.inspection import Inspection
+
+
+def record(inspection: Inspection) -> dict[str, Any]:
+    """All of it, for JSON."""
+    return {"task": inspection.architecture.task, **asdict(inspection)}
+
+
+def lines(inspection: Inspection) -> str:
+    """All of it, for people."""
+    made = inspection.architecture
+    rows = [*_architecture(made)]
+    dtypes = ", ".join(inspection.dtypes)
+    rows.append(("holds", f"{inspection.num_tensors} tensors, {inspection.num_parameters:,} parameters, {dtypes}"))
+    rows.append(("header", ", ".join(_header(inspection)) or "neither config nor categories"))
+    more = f" and {len(inspection.fits) - 8} more" if len(inspection.fits) > 8 else ""
+    rows.append(("fits", ", ".join(inspection.fits[:8]) + more or "no config that comes with the library"))
+    rows += [("nearly", f"{name}: {difference}") for name, difference in inspection.nearest.items()]
+    title = inspection.source if inspection.source.endswith(made.task) else f"{inspection.source}, {made.task}"
+    return "\n".join([title, *(f"  {name:10}{text}" for name, text in rows)])
+
+
+def _architecture(made: Architecture) -> Iterator[tuple[str, str]]:
+    if made.depth:
+        every = f", deformable in blocks 0, {made.deformable_every}, ... of c3-c5" if made.deformable_every else ""
+        yield "backbone", f"ResNet-{made.depth}{every}"
+    if made.levels:
+        yield "levels", f"{made.levels[0].upper()}-{made.levels[-1].upper()}"
+    if made.instances == "blendmask":
+        tower = f"a shared tower of {made.shared_convs}, " if made.shared_convs else ""
+        yield "detector", f"FCOS, {tower}{made.num_convs} + {made.num_convs} convolutions of its own"
+        attention = f", M = {made.attention_size}" if made.attention_size else ", no attentions"
+        yield "blender", f"K = {made.num_bases}{attention}"
+    if made.instances == "mask_rcnn":
+        yield "detector", "Mask R-CNN"
+    if made.num_things is not None or made.num_stuff is not None:
+        counts = {"things": made.num_things, "stuff": made.num_stuff}
+        yield "classes", ", ".join(f"{count} {kind}" for kind, count in counts.items() if count is not None)
+
+
+def _header(inspection: Inspection) -> Iterator[str]:
+    if inspection.has_config:
+        yield "config"
+    if inspection.has_categories:
+        yield "categories"
+    if inspection.pq is not None:
+        yield f"PQ {100 * inspection.pq:.1f}"

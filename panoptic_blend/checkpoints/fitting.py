@@ -1,0 +1,132 @@
+"""Whether a state dict fits a model, by names and shapes, and what to say where it does not."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from torch import Tensor
+
+Shapes = Mapping[str, tuple[int, ...]]
+
+BUFFERS = {"pixel_mean", "pixel_std", "backbone.stride_in_1x1"}
+"""What says how to run the backbone, and is no weight of it."""
+
+_CLASS_HEADS = re.compile(
+    r"instances\.(fcos\.class_logits|thing_semantic\.6|roi_heads\.box_predictor\.(cls_score|bbox_pred)"
+    r"|roi_heads\.mask_predictor\.mask_fcn_logits)\.|semantic\.predictor\."
+)
+"""Layers whose first size is a number of classes."""
+
+
+def shapes_of(state: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of a state dict."""
+    return {name: tuple(value.shape) for name, value in state.items()}
+
+
+def is_backbone(names: Mapping[str, object]) -> bool:
+    """Whether a state dict is a backbone's alone."""
+    return all(name.startswith("backbone.") or name in BUFFERS for name in names)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Where a state dict differs from a model's."""
+
+    missing: list[str]
+    unknown: list[str]
+    different: dict[str, tuple[tuple[int, ...], tuple[int, ...]]]
+    """Shapes in the state dict and in the model."""
+
+    @property
+    def of_classes(self) -> list[str]:
+        """The different layers that differ in a number of classes only."""
+        return [n for n, (a, b) in self.different.items() if _CLASS_HEADS.match(n) and a and b and a[1:] == b[1:]]
+
+    def problems(self) -> dict[str, str]:
+        """What is wrong, by name: first other shapes, which say most, each kind in alphabetical order."""
+        shapes = {
+            name: f"{name} is {_written(theirs)} in it and {_written(ours)} in the model"
+            for name, (theirs, ours) in self.different.items()
+        }
+        missing = {name: f"{name} is missing" for name in self.missing}
+        return shapes | missing | {name: f"{name} is unknown" for name in self.unknown}
+
+
+def compare(state: Shapes, model: Shapes) -> Comparison:
+    """A state dict against a model's.
+
+    A backbone alone need not have the other parts, nor what makes it deformable; counters of batch norm are
+    needed nowhere.
+    """
+    alone = is_backbone(state)
+    wanted = {
+        name
+        for name in model
+        if not name.endswith("num_batches_tracked")
+        and (not alone or (name.startswith("backbone.") and ".conv2.offset." not in name))
+    }
+    return Comparison(
+        missing=sorted(wanted - state.keys()),
+        unknown=sorted(n for n in state.keys() - model.keys() if not n.endswith("num_batches_tracked")),
+        different={n: (state[n], model[n]) for n in sorted(state.keys() & model.keys()) if state[n] != model[n]},
+    )
+
+
+def remedy(comparison: Comparison, model: Shapes) -> str:
+    """What to do about weights that do not fit."""
+    if len(comparison.problems()) == len(comparison.of_classes):
+        return (
+            "it knows other classes; set model.num_things and model.num_stuff to its, or train from it with --partial"
+        )
+    if any(name.startswith("semantic.") for name in comparison.unknown) and "semantic.predictor.bias" not in model:
+        return "its semantic.* has no place in a model of instances; use a panoptic config, or train with --partial"
+    return "use the config it is for, which `panoptic-blend weights inspect` names"
+
+
+def obstacle(comparison: Comparison, state: Shapes, model: Shapes) -> str | None:
+    """Why weights cannot be loaded even in part; None if they can.
+
+    Heads may be missing, left over, or of another number of classes. The backbone must be whole, and what has a
+    place must have its shape: other widths and depths are another network, not another head.
+    """
+    for name, text in comparison.problems().items():
+        is_offset = ".conv2.offset." in name and name in comparison.missing
+        if name in comparison.of_classes or is_offset:
+            continue
+        if name in comparison.different or name.startswith("backbone."):
+            return text
+    fits = (state.keys() & model.keys()) - comparison.different.keys() - BUFFERS
+    return None if fits else "no tensor in it has a name and shape of the model's"
+
+
+def layers(names: list[str]) -> str:
+    """A few words for tensors: their layers, and how many there are."""
+    found = list(dict.fromkeys(re.sub(r"(\.\d+)*\.[a-z_]+$", "", name) for name in names))
+    listed = ", ".join(found[:5]) + (f" and {len(found) - 5} more layers" if len(found) > 5 else "")
+    return f"{listed} ({len(names)} tensor{'s' if len(names) > 1 else ''})"
+
+
+def align_pyramid(state: Mapping[str, Tensor], model: Shapes) -> dict[str, Tensor]:
+    """Number the levels of a pyramid as the model does, whose pyramid may start at another stage.
+
+    Levels that are finer than the model's get names of no place.
+    """
+    theirs, ours = ({int(m[2]) for name in names if (m := _LEVEL.fullmatch(name))} for names in (state, model))
+    shift = len(ours) - len(theirs) if theirs and ours else 0
+    return {_moved(name, shift): value for name, value in state.items()}
+
+
+_LEVEL = re.compile(r"(fpn\.pyramid\.(?:inner|layer)_blocks\.)(\d+)(\..*)")
+
+
+def _moved(name: str, shift: int) -> str:
+    if not shift or not (match := _LEVEL.fullmatch(name)):
+        return name
+    level = int(match[2]) + shift
+    return f"{match[1]}{level if level >= 0 else f'finer.{match[2]}'}{match[3]}"
+
+
+def _written(shape: tuple[int, ...]) -> str:
+    return " x ".join(map(str, shape)) or "one number"

@@ -1,0 +1,124 @@
+"""What a file of weights is, and which configs it fits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import torch
+
+from panoptic_blend.checkpoints.architecture import Architecture, architecture_of
+from panoptic_blend.checkpoints.fitting import BUFFERS, Comparison, Shapes, compare, shapes_of
+from panoptic_blend.checkpoints.official import adapt, source_of
+from panoptic_blend.checkpoints.reading import WeightsFile, read_weights
+from panoptic_blend.config import Config, Model, config_names, load_config
+from panoptic_blend.models.build import build_model
+from panoptic_blend.structures import PanopticBlendError
+
+
+@dataclass(frozen=True)
+class Match:
+    """A config that comes with the library, with the classes of some weights, and how these differ from it."""
+
+    name: str
+    config: Config
+    comparison: Comparison
+
+    @property
+    def difference(self) -> str:
+        """The first difference, and how many more there are; empty if the weights fit."""
+        problems = list(self.comparison.problems().values())
+        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+        return problems[0] + more if problems else ""
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What a file of weights is."""
+
+    source: str
+    """Whose names it has."""
+    architecture: Architecture
+    num_tensors: int
+    num_parameters: int
+    """Numbers in it that training changes; statistics are none."""
+    dtypes: tuple[str, ...]
+    has_config: bool
+    has_categories: bool
+    pq: float | None
+    """What its header says it reaches."""
+    fits: tuple[str, ...]
+    """Configs it fits, the best first: no ablation, then the longest schedule."""
+    nearest: dict[str, str]
+    """Other configs that have most of its tensors, the nearest first, with the first difference."""
+
+
+def inspect_weights(path: Path) -> Inspection:
+    """Inspect a file of weights of any kind that `load_weights` knows.
+
+    Raises:
+        PanopticBlendError: the file is broken or holds no weights.
+    """
+    file = read_weights(path)
+    state = adapt(file.state, file.author)
+    shapes = shapes_of(state)
+    matches = match_configs(shapes)
+    near = [match for match in matches if 0 < len(match.comparison.problems()) < len(shapes) / 2]
+    return Inspection(
+        source=source_of(file.state).name,
+        architecture=architecture_of(shapes),
+        num_tensors=len(file.state),
+        num_parameters=sum(value.numel() for name, value in state.items() if _is_parameter(name)),
+        dtypes=tuple(sorted({str(x.dtype).removeprefix("torch.") for n, x in state.items() if _is_parameter(n)})),
+        has_config="config" in file.header,
+        has_categories="categories" in file.header,
+        pq=_pq(file),
+        fits=tuple(match.name for match in matches if not match.difference),
+        nearest={match.name: match.difference for match in near[:3]},
+    )
+
+
+def match_configs(shapes: Shapes) -> list[Match]:
+    """Every config that comes with the library against a state dict under our names, the best match first."""
+    return sorted(_matches(shapes), key=_rank)
+
+
+def with_classes(config: Config, architecture: Architecture) -> Config:
+    """A config for the numbers of classes that weights show."""
+    counts = {"num_things": architecture.num_things, "num_stuff": architecture.num_stuff}
+    return config.changed([f"model.{name}={count}" for name, count in counts.items() if count is not None])
+
+
+def _matches(shapes: Shapes) -> Iterator[Match]:
+    architecture = architecture_of(shapes)
+    for name in config_names():
+        try:
+            config = with_classes(load_config(name), architecture)
+        except PanopticBlendError:  # no config has such numbers of classes
+            continue
+        yield Match(name, config, compare(shapes, _shapes(config.model)))
+
+
+@cache
+def _shapes(options: Model) -> Shapes:
+    """Names and shapes of a model, which is built without memory."""
+    with torch.device("meta"):
+        return shapes_of(build_model(Config(model=options)).state_dict())
+
+
+def _rank(match: Match) -> tuple[int, bool, int, str]:
+    is_aside = match.name.startswith(("ablation/", "demo/"))
+    return len(match.comparison.problems()), is_aside, -match.config.train.iterations, match.name
+
+
+def _is_parameter(name: str) -> bool:
+    return name not in BUFFERS and not name.endswith(("running_mean", "running_var", "num_batches_tracked"))
+
+
+def _pq(file: WeightsFile) -> float | None:
+    try:
+        return float(file.header["pq"])
+    except (KeyError, ValueError):
+        return None

@@ -1,0 +1,105 @@
+"""Files of weights, told apart by what they hold: safetensors, torch's, and plain pickles."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from panoptic_blend.checkpoints.pickles import Array, first_bytes, is_torch, read_pickle
+from panoptic_blend.files import require_file
+from panoptic_blend.structures import PanopticBlendError
+
+
+@dataclass(frozen=True)
+class WeightsFile:
+    """What a file of weights holds, under the names it has there."""
+
+    state: dict[str, Tensor]
+    author: str = ""
+    """Who made a pickle of detectron2's: ``__author__`` in it."""
+    header: Mapping[str, str] = field(default_factory=dict)
+    """Metadata of a safetensors file."""
+
+
+def read_weights(path: Path) -> WeightsFile:
+    """Read weights of any kind: bare, or under ``model``, ``state_dict`` or ``blobs``.
+
+    Raises:
+        PanopticBlendError: the file is broken, holds no weights, or wants more than arrays and containers.
+    """
+    if is_safetensors(path):
+        with opened(path) as file:
+            return WeightsFile({name: file.get_tensor(name) for name in file.keys()}, header=file.metadata() or {})  # noqa: SIM118
+    content = read_pickle(path)
+    state = content if isinstance(content, Mapping) else {}
+    for key in ("model", "state_dict", "blobs"):
+        state = state[key] if isinstance(state.get(key), Mapping) else state
+    if not state or not all(_is_entry(*item) for item in state.items()):
+        raise PanopticBlendError(
+            f"{path}: holds no weights; expected a state dict of tensors, bare or under `model`{_oddity(state)}"
+        )
+    _require_honest(path, state)
+    tensors = {
+        str(name): value.tensor() if isinstance(value, Array) else value.detach() for name, value in state.items()
+    }
+    return WeightsFile(tensors, author=str(content.get("__author__", "")))
+
+
+def _is_entry(name: object, value: object) -> bool:
+    return isinstance(name, str) and isinstance(value, (Tensor, Array))
+
+
+def _oddity(state: Mapping[Any, Any]) -> str:
+    """What keeps a dict with tensors from being a state dict."""
+    odd = [name for name, value in state.items() if not _is_entry(name, value)]
+    return f", and {str(odd[0])[:50]!r} is none" if 0 < len(odd) < len(state) else ""
+
+
+def _require_honest(path: Path, state: Mapping[Any, Tensor | Array]) -> None:
+    """Refuse tensors that are views of fewer numbers than they show; copying them could take any memory."""
+    arrays = sum(value.values.nbytes for value in state.values() if isinstance(value, Array))
+    if arrays > path.stat().st_size:
+        raise PanopticBlendError(f"{path}: its arrays claim more numbers than it holds; export them anew")
+    for name, value in state.items():
+        if isinstance(value, Tensor) and not _is_plain(value):
+            raise PanopticBlendError(f"{path}: {name} is no plain tensor of numbers; export it dense and contiguous")
+
+
+def _is_plain(tensor: Tensor) -> bool:
+    if tensor.layout is not torch.strided or tensor.is_quantized or tensor.is_complex() or tensor.device.type != "cpu":
+        return False
+    return tensor.numel() * tensor.element_size() <= tensor.untyped_storage().nbytes()
+
+
+def is_safetensors(path: Path) -> bool:
+    """Whether a file is safetensors: by its start, and by its name where that is cut off."""
+    start = first_bytes(path)
+    if is_torch(start):
+        return False
+    return start[4:9] == b"\0\0\0\0{" or (path.suffix == ".safetensors" and not start.startswith(b"\x80"))
+
+
+def read_header(path: Path) -> Mapping[str, str]:
+    """The metadata of a safetensors file; of any other file none."""
+    if not is_safetensors(path):
+        return {}
+    with opened(path) as file:
+        return file.metadata() or {}
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[Any]:
+    """A safetensors file, open."""
+    require_file(path)
+    try:
+        with safe_open(path, framework="pt") as file:
+            yield file
+    except SafetensorError as error:
+        raise PanopticBlendError(f"{path}: not a whole safetensors file ({error}); fetch or write it again") from None

@@ -1,0 +1,164 @@
+"""The instance branch of BlendMask: FCOS' boxes, bases of the whole image, and attentions that blend them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from panoptic_blend.models import losses
+from panoptic_blend.models.batching import pad, precise
+from panoptic_blend.models.blender import TopLayer
+from panoptic_blend.models.bottom import ThingSemanticHead
+from panoptic_blend.models.fcos import FCOSHead, LevelPredictions, unravel
+from panoptic_blend.models.fcos_targets import Assignment, centerness
+from panoptic_blend.models.postprocess import Candidates, Instances, cut_masks
+from panoptic_blend.structures import Target
+
+Features = Mapping[str, Tensor]
+
+
+class BlendMask(nn.Module):
+    """From the features of an image to its instances (BlendMask, figure 2).
+
+    Args:
+        top_layer: predicts attentions; None where the merge needs none.
+        bottom: features to bases (N, K, H/s, W/s), with its ``stride`` s.
+        thing_semantic: the auxiliary head, which only trains; None leaves its loss out.
+        levels: names of the pyramid levels FCOS reads, finest first.
+        roi_size: R, the side of pooled bases and of mask targets.
+        crop: `blender.crop` with its settings bound; ``merge`` likewise `blender.blend` or `blender.assemble`.
+        assign, decode, suppress: the functions of their modules with their settings bound.
+        thing_semantic_weight: weight of the auxiliary loss.
+    """
+
+    def __init__(
+        self,
+        fcos: FCOSHead,
+        top_layer: TopLayer | None,
+        bottom: nn.Module,
+        thing_semantic: ThingSemanticHead | None,
+        *,
+        levels: Sequence[str],
+        roi_size: int,
+        crop: Callable[..., Tensor],
+        merge: Callable[..., Tensor],
+        assign: Callable[..., Assignment],
+        decode: Callable[..., Candidates],
+        suppress: Callable[[Candidates], Candidates],
+        thing_semantic_weight: float = 0.3,
+    ) -> None:
+        super().__init__()
+        self.fcos, self.top_layer, self.bottom, self.thing_semantic = fcos, top_layer, bottom, thing_semantic
+        self.crop, self.merge, self.assign, self.decode, self.suppress = crop, merge, assign, decode, suppress
+        self.levels = tuple(levels)
+        self.strides = [2 ** int(name[1:]) for name in levels]
+        self.roi_size, self.thing_semantic_weight = roi_size, thing_semantic_weight
+
+    def detect(self, features: Features) -> list[LevelPredictions]:
+        """The detector's predictions on every level, the ones that are decoded or judged in at least float32."""
+        levels = self.fcos([features[name] for name in self.levels], self.strides)
+        return [
+            replace(x, logits=precise(x.logits), distances=precise(x.distances), centerness=precise(x.centerness))
+            for x in levels
+        ]
+
+    def losses(
+        self, features: Features, frame: tuple[int, int], sizes: Sequence[tuple[int, int]], targets: Sequence[Target]
+    ) -> dict[str, Tensor]:
+        """The weighted loss terms (BlendMask, section 4).
+
+        Args:
+            features: of the padded batch, by name, (N, c, h, w).
+            frame: (H, W) of the padded batch; ``sizes`` those of its images.
+
+        Returns:
+            ``loss_class``, ``loss_box``, ``loss_centerness``, ``loss_mask``, and ``loss_thing_semantic``
+            if there is the auxiliary head.
+        """
+        terms = self._instance_losses(self.detect(features), precise(self.bottom(features)), targets)
+        if self.thing_semantic is not None:
+            truth = pad([thing_semantic(t).long() for t in targets], 0)[:, ::8, ::8]
+            loss = losses.semantic_loss(precise(self.thing_semantic(features["p3"])), truth)
+            terms["loss_thing_semantic"] = self.thing_semantic_weight * loss
+        return terms
+
+    def _instance_losses(
+        self, levels: Sequence[LevelPredictions], bases: Tensor, targets: Sequence[Target]
+    ) -> dict[str, Tensor]:
+        boxes = [t["boxes"].to(bases.dtype) for t in targets]
+        sizes = [(level.logits.shape[-2], level.logits.shape[-1]) for level in levels]
+        num_classes = levels[0].logits.shape[1]
+        truth: Assignment = self.assign(boxes, [t["labels"] for t in targets], sizes, self.strides, num_classes)
+        positives = (truth.labels < num_classes).nonzero().squeeze(1)
+        instances, distances = truth.instances[positives], truth.distances[positives]
+        weights = centerness(distances)
+        num_positives = torch.tensor(float(max(len(positives), 1)), device=bases.device)
+        normalizer = weights.sum().clamp(min=1e-6)
+
+        attentions = self._attentions(levels, unravel(positives, sizes, len(targets)))
+        crops = self.crop(bases, boxes)
+        masks = torch.cat([mask_targets(t, self.roi_size) for t in targets])
+        mask_logits = self.merge(crops.index_select(0, instances), attentions)
+        return {
+            "loss_class": losses.class_loss(_flat(level.logits for level in levels), truth.labels, num_positives),
+            "loss_box": losses.box_loss(
+                _flat(level.distances for level in levels)[positives], distances, weights, normalizer
+            ),
+            "loss_centerness": losses.centerness_loss(
+                _flat(level.centerness for level in levels)[positives, 0], weights, num_positives
+            ),
+            "loss_mask": losses.mask_loss(mask_logits, masks[instances].to(mask_logits.dtype), weights, normalizer),
+        }
+
+    def _attentions(self, levels: Sequence[LevelPredictions], places: Tensor) -> Tensor | None:
+        """Attentions (P, K, M, M) at ``places`` (P, 4); None without a top layer."""
+        if self.top_layer is None:
+            return None
+        return precise(self.top_layer.at([level.features for level in levels], places))
+
+    def predict(self, features: Features, frame: tuple[int, int], sizes: Sequence[tuple[int, int]]) -> list[Instances]:
+        """The instances of every image, in pixels of the padded batch; arguments as in `losses`."""
+        levels, bases = self.detect(features), precise(self.bottom(features))
+        return [self._instances(i, levels, bases, size) for i, size in enumerate(sizes)]
+
+    def _instances(
+        self, image: int, levels: Sequence[LevelPredictions], bases: Tensor, size: tuple[int, int]
+    ) -> Instances:
+        kept = self.suppress(self.decode(levels, image))
+        attentions = self._attentions(levels, kept.places)
+        bases = bases[image : image + 1]
+        height, width = (-(-side // self.bottom.stride) for side in size)  # type: ignore[operator]
+        return Instances(
+            boxes=kept.boxes,
+            scores=kept.scores,
+            labels=kept.labels,
+            probabilities=self.merge(self.crop(bases, [kept.boxes]), attentions).sigmoid(),
+            bases=bases[0, :, :height, :width],
+            attentions=attentions,
+        )
+
+
+def mask_targets(target: Target, size: int) -> Tensor:
+    """Every instance's mask inside its box, resampled to (G, R, R) bool."""
+    if "mask_targets" in target:
+        return target["mask_targets"]
+    boxes = target["boxes"].float()
+    return cut_masks(target["masks"], torch.arange(len(boxes), device=boxes.device), boxes, size)
+
+
+def thing_semantic(target: Target) -> Tensor:
+    """Per pixel the thing label + 1, 0 where there is none (H, W); of overlapping masks the last one's."""
+    if "thing_semantic" in target:
+        return target["thing_semantic"]
+    result = torch.zeros_like(target["semantic"], dtype=torch.int64)
+    for mask, label in zip(target["masks"], target["labels"], strict=True):
+        result[mask] = label + 1
+    return result
+
+
+def _flat(maps: Iterable[Tensor]) -> Tensor:
+    """(N, c, h, w) of every level as one (A, c), running over level, image, row, column."""
+    return torch.cat([x.permute(0, 2, 3, 1).flatten(0, 2) for x in maps])
