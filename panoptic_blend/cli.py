@@ -223,7 +223,8 @@ def weights_import(
 
     done = import_weights(official, out, config, categories)
     classes = f"{len(done.categories.thing_ids)} things and {len(done.categories.stuff_ids)} stuff"
-    print(f"{out}: {done.config}, {classes}" + (f"; fits {', '.join(done.others)} too" if done.others else ""))
+    config, *others = done.names
+    print(f"{out}: {config}, {classes}" + (f"; fits {', '.join(others)} too" if others else ""))
 
 
 def _predictor(

@@ -9,7 +9,8 @@ from typing import overload
 import numpy as np
 import torch
 
-from panoptic_blend.checkpoints.io import is_checkpoint, load_weights, read_checkpoint
+from panoptic_blend.checkpoints.importing import recognise
+from panoptic_blend.checkpoints.io import Checkpoint, is_checkpoint, load_weights, read_checkpoint
 from panoptic_blend.config import Config, Precision, load_config
 from panoptic_blend.data.categories import Categories, coco_categories, numbered_categories
 from panoptic_blend.data.dataset import to_tensor
@@ -67,8 +68,8 @@ def load(
     """A ready `Predictor`.
 
     Args:
-        name_or_path: one of our checkpoints, which knows its config and categories, or a config by name
-            or path, which then needs ``weights``.
+        name_or_path: one of our checkpoints, which knows its config and categories; weights of others that
+            fit a config of the library; or a config by name or path, which then needs ``weights``.
         weights: weights of any kind that `load_weights` knows.
         overrides: ``key=value`` changes to the config, such as ``model.fusion.confidence=0.5``.
 
@@ -77,9 +78,9 @@ def load(
     """
     source = Path(name_or_path)
     if source.suffix in _WEIGHTS and weights is None:
-        checkpoint = read_checkpoint(source)
-        config, categories = checkpoint.config.changed(overrides), checkpoint.categories
-        state: Path | dict[str, torch.Tensor] = checkpoint.state
+        known = read_checkpoint(source) if is_checkpoint(source) else recognise(source)
+        config, categories = known.config.changed(overrides), known.categories
+        state = known.state if isinstance(known, Checkpoint) else source
     elif weights is None:
         raise PanopticBlendError(f"{name_or_path}: a config has no weights; name a checkpoint, or give weights too")
     else:

@@ -8,7 +8,7 @@ from pathlib import Path
 from panoptic_blend.checkpoints.architecture import Architecture, architecture_of
 from panoptic_blend.checkpoints.fitting import Shapes, is_backbone, shapes_of
 from panoptic_blend.checkpoints.inspection import match_configs, with_classes
-from panoptic_blend.checkpoints.io import load_weights, save_checkpoint
+from panoptic_blend.checkpoints.io import is_checkpoint, load_weights, save_checkpoint
 from panoptic_blend.checkpoints.official import adapt
 from panoptic_blend.checkpoints.reading import read_weights
 from panoptic_blend.config import Config, load_config
@@ -19,18 +19,17 @@ from panoptic_blend.structures import PanopticBlendError
 
 
 @dataclass(frozen=True)
-class Imported:
-    """What an import decided."""
+class Recognised:
+    """What weights of others are for."""
 
-    config: str
-    """The config the checkpoint carries."""
-    others: tuple[str, ...]
-    """Configs it fits as well."""
+    config: Config
+    names: tuple[str, ...]
+    """Names of the configs they fit, that of ``config`` first."""
     categories: Categories
 
 
-def import_weights(source: Path, out: Path, config: str | None = None, categories: Path | None = None) -> Imported:
-    """Write weights of any kind that `load_weights` knows as a checkpoint of ours, atomically.
+def recognise(source: Path, config: str | None = None, categories: Path | None = None) -> Recognised:
+    """What weights of any kind that `load_weights` knows are for, when they do not say it themselves.
 
     Args:
         config: the config they are for, by name or path; else the best that comes with the library is taken:
@@ -39,26 +38,35 @@ def import_weights(source: Path, out: Path, config: str | None = None, categorie
             numbered ones elsewhere.
 
     Raises:
-        PanopticBlendError: ``out`` exists, or the weights are broken, a backbone's alone, or fit no config.
+        PanopticBlendError: the weights are broken, a backbone's alone, or fit no config.
     """
-    if out.suffix != ".safetensors":
-        raise PanopticBlendError(f"{out}: checkpoints are safetensors; name it {out.with_suffix('.safetensors').name}")
-    if out.exists():
-        raise PanopticBlendError(f"{out}: exists already; choose another name or remove it")
     file = read_weights(source)
-    if {"config", "categories"} <= file.header.keys():
-        raise PanopticBlendError(f"{source}: is one of ours already, with config and categories; use it as it is")
     shapes = shapes_of(adapt(file.state, file.author))
     if is_backbone(shapes):
         raise PanopticBlendError(f"{source}: holds a backbone alone; train from it with --weights {source}")
     architecture = architecture_of(shapes)
     known = _categories(categories, architecture)
     names, options = _config(source, config, shapes, architecture)
-    options = options.changed([f"model.num_stuff={len(known.stuff_ids)}"])
-    model = build_model(options)
+    return Recognised(options.changed([f"model.num_stuff={len(known.stuff_ids)}"]), tuple(names), known)
+
+
+def import_weights(source: Path, out: Path, config: str | None = None, categories: Path | None = None) -> Recognised:
+    """Write weights of others as a checkpoint of ours, atomically; arguments as in `recognise`.
+
+    Raises:
+        PanopticBlendError: ``out`` exists, or the weights cannot be recognised or are ours already.
+    """
+    if out.suffix != ".safetensors":
+        raise PanopticBlendError(f"{out}: checkpoints are safetensors; name it {out.with_suffix('.safetensors').name}")
+    if out.exists():
+        raise PanopticBlendError(f"{out}: exists already; choose another name or remove it")
+    if is_checkpoint(source):
+        raise PanopticBlendError(f"{source}: is one of ours already, with config and categories; use it as it is")
+    found = recognise(source, config, categories)
+    model = build_model(found.config)
     load_weights(model, source)
-    save_checkpoint(out, model, options, known)
-    return Imported(names[0], tuple(names[1:]), known)
+    save_checkpoint(out, model, found.config, found.categories)
+    return found
 
 
 def _config(source: Path, name: str | None, shapes: Shapes, architecture: Architecture) -> tuple[list[str], Config]:

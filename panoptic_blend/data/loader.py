@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -123,11 +124,11 @@ class _Guarded(Dataset[T | PanopticBlendError]):
 
 
 def _load(dataset: Dataset[T], batches: Iterable[list[Any]], workers: int) -> Iterator[list[T]]:
-    """The items of each batch of keys, fetched by ``workers`` processes (0: by this one)."""
+    """The items of each batch of keys, fetched by ``workers`` processes, one a core at most (0: by this one)."""
     loader = DataLoader(
         _Guarded(dataset),
         batch_sampler=batches,
-        num_workers=workers,
+        num_workers=min(workers, os.cpu_count() or 1),
         collate_fn=list,
         worker_init_fn=_single_threaded,
     )

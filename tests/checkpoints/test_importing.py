@@ -51,7 +51,7 @@ def write_official(path: Path, shapes: Shapes) -> None:
 def test_import_of_an_official_checkpoint(tmp_path: Path) -> None:
     write_official(tmp_path / "RT_R_50.pth", BLENDMASK["instance/blendmask_rt_r50_4x"])
     done = import_weights(tmp_path / "RT_R_50.pth", tmp_path / "new" / "rt.safetensors")
-    assert (done.config, done.others) == ("instance/blendmask_rt_r50_4x", ())
+    assert done.names == ("instance/blendmask_rt_r50_4x",)
     assert done.categories == coco_categories()
     predictor = load(tmp_path / "new" / "rt.safetensors")
     assert predictor.config == load_config("instance/blendmask_rt_r50_4x")
@@ -60,13 +60,23 @@ def test_import_of_an_official_checkpoint(tmp_path: Path) -> None:
     assert predictor.model.instances.top_layer.weight.dtype == torch.float32
 
 
+def test_weights_of_others_can_be_used_as_they_are(bare: Path) -> None:
+    predictor = load(bare, overrides=["model.fusion.confidence=0.5"])
+    assert predictor.config == load_config("demo/shapes_r18", [*DEMO, "model.fusion.confidence=0.5"])
+    assert predictor.categories == numbered_categories(3, 2)
+    assert torch.equal(
+        predictor.model.fpn.pyramid.get_parameter("inner_blocks.0.0.weight"),
+        state_of()["fpn.pyramid.inner_blocks.0.0.weight"],
+    )
+
+
 def test_import_of_a_pickle_of_detectron2(tmp_path: Path) -> None:
     shapes = RCNN["panoptic/panoptic_fpn_r50_3x"]
     arrays = {name: np.full(shape, 0.5, dtype=np.float16) for name, shape in shapes.items()}
     content = {"model": arrays, "__author__": "Detectron2 Model Zoo"}
     (tmp_path / "model_final.pkl").write_bytes(pickle.dumps(content))
     done = import_weights(tmp_path / "model_final.pkl", tmp_path / "out.safetensors")
-    assert done.config == "panoptic/panoptic_fpn_r50_3x"
+    assert done.names[0] == "panoptic/panoptic_fpn_r50_3x"
     state = read_checkpoint(tmp_path / "out.safetensors").state
     boxes = state["instances.roi_heads.box_predictor.bbox_pred.bias"]
     assert boxes.shape == (324,)
@@ -75,7 +85,7 @@ def test_import_of_a_pickle_of_detectron2(tmp_path: Path) -> None:
 
 def test_numbered_categories_where_nobody_says(bare: Path, tmp_path: Path) -> None:
     done = import_weights(bare, tmp_path / "out.safetensors")
-    assert done.config == "demo/shapes_r18"
+    assert done.names[0] == "demo/shapes_r18"
     checkpoint = read_checkpoint(tmp_path / "out.safetensors")
     assert checkpoint.categories == done.categories == numbered_categories(3, 2)
     assert checkpoint.config == load_config("demo/shapes_r18", DEMO)
