@@ -18,6 +18,7 @@ from panoptic_blend.data.images import Picture, read_picture
 from panoptic_blend.data.transforms import resize_image, size_for
 from panoptic_blend.engine.evaluate import predict
 from panoptic_blend.models.build import build_model
+from panoptic_blend.models.folding import fold_norms
 from panoptic_blend.models.panoptic_blend import PanopticBlend
 from panoptic_blend.structures import Output, PanopticBlendError, PanopticMap
 
@@ -65,7 +66,7 @@ def load(
     overrides: Iterable[str] = (),
     precision: Precision = "32-true",
 ) -> Predictor:
-    """A ready `Predictor`.
+    """A ready `Predictor`, whose model can predict and nothing else: its normalisation is folded.
 
     Args:
         name_or_path: one of our checkpoints, which knows its config and categories; weights of others that
@@ -88,6 +89,7 @@ def load(
         categories = _categories_of(state, config)
     model = build_model(config)
     load_weights(model, state)
+    fold_norms(model.eval())
     return Predictor(_placed(model, device), config, categories, precision)
 
 

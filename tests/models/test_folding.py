@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+from torchvision.ops import FrozenBatchNorm2d
+
+from panoptic_blend.config import load_config
+from panoptic_blend.models.build import build_model
+from panoptic_blend.models.folding import fold_norms
+
+NORMS = (nn.BatchNorm2d, FrozenBatchNorm2d)
+NARROW = ["model.fpn.channels=32", "model.bottom.channels=8", "model.semantic.channels=32"]
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["model.backbone.depth=18"],
+        ["model.backbone.norm=bn", "model.backbone.depth=18"],
+        ["model.backbone.deformable_every=3"],
+        ["model.bottom.kind=deeplab", "model.bottom.features=[p3, p5]", "model.backbone.depth=18"],
+    ],
+)
+@torch.no_grad()
+def test_a_folded_model_says_the_same(overrides: list[str]) -> None:
+    torch.manual_seed(0)
+    model = build_model(load_config("panoptic/blendmask_r50_3x", [*NARROW, *overrides])).eval()
+    norms: list[Any] = [module for module in model.modules() if isinstance(module, NORMS)]
+    for norm in norms:
+        for values, low in ((norm.weight, 0.5), (norm.running_var, 0.5), (norm.bias, -0.5)):
+            values.copy_(torch.rand_like(values) + low)
+        norm.running_mean.copy_(torch.randn_like(norm.running_mean))
+    folded = copy.deepcopy(model)
+    fold_norms(folded)
+    assert not any(isinstance(module, NORMS) for module in folded.modules())
+    batch = torch.randn(1, 3, 64, 96)
+    found, expected = folded.features(batch), model.features(batch)
+    for name, value in expected.items():
+        torch.testing.assert_close(found[name], value, rtol=0, atol=1e-4 * value.abs().max().item())
+    bases = model.instances.bottom(expected)
+    torch.testing.assert_close(folded.instances.bottom(found), bases, rtol=0, atol=1e-4 * bases.abs().max().item())
