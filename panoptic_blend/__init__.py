@@ -37,6 +37,10 @@ __version__ = "0.1.0"
 __all__ = sorted(_HOME)
 
 
+def __dir__() -> list[str]:
+    return [*globals(), *__all__]
+
+
 def __getattr__(name: str) -> Any:
     """Public names load their modules, and torch and OpenCV with them, when first used."""
     if name not in _HOME:

@@ -222,7 +222,8 @@ def weights_import(
     from panoptic_blend.checkpoints.importing import import_weights
 
     done = import_weights(official, out, config, categories)
-    classes = f"{len(done.categories.thing_ids)} things and {len(done.categories.stuff_ids)} stuff"
+    stuff = f" and {len(done.categories.stuff_ids)} stuff" if done.config.model.semantic.enabled else ""
+    classes = f"{len(done.categories.thing_ids)} things{stuff}"
     config, *others = done.names
     print(f"{out}: {config}, {classes}" + (f"; fits {', '.join(others)} too" if others else ""))
 

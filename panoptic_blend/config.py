@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -67,6 +68,12 @@ class FCOS(_Options):
     detections_per_image: Count = 100
     """Instances kept per image."""
 
+    @model_validator(mode="after")
+    def _sizes_rise(self) -> Self:
+        if any(low >= high for low, high in pairwise((0, *self.size_limits))):
+            raise ValueError(f"size_limits must rise from level to level, not {list(self.size_limits)}")
+        return self
+
 
 class Bottom(_Options):
     kind: Literal["proto", "deeplab", "shared"] = "proto"
@@ -88,7 +95,7 @@ class Bottom(_Options):
 
     @model_validator(mode="after")
     def _has_what_it_reads(self) -> Self:
-        if sorted(self.features, key=lambda name: name[1]) != list(self.features):
+        if any(fine[1] >= coarse[1] for fine, coarse in pairwise(self.features)):
             raise ValueError(f"features must be finest first, not {', '.join(self.features)}")
         if self.kind == "deeplab" and len(self.features) != 2:
             raise ValueError("kind deeplab reads two features, a fine and a coarse one: features=[p3, p5]")
@@ -219,6 +226,12 @@ class Train(_Options):
     """Iterations between checkpoints."""
     evaluate_every: Annotated[int, Field(ge=0)] = 30000
     """Iterations between evaluations; 0 evaluates only at the end."""
+
+    @model_validator(mode="after")
+    def _has_weights_to_load(self) -> Self:
+        if self.partial and not self.weights:
+            raise ValueError("partial=true needs weights to load in part")
+        return self
 
 
 class Test(_Options):

@@ -84,6 +84,8 @@ def load(
         state = known.state if isinstance(known, Checkpoint) else source
     elif weights is None:
         raise PanopticBlendError(f"{name_or_path}: a config has no weights; name a checkpoint, or give weights too")
+    elif source.suffix in _WEIGHTS:
+        raise PanopticBlendError(f"{name_or_path}: holds weights itself; drop {weights}, or name a config before it")
     else:
         config, state = load_config(name_or_path, overrides), Path(weights)
         categories = _categories_of(state, config)
@@ -104,7 +106,8 @@ def find_pictures(inputs: Sequence[Path]) -> Iterator[Path]:
         elif path.is_file():
             yield path
         else:
-            raise PanopticBlendError(f"{path}: no such file or folder; check the path")
+            hint = "give changes to the config as --set key=value" if "=" in str(path) else "check the path"
+            raise PanopticBlendError(f"{path}: no such file or folder; {hint}")
 
 
 def _categories_of(weights: Path, config: Config) -> Categories:

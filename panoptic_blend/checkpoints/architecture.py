@@ -76,20 +76,20 @@ def _indices(shapes: Shapes, pattern: str) -> list[int]:
 
 def _depth(shapes: Shapes) -> int | None:
     """Convolutions of all blocks, the stem and the classifier that was."""
-    blocks = sum(len(_indices(shapes, rf"backbone\.layer{stage}\.(\d+)\.conv1\.")) for stage in range(1, 5))
+    blocks = sum(len(_indices(shapes, rf"backbone\.layer{stage}\.(\d{{1,4}})\.conv1\.")) for stage in range(1, 5))
     per_block = 3 if "backbone.layer1.0.conv3.weight" in shapes else 2
     return blocks * per_block + 2 if blocks else None
 
 
 def _deformable_every(shapes: Shapes) -> int:
-    blocks = _indices(shapes, r"backbone\.layer3\.(\d+)\.conv2\.offset\.")
+    blocks = _indices(shapes, r"backbone\.layer3\.(\d{1,4})\.conv2\.offset\.")
     return blocks[1] - blocks[0] if len(blocks) > 1 else len(blocks)
 
 
 def _levels(shapes: Shapes, is_mask_rcnn: bool) -> tuple[str, ...]:
     if is_mask_rcnn:
         return ("p2", "p3", "p4", "p5", "p6")
-    extra = _indices(shapes, r"fpn\.pyramid\.extra_blocks\.convs\.(\d+)\.")
+    extra = _indices(shapes, r"fpn\.pyramid\.extra_blocks\.convs\.(\d{1,4})\.")
     has_pyramid = any(name.startswith("fpn.") for name in shapes)
     return tuple(f"p{i}" for i in range(3, 6 + len(extra))) if has_pyramid else ()
 
@@ -100,7 +100,7 @@ def _tower(shapes: Shapes, name: str) -> int:
 
 def _num_bases(shapes: Shapes) -> int | None:
     """Channels of the bottom module's last convolution."""
-    last = max(_indices(shapes, r"instances\.bottom\.tower\.(\d+)\.(?:weight|bias)$"), default=None)
+    last = max(_indices(shapes, r"instances\.bottom\.tower\.(\d{1,4})\.(?:weight|bias)$"), default=None)
     name = "predictor" if last is None else f"tower.{last}"
     return _size(shapes, f"instances.bottom.{name}.weight")
 

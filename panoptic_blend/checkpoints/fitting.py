@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 from torch import Tensor
 
+T = TypeVar("T")
 Shapes = Mapping[str, tuple[int, ...]]
 
 BUFFERS = {"pixel_mean", "pixel_std", "backbone.stride_in_1x1"}
@@ -82,6 +84,8 @@ def remedy(comparison: Comparison, model: Shapes) -> str:
         )
     if any(name.startswith("semantic.") for name in comparison.unknown) and "semantic.predictor.bias" not in model:
         return "its semantic.* has no place in a model of instances; use a panoptic config, or train with --partial"
+    if any(name.startswith("semantic.") for name in comparison.missing):
+        return "it has no semantic head for a panoptic model; use an instance config, or train with --partial"
     return "use the config it is for, which `panoptic-blend weights inspect` names"
 
 
@@ -101,6 +105,11 @@ def obstacle(comparison: Comparison, state: Shapes, model: Shapes) -> str | None
     return None if fits else "no tensor in it has a name and shape of the model's"
 
 
+def without_classes(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A state dict of ours less the layers that tell classes apart."""
+    return {name: value for name, value in state.items() if not _CLASS_HEADS.match(name)}
+
+
 def layers(names: list[str]) -> str:
     """A few words for tensors: their layers, and how many there are."""
     found = list(dict.fromkeys(re.sub(r"(\.\d+)*\.[a-z_]+$", "", name) for name in names))
@@ -108,7 +117,7 @@ def layers(names: list[str]) -> str:
     return f"{listed} ({len(names)} tensor{'s' if len(names) > 1 else ''})"
 
 
-def align_pyramid(state: Mapping[str, Tensor], model: Shapes) -> dict[str, Tensor]:
+def align_pyramid(state: Mapping[str, T], model: Shapes) -> dict[str, T]:
     """Number the levels of a pyramid as the model does, whose pyramid may start at another stage.
 
     Levels that are finer than the model's get names of no place.
@@ -118,7 +127,7 @@ def align_pyramid(state: Mapping[str, Tensor], model: Shapes) -> dict[str, Tenso
     return {_moved(name, shift): value for name, value in state.items()}
 
 
-_LEVEL = re.compile(r"(fpn\.pyramid\.(?:inner|layer)_blocks\.)(\d+)(\..*)")
+_LEVEL = re.compile(r"(fpn\.pyramid\.(?:inner|layer)_blocks\.)(\d{1,4})(\..*)")
 
 
 def _moved(name: str, shift: int) -> str:

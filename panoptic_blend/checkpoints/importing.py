@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,10 +42,12 @@ def recognise(source: Path, config: str | None = None, categories: Path | None =
         PanopticBlendError: the weights are broken, a backbone's alone, or fit no config.
     """
     file = read_weights(source)
-    shapes = shapes_of(adapt(file.state, file.author))
+    shapes = shapes_of(adapt(file.state, file.author, str(source)))
+    architecture = architecture_of(shapes)
+    if architecture.task == "unknown":
+        raise PanopticBlendError(f"{source}: its names are of no model known here ({', '.join(list(shapes)[:3])}, ...)")
     if is_backbone(shapes):
         raise PanopticBlendError(f"{source}: holds a backbone alone; train from it with --weights {source}")
-    architecture = architecture_of(shapes)
     known = _categories(categories, architecture)
     names, options = _config(source, config, shapes, architecture)
     return Recognised(options.changed([f"model.num_stuff={len(known.stuff_ids)}"]), tuple(names), known)
@@ -58,7 +61,7 @@ def import_weights(source: Path, out: Path, config: str | None = None, categorie
     """
     if out.suffix != ".safetensors":
         raise PanopticBlendError(f"{out}: checkpoints are safetensors; name it {out.with_suffix('.safetensors').name}")
-    if out.exists():
+    if os.path.lexists(out):
         raise PanopticBlendError(f"{out}: exists already; choose another name or remove it")
     if is_checkpoint(source):
         raise PanopticBlendError(f"{source}: is one of ours already, with config and categories; use it as it is")

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
+from math import isfinite
 from pathlib import Path
 
 import torch
 
 from panoptic_blend.checkpoints.architecture import Architecture, architecture_of
-from panoptic_blend.checkpoints.fitting import BUFFERS, Comparison, Shapes, compare, shapes_of
+from panoptic_blend.checkpoints.fitting import BUFFERS, Comparison, Shapes, align_pyramid, compare, shapes_of
 from panoptic_blend.checkpoints.official import adapt, source_of
 from panoptic_blend.checkpoints.reading import WeightsFile, read_weights
 from panoptic_blend.config import Config, Model, config_names, load_config
@@ -62,13 +63,14 @@ def inspect_weights(path: Path) -> Inspection:
         PanopticBlendError: the file is broken or holds no weights.
     """
     file = read_weights(path)
-    state = adapt(file.state, file.author)
+    state = adapt(file.state, file.author, str(path))
     shapes = shapes_of(state)
     matches = match_configs(shapes)
     near = [match for match in matches if 0 < len(match.comparison.problems()) < len(shapes) / 2]
+    architecture = architecture_of(shapes)
     return Inspection(
-        source=source_of(file.state).name,
-        architecture=architecture_of(shapes),
+        source="unknown" if architecture.task == "unknown" else source_of(file.state).name,
+        architecture=architecture,
         num_tensors=len(file.state),
         num_parameters=sum(value.numel() for name, value in state.items() if _is_parameter(name)),
         dtypes=tuple(sorted({str(x.dtype).removeprefix("torch.") for n, x in state.items() if _is_parameter(n)})),
@@ -98,7 +100,8 @@ def _matches(shapes: Shapes) -> Iterator[Match]:
             config = with_classes(load_config(name), architecture)
         except PanopticBlendError:  # no config has such numbers of classes
             continue
-        yield Match(name, config, compare(shapes, _shapes(config.model)))
+        model = _shapes(config.model)
+        yield Match(name, config, compare(align_pyramid(shapes, model), model))
 
 
 @cache
@@ -119,6 +122,7 @@ def _is_parameter(name: str) -> bool:
 
 def _pq(file: WeightsFile) -> float | None:
     try:
-        return float(file.header["pq"])
+        pq = float(file.header["pq"])
     except (KeyError, ValueError):
         return None
+    return pq if isfinite(pq) else None

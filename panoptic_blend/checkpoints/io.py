@@ -88,8 +88,7 @@ def load_weights(model: nn.Module, source: str | Path | Mapping[str, Tensor], pa
     name = "state dict" if isinstance(source, Mapping) else str(source)
     state = _state_of(source, model)
     own = shapes_of(model.state_dict())
-    if partial:
-        state = align_pyramid(state, own)
+    state = align_pyramid(state, own)
     comparison = compare(shapes_of(state), own)
     problems = list(comparison.problems().values())
     if partial and (problem := obstacle(comparison, shapes_of(state), own)):
@@ -99,8 +98,19 @@ def load_weights(model: nn.Module, source: str | Path | Mapping[str, Tensor], pa
     if problems and not partial:
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
         raise PanopticBlendError(f"{name}: not of this architecture: {problems[0]}{more}; {remedy(comparison, own)}")
-    model.load_state_dict({key: x for key, x in state.items() if key not in comparison.different}, strict=False)
+    fitting = {key: x for key, x in state.items() if key in own and key not in comparison.different}
+    _require_numbers(name, fitting, model.state_dict())
+    model.load_state_dict(fitting, strict=False)
     return sorted(comparison.problems())
+
+
+def _require_numbers(name: str, state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> None:
+    """Refuse weights with which every result would be wrong without a word."""
+    for key, value in state.items():
+        if not value.isfinite().all():
+            raise PanopticBlendError(f"{name}: {key} holds numbers that are not finite; its training had failed")
+        if own[key].is_floating_point() and not value.is_floating_point():
+            raise PanopticBlendError(f"{name}: {key} holds {value.dtype}, not fractions; export it as it was trained")
 
 
 def save_state(path: Path, state: Mapping[str, Any]) -> None:
@@ -122,11 +132,13 @@ def read_state(path: Path) -> dict[str, Any]:
 def _state_of(source: str | Path | Mapping[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
     """What a source of weights holds, under our names."""
     if isinstance(source, Mapping):
+        if odd := [key for key, value in source.items() if not isinstance(value, Tensor)]:
+            raise PanopticBlendError(f"state dict: {str(odd[0])[:50]!r} is no tensor; pass the state dict itself")
         return adapt(source)
     if str(source) == "imagenet":
         return _imagenet(model)
     file = read_weights(Path(source))
-    return adapt(file.state, file.author)
+    return adapt(file.state, file.author, str(source))
 
 
 def _imagenet(model: nn.Module) -> dict[str, Tensor]:

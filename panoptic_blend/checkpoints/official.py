@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from panoptic_blend.structures import PanopticBlendError
+
 State = dict[str, Tensor]
 Table = list[tuple[str, str | Callable[[re.Match[str]], str]]]
 """Regular expressions and what they become, applied one after the other, each from the name's start or a dot."""
@@ -113,13 +115,19 @@ def source_of(state: Mapping[str, Tensor]) -> Source:
     return next(source for source in _sources() if source.is_in(names))
 
 
-def adapt(state: Mapping[str, Tensor], author: str = "") -> State:
+def adapt(state: Mapping[str, Tensor], author: str = "", name: str = "state dict") -> State:
     """Our state dict of any known kind, recognised by its keys; one of unknown kind is left as it is.
 
     Args:
         author: who made the file, where it says so. ``torchvision`` changes what detectron2's names mean.
+        name: what to call it in the error that is raised where shapes are not what the names promise.
     """
-    return source_of(state).convert(_without_prefix(state), author)
+    source = source_of(state)
+    try:
+        return source.convert(_without_prefix(state), author)
+    except (RuntimeError, IndexError) as error:
+        what = str(error).splitlines()[0]
+        raise PanopticBlendError(f"{name}: not the weights of a {source.name} its names promise ({what})") from None
 
 
 def _without_prefix(state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:

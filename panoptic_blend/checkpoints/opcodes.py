@@ -5,20 +5,23 @@ from __future__ import annotations
 import pickletools
 
 _OPCODES = {opcode.code: opcode for opcode in pickletools.opcodes}
-_FOREIGN = {"PERSID", "BINPERSID", "EXT1", "EXT2", "EXT4", "NEXT_BUFFER"}
+_FOREIGN = {"EXT1", "EXT2", "EXT4", "NEXT_BUFFER"}
 _MOST_TUPLES = 50_000
 """An array takes four; a tower of a million, used as a key, exhausts the stack of Python's hash."""
 
 
-def require_modest(content: bytes) -> None:
-    """Refuse what Python's unpickler would reserve memory for, or look up elsewhere, before it fails."""
-    place, tuples = 0, 0
+def require_modest(content: bytes, place: int = 0) -> int:
+    """Refuse what Python's unpickler would reserve memory for, or look up elsewhere, before it fails.
+
+    Returns where the pickle that starts at ``place`` ends.
+    """
+    tuples = 0
     while place < len(content):
         opcode = _OPCODES.get(chr(content[place]))
         if opcode is None or opcode.name in _FOREIGN:
             raise ValueError(f"opcode {opcode.name if opcode else content[place]} at byte {place}")
         if opcode.name == "STOP":
-            return
+            return place + 1
         start, place = place + 1, _end(content, place + 1, opcode.arg)
         tuples += opcode.name.startswith("TUPLE")
         if place > len(content) or tuples > _MOST_TUPLES or _entry(opcode.name, content, start, place) > len(content):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import pickle
 import re
 import warnings
+import zipfile
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -29,18 +30,25 @@ def read_pickle(path: Path) -> Any:
         PanopticBlendError: the file is broken, or wants something that is neither array nor container.
     """
     try:
-        return _read_torch(path) if is_torch(first_bytes(path)) else loads(read_bytes(path))
+        start = first_bytes(path)
+        if start.startswith(b"PK\x03\x04") and not zipfile.is_zipfile(path):
+            raise EOFError
+        return _read_torch(path) if is_torch(start) else loads(read_bytes(path))
     except PanopticBlendError:
         raise
     except _UnwantedError as error:
         wanted = str(error)
+    except EOFError:
+        raise PanopticBlendError(f"{path}: it ends too early; fetch it again") from None
     except Exception as error:  # a broken file makes an unpickler raise anything
         if not (match := re.search(r"GLOBAL ([^\s]+)", str(error))):
             raise PanopticBlendError(
                 f"{path}: not a file of tensors ({reason(error)}); expected .pth, .pkl or .safetensors"
             ) from None
         wanted = match[1]
-    remedy = "write it with torch.save" if wanted.startswith("torch.") else "have only its state dict exported"
+    remedy = "have only its state dict exported"
+    if wanted.startswith("torch."):
+        remedy = "save the state_dict() instead of the module" if ".nn." in wanted else "write it with torch.save"
     raise PanopticBlendError(
         f"{path}: not a file of tensors (it wants {_printable(wanted)}, which is neither array nor container); {remedy}"
     )
@@ -80,7 +88,23 @@ def _printable(text: str) -> str:
     return "".join(c if c.isprintable() else "?" for c in text)[:100]
 
 
+def _require_modest_torch(path: Path) -> None:
+    """The pickles in a file of `torch.save`: one in a zip archive, five in a row in its older layout."""
+    if not zipfile.is_zipfile(path):
+        content, place = read_bytes(path), 0
+        for _ in range(5):
+            place = require_modest(content, place)
+        return
+    with zipfile.ZipFile(path) as archive:
+        for entry in archive.infolist():
+            if entry.compress_type != zipfile.ZIP_STORED:  # torch.save compresses nothing
+                raise ValueError(f"{entry.filename} is compressed")
+            if entry.filename.endswith("data.pkl"):
+                require_modest(archive.read(entry))
+
+
 def _read_torch(path: Path) -> Any:
+    _require_modest_torch(path)
     with warnings.catch_warnings(), torch.serialization.safe_globals([(part, name) for name, part in _PARTS.items()]):
         warnings.simplefilter("ignore")  # of protocols other than 2; what cannot be read raises
         with path.open("rb") as file:  # of a path torch would look at the suffix
@@ -92,6 +116,9 @@ class _UnwantedError(Exception):
 
 
 class _Unpickler(pickle.Unpickler):
+    def persistent_load(self, pid: Any) -> Any:
+        raise ValueError("it refers to an object outside of it")
+
     def find_class(self, module: str, name: str) -> type[_Part]:
         if (full := f"{module}.{name}") not in _PARTS:
             raise _UnwantedError(full)

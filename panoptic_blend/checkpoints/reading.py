@@ -29,7 +29,7 @@ class WeightsFile:
 
 
 def read_weights(path: Path) -> WeightsFile:
-    """Read weights of any kind: bare, or under ``model``, ``state_dict`` or ``blobs``.
+    """Read weights of any kind: bare, or under ``model``, ``state_dict``, ``model_state_dict`` or ``blobs``.
 
     Raises:
         PanopticBlendError: the file is broken, holds no weights, or wants more than arrays and containers.
@@ -39,7 +39,7 @@ def read_weights(path: Path) -> WeightsFile:
             return WeightsFile({name: file.get_tensor(name) for name in file.keys()}, header=file.metadata() or {})  # noqa: SIM118
     content = read_pickle(path)
     state = content if isinstance(content, Mapping) else {}
-    for key in ("model", "state_dict", "blobs"):
+    for key in ("model", "state_dict", "model_state_dict", "blobs"):
         state = state[key] if isinstance(state.get(key), Mapping) else state
     if not state or not all(_is_entry(*item) for item in state.items()):
         raise PanopticBlendError(
@@ -59,7 +59,8 @@ def _is_entry(name: object, value: object) -> bool:
 def _oddity(state: Mapping[Any, Any]) -> str:
     """What keeps a dict with tensors from being a state dict."""
     odd = [name for name, value in state.items() if not _is_entry(name, value)]
-    return f", and {str(odd[0])[:50]!r} is none" if 0 < len(odd) < len(state) else ""
+    name = odd[0] if odd and isinstance(odd[0], (str, int)) else type(odd[0]).__name__ if odd else ""
+    return f", and {str(name)[:50]!r} is none" if 0 < len(odd) < len(state) else ""
 
 
 def _require_honest(path: Path, state: Mapping[Any, Tensor | Array]) -> None:

@@ -54,6 +54,19 @@ class Categories(Sequence[Category]):
         if max(len(self.thing_ids), len(self.stuff_ids)) >= IGNORE:
             raise PanopticBlendError(f"{source}: over {IGNORE - 1} categories of one kind; semantic maps hold 8 bits")
 
+    def renamed(self, other: Categories) -> str | None:
+        """Where ``other`` has another class in the place of one of these, in words; None if nowhere.
+
+        Names decide; where these are but numbers, as weights without categories have them, nothing can be said.
+        """
+        if self == numbered_categories(len(self.thing_ids), len(self.stuff_ids)):
+            return None
+        for ours, theirs in ((self.thing_ids, other.thing_ids), (self.stuff_ids, other.stuff_ids)):
+            for here, there in zip(ours, theirs, strict=False):
+                if (name := self.by_id[here].name) != (found := other.by_id[there].name):
+                    return f"{name!r} is {found!r} there"
+        return None
+
     def label(self, category_id: int) -> int | None:
         """The thing label 0..C-1 of a category, None for stuff."""
         return self._labels.get(category_id)

@@ -14,8 +14,16 @@ import yaml
 from lightning.fabric import Fabric
 from torch import Tensor, optim
 
-from panoptic_blend.checkpoints.fitting import layers
-from panoptic_blend.checkpoints.io import load_weights, read_pq, read_state, save_checkpoint, save_state
+from panoptic_blend.checkpoints.fitting import layers, without_classes
+from panoptic_blend.checkpoints.io import (
+    is_checkpoint,
+    load_weights,
+    read_checkpoint,
+    read_pq,
+    read_state,
+    save_checkpoint,
+    save_state,
+)
 from panoptic_blend.config import Config
 from panoptic_blend.data.dataset import CocoPanoptic, find_root
 from panoptic_blend.data.loader import Batch, training_batches
@@ -79,13 +87,26 @@ class Run:
         state = self._resume() if is_old else None
         self.not_loaded: list[str] = []
         if state is None and config.train.weights:
-            self.not_loaded = load_weights(self.model, config.train.weights, config.train.partial)
+            self.not_loaded = self._start_from(config.train.weights)
         self.model = self.model.to(memory_format=torch.channels_last)
         self.forward, self.optimizer = self.fabric.setup(self.model, self.optimizer)
         if state:
             self.optimizer.load_state_dict(state["optimizer"])  # after the model has moved to its device
         with replacing(output / "config.yaml") as path:
             path.write_text(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
+
+    def _start_from(self, weights: str) -> list[str]:
+        """Load weights; layers that know other classes by their header start anew, or are refused."""
+        partial = self.config.train.partial
+        if weights == "imagenet" or not is_checkpoint(Path(weights)):
+            return load_weights(self.model, weights, partial)
+        known = read_checkpoint(Path(weights))
+        renamed = known.categories.renamed(self.categories)
+        if renamed and not partial:
+            raise PanopticBlendError(
+                f"{weights}: knows other classes ({renamed}); --partial starts their layers anew and loads the rest"
+            )
+        return load_weights(self.model, without_classes(known.state) if renamed else weights, partial)
 
     def _resume(self) -> dict[str, Any]:
         path = self.output / STATE

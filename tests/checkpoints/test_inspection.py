@@ -176,7 +176,7 @@ def test_a_long_list_is_cut_for_people() -> None:
 def test_something_else(tmp_path: Path) -> None:
     save_file({"x": torch.zeros(3)}, tmp_path / "w.safetensors", {"pq": "high"})
     found = inspect_weights(tmp_path / "w.safetensors")
-    assert (found.source, found.architecture.task, found.fits, found.nearest) == ("panoptic-blend", "unknown", (), {})
+    assert (found.source, found.architecture.task, found.fits, found.nearest) == ("unknown", "unknown", (), {})
     assert found.pq is None
     assert "no config that comes with the library" in lines(found)
     with pytest.raises(PanopticBlendError, match="no such file"):

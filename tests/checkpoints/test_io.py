@@ -279,7 +279,26 @@ def test_truncated_pickle(tmp_path: Path, share: float) -> None:
     torch.save(state_of(tiny()), path)
     content = path.read_bytes()
     path.write_bytes(content[: int(share * len(content))])
-    assert refused(tiny(), path).startswith(f"{path}: not a file of tensors (")
+    assert refused(tiny(), path).startswith(f"{path}: ")
+    assert "it ends too early" in refused(tiny(), path)
+
+
+def test_numbers_that_would_be_wrong_without_a_word() -> None:
+    state = state_of(tiny())
+    name = "fpn.pyramid.inner_blocks.1.0.weight"
+    assert refused(tiny(), state | {name: state[name] * float("nan")}) == (
+        f"state dict: {name} holds numbers that are not finite; its training had failed"
+    )
+    assert refused(tiny(), state | {name: state[name].int()}) == (
+        f"state dict: {name} holds torch.int32, not fractions; export it as it was trained"
+    )
+    assert refused(tiny(), {"x": 1}) == "state dict: 'x' is no tensor; pass the state dict itself"
+
+
+def test_shapes_that_names_do_not_promise() -> None:
+    for name in ("roi_heads.box_predictor.cls_score.bias", "roi_heads.box_predictor.bbox_pred.bias"):
+        assert "not the weights of a detectron2 detector" in refused(tiny(), {name: torch.tensor(1.0)})
+    assert "is missing" in refused(tiny(), {f"backbone.layer1.{'9' * 5000}.conv1.weight": torch.zeros(1)})
 
 
 @pytest.mark.filterwarnings("ignore:Detected pickle protocol")

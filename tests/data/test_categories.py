@@ -149,3 +149,15 @@ def test_ids_and_contiguous_indices_lead_back_to_one_another(categories: Categor
     assert [(s.id, s.is_thing, s.score, s.box) for s in found.segments] == [
         (s.id, s.is_thing, s.score, s.box) for s in segments
     ]
+
+
+def test_classes_in_the_place_of_others() -> None:
+    """Names decide, in the order of ids; ids themselves, and names that are but numbers, say nothing."""
+
+    def made(*names: str, first: int = 1) -> Categories:
+        return Categories(Category(first + i, name, name[0].isupper()) for i, name in enumerate(names))
+
+    assert made("Cat", "Dog", "sky").renamed(made("Cat", "Dog", "sky", first=7)) is None
+    assert made("Cat", "Dog", "sky").renamed(made("Dog", "Cat", "sky")) == "'Cat' is 'Dog' there"
+    assert made("Cat", "sky").renamed(made("Cat", "sea")) == "'sky' is 'sea' there"
+    assert numbered_categories(1, 1).renamed(made("Cat", "sky")) is None

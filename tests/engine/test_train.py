@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import shutil
 from pathlib import Path
 
@@ -14,7 +13,9 @@ from safetensors.torch import load_file, save_file
 from panoptic_blend import evaluate_files, load, load_config
 from panoptic_blend.checkpoints.io import read_checkpoint, read_state
 from panoptic_blend.config import Config
+from panoptic_blend.data.dataset import CocoPanoptic
 from panoptic_blend.data.shapes import CATEGORIES, write_shapes
+from panoptic_blend.engine.evaluate import require_same_categories
 from panoptic_blend.engine.train import BEST, LAST, STATE, Run, train
 from panoptic_blend.structures import PanopticBlendError
 
@@ -160,10 +161,12 @@ def test_training_starts_from_given_weights(finished: Path, root: Path, tmp_path
 
 def test_a_loss_that_is_not_finite_stops_with_terms_and_files(finished: Path, root: Path, tmp_path: Path) -> None:
     weights = load_file(finished / LAST)
-    weights["semantic.predictor.bias"].fill_(math.nan)
+    weights["semantic.predictor.weight"] *= 1e38
     save_file(weights, tmp_path / "broken.safetensors")
     run = Run(config(root, f"train.weights={tmp_path / 'broken.safetensors'}"), tmp_path / "run", resume=False)
-    with pytest.raises(PanopticBlendError, match=r"iteration 0: .*loss_semantic nan.* on 0000\d+\.jpg, 0000\d+\.jpg"):
+    with pytest.raises(
+        PanopticBlendError, match=r"iteration 0: .*loss_semantic (nan|inf).* on 0000\d+\.jpg, 0000\d+\.jpg"
+    ):
         run.finish()
 
 
@@ -180,3 +183,25 @@ def test_splits_must_have_the_same_categories(root: Path, tmp_path: Path) -> Non
     val.write_text(json.dumps(content))
     with pytest.raises(PanopticBlendError, match=r"panoptic_val2017.json: its categories .*\(id 77 "):
         Run(config(tmp_path), tmp_path / "run", resume=False)
+
+
+def test_weights_that_know_other_classes(finished: Path, root: Path, tmp_path: Path) -> None:
+    """As many classes, but by other names: rows of one must not become another's."""
+    other = tmp_path / "other"
+    shutil.copytree(root, other)
+    for path in (other / "annotations").glob("*.json"):
+        content = json.loads(path.read_text())
+        content["categories"][0]["name"] = "thimble"
+        path.write_text(json.dumps(content))
+    start = [f"train.weights={finished / LAST}", "train.iterations=0"]
+    with pytest.raises(PanopticBlendError, match=r"knows other classes \('\w+' is 'thimble' there\); --partial starts"):
+        Run(config(other, *start), tmp_path / "whole", resume=False)
+    run = Run(config(other, *start, "train.partial=true"), tmp_path / "part", resume=False)
+    assert "instances.fcos.class_logits.weight" in run.not_loaded
+    assert "semantic.predictor.weight" in run.not_loaded
+    assert "fpn.pyramid.inner_blocks.0.0.weight" not in run.not_loaded
+    run = Run(config(root, *start), tmp_path / "same", resume=False)
+    assert run.not_loaded == []
+    with pytest.raises(PanopticBlendError, match="its categories are not the model's"):
+        dataset = CocoPanoptic(other, "val2017")
+        require_same_categories(run.categories, dataset.categories, dataset.paths.json)
