@@ -12,7 +12,7 @@ import argparse
 import resource
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -96,11 +96,9 @@ def measure(name: str, size: tuple[int, int], output_size: tuple[int, int], repe
     whole = _stage("picture to map", lambda: model([image], output_sizes=[output_size]), repeats)
     rest = whole.seconds - sum(stage.seconds for stage in measured)
     [output] = model([image], output_sizes=[output_size])
-    decode, branch.decode = (
-        branch.decode,
-        lambda levels, number: decode(levels, number)[torch.zeros(0, dtype=torch.int64)],
-    )
-    without = replace(_stage("the same, no instances", lambda: model([image], output_sizes=[output_size]), repeats))
+    decode, none = branch.decode, torch.zeros(0, dtype=torch.int64)
+    branch.decode = lambda levels, number: decode(levels, number)[none]
+    without = _stage("the same, no instances", lambda: model([image], output_sizes=[output_size]), repeats)
     return [*measured, Stage("everything else", rest, 0), whole, without], len(output.scores)
 
 

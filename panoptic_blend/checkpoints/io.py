@@ -107,7 +107,7 @@ def load_weights(model: nn.Module, source: str | Path | Mapping[str, Tensor], pa
 def _require_numbers(name: str, state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> None:
     """Refuse weights with which every result would be wrong without a word."""
     for key, value in state.items():
-        if not value.isfinite().all():
+        if not value.float().isfinite().all():
             raise PanopticBlendError(f"{name}: {key} holds numbers that are not finite; its training had failed")
         if own[key].is_floating_point() and not value.is_floating_point():
             raise PanopticBlendError(f"{name}: {key} holds {value.dtype}, not fractions; export it as it was trained")
