@@ -30,10 +30,7 @@ def read_pickle(path: Path) -> Any:
         PanopticBlendError: the file is broken, or wants something that is neither array nor container.
     """
     try:
-        start = first_bytes(path)
-        if start.startswith(b"PK\x03\x04") and not zipfile.is_zipfile(path):
-            raise EOFError
-        return _read_torch(path) if is_torch(start) else loads(read_bytes(path))
+        return _read_torch(path) if is_torch(first_bytes(path)) else loads(read_bytes(path))
     except PanopticBlendError:
         raise
     except _UnwantedError as error:
@@ -66,9 +63,10 @@ def first_bytes(path: Path) -> bytes:
 
 def is_torch(start: bytes) -> bool:
     """Whether `torch.save` wrote what starts so: a zip archive or, in its older layout, a certain number."""
-    return start.startswith(b"PK\x03\x04") or _TORCH_NUMBER in start
+    return start.startswith(_ZIP) or _TORCH_NUMBER in start
 
 
+_ZIP = b"PK\x03\x04"
 _TORCH_NUMBER = bytes.fromhex("6cfc9c46f9206aa85019")
 
 
@@ -90,11 +88,13 @@ def _printable(text: str) -> str:
 
 def _require_modest_torch(path: Path) -> None:
     """The pickles in a file of `torch.save`: one in a zip archive, five in a row in its older layout."""
-    if not zipfile.is_zipfile(path):
+    if not first_bytes(path).startswith(_ZIP):  # as torch tells them apart, whatever else is in the file
         content, place = read_bytes(path), 0
         for _ in range(5):
             place = require_modest(content, place)
         return
+    if not zipfile.is_zipfile(path):
+        raise EOFError
     with zipfile.ZipFile(path) as archive:
         for entry in archive.infolist():
             if entry.compress_type != zipfile.ZIP_STORED:  # torch.save compresses nothing

@@ -347,6 +347,16 @@ def test_a_tower_of_tuples_in_a_torch_file(tmp_path: Path) -> None:
             read_pickle(path)
 
 
+def test_an_older_torch_file_with_an_archive_behind_it(tmp_path: Path) -> None:
+    """What is scanned is what torch would read, which goes by the start; Python finds an archive by its end."""
+    tower = b"\x80\x02}()" + b"\x85" * 200_000 + b"K\x01u."
+    magic, protocol = pickle.dumps(0x1950A86A20F9469CFC6C, 2), pickle.dumps(1001, 2)
+    harmless = zipped(tmp_path / "harmless.pth", pickle.dumps({}, 2)).read_bytes()
+    (tmp_path / "both.pth").write_bytes(magic + protocol + pickle.dumps({}, 2) + tower + harmless)
+    with pytest.raises(PanopticBlendError, match="claims more than there is"):
+        read_pickle(tmp_path / "both.pth")
+
+
 def test_a_compressed_torch_file(tmp_path: Path) -> None:
     path = zipped(tmp_path / "bomb.pth", pickle.dumps({}, 2), zipfile.ZIP_DEFLATED)
     with pytest.raises(PanopticBlendError, match=r"data\.pkl is compressed"):
