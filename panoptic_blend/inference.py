@@ -10,9 +10,9 @@ import numpy as np
 import torch
 
 from panoptic_blend.checkpoints.importing import recognise
-from panoptic_blend.checkpoints.io import Checkpoint, is_checkpoint, load_weights, read_checkpoint
+from panoptic_blend.checkpoints.io import Checkpoint, is_checkpoint, load_weights, read_categories, read_checkpoint
 from panoptic_blend.config import Config, Precision, load_config
-from panoptic_blend.data.categories import Categories, coco_categories, numbered_categories
+from panoptic_blend.data.categories import Categories, usual_categories
 from panoptic_blend.data.dataset import to_tensor
 from panoptic_blend.data.images import Picture, read_picture
 from panoptic_blend.data.transforms import resize_image, size_for
@@ -88,7 +88,8 @@ def load(
         raise PanopticBlendError(f"{name_or_path}: holds weights itself; drop {weights}, or name a config before it")
     else:
         config, state = load_config(name_or_path, overrides), Path(weights)
-        categories = _categories_of(state, config)
+        counts = config.model.num_things, config.model.num_stuff
+        categories = read_categories(state) or usual_categories(*counts)
     model = build_model(config)
     load_weights(model, state)
     fold_norms(model.eval())
@@ -108,15 +109,6 @@ def find_pictures(inputs: Sequence[Path]) -> Iterator[Path]:
         else:
             hint = "give changes to the config as --set key=value" if "=" in str(path) else "check the path"
             raise PanopticBlendError(f"{path}: no such file or folder; {hint}")
-
-
-def _categories_of(weights: Path, config: Config) -> Categories:
-    """Those of one of our checkpoints, else COCO's where the numbers are COCO's."""
-    if is_checkpoint(weights):
-        return read_checkpoint(weights).categories
-    coco = coco_categories()
-    counts = config.model.num_things, config.model.num_stuff
-    return coco if counts == (len(coco.thing_ids), len(coco.stuff_ids)) else numbered_categories(*counts)
 
 
 def _placed(model: PanopticBlend, device: str) -> PanopticBlend:

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 
 from panoptic_blend.checkpoints.fitting import Shapes
+from panoptic_blend.models.mask_rcnn import MaskRCNN
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ def _deformable_every(shapes: Shapes) -> int:
 
 def _levels(shapes: Shapes, is_mask_rcnn: bool) -> tuple[str, ...]:
     if is_mask_rcnn:
-        return ("p2", "p3", "p4", "p5", "p6")
+        return MaskRCNN.levels
     extra = _indices(shapes, r"fpn\.pyramid\.extra_blocks\.convs\.(\d{1,4})\.")
     has_pyramid = any(name.startswith("fpn.") for name in shapes)
     return tuple(f"p{i}" for i in range(3, 6 + len(extra))) if has_pyramid else ()

@@ -50,12 +50,19 @@ def read_checkpoint(path: Path) -> Checkpoint:
     if not is_checkpoint(path):
         raise PanopticBlendError(f"{path}: holds weights without their config; name the config and pass it as weights")
     file = read_weights(path)
+    return Checkpoint(file.state, *_described(path, file.header))
+
+
+def read_categories(path: Path) -> Categories | None:
+    """The categories in the header of one of our checkpoints; None for weights that do not say."""
+    return _described(path, read_header(path))[1] if is_checkpoint(path) else None
+
+
+def _described(path: Path, header: Mapping[str, str]) -> tuple[Config, Categories]:
     try:
-        config = parse_config(json.loads(file.header["config"]), "config")
-        categories = Categories(json.loads(file.header["categories"]))
+        return parse_config(json.loads(header["config"]), "config"), Categories(json.loads(header["categories"]))
     except (PanopticBlendError, ValueError, TypeError) as error:
         raise PanopticBlendError(f"{path}: its header does not fit ({error}); is it of another version?") from None
-    return Checkpoint(file.state, config, categories)
 
 
 def read_pq(path: Path) -> float:

@@ -96,6 +96,16 @@ def coco_categories() -> Categories:
     return Categories(json.loads((Path(__file__).parent / "coco_categories.json").read_bytes()))
 
 
+def usual_categories(num_things: int, num_stuff: int | None) -> Categories:
+    """What weights know that do not say it: COCO's classes where the numbers are COCO's, else nameless ones.
+
+    ``num_stuff`` is None where the weights are of a model of instances.
+    """
+    coco = coco_categories()
+    is_coco = num_things == len(coco.thing_ids) and num_stuff in (None, len(coco.stuff_ids))
+    return coco if is_coco else numbered_categories(num_things, num_stuff or 0)
+
+
 def numbered_categories(num_things: int, num_stuff: int) -> Categories:
     """Nameless categories with ids from 1, things first, for weights that do not say what they know."""
     total = range(1, num_things + num_stuff + 1)

@@ -112,12 +112,11 @@ def require_same_categories(model: Categories, data: Categories, source: Path) -
     """Raise unless a data set has the categories a model was trained on."""
     if [(c.id, c.is_thing) for c in model] != [(c.id, c.is_thing) for c in data]:
         other = sorted({c.id for c in model} ^ {c.id for c in data})
-        what = f"id {other[0]} is in one of them only" if other else "things and stuff differ"
+        what: str | None = f"id {other[0]} is in one of them only" if other else "things and stuff differ"
+    else:
+        what = model.renamed(data)
+    if what:
         raise PanopticBlendError(f"{source.name}: its categories are not the model's ({what}); use the data it is for")
-    if renamed := model.renamed(data):
-        raise PanopticBlendError(
-            f"{source.name}: its categories are not the model's ({renamed}); use the data it is for"
-        )
 
 
 def _with_ids(output: Output, categories: Categories) -> Detections:

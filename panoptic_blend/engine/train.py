@@ -16,8 +16,8 @@ from torch import Tensor, optim
 
 from panoptic_blend.checkpoints.fitting import layers, without_classes
 from panoptic_blend.checkpoints.io import (
-    is_checkpoint,
     load_weights,
+    read_categories,
     read_checkpoint,
     read_pq,
     read_state,
@@ -98,15 +98,15 @@ class Run:
     def _start_from(self, weights: str) -> list[str]:
         """Load weights; layers that know other classes by their header start anew, or are refused."""
         partial = self.config.train.partial
-        if weights == "imagenet" or not is_checkpoint(Path(weights)):
+        known = None if weights == "imagenet" else read_categories(Path(weights))
+        renamed = known and known.renamed(self.categories)
+        if not renamed:
             return load_weights(self.model, weights, partial)
-        known = read_checkpoint(Path(weights))
-        renamed = known.categories.renamed(self.categories)
-        if renamed and not partial:
+        if not partial:
             raise PanopticBlendError(
                 f"{weights}: knows other classes ({renamed}); --partial starts their layers anew and loads the rest"
             )
-        return load_weights(self.model, without_classes(known.state) if renamed else weights, partial)
+        return load_weights(self.model, without_classes(read_checkpoint(Path(weights)).state), partial)
 
     def _resume(self) -> dict[str, Any]:
         path = self.output / STATE

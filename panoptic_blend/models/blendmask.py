@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from panoptic_blend.models import losses
 from panoptic_blend.models.batching import pad, precise
 from panoptic_blend.models.blender import TopLayer
-from panoptic_blend.models.bottom import ThingSemanticHead
+from panoptic_blend.models.bottom import BottomModule, ThingSemanticHead
 from panoptic_blend.models.fcos import FCOSHead, LevelPredictions, unravel
 from panoptic_blend.models.fcos_targets import Assignment, centerness
 from panoptic_blend.models.postprocess import Candidates, Instances, cut_masks
@@ -38,7 +38,7 @@ class BlendMask(nn.Module):
         self,
         fcos: FCOSHead,
         top_layer: TopLayer | None,
-        bottom: nn.Module,
+        bottom: BottomModule,
         thing_semantic: ThingSemanticHead | None,
         *,
         levels: Sequence[str],
@@ -66,13 +66,13 @@ class BlendMask(nn.Module):
         ]
 
     def losses(
-        self, features: Features, frame: tuple[int, int], sizes: Sequence[tuple[int, int]], targets: Sequence[Target]
+        self, features: Features, sizes: Sequence[tuple[int, int]], targets: Sequence[Target]
     ) -> dict[str, Tensor]:
         """The weighted loss terms (BlendMask, section 4).
 
         Args:
             features: of the padded batch, by name, (N, c, h, w).
-            frame: (H, W) of the padded batch; ``sizes`` those of its images.
+            sizes: (H, W) of its images, without padding.
 
         Returns:
             ``loss_class``, ``loss_box``, ``loss_centerness``, ``loss_mask``, and ``loss_thing_semantic``
@@ -119,7 +119,7 @@ class BlendMask(nn.Module):
             return None
         return precise(self.top_layer.at([level.features for level in levels], places))
 
-    def predict(self, features: Features, frame: tuple[int, int], sizes: Sequence[tuple[int, int]]) -> list[Instances]:
+    def predict(self, features: Features, sizes: Sequence[tuple[int, int]]) -> list[Instances]:
         """The instances of every image, in pixels of the padded batch; arguments as in `losses`."""
         levels, bases = self.detect(features), precise(self.bottom(features))
         return [self._instances(i, levels, bases, size) for i, size in enumerate(sizes)]
@@ -130,7 +130,7 @@ class BlendMask(nn.Module):
         kept = self.suppress(self.decode(levels, image))
         attentions = self._attentions(levels, kept.places)
         bases = bases[image : image + 1]
-        height, width = (-(-side // self.bottom.stride) for side in size)  # type: ignore[operator]
+        height, width = (-(-side // self.bottom.stride) for side in size)
         return Instances(
             boxes=kept.boxes,
             scores=kept.scores,

@@ -104,6 +104,9 @@ class SharedBottom(nn.Module):
         return bases
 
 
+BottomModule = ProtoNet | DeepLabDecoder | SharedBottom
+
+
 class ThingSemanticHead(nn.Sequential):
     """The auxiliary task on P3: logits (N, C + 1, H/8, W/8), class 0 for no thing (YOLACT, section 5).
 

@@ -8,7 +8,7 @@ from panoptic_blend.config import Config, Model
 from panoptic_blend.models.backbone import ResNet
 from panoptic_blend.models.blender import TopLayer, assemble, blend, crop
 from panoptic_blend.models.blendmask import BlendMask
-from panoptic_blend.models.bottom import DeepLabDecoder, ProtoNet, SharedBottom, ThingSemanticHead
+from panoptic_blend.models.bottom import BottomModule, DeepLabDecoder, ProtoNet, SharedBottom, ThingSemanticHead
 from panoptic_blend.models.fcos import FCOSHead
 from panoptic_blend.models.fcos_targets import assign
 from panoptic_blend.models.fpn import FPN
@@ -65,7 +65,7 @@ def _blendmask(options: Model, backbone: ResNet, fpn: FPN) -> BlendMask:
     )
 
 
-def _bottom(options: Model, backbone: ResNet) -> ProtoNet | DeepLabDecoder | SharedBottom:
+def _bottom(options: Model, backbone: ResNet) -> BottomModule:
     bottom = options.bottom
     if bottom.kind == "shared":
         return SharedBottom(options.semantic.channels, bottom.num_bases)
@@ -76,6 +76,4 @@ def _bottom(options: Model, backbone: ResNet) -> ProtoNet | DeepLabDecoder | Sha
 
 
 def _mask_rcnn(options: Model) -> MaskRCNN:
-    from panoptic_blend.models.mask_rcnn import MaskRCNN
-
     return MaskRCNN(options.fpn.channels, options.num_things, **options.mask_rcnn.model_dump())

@@ -41,9 +41,11 @@ class FPN(nn.Module):
     ) -> None:
         super().__init__()
         self.stages = tuple(in_channels)
-        extra: ExtraFPNBlock | None = StridedLevels(channels, extra_levels) if extra_levels else None
+        extra: ExtraFPNBlock | None
         if pooled_level:
             extra, extra_levels = LastLevelMaxPool(), 1
+        else:
+            extra = StridedLevels(channels, extra_levels) if extra_levels else None
         self.levels = tuple(f"p{int(self.stages[0][1]) + i}" for i in range(len(in_channels) + extra_levels))
         self.pyramid = FeaturePyramidNetwork(list(in_channels.values()), channels, extra_blocks=extra)
         for conv in self.modules():

@@ -221,7 +221,7 @@ class MaskRCNN(nn.Module):
                 nn.init.zeros_(parameter)
 
     def losses(
-        self, features: Mapping[str, Tensor], frame: Size, sizes: Sequence[Size], targets: Sequence[Target]
+        self, features: Mapping[str, Tensor], sizes: Sequence[Size], targets: Sequence[Target]
     ) -> dict[str, Tensor]:
         """The loss terms, in training mode; arguments as in `BlendMask.losses`, targets with ``masks``.
 
@@ -233,7 +233,7 @@ class MaskRCNN(nn.Module):
         of_proposals = {"loss_rpn_class": rpn["loss_objectness"], "loss_rpn_box": rpn["loss_rpn_box_reg"]}
         return of_proposals | self.roi_heads.losses(features, proposals, truth)
 
-    def predict(self, features: Mapping[str, Tensor], frame: Size, sizes: Sequence[Size]) -> list[Instances]:
+    def predict(self, features: Mapping[str, Tensor], sizes: Sequence[Size]) -> list[Instances]:
         """The instances of every image; arguments as in `losses`. Boxes are clipped to their image."""
         proposals, _ = self.rpn(_images(sizes), self._read(features))
         found, _ = self.roi_heads(self._read(features), proposals, list(sizes))

@@ -27,12 +27,10 @@ _BAND = 64
 class InstanceBranch(Protocol):
     """What finds instances: `BlendMask` or `MaskRCNN`. See `BlendMask` for the arguments."""
 
-    def losses(
-        self, features: Features, frame: Size, sizes: Sequence[Size], targets: Sequence[Target]
-    ) -> dict[str, Tensor]:
+    def losses(self, features: Features, sizes: Sequence[Size], targets: Sequence[Target]) -> dict[str, Tensor]:
         """The weighted loss terms by name."""
 
-    def predict(self, features: Features, frame: Size, sizes: Sequence[Size]) -> list[Instances]:
+    def predict(self, features: Features, sizes: Sequence[Size]) -> list[Instances]:
         """The instances of every image."""
 
 
@@ -109,9 +107,8 @@ class PanopticBlend(nn.Module):
 
     def losses(self, images: Sequence[Tensor], targets: Sequence[Target]) -> dict[str, Tensor]:
         """Every weighted loss term; their plain sum is the objective (BlendMask, section 4; appendix A)."""
-        batch = self.batch(images)
-        features = self.features(batch)
-        terms: dict[str, Tensor] = self.instances.losses(features, _frame(batch), _sizes(images), targets)
+        features = self.features(self.batch(images))
+        terms: dict[str, Tensor] = self.instances.losses(features, _sizes(images), targets)
         if self.semantic is not None:
             logits = _upsample(precise(self.semantic.predictor(features["trunk"])), self.semantic.stride)
             truth = pad([t["semantic"].long() for t in targets], IGNORE)
@@ -122,7 +119,7 @@ class PanopticBlend(nn.Module):
         """One `Output` per image, in the frames of ``output_sizes``, each (H, W)."""
         batch, sizes = self.batch(images), _sizes(images)
         features = self.features(batch)
-        found: list[Instances] = self.instances.predict(features, _frame(batch), sizes)
+        found: list[Instances] = self.instances.predict(features, sizes)
         if self.semantic is None:
             classes = [torch.full(size, THING_CLASS, device=batch.device) for size in output_sizes]
         else:
@@ -178,9 +175,5 @@ def _upsample(logits: Tensor, stride: int) -> Tensor:
     return F.interpolate(logits, scale_factor=float(stride), mode="bilinear", align_corners=False)
 
 
-def _frame(batch: Tensor) -> Size:
-    return int(batch.shape[-2]), int(batch.shape[-1])
-
-
 def _sizes(images: Sequence[Tensor]) -> list[Size]:
-    return [_frame(image) for image in images]
+    return [(int(image.shape[-2]), int(image.shape[-1])) for image in images]

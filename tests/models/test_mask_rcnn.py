@@ -151,7 +151,7 @@ def pool_slowly(pyramid: dict[str, Tensor], image: int, box: Sequence[float], si
 def test_inference_follows_detectron2(seed: int) -> None:
     model, pyramid = branch(seed).eval(), features(seed)
     heads = model.roi_heads
-    for image, (found, size) in enumerate(zip(model.predict(pyramid, FRAME, SIZES), SIZES, strict=True)):
+    for image, (found, size) in enumerate(zip(model.predict(pyramid, SIZES), SIZES, strict=True)):
         boxes, scores, labels = [], [], []
         for proposal in propose_slowly(model, pyramid, image, size):
             logits, deltas = heads.box_predictor(heads.box_head(pool_slowly(pyramid, image, proposal, 7)))
@@ -176,9 +176,9 @@ def test_inference_follows_detectron2(seed: int) -> None:
 @torch.no_grad()
 def test_limits() -> None:
     pyramid = features()
-    [few, _] = branch(detections_per_image=3).eval().predict(pyramid, FRAME, SIZES)
+    [few, _] = branch(detections_per_image=3).eval().predict(pyramid, SIZES)
     assert len(few.scores) == 3
-    for found in branch(score_threshold=1.0).eval().predict(pyramid, FRAME, SIZES):
+    for found in branch(score_threshold=1.0).eval().predict(pyramid, SIZES):
         assert found.boxes.shape == (0, 4)
         assert found.probabilities.shape == (0, 28, 28)
         assert found.labels.dtype == torch.int64
@@ -188,9 +188,9 @@ def test_limits() -> None:
 def test_precision_of_results() -> None:
     model, pyramid = branch().eval(), features()
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        for found in model.predict(pyramid, FRAME, SIZES):
+        for found in model.predict(pyramid, SIZES):
             assert found.boxes.dtype == found.scores.dtype == found.probabilities.dtype == torch.float32
-    doubled = model.double().predict({name: x.double() for name, x in pyramid.items()}, FRAME, SIZES)
+    doubled = model.double().predict({name: x.double() for name, x in pyramid.items()}, SIZES)
     assert doubled[0].boxes.dtype == torch.float64
 
 
@@ -221,7 +221,7 @@ def test_losses_and_gradients(boxes: list[list[list[float]]], dtype: torch.dtype
     if dtype == torch.float64:
         model, pyramid = model.double(), {name: x.double() for name, x in pyramid.items()}
     with torch.autocast("cpu", dtype=torch.bfloat16, enabled=dtype == torch.bfloat16):
-        losses = model.losses(pyramid, FRAME, SIZES, targets)
+        losses = model.losses(pyramid, SIZES, targets)
     assert list(losses) == ["loss_rpn_class", "loss_rpn_box", "loss_class", "loss_box", "loss_mask"]
     assert all(loss.isfinite() and loss.shape == () for loss in losses.values())
     torch.stack(list(losses.values())).sum().backward()
@@ -279,7 +279,7 @@ def test_masks_are_needed() -> None:
     target = truth(SIZES[0], BOXES)
     del target["masks"]
     with pytest.raises(ValueError, match="need `masks`"):
-        branch().losses(features(number=1), FRAME, SIZES[:1], [target])
+        branch().losses(features(number=1), SIZES[:1], [target])
 
 
 def test_losses_depend_on_the_seed_alone() -> None:
@@ -287,7 +287,7 @@ def test_losses_depend_on_the_seed_alone() -> None:
     found = []
     for _ in range(2):
         torch.manual_seed(3)
-        found.append(branch().losses(features(), FRAME, SIZES, targets))
+        found.append(branch().losses(features(), SIZES, targets))
     assert all(torch.equal(found[0][name], found[1][name]) for name in found[0])
 
 
@@ -299,7 +299,7 @@ def test_the_mask_is_learnt_from_its_pixels() -> None:
     losses = []
     for given in (target, inverted):
         torch.manual_seed(0)
-        losses.append(model.losses(features(number=1), FRAME, SIZES[:1], [given])["loss_mask"].item())
+        losses.append(model.losses(features(number=1), SIZES[:1], [given])["loss_mask"].item())
     assert losses[0] != pytest.approx(losses[1], rel=1e-3)
 
 

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from panoptic_blend.config import Config
-from panoptic_blend.models.batching import pad, precise
 from panoptic_blend.models.blendmask import mask_targets, thing_semantic
 from panoptic_blend.models.build import build_model
 from panoptic_blend.models.fusion import fuse
@@ -456,21 +455,6 @@ def test_batch_is_normalised_then_padded(model: PanopticBlend) -> None:
     torch.testing.assert_close(found[1, :, :33, :2], (-mean / std)[:, None, None].expand(3, 33, 2))
     assert found[0].count_nonzero() == 3 * 3 * 5
     assert found[1].count_nonzero() == 3 * 33 * 2
-
-
-def test_pad() -> None:
-    found = pad([torch.ones(2, 32), torch.ones(33, 1)], 7.0)
-    assert found.shape == (2, 64, 32)
-    assert found[0].tolist() == [[1] * 32] * 2 + [[7] * 32] * 62
-    assert found[1].tolist() == [[1] + [7] * 31] * 33 + [[7] * 32] * 31
-    assert pad([torch.zeros(5, 64, 3)], 0).shape == (1, 5, 64, 32)
-
-
-def test_precise() -> None:
-    assert precise(torch.zeros(1, dtype=torch.bfloat16)).dtype == torch.float32
-    assert precise(torch.zeros(1, dtype=torch.float16)).dtype == torch.float32
-    assert precise(torch.zeros(1, dtype=torch.float32)).dtype == torch.float32
-    assert precise(torch.zeros(1, dtype=torch.float64)).dtype == torch.float64
 
 
 def test_semantic_classes_by_hand() -> None:
