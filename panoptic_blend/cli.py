@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -37,24 +37,25 @@ PrecisionOption = Annotated[Precision, typer.Option(help="Arithmetic of the netw
 Output = Annotated[Path, typer.Option("--output", "-o", help="Folder for what the command makes.")]
 
 
-def main() -> None:
-    """Run the command line."""
-    guarded(app)
+def main(*command: str) -> None:
+    """Run the command line, or one ``command`` of it with the arguments this process was given."""
+    guarded(lambda: app([*command, *sys.argv[1:]]))
 
 
 def guarded(command: Callable[[], object]) -> None:
-    """Run a command; errors from outside end in one line and exit code 2."""
+    """Run a command; errors from outside end in one line and exit code 2, interrupted training in 75."""
     try:
         command()
         return
     except PanopticBlendError as error:
-        message = str(error)
+        message, code = str(error), error.exit_code
     except OSError as error:
         message = f"{error.filename or 'operating system'}: {error.strerror or error}; check the path and the disk"
+        code = PanopticBlendError.exit_code
     except KeyboardInterrupt:
         sys.exit(130)
-    print(f"error: {message}", file=sys.stderr)
-    sys.exit(2)
+    print(f"error: {message}" if code == PanopticBlendError.exit_code else message, file=sys.stderr)
+    sys.exit(code)
 
 
 @app.command()
@@ -73,21 +74,31 @@ def train(
     config: Annotated[str, typer.Argument(help="Config by name, like panoptic/blendmask_r50_3x, or path.")],
     overrides: Overrides = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Default: runs/<config>.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in the folder.")] = False,
+    resume: Annotated[
+        Literal["auto"] | None, typer.Option(help="auto: go on from the newest whole state in the folder, if any.")
+    ] = None,
     weights: Annotated[str | None, typer.Option(help="Start from a file of any known kind, or `imagenet`.")] = None,
     partial: Annotated[
         bool, typer.Option("--partial", help="Load what fits, start heads of other classes anew.")
     ] = False,
+    devices: Annotated[int | None, typer.Option(min=1, help="Devices of each node. [default: train.devices]")] = None,
+    nodes: Annotated[int | None, typer.Option(min=1, help="Machines. [default: train.nodes]")] = None,
 ) -> None:
-    """Train a model on a COCO panoptic data set and evaluate it."""
+    """Train a model on a COCO panoptic data set and evaluate it.
+
+    Exit code 0: finished. 75: interrupted, to be resumed. 2: an error.
+    """
     from panoptic_blend.config import load_config
+    from panoptic_blend.engine.ranks import is_first
     from panoptic_blend.engine.tables import class_table, column_table, quality_table
     from panoptic_blend.engine.train import train
 
     folder = output or Path("runs") / Path(config).stem
-    start = [] if weights is None else [f"train.weights={json.dumps(weights)}"]
-    start += ["train.partial=true"] if partial else []
-    evaluation = train(load_config(config, [*(overrides or ()), *start]), folder, resume)
+    given = {"weights": weights and json.dumps(weights), "partial": partial or None, "devices": devices, "nodes": nodes}
+    changes = [f"train.{key}={value}" for key, value in given.items() if value is not None]
+    evaluation = train(load_config(config, [*(overrides or ()), *changes]), folder, resume == "auto")
+    if not is_first():
+        return
     Console().print(
         class_table(evaluation.panoptic), quality_table(evaluation.panoptic), column_table(evaluation.columns())
     )

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
 
 from panoptic_blend.files import read_bytes
+from panoptic_blend.scaling import rescaled
 from panoptic_blend.structures import PanopticBlendError
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -191,14 +192,20 @@ class Data(_Options):
     crop: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Least share of each side that a random crop keeps; 1 crops nothing."""
     workers: Annotated[int, Field(ge=0)] = 4
-    """Processes that load images."""
+    """Processes that load images, for each device."""
+    on_error: Literal["error", "skip"] = "error"
+    """A training image that cannot be read ends the run, or another takes its place and the log counts it."""
 
 
 class Train(_Options):
     iterations: Annotated[int, Field(ge=0)] = 270000
     """Optimiser steps."""
-    images_per_step: Count = 16
-    """Images per optimiser step."""
+    batch_size: Count = 16
+    """Images per optimiser step, over all devices. Changing it changes the schedule, see `rescale`."""
+    images_per_step: Count | None = None
+    """Images a device takes at a time; what is left of its share follows, gradients adding up. None: all at once."""
+    rescale: bool = True
+    """A changed batch_size changes lr, iterations, warm-up, steps and intervals by the linear rule, unless given."""
     optimizer: Literal["sgd", "adamw"] = "sgd"
     lr: Annotated[float, Field(gt=0)] = 0.01
     """Learning rate after the warm-up."""
@@ -216,6 +223,14 @@ class Train(_Options):
     """Largest gradient norm; none clips nothing."""
     precision: Precision = "auto"
     """Arithmetic; auto is bf16-mixed where the processor or GPU has units for it, else 32-true."""
+    devices: Count = 1
+    """Devices of each node; torchrun says it itself."""
+    nodes: Count = 1
+    """Machines."""
+    strategy: Literal["ddp", "fsdp"] = "ddp"
+    """Every device holds the model, or a part of it."""
+    sync_norm: bool = True
+    """Batch norms that learn their statistics take them over all devices."""
     weights: str | None = None
     """Weights to start from: a file, or `imagenet` for torchvision's."""
     partial: bool = False
@@ -251,6 +266,7 @@ class Config(_Options):
     test: Test = Test()
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     """Everything random follows from it."""
+    _notes: tuple[str, ...] = PrivateAttr(())
 
     @model_validator(mode="before")
     @classmethod
@@ -259,10 +275,15 @@ class Config(_Options):
             raise ValueError("not a table of options")
         return value
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was changed without being asked for: a schedule that follows its batch size."""
+        return self._notes
+
     def changed(self, overrides: Iterable[str]) -> Config:
         """A copy with ``key=value`` changes, such as ``test.short_side=512``."""
-        items = list(overrides)
-        return parse_config(_overridden(self.model_dump(), items), " ".join(items)) if items else self
+        items, notes = list(overrides), list(self._notes)
+        return _noted(parse_config(_overridden(self.model_dump(), items, notes), " ".join(items)), notes)
 
 
 def load_config(name_or_path: str | Path, overrides: Iterable[str] = ()) -> Config:
@@ -271,11 +292,18 @@ def load_config(name_or_path: str | Path, overrides: Iterable[str] = ()) -> Conf
     Raises:
         PanopticBlendError: no such config, an unknown option, or a value of the wrong kind.
     """
-    options = _overridden(_read(_locate(str(name_or_path))), overrides)
-    return parse_config(options, str(name_or_path))
+    notes: list[str] = []
+    options = _overridden(_read(_locate(str(name_or_path)), notes), overrides, notes)
+    return _noted(parse_config(options, str(name_or_path)), notes)
 
 
-def _overridden(options: Any, overrides: Iterable[str]) -> Any:
+def _noted(config: Config, notes: Iterable[str]) -> Config:
+    config._notes = tuple(notes)
+    return config
+
+
+def _overridden(options: Any, overrides: Iterable[str], notes: list[str]) -> Any:
+    changes: Any = {}
     for item in overrides:
         key, equals, value = item.partition("=")
         if not equals or not key:
@@ -283,8 +311,19 @@ def _overridden(options: Any, overrides: Iterable[str]) -> Any:
         nested: Any = _yaml(value, item)
         for part in reversed(key.split(".")):
             nested = {part: nested}
-        options = _merge(options, nested)
-    return options
+        changes = _merge(changes, nested)
+    return _changed(options, changes, notes)
+
+
+def _changed(options: Any, changes: Any, notes: list[str]) -> Any:
+    """``options`` with ``changes``, and with what follows from these; ``notes`` takes what that was."""
+    merged = _merge(options, changes)
+    before, given = (x.get("train", {}) if isinstance(x, Mapping) else {} for x in (options, changes))
+    if not isinstance(before, Mapping) or not isinstance(given, Mapping):
+        return merged
+    following, note = rescaled({**Train().model_dump(), **before}, given)
+    notes += [note] if note else []
+    return _merge(merged, {"train": following})
 
 
 def parse_config(options: Mapping[str, Any], source: str) -> Config:
@@ -318,14 +357,16 @@ def _locate(name: str) -> Path:
     raise PanopticBlendError(f"no config {name!r}; {hint}")
 
 
-def _read(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
+def _read(path: Path, notes: list[str], seen: tuple[Path, ...] = ()) -> dict[str, Any]:
     if path.resolve() in seen:
         raise PanopticBlendError(f"{path}: its `base:` leads back to itself; remove the circle")
     options = _yaml(read_bytes(path).decode("utf-8", "replace"), str(path)) or {}
     if not isinstance(options, dict):
         raise PanopticBlendError(f"{path}: not a YAML table of options")
     base = options.pop("base", None)
-    return options if base is None else _merge(_read(path.parent / str(base), (*seen, path.resolve())), options)
+    if base is None:
+        return options
+    return _changed(_read(path.parent / str(base), notes, (*seen, path.resolve())), options, notes)
 
 
 def _yaml(text: str, source: str) -> Any:

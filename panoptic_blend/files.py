@@ -30,6 +30,12 @@ def replacing(path: Path, *, durable: bool = False) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def remove_unfinished(folder: Path) -> None:
+    """Remove what `replacing` left in ``folder`` when its process was killed."""
+    for path in folder.rglob(".*.part*"):
+        path.unlink(missing_ok=True)
+
+
 def inside(folder: Path, name: str) -> Path:
     """``folder / name`` for a name that came from a file, which must not lead out of the folder."""
     parts = PurePosixPath(name)

@@ -34,6 +34,9 @@ MAX_CATEGORY_ID = 2**31 - 1
 class PanopticBlendError(Exception):
     """Something from outside is unusable; the message is one line: what, where, and what to do."""
 
+    exit_code = 2
+    """With which the command line ends."""
+
 
 class Target(TypedDict):
     """The truth about one training image, in the frame of its tensor.

@@ -15,6 +15,7 @@ PACKAGE = "panoptic_blend"
 RANKS = {
     "structures": 0,
     "files": 1,
+    "scaling": 1,
     "config": 2,
     "figures": 2,
     "drawing": 3,

@@ -32,7 +32,7 @@ def weights(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     counts = ["model.num_things=6", "model.num_stuff=4", f"data.root={root}"]
     config = load_config("demo/shapes_r18", [*SMALL, *counts, "model.fusion.stuff_area=0"])
     path = tmp_path_factory.mktemp("weights") / "shapes.safetensors"
-    save_checkpoint(path, build_model(config), config, Categories(CATEGORIES))
+    save_checkpoint(path, build_model(config).state_dict(), config, Categories(CATEGORIES))
     return path
 
 

@@ -38,7 +38,7 @@ def sections(options: type[BaseModel]) -> list[type[BaseModel]]:
 
 def test_defaults_are_those_of_the_official_3x_schedule() -> None:
     config = Config()
-    assert (config.train.iterations, config.train.steps, config.train.images_per_step) == (270000, (210000, 250000), 16)
+    assert (config.train.iterations, config.train.steps, config.train.batch_size) == (270000, (210000, 250000), 16)
     assert (config.train.lr, config.train.momentum, config.train.weight_decay) == (0.01, 0.9, 1e-4)
     assert (config.train.warmup_iterations, config.train.warmup_factor, config.train.gamma) == (1000, 0.001, 0.1)
     assert config.train.clip_norm is None
@@ -158,7 +158,7 @@ def test_missing_base(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("trian: {}", "unknown option `trian`; did you mean `train`?"),
-        ("train: {resolutoin: 1}", "unknown option `train.resolutoin`; known are iterations, images_per_step, "),
+        ("train: {resolutoin: 1}", "unknown option `train.resolutoin`; known are iterations, batch_size, "),
         ("train: {iteration: 1}", "unknown option `train.iteration`; did you mean `iterations`?"),
         ("model: {fusion: {confidense: 1}}", "unknown option `model.fusion.confidense`; did you mean `confidence`?"),
         ("qqqq: 1", "unknown option `qqqq`; known are model, data, train, test, seed"),
@@ -234,8 +234,8 @@ def test_later_overrides_win_and_leave_the_rest() -> None:
 
 def test_no_overrides() -> None:
     config = Config(seed=9)
-    assert config.changed([]) is config
-    assert config.changed(iter([])) is config
+    assert config.changed([]) == config
+    assert config.changed(iter([])) == config
 
 
 def test_changed_leaves_the_original() -> None:
@@ -260,3 +260,39 @@ def test_mistakes_in_overrides() -> None:
 def test_a_config_survives_json() -> None:
     config = load_config("demo/shapes_r18", ["train.clip_norm=3", "data.root=/x"])
     assert Config.model_validate_json(config.model_dump_json()) == config
+
+
+# --- the linear rule -------------------------------------------------------------------------------------------------
+
+
+def test_another_batch_size_rescales_the_schedule_and_says_so() -> None:
+    config = load_config("panoptic/blendmask_r50_3x", ["train.batch_size=4"])
+    train = config.train
+    assert (train.lr, train.iterations, train.warmup_iterations) == (0.0025, 1080000, 4000)
+    assert (train.steps, train.checkpoint_every, train.evaluate_every) == ((840000, 1000000), 20000, 120000)
+    assert train.log_every == 20
+    [note] = config.notes
+    assert note.startswith("batch_size 16 -> 4: lr 0.01 -> 0.0025, steps [210000, 250000] -> [840000, 1000000], ")
+    assert config.changed(["seed=1"]).notes == (note,)
+
+
+def test_what_is_given_with_the_batch_size_is_meant() -> None:
+    config = load_config("panoptic/blendmask_r50_3x", ["train.lr=0.01", "train.batch_size=32", "train.iterations=10"])
+    assert (config.train.lr, config.train.iterations, config.train.steps) == (0.01, 10, (105000, 125000))
+    config = load_config("panoptic/blendmask_r50_3x", ["train.batch_size=4", "train.rescale=false"])
+    assert (config.train.lr, config.train.iterations, config.notes) == (0.01, 270000, ())
+
+
+def test_a_config_that_changes_its_bases_batch_follows_the_rule(tmp_path: Path) -> None:
+    (tmp_path / "base.yaml").write_text("train: {lr: 0.02, iterations: 100, evaluate_every: 0, steps: []}")
+    (tmp_path / "small.yaml").write_text("base: base.yaml\ntrain: {batch_size: 8, warmup_iterations: 5}")
+    train = load_config(tmp_path / "small.yaml").train
+    assert (train.lr, train.iterations, train.warmup_iterations, train.evaluate_every) == (0.01, 200, 5, 0)
+
+
+@pytest.mark.parametrize("options", ["train: 3", "train: {batch_size: many}", "train: {lr: x, batch_size: 4}"])
+def test_what_is_no_number_is_refused_by_its_name(tmp_path: Path, options: str) -> None:
+    (tmp_path / "base.yaml").write_text("train: {batch_size: 8}")
+    (tmp_path / "broken.yaml").write_text(f"base: base.yaml\n{options}")
+    with pytest.raises(PanopticBlendError, match=r"option `train"):
+        load_config(tmp_path / "broken.yaml")

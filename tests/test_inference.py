@@ -61,7 +61,7 @@ def lively(config: Config) -> PanopticBlend:
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("run") / "weights.safetensors"
-    save_checkpoint(path, lively(CONFIG), CONFIG, CATEGORIES)
+    save_checkpoint(path, lively(CONFIG).state_dict(), CONFIG, CATEGORIES)
     return path
 
 

@@ -1,8 +1,5 @@
-"""``python tools/evaluate.py WEIGHTS ...``: ``panoptic-blend evaluate`` for clones."""
-
-import sys
+"""``python tools/evaluate.py ...``: ``panoptic-blend evaluate`` for clones."""
 
 from panoptic_blend.cli import main
 
-sys.argv.insert(1, "evaluate")
-main()
+main("evaluate")

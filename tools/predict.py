@@ -1,8 +1,5 @@
-"""``python tools/predict.py WEIGHTS ...``: ``panoptic-blend predict`` for clones."""
-
-import sys
+"""``python tools/predict.py ...``: ``panoptic-blend predict`` for clones."""
 
 from panoptic_blend.cli import main
 
-sys.argv.insert(1, "predict")
-main()
+main("predict")

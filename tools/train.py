@@ -1,8 +1,5 @@
-"""``python tools/train.py CONFIG ...``: ``panoptic-blend train`` for clones."""
-
-import sys
+"""``python tools/train.py ...``: ``panoptic-blend train`` for clones."""
 
 from panoptic_blend.cli import main
 
-sys.argv.insert(1, "train")
-main()
+main("train")

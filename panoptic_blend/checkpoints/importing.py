@@ -68,7 +68,7 @@ def import_weights(source: Path, out: Path, config: str | None = None, categorie
     found = recognise(source, config, categories)
     model = build_model(found.config)
     load_weights(model, source)
-    save_checkpoint(out, model, found.config, found.categories)
+    save_checkpoint(out, model.state_dict(), found.config, found.categories)
     return found
 
 

@@ -1,22 +1,19 @@
-"""Weights and training states on disk. Loading runs no code from the file."""
+"""Weights on disk. Loading runs no code from the file."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
-from typing import Any
 
-import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 from torchvision.models import get_weight
 
 from panoptic_blend.checkpoints.fitting import align_pyramid, compare, obstacle, remedy, shapes_of
 from panoptic_blend.checkpoints.official import adapt
-from panoptic_blend.checkpoints.pickles import read_pickle, reason
+from panoptic_blend.checkpoints.pickles import reason
 from panoptic_blend.checkpoints.reading import read_header, read_weights
 from panoptic_blend.config import Config, parse_config
 from panoptic_blend.data.categories import Categories
@@ -35,14 +32,14 @@ class Checkpoint:
 
 
 def save_checkpoint(
-    path: Path, model: nn.Module, config: Config, categories: Categories, pq: float | None = None
+    path: Path, state: Mapping[str, Tensor], config: Config, categories: Categories, pq: float | None = None
 ) -> None:
-    """Write the weights as safetensors, with config, categories and, if given, their PQ in the header; atomically."""
+    """Write a state dict as safetensors, with config, categories and, if given, its PQ in the header; atomically."""
     metadata = {"config": config.model_dump_json(), "categories": json.dumps(categories.records())}
     metadata |= {} if pq is None else {"pq": repr(pq)}
-    state = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
+    content = {name: value.detach().cpu().contiguous() for name, value in state.items()}
     with replacing(path, durable=True) as temporary:
-        temporary.write_bytes(save(state, metadata))  # save_file would make it unreadable to others
+        temporary.write_bytes(save(content, metadata))  # save_file would make it unreadable to others
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
@@ -118,22 +115,6 @@ def _require_numbers(name: str, state: Mapping[str, Tensor], own: Mapping[str, T
             raise PanopticBlendError(f"{name}: {key} holds numbers that are not finite; its training had failed")
         if own[key].is_floating_point() and not value.is_floating_point():
             raise PanopticBlendError(f"{name}: {key} holds {value.dtype}, not fractions; export it as it was trained")
-
-
-def save_state(path: Path, state: Mapping[str, Any]) -> None:
-    """Write what resuming a run needs; atomically."""
-    buffer = BytesIO()  # torch would turn a full disk into an error of its own
-    torch.save(dict(state), buffer)
-    with replacing(path, durable=True) as temporary:
-        temporary.write_bytes(buffer.getbuffer())
-
-
-def read_state(path: Path) -> dict[str, Any]:
-    """Read what `save_state` wrote."""
-    state = read_pickle(path)
-    if not isinstance(state, dict) or not {"model", "optimizer", "iteration", "fixed"} <= state.keys():
-        raise PanopticBlendError(f"{path}: not a training state; start anew from weights with train.weights=...")
-    return state
 
 
 def _state_of(source: str | Path | Mapping[str, Tensor], model: nn.Module) -> dict[str, Tensor]:

@@ -189,9 +189,23 @@ class PanopticWriter:
         self.json_path.unlink(missing_ok=True)
         return self
 
+    @property
+    def records(self) -> tuple[list[dict[str, object]], list[dict[str, object]]]:
+        """The ``images`` and ``annotations`` so far."""
+        return self._images, self._annotations
+
+    def reserve(self, file_names: Iterable[str]) -> None:
+        """Leave the PNGs of these images to other writers to the same folder."""
+        self._written.update(_png(name) for name in file_names)
+
+    def append(self, images: Iterable[dict[str, object]], annotations: Iterable[dict[str, object]]) -> None:
+        """Add the `records` of another writer to the same folder."""
+        self._images.extend(images)
+        self._annotations.extend(annotations)
+
     def add(self, image_id: int, file_name: str, panoptic: PanopticMap) -> None:
         """Write the map of one image; segments without pixels are left out."""
-        png = str(PurePosixPath(file_name).with_suffix(".png"))
+        png = _png(file_name)
         if png in self._written:  # by a.jpg, say, and this is a.png
             png = f"{file_name}.{image_id}.png"
         write_segment_ids(inside(self.folder, png), panoptic.segment_ids)
@@ -212,6 +226,10 @@ class PanopticWriter:
             }
             with replacing(self.json_path, durable=True) as temporary:
                 temporary.write_text(json.dumps(content), encoding="utf-8")
+
+
+def _png(file_name: str) -> str:
+    return str(PurePosixPath(file_name).with_suffix(".png"))
 
 
 def _record(segment: Segment) -> dict[str, object]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+import signal
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from itertools import pairwise
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import cv2
 import numpy as np
@@ -19,14 +21,23 @@ from panoptic_blend.structures import PanopticBlendError, PanopticMap, Target
 
 T = TypeVar("T")
 
+_SUBSTITUTES = 10
+"""Images that are tried in the place of one that cannot be read."""
+
 
 @dataclass(frozen=True)
 class Batch:
-    """Training images (each (3, H, W) uint8), their targets, and the files they came from."""
+    """Training images (each (3, H, W) uint8), their targets, the files they came from, and why others were skipped."""
 
     images: list[Tensor]
     targets: list[Target]
     names: list[str]
+    skipped: list[str]
+
+    def parts(self, number: int) -> list[tuple[list[Tensor], list[Target]]]:
+        """Images and targets in ``number`` parts of about equal size."""
+        ends = [len(self.images) * i // number for i in range(number + 1)]
+        return [(self.images[a:b], self.targets[a:b]) for a, b in pairwise(ends)]
 
 
 @dataclass(frozen=True)
@@ -40,35 +51,75 @@ class Case:
     truth: PanopticMap
 
 
+@dataclass(frozen=True)
+class Share:
+    """One of the processes that divide work: its number, from 0, and how many there are."""
+
+    rank: int = 0
+    of: int = 1
+
+    def of_range(self, number: int) -> range:
+        """Which of ``number`` consecutive things are its; the shares together are all of them, in order."""
+        return range(number * self.rank // self.of, number * (self.rank + 1) // self.of)
+
+
+WHOLE = Share()
+
+
 def training_batches(
-    dataset: CocoPanoptic, augmentation: Augmentation, batch_size: int, seed: int, workers: int = 0, start: int = 0
+    dataset: CocoPanoptic,
+    augmentation: Augmentation,
+    batch_size: int,
+    seed: int,
+    *,
+    workers: int = 0,
+    start: int = 0,
+    share: Share = WHOLE,
+    skip: bool = False,
+    pin: bool = False,
 ) -> Iterator[Batch]:
-    """Batches without end, from batch number ``start`` on.
+    """The ``share`` of batches without end, from batch number ``start`` on.
 
     What a batch holds depends on ``seed``, ``batch_size`` and its number alone, not on the workers.
+
+    Args:
+        skip: put another image in the place of one that cannot be read; else that raises PanopticBlendError.
+        pin: hand over tensors in memory from which a GPU copies while it computes.
     """
-    batches = _AspectRatioBatches([image.size for image in dataset.images], batch_size, seed, start)
-    for samples in _load(_Training(dataset, augmentation, seed), batches, workers):
-        images, targets, names = zip(*samples, strict=True)
-        yield Batch(list(images), list(targets), list(names))
+    sizes = [image.size for image in dataset.images]
+    batches = _AspectRatioBatches(sizes, batch_size, seed, start, share)
+
+    def substitute(item: tuple[int, int], attempt: int) -> tuple[int, int]:
+        position, _ = item
+        return position, int(np.random.default_rng([seed, position, attempt]).integers(len(sizes)))
+
+    source = _Guarded(_Training(dataset, augmentation, seed), substitute if skip else None)
+    for loaded in _load(source, batches, workers, pin):
+        images, targets, names = zip(*(x.value for x in loaded), strict=True)
+        yield Batch(list(images), list(targets), list(names), [problem for x in loaded for problem in x.problems])
 
 
-def evaluation_cases(dataset: CocoPanoptic, short_side: int, long_side: int, workers: int = 0) -> Iterator[Case]:
-    """Every image of the data set once, in its order."""
-    singles = [[index] for index in range(len(dataset))]
-    for [case] in _load(_Evaluation(dataset, short_side, long_side), singles, workers):
-        yield case
+def evaluation_cases(
+    dataset: CocoPanoptic, short_side: int, long_side: int, workers: int = 0, share: Share = WHOLE
+) -> Iterator[Case]:
+    """The ``share`` of the data set's images, each once, in its order."""
+    singles = [[index] for index in share.of_range(len(dataset))]
+    for [loaded] in _load(_Guarded(_Evaluation(dataset, short_side, long_side)), singles, workers):
+        yield loaded.value
 
 
 class _AspectRatioBatches(Sampler[list[tuple[int, int]]]):
-    """Batches of (position in the stream, index) of images that are all wide or all tall.
+    """The share of batches of (position in the stream, index) of images that are all wide or all tall.
 
     Every epoch is a fresh permutation; what fills no batch at its end waits for the next.
     """
 
-    def __init__(self, sizes: Sequence[tuple[int, int]], batch_size: int, seed: int, start: int) -> None:
-        self._is_wide = [width > height for height, width in sizes]
+    def __init__(
+        self, sizes: Sequence[tuple[int, int]], batch_size: int, seed: int, start: int, share: Share = WHOLE
+    ) -> None:
+        self._is_wide = np.array([width > height for height, width in sizes])
         self._batch_size, self._seed, self._start = batch_size, seed, start
+        self._own = share.of_range(batch_size)
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
         waiting: dict[bool, list[tuple[int, int]]] = {False: [], True: []}
@@ -76,11 +127,11 @@ class _AspectRatioBatches(Sampler[list[tuple[int, int]]]):
         while True:
             order = np.random.default_rng([self._seed, epoch]).permutation(len(self._is_wide)).tolist()
             for i, index in enumerate(order):
-                bucket = waiting[self._is_wide[index]]
+                bucket = waiting[bool(self._is_wide[index])]
                 bucket.append((epoch * len(order) + i, index))
                 if len(bucket) == self._batch_size:
                     if number >= self._start:
-                        yield bucket.copy()
+                        yield bucket[self._own.start : self._own.stop]
                     bucket.clear()
                     number += 1
             epoch += 1
@@ -110,36 +161,68 @@ class _Evaluation(Dataset[Case]):
         return Case(sample.image_id, sample.file_name, resized, sample.image, sample.panoptic)
 
 
-class _Guarded(Dataset[T | PanopticBlendError]):
-    """Hands errors over as items, so that they reach the user as they are and not as a worker's traceback."""
+class _Loaded(NamedTuple, Generic[T]):
+    """An item, or the error there was instead, and what was wrong with those it stands for."""
 
-    def __init__(self, dataset: Dataset[T]) -> None:
-        self._dataset = dataset
-
-    def __getitem__(self, item: int) -> T | PanopticBlendError:
-        try:
-            return self._dataset[item]
-        except PanopticBlendError as error:
-            return error
+    value: T
+    problems: list[str]
+    error: PanopticBlendError | None = None
 
 
-def _load(dataset: Dataset[T], batches: Iterable[list[Any]], workers: int) -> Iterator[list[T]]:
+class _Guarded(Dataset[_Loaded[T]]):
+    """Hands errors over as items, so that they reach the user as they are and not as a worker's traceback.
+
+    ``substitute`` gives the key to try in the place of another, attempt 1, 2, ...
+    """
+
+    def __init__(self, dataset: Dataset[T], substitute: Callable[[Any, int], Any] | None = None) -> None:
+        self._dataset, self._substitute = dataset, substitute
+
+    def __getitem__(self, item: Any) -> _Loaded[T]:
+        problems: list[str] = []
+        key = item
+        while True:
+            try:
+                return _Loaded(self._dataset[key], problems)
+            except PanopticBlendError as error:
+                problems.append(str(error))
+                if self._substitute is None or len(problems) > _SUBSTITUTES:
+                    return _Loaded(None, problems, error)  # type: ignore[arg-type]
+                key = self._substitute(item, len(problems))
+
+
+def _load(
+    dataset: _Guarded[T], batches: Iterable[list[Any]], workers: int, pin: bool = False
+) -> Iterator[list[_Loaded[T]]]:
     """The items of each batch of keys, fetched by ``workers`` processes, one a core at most (0: by this one)."""
     loader = DataLoader(
-        _Guarded(dataset),
+        dataset,
         batch_sampler=batches,
         num_workers=min(workers, os.cpu_count() or 1),
         collate_fn=list,
-        worker_init_fn=_single_threaded,
+        worker_init_fn=_prepare_worker,
+        pin_memory=pin,
     )
-    for items in loader:
+    iterator = iter(loader)
+    while True:
+        try:
+            items = next(iterator)
+        except StopIteration:
+            return
+        except RuntimeError as error:
+            if "DataLoader worker" not in str(error):
+                raise
+            raise PanopticBlendError(
+                "a loading process was killed, for want of memory perhaps; lower data.workers"
+            ) from error
         for item in items:
-            if isinstance(item, PanopticBlendError):
-                raise item
+            if item.error:
+                raise item.error
         yield items
 
 
-def _single_threaded(worker: int) -> None:
-    """Workers share the processor with training: each keeps to one core."""
+def _prepare_worker(worker: int) -> None:
+    """Workers share the processor with training: each keeps to one core. Ctrl-C is for the process they work for."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     cv2.setNumThreads(0)
     torch.set_num_threads(1)

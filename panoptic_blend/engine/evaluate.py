@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
+from lightning.fabric import Fabric
 from torch import Tensor
 
 from panoptic_blend.config import Config, Precision
 from panoptic_blend.data.categories import Categories
 from panoptic_blend.data.coco_panoptic import PanopticWriter
 from panoptic_blend.data.dataset import CocoPanoptic
-from panoptic_blend.data.loader import Case, evaluation_cases
+from panoptic_blend.data.loader import WHOLE, Case, Share, evaluation_cases
 from panoptic_blend.data.transforms import semantic_map
 from panoptic_blend.engine.precision import autocast
+from panoptic_blend.engine.ranks import gather
 from panoptic_blend.metrics.average_precision import AveragePrecision, InstanceReport
 from panoptic_blend.metrics.panoptic_quality import PanopticQuality, PanopticReport
 from panoptic_blend.metrics.semantic_iou import SemanticIoU
 from panoptic_blend.models.panoptic_blend import PanopticBlend
-from panoptic_blend.structures import Detections, Output, PanopticBlendError
+from panoptic_blend.structures import Detections, Output, PanopticBlendError, PanopticMap
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,7 @@ def evaluate(
     precision: Precision = "32-true",
     progress: Callable[[int, int], None] | None = None,
     watch: Callable[[Case, Output], None] | None = None,
+    fabric: Fabric | None = None,
 ) -> Evaluation:
     """Run ``model`` over ``dataset`` and score it. The model is left in the mode it came in.
 
@@ -67,29 +70,65 @@ def evaluate(
         results: where to write the panoptic maps as COCO JSON; the PNGs go beside it, under its stem.
         progress: called with the images done and their number.
         watch: called with every image and what the model says of it.
+        fabric: of several processes each takes a part of the images, and all get the same evaluation, which is that
+            of one process.
     """
     categories = dataset.categories
     if results and results.resolve() == dataset.paths.json.resolve():
         raise PanopticBlendError(f"{results}: is the data set's own annotation; choose another --output")
-    quality = PanopticQuality(categories)
-    instances = AveragePrecision(categories)
-    iou = SemanticIoU(len(categories.stuff_ids) + 1)
-    with ExitStack() as stack:
-        writer = stack.enter_context(PanopticWriter(results, categories=categories)) if results else None
-        cases = evaluation_cases(dataset, config.test.short_side, config.test.long_side, config.data.workers)
-        for done, case in enumerate(cases, start=1):
-            output = predict(model, case.image, case.truth.segment_ids.shape, categories, precision)
-            quality.update(case.truth, output.panoptic)
-            instances.update(case.truth, _with_ids(output, categories))
-            iou.update(semantic_map(case.truth, categories), output.semantic.cpu().numpy())
-            if writer:
-                writer.add(case.image_id, case.file_name, output.panoptic)
-            if watch:
-                watch(case, output)
-            if progress:
-                progress(done, len(dataset))
-    mean_iou = iou.compute().mean if config.model.semantic.enabled else None
-    return Evaluation(quality.compute(), instances.compute(), mean_iou)
+    share = Share(fabric.global_rank, fabric.world_size) if fabric else WHOLE
+    own, scores = share.of_range(len(dataset)), _Scores(categories)
+    writer = PanopticWriter(results, categories=categories) if results else None
+    with writer if writer and share.rank == 0 else nullcontext():  # one writes the JSON, all write PNGs
+        if writer:
+            writer.reserve(dataset.images[i].file_name for i in range(own.start))
+        cases = evaluation_cases(dataset, config.test.short_side, config.test.long_side, config.data.workers, share)
+        problem = None
+        try:
+            for done, case in enumerate(cases, start=1):
+                output = predict(model, case.image, case.truth.segment_ids.shape, categories, precision)
+                scores.update(case.truth, output)
+                if writer:
+                    writer.add(case.image_id, case.file_name, output.panoptic)
+                if watch:
+                    watch(case, output)
+                if progress:
+                    progress(done, len(own))
+        except PanopticBlendError as error:
+            problem = error  # which the others must hear of, who would wait
+        parts = gather(fabric, (scores, writer and writer.records, problem)) if fabric else [(scores, None, problem)]
+        for _, _, problem in parts:
+            if problem:
+                raise problem
+        scores = parts[0][0]
+        for other, records, _ in parts[1:]:
+            scores.merge(other)
+            if writer and records:
+                writer.append(*records)
+    return scores.evaluation(config.model.semantic.enabled)
+
+
+class _Scores:
+    """All metrics of some images; those of a data set's parts merge, in order, into those of the whole."""
+
+    def __init__(self, categories: Categories) -> None:
+        self._categories = categories
+        self._quality, self._instances = PanopticQuality(categories), AveragePrecision(categories)
+        self._iou = SemanticIoU(len(categories.stuff_ids) + 1)
+
+    def update(self, truth: PanopticMap, output: Output) -> None:
+        self._quality.update(truth, output.panoptic)
+        self._instances.update(truth, _with_ids(output, self._categories))
+        self._iou.update(semantic_map(truth, self._categories), output.semantic.cpu().numpy())
+
+    def merge(self, other: _Scores) -> None:
+        self._quality.merge(other._quality)
+        self._instances.merge(other._instances)
+        self._iou.merge(other._iou)
+
+    def evaluation(self, is_semantic: bool) -> Evaluation:
+        mean_iou = self._iou.compute().mean if is_semantic else None
+        return Evaluation(self._quality.compute(), self._instances.compute(), mean_iou)
 
 
 @torch.inference_mode()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from torch import nn, optim
+from torch.distributed.tensor import DTensor
 from torchvision.ops import FrozenBatchNorm2d
 
 from panoptic_blend.config import Train
@@ -18,9 +19,10 @@ def build_optimizer(model: nn.Module, options: Train) -> optim.Optimizer:
         {"params": [p for p in trainable if id(p) not in norms], "weight_decay": options.weight_decay},
         {"params": [p for p in trainable if id(p) in norms], "weight_decay": 0.0},
     ]
+    fused = not any(isinstance(p, DTensor) for p in trainable)  # of parameters in parts there is no fused SGD
     if options.optimizer == "adamw":
-        return optim.AdamW(groups, lr=options.lr, fused=True)
-    return optim.SGD(groups, lr=options.lr, momentum=options.momentum, fused=True)
+        return optim.AdamW(groups, lr=options.lr, fused=fused)
+    return optim.SGD(groups, lr=options.lr, momentum=options.momentum, fused=fused)
 
 
 def learning_rate(iteration: int, options: Train) -> float:

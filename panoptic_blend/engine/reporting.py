@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import deque
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -39,14 +40,17 @@ class Record:
 class Reporter:
     """Tells a terminal, ``log.jsonl`` and TensorBoard of a run of ``total`` iterations; a context manager.
 
+    Without a ``folder`` it tells nobody anything: only the first process of a run reports.
+
     On a terminal a live line shows the progress; elsewhere a plain line every logged iteration does.
     """
 
-    def __init__(self, folder: Path, total: int, start: int = 0, console: Console | None = None) -> None:
-        self._console = console or Console()
+    def __init__(self, folder: Path | None, total: int, start: int = 0, console: Console | None = None) -> None:
+        self._console = console or Console(quiet=folder is None)
         self._total, self._recent = total, deque[Record](maxlen=_WINDOW)
-        self._log = _reopened(folder, start, total)
-        self._board = SummaryWriter(str(folder), purge_step=start + 1 if start else None)
+        self._log = _reopened(folder, start) if folder else None
+        self._board = SummaryWriter(str(folder), purge_step=start + 1 if start else None) if folder else None
+        self._skipped = sum("skipped" in record for record in read_log(folder)) if folder else 0
         wrapped = TextColumn("{task.fields[status]}", table_column=Column(ratio=1))  # all of it at any width
         columns = TextColumn("{task.description}"), BarColumn(bar_width=10), wrapped
         is_live = self._console.is_terminal
@@ -61,8 +65,9 @@ class Reporter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._live.stop()
-        self._log.close()
-        self._board.close()
+        if self._log and self._board:
+            self._log.close()
+            self._board.close()
 
     def say(self, text: str) -> None:
         """Print a line."""
@@ -81,6 +86,13 @@ class Reporter:
         values |= {"data_seconds": record.data_seconds, "step_seconds": record.step_seconds}
         self._keep(record.iteration, values)
 
+    def skipped(self, iteration: int, problems: Sequence[str]) -> None:
+        """Show and keep which images an iteration did without, and how many the run has so far."""
+        for problem in problems:
+            self._skipped += 1
+            self.say(f"iteration {iteration}: skipped {problem}")
+            self._keep(iteration, {"skipped": self._skipped})
+
     def evaluating(self, done: int, total: int) -> None:
         """Show how far an evaluation is."""
         self._live.update(self._task, description="evaluating", status=f"image {done}/{total}")
@@ -92,6 +104,8 @@ class Reporter:
         self._keep(iteration, columns)
 
     def _keep(self, iteration: int, values: dict[str, float]) -> None:
+        if self._log is None or self._board is None:
+            return
         self._log.write(json.dumps({"iteration": iteration, **values}) + "\n")
         self._log.flush()
         for name, value in values.items():
@@ -107,7 +121,7 @@ class Reporter:
         return f"{last.iteration}/{self._total}  {rate:.1f} images/s  {left} left\n{terms}"
 
 
-def _read_log(folder: Path) -> list[dict[str, Any]]:
+def read_log(folder: Path) -> list[dict[str, Any]]:
     """The records of a run so far: of logged iterations, with ``loss``, and of evaluations, with ``PQ``.
 
     A line that was cut short, as a crash leaves it, is passed over.
@@ -121,9 +135,9 @@ def _read_log(folder: Path) -> list[dict[str, Any]]:
     return [record for record in records if isinstance(record, dict) and "iteration" in record]
 
 
-def _reopened(folder: Path, start: int, total: int) -> IO[str]:
-    """The log, open for writing, without what a resumed run will write again: later steps, the last evaluation."""
-    kept = [x for x in _read_log(folder) if x["iteration"] <= start and (x["iteration"] < total or "loss" in x)]
+def _reopened(folder: Path, start: int) -> IO[str]:
+    """The log, open for writing, without what a resumed run will write again: later steps, an evaluation just now."""
+    kept = [x for x in read_log(folder) if x["iteration"] < start or (x["iteration"] == start and "PQ_Th" not in x)]
     with replacing(folder / _LOG) as temporary:
         temporary.write_text("".join(json.dumps(record) + "\n" for record in kept if start), encoding="utf-8")
     return (folder / _LOG).open("a", encoding="utf-8")

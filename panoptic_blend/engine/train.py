@@ -2,70 +2,82 @@
 
 from __future__ import annotations
 
-import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import yaml
-from lightning.fabric import Fabric
 from torch import Tensor, optim
+from torch.distributed.checkpoint.state_dict import StateDictOptions, get_state_dict, set_optimizer_state_dict
 
 from panoptic_blend.checkpoints.fitting import layers, without_classes
-from panoptic_blend.checkpoints.io import (
-    load_weights,
-    read_categories,
-    read_checkpoint,
-    read_pq,
-    read_state,
-    save_checkpoint,
-    save_state,
-)
+from panoptic_blend.checkpoints.io import load_weights, read_categories, read_checkpoint, read_pq, save_checkpoint
+from panoptic_blend.checkpoints.states import newest_state, save_state, state_files
 from panoptic_blend.config import Config
 from panoptic_blend.data.dataset import CocoPanoptic, find_root
-from panoptic_blend.data.loader import Batch, training_batches
+from panoptic_blend.data.loader import Batch, Share, training_batches
 from panoptic_blend.data.transforms import Augmentation
+from panoptic_blend.engine.curves import draw_curves
 from panoptic_blend.engine.evaluate import Evaluation, evaluate, require_same_categories
+from panoptic_blend.engine.interruption import Interruption, RunInterruptedError
 from panoptic_blend.engine.optim import build_optimizer, learning_rate, set_learning_rate
-from panoptic_blend.engine.precision import default_device, resolve
+from panoptic_blend.engine.precision import resolve
+from panoptic_blend.engine.provenance import record_start
+from panoptic_blend.engine.ranks import gather, is_sharded, launch, stop_others, totals
 from panoptic_blend.engine.reporting import Record, Reporter
-from panoptic_blend.files import replacing
+from panoptic_blend.engine.step import add_gradients
+from panoptic_blend.files import remove_unfinished, replacing
 from panoptic_blend.models.build import build_model
 from panoptic_blend.models.panoptic_blend import PanopticBlend
+from panoptic_blend.models.sync_norm import synchronise
 from panoptic_blend.structures import PanopticBlendError
 
-STATE, LAST, BEST = "state.pt", "last.safetensors", "best.safetensors"
-"""Files of a run: what resuming needs, the newest weights, and those with the best PQ."""
+LAST, BEST = "last.safetensors", "best.safetensors"
+"""Files of a run, beside its states: the newest weights, and those with the best PQ."""
+
+_FULL = StateDictOptions(full_state_dict=True, cpu_offload=True)
 
 
 def train(config: Config, output: Path, resume: bool = False) -> Evaluation:
     """Train the model of ``config`` and evaluate it; everything the run leaves goes to ``output``.
 
-    That is ``config.yaml``, ``log.jsonl``, TensorBoard's events, ``state.pt`` to resume from,
-    ``last.safetensors``, ``best.safetensors``, and ``results/`` of the last evaluation.
+    That is ``config.yaml``, ``run.json``, ``log.jsonl``, TensorBoard's events, ``state_*.pt`` to resume from,
+    ``last.safetensors``, ``best.safetensors``, ``curves.png``, and ``results/`` of the last evaluation.
+
+    Args:
+        resume: go on from the newest whole state in ``output``; start if there is none.
+
+    Returns:
+        The last evaluation, in every process of the run.
 
     Raises:
         PanopticBlendError: the data or weights are unusable, ``output`` holds a run and ``resume`` is
             false, or a loss is not finite.
+        RunInterruptedError: SIGTERM or Ctrl-C came; the run is saved and can be resumed.
     """
-    run = Run(config, output, resume)
-    return run.finish()
+    with Interruption() as interruption:
+        run = Run(config, output, resume, interruption)
+        try:
+            return run.finish()
+        except PanopticBlendError as error:
+            if not run.is_first:  # which says it for all
+                raise SystemExit(error.exit_code) from None
+            raise
+        finally:
+            stop_others(run.fabric)
 
 
 class Run:
     """One training run: what it works on, and how far it is."""
 
-    def __init__(self, config: Config, output: Path, resume: bool) -> None:
-        is_old = (output / STATE).exists()
-        if not resume and any((output / name).exists() for name in (STATE, LAST, BEST)):
-            raise PanopticBlendError(f"{output}: holds a run already; go on with --resume or choose another --output")
-        if not is_old and any((output / name).exists() for name in (LAST, BEST)):
-            raise PanopticBlendError(
-                f"{output}: has weights but no {STATE} to resume; start in another --output from train.weights={LAST}"
-            )
+    def __init__(self, config: Config, output: Path, resume: bool, interruption: Interruption | None = None) -> None:
+        self.output, self.interruption = output, interruption or Interruption()
+        self.remarks = list(config.notes)
+        _require_free(output, resume)
         root = find_root(config.data.root)
         self.training = CocoPanoptic(root, config.data.train)
         self.validation = CocoPanoptic(root, config.data.val)
@@ -73,124 +85,210 @@ class Run:
         require_same_categories(self.categories, self.validation.categories, self.validation.paths.json)
         things, stuff = len(self.categories.thing_ids), len(self.categories.stuff_ids)
         self.config = config = config.changed([f"model.num_things={things}", f"model.num_stuff={stuff}"])
-        self.output = output
+        state = newest_state(output, self.remarks.append) if resume else None
 
-        device = default_device()
-        self.precision = resolve(config.train.precision, device)
-        for name in ("lightning.fabric", "lightning.pytorch"):  # they would announce the precision, as we do
-            logging.getLogger(name).setLevel(logging.WARNING)
-        self.fabric = Fabric(accelerator=device.type, devices=1, precision=self.precision)
+        self.fabric = launch(config.train)
+        self.is_first = self.fabric.is_global_zero
+        self.share = Share(self.fabric.global_rank, self.fabric.world_size)
+        self.precision = resolve(config.train.precision, self.fabric.device)
         torch.manual_seed(config.seed)
         self.model: PanopticBlend = build_model(config)
-        self.optimizer: optim.Optimizer = build_optimizer(self.model, config.train)
         self.iteration, self.best_pq = 0, -1.0
-        state = self._resume() if is_old else None
-        self.not_loaded: list[str] = []
-        if state is None and config.train.weights:
-            self.not_loaded = self._start_from(config.train.weights)
-        self.model = self.model.to(memory_format=torch.channels_last)
-        self.forward, self.optimizer = self.fabric.setup(self.model, self.optimizer)
-        if state:
-            self.optimizer.load_state_dict(state["optimizer"])  # after the model has moved to its device
-        with replacing(output / "config.yaml") as path:
-            path.write_text(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
+        if state is not None:
+            self._continue(state)
+        elif config.train.weights:
+            self._start_from(config.train.weights)
+        self._set_up(state)
+        if self.is_first:
+            remove_unfinished(output)
+            if state is not None:  # in case the run died between the two
+                save_checkpoint(output / LAST, state["model"], config, self.categories)
+            with replacing(output / "config.yaml") as path:
+                path.write_text(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
+            record_start(output, config.seed, self.iteration, self.fabric.device, self.share.of)
 
-    def _start_from(self, weights: str) -> list[str]:
+    def _start_from(self, weights: str) -> None:
         """Load weights; layers that know other classes by their header start anew, or are refused."""
         partial = self.config.train.partial
         known = None if weights == "imagenet" else read_categories(Path(weights))
         renamed = known and known.renamed(self.categories)
-        if not renamed:
-            return load_weights(self.model, weights, partial)
-        if not partial:
+        if renamed and not partial:
             raise PanopticBlendError(
                 f"{weights}: knows other classes ({renamed}); --partial starts their layers anew and loads the rest"
             )
-        return load_weights(self.model, without_classes(read_checkpoint(Path(weights)).state), partial)
+        source = without_classes(read_checkpoint(Path(weights)).state) if renamed else weights
+        if not_loaded := load_weights(self.model, source, partial):
+            self.remarks.append(f"{weights}: not loaded {layers(not_loaded)}")
 
-    def _resume(self) -> dict[str, Any]:
-        path = self.output / STATE
-        state = read_state(path)
+    def _continue(self, state: Mapping[str, Any]) -> None:
         if state["fixed"] != self._fixed():
-            raise PanopticBlendError(f"{path}: is of a run with another model or optimizer; give the options it had")
+            raise PanopticBlendError(
+                f"{self.output}: its states are of a run with another model or optimizer; give the options it had"
+            )
         load_weights(self.model, state["model"])
         self.iteration = state["iteration"]
         if (self.output / BEST).exists():
             self.best_pq = read_pq(self.output / BEST)
-        return state
 
     def _fixed(self) -> dict[str, Any]:
         """What a run cannot change on its way."""
         return {"model": self.config.model.model_dump(mode="json"), "optimizer": self.config.train.optimizer}
 
+    def _set_up(self, state: Mapping[str, Any] | None) -> None:
+        """Bring model and optimizer to their devices."""
+        self.model = self.model.to(memory_format=torch.channels_last)
+        if self.config.train.sync_norm:
+            synchronise(self.model)
+        self.forward = self.fabric.setup_module(self.model)
+        self._optimizer: optim.Optimizer = build_optimizer(self.model, self.config.train)
+        self.optimizer: Any = self.fabric.setup_optimizers(self._optimizer)
+        if state is not None:
+            set_optimizer_state_dict(self.model, self._optimizer, state["optimizer"], options=_FULL)
+            self.fabric.strategy.precision.load_state_dict(state["scaler"])
+
     def finish(self) -> Evaluation:
         """Train to the last iteration, with checkpoints and evaluations on the way, and evaluate."""
         options = self.config.train
-        with Reporter(self.output, options.iterations, self.iteration) as reporter:
-            left, start = options.iterations - self.iteration, time.perf_counter()
-            reporter.say(f"{left} iterations on {len(self.training)} images, {self.precision} on {self.fabric.device}")
-            if self.not_loaded:
-                reporter.say(f"{options.weights}: not loaded {layers(self.not_loaded)}")
+        left, start = options.iterations - self.iteration, time.perf_counter()
+        with Reporter(self.output if self.is_first else None, options.iterations, self.iteration) as reporter:
+            on = f"{self.share.of} x {self.fabric.device.type}" if self.share.of > 1 else str(self.fabric.device)
+            reporter.say(f"{left} iterations on {len(self.training)} images, {self.precision} on {on}")
+            for remark in self.remarks:
+                reporter.say(remark)
             batches = self._batches()
             while self.iteration < options.iterations:
-                record = self._step(batches)
-                reporter.step(record, is_logged=self.iteration % options.log_every == 0)
-                is_last = self.iteration == options.iterations
-                if is_last or self.iteration % options.checkpoint_every == 0:
-                    self._checkpoint()
-                if not is_last and options.evaluate_every and self.iteration % options.evaluate_every == 0:
+                if self._is_due(options.evaluate_every):  # again where a run was resumed, which may have died in it
                     self._evaluate(reporter)
+                reporter.step(self._step(batches, reporter), is_logged=self._is_due(options.log_every))
+                if any(map(self._is_due, (options.checkpoint_every, options.evaluate_every, options.iterations))):
+                    self._checkpoint()
             if left:
                 reporter.say(f"trained in {timedelta(seconds=round(time.perf_counter() - start))}")
-            return self._evaluate(reporter)
+            evaluation = self._evaluate(reporter)
+        if self.is_first:
+            draw_curves(self.output)
+        return evaluation
+
+    def _is_due(self, interval: int) -> bool:
+        return interval > 0 and self.iteration > 0 and self.iteration % interval == 0
 
     def _batches(self) -> Iterator[Batch]:
-        data = self.config.data
-        augmentation = Augmentation(data.short_sides, data.long_side, data.flip, data.crop, data.side_sampling)
-        size = self.config.train.images_per_step
-        return training_batches(self.training, augmentation, size, self.config.seed, data.workers, self.iteration)
+        data, options = self.config.data, self.config.train
+        return training_batches(
+            self.training,
+            Augmentation(data.short_sides, data.long_side, data.flip, data.crop, data.side_sampling),
+            options.batch_size,
+            self.config.seed,
+            workers=data.workers,
+            start=self.iteration,
+            share=self.share,
+            skip=data.on_error == "skip",
+            pin=self.fabric.device.type == "cuda",
+        )
 
-    def _step(self, batches: Iterator[Batch]) -> Record:
+    def _step(self, batches: Iterator[Batch], reporter: Reporter) -> Record:
         """One iteration: forward, sum, backward, clip, step."""
         options, start = self.config.train, time.perf_counter()
-        batch = next(batches)
+        batch = self._next(batches, reporter)
         loaded = time.perf_counter()
         rate = learning_rate(self.iteration, options)
-        set_learning_rate(self.optimizer, rate)
+        set_learning_rate(self._optimizer, rate)
+        chance = np.random.SeedSequence([self.config.seed, self.iteration, self.share.rank])
+        torch.manual_seed(int(chance.generate_state(1)[0]))  # so that resuming needs no state of generators
         self.forward.train()
-        images, targets = self.fabric.to_device((batch.images, batch.targets))
-        losses: dict[str, Tensor] = self.forward(images, targets)
-        total = torch.stack(list(losses.values())).sum()
-        terms = {name: value.item() for name, value in losses.items()}
-        if not torch.isfinite(total):
-            listed = ", ".join(f"{name} {value:.4g}" for name, value in terms.items())
-            raise PanopticBlendError(
-                f"iteration {self.iteration}: the loss is not finite ({listed}) on {', '.join(batch.names)}; "
-                "lower train.lr or set train.clip_norm"
-            )
-        self.fabric.backward(total)
+        number = -(-len(batch.images) // (options.images_per_step or len(batch.images)))
+        own = add_gradients(self.fabric, self.forward, self.model, batch.parts(number))
+        terms = {name: value.item() for name, value in totals(self.fabric, [own]).items()}
+        if not np.isfinite(sum(terms.values())):
+            self._stop_at(batch, own, terms)
         if options.clip_norm is not None:
             self.fabric.clip_gradients(self.forward, self.optimizer, max_norm=options.clip_norm)
         self.optimizer.step()
         self.optimizer.zero_grad()
         self.iteration += 1
-        return Record(self.iteration, rate, terms, len(images), loaded - start, time.perf_counter() - start)
+        seconds = loaded - start, time.perf_counter() - start
+        return Record(self.iteration, rate, terms, options.batch_size, *seconds)
+
+    def _next(self, batches: Iterator[Batch], reporter: Reporter) -> Batch:
+        """The next batch, if every process has one and none was asked to stop."""
+        batch, problem = None, ""
+        try:
+            batch = next(batches)
+        except PanopticBlendError as error:
+            problem = str(error)
+        skipped = batch.skipped if batch else []
+        flags = {"problem": bool(problem), "stop": self.interruption.is_requested, "skipped": bool(skipped)}
+        found = totals(self.fabric, [{k: torch.tensor(v, device=self.fabric.device) for k, v in flags.items()}])
+        if found["stop"]:  # a loading process may have died of the same signal
+            self._checkpoint()
+            raise RunInterruptedError(f"interrupted at iteration {self.iteration}; go on with --resume auto")
+        if found["problem"]:
+            problem = next(filter(None, gather(self.fabric, problem)))
+            raise PanopticBlendError(f"iteration {self.iteration}: {problem}")
+        if found["skipped"]:
+            reporter.skipped(self.iteration + 1, [x for other in gather(self.fabric, skipped) for x in other])
+        assert batch is not None
+        return batch
+
+    def _stop_at(self, batch: Batch, own: Mapping[str, Tensor], terms: Mapping[str, float]) -> None:
+        """Keep the batch whose loss is not finite, and say so."""
+        is_finite = all(term.isfinite().all() for term in own.values())
+        path = self.output / f"not_finite_{self.share.rank}.pt"
+        if not is_finite:
+            with replacing(path) as temporary:
+                content = {"iteration": self.iteration, "names": batch.names, "losses": dict(own)}
+                torch.save({**content, "images": batch.images, "targets": batch.targets}, temporary)
+        found = gather(self.fabric, [] if is_finite else [(", ".join(batch.names), str(path))])
+        names, kept = (", ".join(parts) for parts in zip(*(x for other in found for x in other), strict=True))
+        listed = ", ".join(f"{name} {value:.4g}" for name, value in terms.items())
+        raise PanopticBlendError(
+            f"iteration {self.iteration}: the loss is not finite ({listed}) on {names}; "
+            f"lower train.lr or set train.clip_norm; the batch is kept in {kept}"
+        )
 
     def _checkpoint(self) -> None:
-        save_checkpoint(self.output / LAST, self.model, self.config, self.categories)
-        state = {
-            "model": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "iteration": self.iteration,
-            "fixed": self._fixed(),
-        }
-        save_state(self.output / STATE, state)
+        model: Any
+        model, optimizer = get_state_dict(self.model, self._optimizer, options=_FULL)
+        if self.is_first:
+            scaler = self.fabric.strategy.precision.state_dict()
+            state = {"model": model, "optimizer": optimizer, "scaler": scaler}
+            save_state(self.output, {**state, "iteration": self.iteration, "fixed": self._fixed()})
+            save_checkpoint(self.output / LAST, model, self.config, self.categories)
+        self.fabric.barrier()  # a process that leaves now must not take the first one with it
 
     def _evaluate(self, reporter: Reporter) -> Evaluation:
         results = self.output / "results" / f"panoptic_{self.config.data.val}.json"
-        evaluation = evaluate(self.model, self.validation, self.config, results, self.precision, reporter.evaluating)
+        try:
+            with self.interruption.at_once():
+                model, data, show = self._whole_model(), self.validation, reporter.evaluating
+                evaluation = evaluate(model, data, self.config, results, self.precision, show, fabric=self.fabric)
+        except RunInterruptedError:
+            text = f"interrupted evaluating iteration {self.iteration}; go on with --resume auto"
+            raise RunInterruptedError(text) from None
         if evaluation.panoptic["All"]["pq"] > self.best_pq:
             self.best_pq = evaluation.panoptic["All"]["pq"]
-            save_checkpoint(self.output / BEST, self.model, self.config, self.categories, self.best_pq)
+            if self.is_first:
+                save_checkpoint(self.output / BEST, model.state_dict(), self.config, self.categories, self.best_pq)
         reporter.evaluated(self.iteration, evaluation)
         return evaluation
+
+    def _whole_model(self) -> PanopticBlend:
+        """The model itself, or a copy of it where each process holds a part."""
+        if not is_sharded(self.fabric):
+            return self.model
+        state, _ = get_state_dict(self.model, self._optimizer, options=StateDictOptions(full_state_dict=True))
+        model = build_model(self.config)
+        model.load_state_dict(state)
+        return model.to(self.fabric.device)
+
+
+def _require_free(output: Path, resume: bool) -> None:
+    """Raise if a run in ``output`` would be overwritten."""
+    states = state_files(output)
+    weights = [output / name for name in (LAST, BEST) if (output / name).exists()]
+    if (states or weights) and not resume:
+        raise PanopticBlendError(f"{output}: holds a run already; go on with --resume auto or choose another --output")
+    if weights and not states:
+        raise PanopticBlendError(
+            f"{output}: has weights but no state to resume; start in another --output from train.weights={weights[0]}"
+        )

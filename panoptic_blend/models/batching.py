@@ -12,9 +12,15 @@ STRIDE_LIMIT = 32
 """Batches are padded to a multiple of the backbone's stride; coarser levels round up."""
 
 
-def pad(maps: Sequence[Tensor], value: float) -> Tensor:
-    """Stack (..., H, W) maps, padded at the bottom and right to the largest sides, rounded up to `STRIDE_LIMIT`."""
+def frame(maps: Sequence[Tensor]) -> tuple[int, int]:
+    """The (height, width) of a batch of (..., H, W) maps: the largest sides, rounded up to `STRIDE_LIMIT`."""
     height, width = (-(-max(x.shape[axis] for x in maps) // STRIDE_LIMIT) * STRIDE_LIMIT for axis in (-2, -1))
+    return height, width
+
+
+def pad(maps: Sequence[Tensor], value: float) -> Tensor:
+    """Stack (..., H, W) maps, padded at the bottom and right to the `frame` of the batch."""
+    height, width = frame(maps)
     return torch.stack([F.pad(x, (0, width - x.shape[-1], 0, height - x.shape[-2]), value=value) for x in maps])
 
 

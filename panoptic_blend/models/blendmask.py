@@ -15,7 +15,7 @@ from panoptic_blend.models.bottom import BottomModule, ThingSemanticHead
 from panoptic_blend.models.fcos import FCOSHead, LevelPredictions, unravel
 from panoptic_blend.models.fcos_targets import Assignment, centerness
 from panoptic_blend.models.postprocess import Candidates, Instances, cut_masks
-from panoptic_blend.structures import Target
+from panoptic_blend.structures import IGNORE, Target
 
 Features = Mapping[str, Tensor]
 
@@ -55,7 +55,8 @@ class BlendMask(nn.Module):
         self.crop, self.merge, self.assign, self.decode, self.suppress = crop, merge, assign, decode, suppress
         self.levels = tuple(levels)
         self.strides = [2 ** int(name[1:]) for name in levels]
-        self.roi_size, self.thing_semantic_weight = roi_size, thing_semantic_weight
+        self.num_classes, self.roi_size = fcos.class_logits.out_channels, roi_size
+        self.thing_semantic_weight = thing_semantic_weight
 
     def detect(self, features: Features) -> list[LevelPredictions]:
         """The detector's predictions on every level, the ones that are decoded or judged in at least float32."""
@@ -65,41 +66,68 @@ class BlendMask(nn.Module):
             for x in levels
         ]
 
+    def counts(self, frame: tuple[int, int], targets: Sequence[Target]) -> dict[str, Tensor]:
+        """What the loss terms are means over, for the images of one padded batch whose size is ``frame`` (H, W).
+
+        Returns:
+            ``positives``, the sum of their ``centerness``, and ``thing_pixels`` if there is the auxiliary head.
+        """
+        sizes = [(-(-frame[0] // stride), -(-frame[1] // stride)) for stride in self.strides]
+        truth = self._assign(targets, sizes)
+        positive = truth.labels < self.num_classes
+        found = {"positives": positive.sum(), "centerness": centerness(truth.distances[positive]).sum()}
+        if self.thing_semantic is not None:
+            ignored = torch.stack([(thing_semantic(t)[::8, ::8] == IGNORE).sum() for t in targets]).sum()
+            found["thing_pixels"] = len(targets) * (frame[0] // 8) * (frame[1] // 8) - ignored
+        return found
+
     def losses(
-        self, features: Features, sizes: Sequence[tuple[int, int]], targets: Sequence[Target]
+        self,
+        features: Features,
+        sizes: Sequence[tuple[int, int]],
+        targets: Sequence[Target],
+        totals: Mapping[str, Tensor],
     ) -> dict[str, Tensor]:
         """The weighted loss terms (BlendMask, section 4).
 
         Args:
             features: of the padded batch, by name, (N, c, h, w).
             sizes: (H, W) of its images, without padding.
+            totals: `counts` of all that a step sees, of which these images may be a part.
 
         Returns:
             ``loss_class``, ``loss_box``, ``loss_centerness``, ``loss_mask``, and ``loss_thing_semantic``
             if there is the auxiliary head.
         """
-        terms = self._instance_losses(self.detect(features), precise(self.bottom(features)), targets)
+        terms = self._instance_losses(self.detect(features), precise(self.bottom(features)), targets, totals)
         if self.thing_semantic is not None:
             truth = pad([thing_semantic(t).long() for t in targets], 0)[:, ::8, ::8]
-            loss = losses.semantic_loss(precise(self.thing_semantic(features["p3"])), truth)
+            logits = precise(self.thing_semantic(features["p3"]))
+            loss = losses.semantic_loss(logits, truth, totals["thing_pixels"].clamp(min=1))
             terms["loss_thing_semantic"] = self.thing_semantic_weight * loss
         return terms
 
+    def _assign(self, targets: Sequence[Target], sizes: Sequence[tuple[int, int]]) -> Assignment:
+        dtype = self.fcos.distances.weight.dtype
+        boxes, labels = [t["boxes"].to(dtype) for t in targets], [t["labels"] for t in targets]
+        return self.assign(boxes, labels, sizes, self.strides, self.num_classes)
+
     def _instance_losses(
-        self, levels: Sequence[LevelPredictions], bases: Tensor, targets: Sequence[Target]
+        self,
+        levels: Sequence[LevelPredictions],
+        bases: Tensor,
+        targets: Sequence[Target],
+        totals: Mapping[str, Tensor],
     ) -> dict[str, Tensor]:
-        boxes = [t["boxes"].to(bases.dtype) for t in targets]
         sizes = [(level.logits.shape[-2], level.logits.shape[-1]) for level in levels]
-        num_classes = levels[0].logits.shape[1]
-        truth: Assignment = self.assign(boxes, [t["labels"] for t in targets], sizes, self.strides, num_classes)
-        positives = (truth.labels < num_classes).nonzero().squeeze(1)
+        truth = self._assign(targets, sizes)
+        positives = (truth.labels < self.num_classes).nonzero().squeeze(1)
         instances, distances = truth.instances[positives], truth.distances[positives]
         weights = centerness(distances)
-        num_positives = torch.tensor(float(max(len(positives), 1)), device=bases.device)
-        normalizer = weights.sum().clamp(min=1e-6)
+        num_positives, normalizer = totals["positives"].clamp(min=1), totals["centerness"].clamp(min=1e-6)
 
         attentions = self._attentions(levels, unravel(positives, sizes, len(targets)))
-        crops = self.crop(bases, boxes)
+        crops = self.crop(bases, [t["boxes"].to(bases.dtype) for t in targets])
         masks = torch.cat([mask_targets(t, self.roi_size) for t in targets])
         mask_logits = self.merge(crops.index_select(0, instances), attentions)
         return {

@@ -50,7 +50,6 @@ def mask_loss(logits: Tensor, truth: Tensor, weights: Tensor, normalizer: Tensor
     return (per_instance * weights).sum() / normalizer
 
 
-def semantic_loss(logits: Tensor, truth: Tensor) -> Tensor:
-    """Mean cross entropy over the pixels of ``truth`` (N, H, W) int64 that are not ignored; 0 if all are."""
-    loss = F.cross_entropy(logits, truth, ignore_index=IGNORE, reduction="sum")
-    return loss / (truth != IGNORE).sum().clamp(min=1)
+def semantic_loss(logits: Tensor, truth: Tensor, num_pixels: Tensor) -> Tensor:
+    """Cross entropy of the pixels of ``truth`` (N, H, W) int64 that are not ignored, over ``num_pixels``."""
+    return F.cross_entropy(logits, truth, ignore_index=IGNORE, reduction="sum") / num_pixels

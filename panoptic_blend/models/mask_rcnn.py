@@ -220,8 +220,16 @@ class MaskRCNN(nn.Module):
             if name.endswith("bias"):
                 nn.init.zeros_(parameter)
 
+    def counts(self, frame: Size, targets: Sequence[Target]) -> dict[str, Tensor]:
+        """The number of ``images``: the losses are means over samples of each, as many as there are proposals."""
+        return {"images": torch.tensor(len(targets), device=targets[0]["boxes"].device)}
+
     def losses(
-        self, features: Mapping[str, Tensor], sizes: Sequence[Size], targets: Sequence[Target]
+        self,
+        features: Mapping[str, Tensor],
+        sizes: Sequence[Size],
+        targets: Sequence[Target],
+        totals: Mapping[str, Tensor],
     ) -> dict[str, Tensor]:
         """The loss terms, in training mode; arguments as in `BlendMask.losses`, targets with ``masks``.
 
@@ -231,7 +239,9 @@ class MaskRCNN(nn.Module):
         truth = [_shifted(target, features["p2"].dtype) for target in targets]
         proposals, rpn = self.rpn(_images(sizes), self._read(features), truth)
         of_proposals = {"loss_rpn_class": rpn["loss_objectness"], "loss_rpn_box": rpn["loss_rpn_box_reg"]}
-        return of_proposals | self.roi_heads.losses(features, proposals, truth)
+        terms = of_proposals | self.roi_heads.losses(features, proposals, truth)
+        share = len(targets) / totals["images"]
+        return {name: share * term for name, term in terms.items()}
 
     def predict(self, features: Mapping[str, Tensor], sizes: Sequence[Size]) -> list[Instances]:
         """The instances of every image; arguments as in `losses`. Boxes are clipped to their image."""

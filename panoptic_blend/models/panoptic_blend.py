@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from panoptic_blend.models import losses
 from panoptic_blend.models.backbone import ResNet
-from panoptic_blend.models.batching import pad, precise
+from panoptic_blend.models.batching import frame, pad, precise
 from panoptic_blend.models.blendmask import Features
 from panoptic_blend.models.fpn import FPN
 from panoptic_blend.models.postprocess import Instances, paste, rescale
@@ -27,7 +27,12 @@ _BAND = 64
 class InstanceBranch(Protocol):
     """What finds instances: `BlendMask` or `MaskRCNN`. See `BlendMask` for the arguments."""
 
-    def losses(self, features: Features, sizes: Sequence[Size], targets: Sequence[Target]) -> dict[str, Tensor]:
+    def counts(self, frame: Size, targets: Sequence[Target]) -> dict[str, Tensor]:
+        """What the loss terms are means over."""
+
+    def losses(
+        self, features: Features, sizes: Sequence[Size], targets: Sequence[Target], totals: Mapping[str, Tensor]
+    ) -> dict[str, Tensor]:
         """The weighted loss terms by name."""
 
     def predict(self, features: Features, sizes: Sequence[Size]) -> list[Instances]:
@@ -72,6 +77,7 @@ class PanopticBlend(nn.Module):
         images: Sequence[Tensor],
         targets: Sequence[Target] | None = None,
         output_sizes: Sequence[Size] | None = None,
+        totals: Mapping[str, Tensor] | None = None,
     ) -> Any:
         """Losses in training mode, outputs in evaluation mode.
 
@@ -79,6 +85,8 @@ class PanopticBlend(nn.Module):
             images: each (3, H, W) RGB, uint8 or float in [0, 1]; sizes may differ.
             targets: one `Target` per image; needed in training mode.
             output_sizes: (H, W) per image at which results are wanted; the image's own size if absent.
+            totals: sums of `counts` over all that an optimiser step sees, where these images are a part of it (of
+                several devices, or of a batch that is taken in turns); the losses are then their share of the step's.
 
         Returns:
             ``{"loss_semantic": scalar, ...}`` with the terms of the instance branch, or a list of `Output`.
@@ -86,7 +94,7 @@ class PanopticBlend(nn.Module):
         if self.training:
             if targets is None or len(targets) != len(images):
                 raise ValueError(f"training needs one target per image: {len(images)} images")
-            return self.losses(images, targets)
+            return self.losses(images, targets, totals or self.counts(images, targets))
         return self.predict(images, output_sizes or _sizes(images))
 
     def batch(self, images: Sequence[Tensor]) -> Tensor:
@@ -105,14 +113,24 @@ class PanopticBlend(nn.Module):
         trunk = {} if self.semantic is None else {"trunk": self.semantic.trunk(pyramid)}
         return stages | pyramid | trunk
 
-    def losses(self, images: Sequence[Tensor], targets: Sequence[Target]) -> dict[str, Tensor]:
+    def counts(self, images: Sequence[Tensor], targets: Sequence[Target]) -> dict[str, Tensor]:
+        """What the loss terms of these images are means over, by name: positive locations, pixels, ... (scalars)."""
+        found: dict[str, Tensor] = self.instances.counts(frame(images), targets)
+        if self.semantic is not None:
+            found["pixels"] = torch.stack([(t["semantic"] != IGNORE).sum() for t in targets]).sum()
+        return found
+
+    def losses(
+        self, images: Sequence[Tensor], targets: Sequence[Target], totals: Mapping[str, Tensor]
+    ) -> dict[str, Tensor]:
         """Every weighted loss term; their plain sum is the objective (BlendMask, section 4; appendix A)."""
         features = self.features(self.batch(images))
-        terms: dict[str, Tensor] = self.instances.losses(features, _sizes(images), targets)
+        terms: dict[str, Tensor] = self.instances.losses(features, _sizes(images), targets, totals)
         if self.semantic is not None:
             logits = _upsample(precise(self.semantic.predictor(features["trunk"])), self.semantic.stride)
             truth = pad([t["semantic"].long() for t in targets], IGNORE)
-            terms["loss_semantic"] = self.semantic_weight * losses.semantic_loss(logits, truth)
+            loss = losses.semantic_loss(logits, truth, totals["pixels"].clamp(min=1))
+            terms["loss_semantic"] = self.semantic_weight * loss
         return terms
 
     def predict(self, images: Sequence[Tensor], output_sizes: Sequence[Size]) -> list[Output]:

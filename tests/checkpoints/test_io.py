@@ -17,8 +17,9 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torchvision.models import ResNet18_Weights, resnet18, resnet34
 
-from panoptic_blend.checkpoints.io import load_weights, read_checkpoint, read_state, save_checkpoint, save_state
+from panoptic_blend.checkpoints.io import load_weights, read_checkpoint, save_checkpoint
 from panoptic_blend.checkpoints.official import rename
+from panoptic_blend.checkpoints.states import read_state
 from panoptic_blend.config import Config
 from panoptic_blend.data.categories import Categories
 from panoptic_blend.models.build import build_model
@@ -70,7 +71,7 @@ def saved(tmp_path: Path) -> Path:
     model.backbone.stride_in_1x1.fill_(True)
     model.instances.bottom.refine[0][1].num_batches_tracked.fill_(5)
     path = tmp_path / "runs" / "weights.safetensors"
-    save_checkpoint(path, model, CONFIG, CATEGORIES)
+    save_checkpoint(path, model.state_dict(), CONFIG, CATEGORIES)
     return path
 
 
@@ -109,7 +110,7 @@ def test_state_dict_bare_or_under_model(tmp_path: Path) -> None:
 
 def test_weights_of_another_precision_and_layout(tmp_path: Path) -> None:
     model = tiny().to(memory_format=torch.channels_last)
-    save_checkpoint(tmp_path / "weights.safetensors", model.bfloat16(), CONFIG, CATEGORIES)
+    save_checkpoint(tmp_path / "weights.safetensors", model.bfloat16().state_dict(), CONFIG, CATEGORIES)
     found = tiny(1)
     load_weights(found, tmp_path / "weights.safetensors")
     assert found.instances.top_layer.weight.dtype == torch.float32
@@ -424,40 +425,13 @@ def test_a_checkpoint_is_written_whole_or_not_at_all(saved: Path, monkeypatch: p
 
     monkeypatch.setattr(Path, "write_bytes", fail)
     with pytest.raises(OSError, match="disk full"):
-        save_checkpoint(saved, tiny(1), CONFIG, CATEGORIES)
+        save_checkpoint(saved, tiny(1).state_dict(), CONFIG, CATEGORIES)
     assert saved.read_bytes() == before
     assert list(saved.parent.iterdir()) == [saved]
 
 
 def test_a_checkpoint_replaces_an_older_one(saved: Path) -> None:
     model = tiny(1)
-    save_checkpoint(saved, model, CONFIG, CATEGORIES)
+    save_checkpoint(saved, model.state_dict(), CONFIG, CATEGORIES)
     assert is_same(read_checkpoint(saved).state, state_of(model))
     assert list(saved.parent.iterdir()) == [saved]
-
-
-# --- training states -------------------------------------------------------------------------------------------------
-
-
-def test_training_state_round_trip(tmp_path: Path) -> None:
-    path = tmp_path / "new" / "state.pth"
-    save_state(path, {"iteration": 7, "optimizer": {"momentum": torch.ones(2)}, "model": {}, "fixed": {}})
-    found = read_state(path)
-    assert found["iteration"] == 7
-    assert found["optimizer"]["momentum"].tolist() == [1, 1]
-
-
-def test_weights_are_no_training_state(tmp_path: Path) -> None:
-    torch.save(state_of(nn.Linear(2, 2)), tmp_path / "weights.pth")
-    with pytest.raises(PanopticBlendError, match=r"weights\.pth: not a training state"):
-        read_state(tmp_path / "weights.pth")
-
-
-def test_a_training_state_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
-    path = tmp_path / "state.pth"
-    state = {"iteration": 1, "model": {}, "optimizer": {}, "fixed": {}}
-    save_state(path, state)
-    with pytest.raises(AttributeError):
-        save_state(path, {"iteration": 2, "what": lambda: None})  # functions without a name cannot be pickled
-    assert read_state(path) == state
-    assert list(tmp_path.iterdir()) == [path]

@@ -8,15 +8,15 @@ import cv2
 import numpy as np
 import pytest
 
+from panoptic_blend.checkpoints.states import state_files
 from panoptic_blend.data.shapes import write_shapes
 from panoptic_blend.engine.demo import run_demo
-from panoptic_blend.engine.train import STATE
 
 CONFIG = """
 base: {base}
 model: {{fpn: {{channels: 32}}, bottom: {{channels: 32}}, semantic: {{channels: 32}}}}
 data: {{short_sides: [64], long_side: 96, workers: 0}}
-train: {{iterations: 2, images_per_step: 2, precision: 32-true, warmup_iterations: 0, steps: []}}
+train: {{iterations: 2, batch_size: 2, precision: 32-true, warmup_iterations: 0, steps: []}}
 test: {{short_side: 64, long_side: 96}}
 """
 
@@ -36,7 +36,8 @@ def test_the_demo_reuses_what_is_there(tmp_path: Path, capsys: pytest.CaptureFix
         assert picture is not None
         assert np.ptp(picture) > 100
         assert name in printed.replace("\n", "")
-    state = (output / STATE).stat().st_mtime_ns
+    [state] = state_files(output)
+    written_state = state.stat().st_mtime_ns
     run_demo(output, data, str(config))
-    assert (output / STATE).stat().st_mtime_ns == state
+    assert state.stat().st_mtime_ns == written_state
     assert (data / "annotations" / "panoptic_val2017.json").stat().st_mtime_ns == written

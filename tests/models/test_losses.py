@@ -135,16 +135,17 @@ def test_semantic_loss_by_hand() -> None:
     logits = torch.zeros(1, 2, 1, 3)
     logits[0, 1, 0, 0] = math.log(3)
     truth = torch.tensor([[[1, 0, 255]]])
-    assert semantic_loss(logits, truth).item() == pytest.approx(-(math.log(0.75) + math.log(0.5)) / 2)
+    assert semantic_loss(logits, truth, torch.tensor(2)).item() == pytest.approx(-(math.log(0.75) + math.log(0.5)) / 2)
 
 
-def test_semantic_loss_is_a_mean_over_the_batch_not_over_images() -> None:
+def test_semantic_loss_is_a_mean_over_as_many_pixels_as_it_is_told() -> None:
     logits = torch.zeros(2, 2, 1, 3)
     logits[0, 0] = 50
     truth = torch.tensor([[[0, 255, 255]], [[1, 1, 1]]])
-    assert semantic_loss(logits, truth).item() == pytest.approx(3 / 4 * math.log(2))
+    assert semantic_loss(logits, truth, torch.tensor(4)).item() == pytest.approx(3 / 4 * math.log(2))
+    assert semantic_loss(logits, truth, torch.tensor(12)).item() == pytest.approx(3 / 12 * math.log(2))
 
 
 def test_semantic_loss_where_all_is_ignored() -> None:
     logits = torch.randn(2, 4, 3, 3, requires_grad=True)
-    assert has_zero_gradient(semantic_loss(logits, torch.full((2, 3, 3), 255)), logits)
+    assert has_zero_gradient(semantic_loss(logits, torch.full((2, 3, 3), 255), torch.tensor(1)), logits)

@@ -221,7 +221,7 @@ def test_losses_and_gradients(boxes: list[list[list[float]]], dtype: torch.dtype
     if dtype == torch.float64:
         model, pyramid = model.double(), {name: x.double() for name, x in pyramid.items()}
     with torch.autocast("cpu", dtype=torch.bfloat16, enabled=dtype == torch.bfloat16):
-        losses = model.losses(pyramid, SIZES, targets)
+        losses = model.losses(pyramid, SIZES, targets, model.counts((0, 0), targets))
     assert list(losses) == ["loss_rpn_class", "loss_rpn_box", "loss_class", "loss_box", "loss_mask"]
     assert all(loss.isfinite() and loss.shape == () for loss in losses.values())
     torch.stack(list(losses.values())).sum().backward()
@@ -279,7 +279,16 @@ def test_masks_are_needed() -> None:
     target = truth(SIZES[0], BOXES)
     del target["masks"]
     with pytest.raises(ValueError, match="need `masks`"):
-        branch().losses(features(number=1), SIZES[:1], [target])
+        branch().losses(features(number=1), SIZES[:1], [target], {"images": torch.tensor(1)})
+
+
+def test_images_that_are_part_of_a_step_have_their_share_of_its_losses() -> None:
+    targets, found = [truth(size, BOXES) for size in SIZES], []
+    for images in (len(SIZES), 4 * len(SIZES)):
+        torch.manual_seed(3)
+        found.append(branch().losses(features(), SIZES, targets, {"images": torch.tensor(images)}))
+    for name, value in found[0].items():
+        assert found[1][name].item() == pytest.approx(value.item() / 4)
 
 
 def test_losses_depend_on_the_seed_alone() -> None:
@@ -287,7 +296,7 @@ def test_losses_depend_on_the_seed_alone() -> None:
     found = []
     for _ in range(2):
         torch.manual_seed(3)
-        found.append(branch().losses(features(), SIZES, targets))
+        found.append(branch().losses(features(), SIZES, targets, {"images": torch.tensor(len(targets))}))
     assert all(torch.equal(found[0][name], found[1][name]) for name in found[0])
 
 
@@ -299,7 +308,9 @@ def test_the_mask_is_learnt_from_its_pixels() -> None:
     losses = []
     for given in (target, inverted):
         torch.manual_seed(0)
-        losses.append(model.losses(features(number=1), SIZES[:1], [given])["loss_mask"].item())
+        losses.append(
+            model.losses(features(number=1), SIZES[:1], [given], {"images": torch.tensor(1)})["loss_mask"].item()
+        )
     assert losses[0] != pytest.approx(losses[1], rel=1e-3)
 
 

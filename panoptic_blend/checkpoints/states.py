@@ -1,0 +1,66 @@
+"""What resuming a run needs, in files of which the newest whole one counts."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Callable, Mapping
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from panoptic_blend.checkpoints.pickles import read_pickle
+from panoptic_blend.files import replacing
+from panoptic_blend.structures import PanopticBlendError
+
+KEPT = 2
+"""States a run keeps, so that one torn by the disk does not cost everything."""
+
+_PARTS = {"model", "optimizer", "scaler", "iteration", "fixed"}
+
+
+def state_files(folder: Path) -> list[Path]:
+    """The states in the folder of a run, newest first."""
+    return sorted(folder.glob("state_*.pt"), reverse=True)
+
+
+def save_state(folder: Path, state: Mapping[str, Any]) -> None:
+    """Write the state of ``state["iteration"]`` whole or not at all; then drop all but the last `KEPT` up to it."""
+    buffer = BytesIO()  # torch would turn a full disk into an error of its own
+    torch.save(dict(state), buffer)
+    own = folder / f"state_{state['iteration']:09d}.pt"
+    with replacing(own, durable=True) as temporary:
+        temporary.write_bytes(buffer.getbuffer())
+    files = state_files(folder)
+    place = files.index(own)
+    for path in files[:place] + files[place + KEPT :]:  # later ones are of a way this run did not take
+        path.unlink()
+
+
+def newest_state(folder: Path, tell: Callable[[str], None]) -> dict[str, Any] | None:
+    """The newest whole state of a run, None if there is none at all; ``tell`` hears of torn ones.
+
+    Raises:
+        PanopticBlendError: there are states and each is torn.
+    """
+    paths = state_files(folder)
+    for path in paths:
+        try:
+            return read_state(path)
+        except PanopticBlendError as error:
+            tell(f"passed over: {error}")
+    if paths:
+        raise PanopticBlendError(f"{folder}: none of its {len(paths)} states is whole; choose another --output")
+    return None
+
+
+def read_state(path: Path) -> dict[str, Any]:
+    """Read what `save_state` wrote."""
+    state = read_pickle(path)
+    if not isinstance(state, dict) or not state.keys() >= _PARTS:
+        raise PanopticBlendError(f"{path}: not a training state; start anew from weights with train.weights=...")
+    with zipfile.ZipFile(path) as archive:  # torch reads numbers without looking at their checksums
+        if archive.testzip():
+            raise PanopticBlendError(f"{path}: its checksum is wrong; the disk has damaged it")
+    return state

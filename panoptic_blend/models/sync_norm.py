@@ -1,0 +1,68 @@
+"""Batch normalisation with the statistics of all ranks, on any device (torch's own needs a GPU)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, distributed, nn
+
+
+class _Sum(torch.autograd.Function):
+    """The sum of a tensor over all ranks; each rank's gradient is the sum of those with respect to it."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        total = x.clone()
+        distributed.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        return _Sum.forward(ctx, gradients[0])
+
+
+class SyncBatchNorm2d(nn.BatchNorm2d):
+    """As `nn.BatchNorm2d` over the batches of all ranks together, which may differ in size; in at least float32."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise (N, c, H, W) over all axes but the second."""
+        if not self.training:
+            return super().forward(x)
+        wide = x.to(torch.promote_types(x.dtype, torch.float32))
+        count = wide.new_tensor(x.numel() // x.shape[1])
+        sums: Tensor = _Sum.apply(torch.cat([wide.sum(dim=(0, 2, 3)), count[None]]))
+        mean, count = sums[:-1] / sums[-1], sums[-1].detach()
+        centered = wide - mean[:, None, None]
+        variance = _Sum.apply(centered.square().sum(dim=(0, 2, 3))) / count
+        self._follow(mean.detach(), variance.detach() * (count / (count - 1)))
+        scale = self.weight * (variance + self.eps).rsqrt()
+        return (centered * scale[:, None, None] + self.bias[:, None, None]).to(x.dtype)
+
+    @torch.no_grad()
+    def _follow(self, mean: Tensor, variance: Tensor) -> None:
+        """Move the running statistics a ``momentum`` towards those of a batch."""
+        assert self.running_mean is not None and self.running_var is not None
+        assert self.num_batches_tracked is not None and self.momentum is not None
+        self.running_mean.lerp_(mean.to(self.running_mean), self.momentum)
+        self.running_var.lerp_(variance.to(self.running_var), self.momentum)
+        self.num_batches_tracked += 1
+
+
+def synchronise(model: nn.Module) -> None:
+    """Let every batch norm of ``model`` that has statistics of its own to learn take them from all ranks."""
+    if not distributed.is_initialized():
+        return
+    for module in list(model.modules()):
+        for name, child in module.named_children():
+            if type(child) is nn.BatchNorm2d:
+                setattr(module, name, _synchronised(child))
+
+
+def _synchronised(norm: nn.BatchNorm2d) -> SyncBatchNorm2d:
+    """The same layer, with the same parameters and buffers."""
+    twin = SyncBatchNorm2d(norm.num_features, norm.eps, norm.momentum)
+    twin.weight, twin.bias = norm.weight, norm.bias
+    twin.running_mean, twin.running_var = norm.running_mean, norm.running_var
+    twin.num_batches_tracked = norm.num_batches_tracked
+    return twin.train(norm.training)
