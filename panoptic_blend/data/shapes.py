@@ -17,8 +17,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from panoptic_blend.data.coco_panoptic import PanopticWriter
 from panoptic_blend.data.images import write_picture
+from panoptic_blend.data.panoptic_writer import PanopticWriter
 from panoptic_blend.data.shapes_drawing import (
     FAR,
     Canvas,

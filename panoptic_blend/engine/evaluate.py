@@ -13,9 +13,9 @@ from torch import Tensor
 
 from panoptic_blend.config import Config, Precision
 from panoptic_blend.data.categories import Categories
-from panoptic_blend.data.coco_panoptic import PanopticWriter
 from panoptic_blend.data.dataset import CocoPanoptic
 from panoptic_blend.data.loader import WHOLE, Case, Share, evaluation_cases
+from panoptic_blend.data.panoptic_writer import PanopticWriter
 from panoptic_blend.data.transforms import semantic_map
 from panoptic_blend.engine.precision import autocast
 from panoptic_blend.engine.ranks import gather

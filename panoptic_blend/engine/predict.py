@@ -6,8 +6,9 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from panoptic_blend.data.coco_panoptic import PanopticWriter, read_panoptic_json
+from panoptic_blend.data.coco_panoptic import read_panoptic_json
 from panoptic_blend.data.images import read_picture, write_picture
+from panoptic_blend.data.panoptic_writer import PanopticWriter
 from panoptic_blend.drawing import draw, enlarge
 from panoptic_blend.engine.evaluate_files import maps_folder
 from panoptic_blend.files import inside

@@ -15,9 +15,9 @@ import numpy.typing as npt
 import pytest
 import torch
 
-from panoptic_blend.data.coco_panoptic import PanopticWriter
 from panoptic_blend.data.dataset import CocoPanoptic, find_root, find_split, to_tensor
 from panoptic_blend.data.images import Picture, write_picture
+from panoptic_blend.data.panoptic_writer import PanopticWriter
 from panoptic_blend.data.shapes import VAL_START, generate
 from panoptic_blend.data.transforms import to_target
 from panoptic_blend.structures import Category, PanopticMap, Segment
