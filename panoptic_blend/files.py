@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -64,9 +64,9 @@ def read_bytes(path: Path) -> bytes:
         raise PanopticBlendError(f"{path}: cannot be read ({error.strerror}); check its permissions") from None
 
 
-def read_json(path: Path) -> Any:
-    """The parsed JSON file, or an error that names it and the place."""
+def read_json(path: Path, object_hook: Callable[[dict[str, Any]], Any] | None = None) -> Any:
+    """The parsed JSON file, or an error that names it and the place; ``object_hook`` as in `json.loads`."""
     try:
-        return json.loads(read_bytes(path))
+        return json.loads(read_bytes(path), object_hook=object_hook)
     except (ValueError, RecursionError) as error:
         raise PanopticBlendError(f"{path}: not valid JSON ({error}); is the file complete?") from None

@@ -5,19 +5,18 @@ Kirillov et al., Panoptic Segmentation, CVPR 2019; the format is that of the COC
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from panoptic_blend.data.categories import Categories
+from panoptic_blend.data.columns import Flaw, Records, SegmentColumns, Texts, are_records, integers, whole_number
 from panoptic_blend.data.images import read_segment_ids
 from panoptic_blend.files import inside, read_json
-from panoptic_blend.structures import PanopticBlendError, PanopticMap, Segment, is_integer
-
-MAX_SEGMENT_ID = 2**24 - 1
+from panoptic_blend.structures import PanopticBlendError, PanopticMap, Segment
 
 
 @dataclass(frozen=True)
@@ -57,13 +56,62 @@ class Image:
     annotation: Annotation
 
 
+class _Packed(NamedTuple):
+    """What is kept of one annotation: ``rows`` are those of its segments."""
+
+    image_id: int
+    png: str
+    rows: range
+
+
+class Annotations(Records[Annotation]):
+    """Annotations in columns, in the order of their file or of its images; ``known`` has all their categories."""
+
+    def __init__(self, packed: Sequence[_Packed], segments: SegmentColumns, known: Categories) -> None:
+        self.image_ids, self.pngs = integers([p.image_id for p in packed]), Texts([p.png for p in packed])
+        self._starts, self._stops = integers([p.rows.start for p in packed]), integers([p.rows.stop for p in packed])
+        self._segments, self._known = segments, known
+
+    def __len__(self) -> int:
+        return len(self.image_ids)
+
+    def record(self, index: int) -> Annotation:
+        segments = [
+            Segment(segment_id, category_id, self._known.by_id[category_id].is_thing, None, 0, None, is_crowd)
+            for segment_id, category_id, is_crowd in self._segments.rows(self._starts[index], self._stops[index])
+        ]
+        return Annotation(self.image_ids[index], self.pngs[index], segments)
+
+
+class Images(Records[Image]):
+    """Pictures in columns, in the order of their file; ``annotations`` are in the same order."""
+
+    def __init__(
+        self, ids: list[int], file_names: Sequence[str], sizes: Sequence[tuple[int, int]], annotations: Annotations
+    ) -> None:
+        self.ids, self.file_names, self.annotations = integers(ids), Texts(file_names), annotations
+        self._heights, self._widths = (integers([size[side] for size in sizes]) for side in (0, 1))
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def sizes(self) -> list[tuple[int, int]]:
+        """Height and width of every picture."""
+        return list(zip(self._heights, self._widths, strict=True))
+
+    def record(self, index: int) -> Image:
+        size = self._heights[index], self._widths[index]
+        return Image(self.ids[index], self.file_names[index], size, self.annotations[index])
+
+
 @dataclass(frozen=True)
 class PanopticJson:
     """A checked annotation file: ``images`` in the order of the file, ``categories`` in the order of ids."""
 
     path: Path
     categories: Categories
-    images: list[Image]
+    images: Images
 
 
 def read_panoptic_json(path: Path) -> PanopticJson:
@@ -73,65 +121,68 @@ def read_panoptic_json(path: Path) -> PanopticJson:
         PanopticBlendError: not COCO panoptic, empty, ids used twice, unknown categories, or images and
             annotations that do not pair up.
     """
-    content = read_json(path)
+    segments = SegmentColumns()
+    content = read_json(path, segments.pack)
     images, records = (_records(content, key, path.name) for key in ("images", "categories"))
     try:
         categories = Categories(records)
     except PanopticBlendError as error:
         raise PanopticBlendError(f"{path.name}: {error}") from None
-    annotations = _by_image(read_annotations(content, path, categories), path)
+    annotations = _by_image(_packed(content, segments, path, categories), path)
     if not images:
         raise PanopticBlendError(f"{path.name}: `images` is empty; a data set needs at least one")
-    result: list[Image] = []
-    seen: set[int] = set()
+    result: dict[int, tuple[str, tuple[int, int]]] = {}
     for i, record in enumerate(images):
-        image_id = _integer(record, "id", f"{path.name}: images[{i}]")
+        image_id = whole_number(record, "id", f"{path.name}: images[{i}]")
         where = f"{path.name}: image {image_id}"
-        if image_id in seen:
+        if image_id in result:
             raise PanopticBlendError(f"{where} is listed twice; image ids are unique")
         if image_id not in annotations:
             raise PanopticBlendError(f"{where} has no annotation; annotate it or remove it from `images`")
-        size = _integer(record, "height", where), _integer(record, "width", where)
-        result.append(Image(image_id, _file_name(record, where), size, annotations[image_id]))
-        seen.add(image_id)
-    strays = annotations.keys() - seen
+        size = whole_number(record, "height", where), whole_number(record, "width", where)
+        result[image_id] = _file_name(record, where), size
+    strays = annotations.keys() - result.keys()
     if strays:
         raise PanopticBlendError(f"{path.name}: annotation of image {min(strays)}, which `images` lacks; add it there")
-    return PanopticJson(path, categories, result)
+    paired = Annotations([annotations[image_id] for image_id in result], segments, categories)
+    file_names, sizes = zip(*result.values(), strict=True)
+    return PanopticJson(path, categories, Images(list(result), file_names, sizes, paired))
 
 
-def read_annotations(content: Any, path: Path, categories: Categories) -> list[Annotation]:
-    """The ``annotations`` of a parsed COCO panoptic JSON, of a data set or of results."""
-    records = _records(content, "annotations", path.name)
-    return [_annotation(record, f"{path.name}: annotations[{i}]", path, categories) for i, record in enumerate(records)]
+def read_annotations(path: Path, categories: Categories) -> Annotations:
+    """Read and check the ``annotations`` of a COCO panoptic JSON, of a data set or of results.
+
+    Raises:
+        PanopticBlendError: not COCO panoptic, or categories that are not among ``categories``.
+    """
+    segments = SegmentColumns()
+    return Annotations(_packed(read_json(path, segments.pack), segments, path, categories), segments, categories)
 
 
-def _annotation(record: Mapping[str, Any], place: str, path: Path, categories: Categories) -> Annotation:
-    infos = _records(record, "segments_info", place)
-    image_id = _integer(record, "image_id", place)
-    where = f"{path.name}: image {image_id}"
-    segments: dict[int, Segment] = {}
-    for i, info in enumerate(infos):
-        segment_id = _integer(info, "id", f"{where}: segments_info[{i}]")
-        category_id = _integer(info, "category_id", f"{where}: segment {segment_id}")
-        if segment_id in segments:
-            raise PanopticBlendError(f"{where}: segment {segment_id} is listed twice; ids are unique in an image")
-        if not 0 < segment_id <= MAX_SEGMENT_ID:
-            raise PanopticBlendError(f"{where}: segment id {segment_id}; ids are 1 to {MAX_SEGMENT_ID}, 0 is void")
-        if category_id not in categories.by_id:
-            known = f"{categories[0].id} to {categories[-1].id}"
-            raise PanopticBlendError(
-                f"{where}: segment {segment_id} has category {category_id}, which `categories` ({known}) lacks; add it"
-            )
-        crowd, is_thing = info.get("iscrowd", 0), categories.by_id[category_id].is_thing
-        if crowd not in (0, 1):
-            raise PanopticBlendError(f"{where}: segment {segment_id}: `iscrowd` is {crowd!r}, not 0 or 1; correct it")
-        segments[segment_id] = Segment(segment_id, category_id, is_thing, None, 0, None, bool(crowd))
-    return Annotation(image_id, _file_name(record, where), list(segments.values()))
+def _packed(content: Any, segments: SegmentColumns, path: Path, categories: Categories) -> list[_Packed]:
+    """What `Annotations` are made of, from a JSON whose segments are packed."""
+    result = []
+    for i, record in enumerate(_records(content, "annotations", path.name)):
+        place, rows = f"{path.name}: annotations[{i}]", record.get("segments_info")
+        if not isinstance(rows, range | Flaw):
+            raise _not_panoptic(place, "segments_info")
+        image_id = whole_number(record, "image_id", place)
+        where = f"{path.name}: image {image_id}"
+        if isinstance(rows, Flaw):
+            raise PanopticBlendError(f"{where}: {rows.message}")
+        for segment_id, category_id, _ in segments.rows(rows.start, rows.stop):
+            if category_id not in categories.by_id:
+                known = f"{categories[0].id} to {categories[-1].id}"
+                raise PanopticBlendError(
+                    f"{where}: segment {segment_id} has category {category_id}, which `categories` ({known}) lacks; "
+                    "add it"
+                )
+        result.append(_Packed(image_id, _file_name(record, where), rows))
+    return result
 
 
-def _by_image(annotations: Iterable[Annotation], path: Path) -> dict[int, Annotation]:
-    result: dict[int, Annotation] = {}
+def _by_image(annotations: Iterable[_Packed], path: Path) -> dict[int, _Packed]:
+    result: dict[int, _Packed] = {}
     for annotation in annotations:
         if annotation.image_id in result:
             raise PanopticBlendError(f"{path.name}: image {annotation.image_id} has two annotations; keep one")
@@ -141,16 +192,13 @@ def _by_image(annotations: Iterable[Annotation], path: Path) -> dict[int, Annota
 
 def _records(content: Any, key: str, where: str) -> list[dict[str, Any]]:
     value = content.get(key) if isinstance(content, dict) else None
-    if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
-        raise PanopticBlendError(f"{where}: no list of records `{key}`; this is not COCO panoptic JSON")
+    if not are_records(value):
+        raise _not_panoptic(where, key)
     return value
 
 
-def _integer(record: Mapping[str, Any], key: str, where: str) -> int:
-    value = record.get(key)
-    if not is_integer(value):
-        raise PanopticBlendError(f"{where}: `{key}` is {value!r}, not a whole number; correct it")
-    return value
+def _not_panoptic(where: str, key: str) -> PanopticBlendError:
+    return PanopticBlendError(f"{where}: no list of records `{key}`; this is not COCO panoptic JSON")
 
 
 def _file_name(record: Mapping[str, Any], where: str) -> str:

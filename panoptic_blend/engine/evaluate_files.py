@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from panoptic_blend.data.coco_panoptic import Annotation, read_annotations, read_panoptic_json
-from panoptic_blend.files import read_json
+from panoptic_blend.data.coco_panoptic import read_annotations, read_panoptic_json
 from panoptic_blend.metrics.panoptic_quality import PanopticQuality, PanopticReport
 from panoptic_blend.structures import PanopticBlendError
 
@@ -31,16 +30,15 @@ def evaluate_files(
     """
     truth_path, prediction_path = Path(truth_json), Path(prediction_json)
     truth = read_panoptic_json(truth_path)
-    predictions: dict[int, Annotation] = {}
-    for annotation in read_annotations(read_json(prediction_path), prediction_path, truth.categories):
-        if annotation.image_id in predictions:
-            raise PanopticBlendError(
-                f"{prediction_path.name}: image {annotation.image_id} is predicted twice; keep one"
-            )
-        predictions[annotation.image_id] = annotation
+    predictions = read_annotations(prediction_path, truth.categories)
+    places: dict[int, int] = {}
+    for place, image_id in enumerate(predictions.image_ids):
+        if image_id in places:
+            raise PanopticBlendError(f"{prediction_path.name}: image {image_id} is predicted twice; keep one")
+        places[image_id] = place
     truth_maps = maps_folder(truth_path, truth_folder)
     prediction_maps = maps_folder(prediction_path, prediction_folder)
-    missing = [image.id for image in truth.images if image.id not in predictions]
+    missing = [image_id for image_id in truth.images.ids if image_id not in places]
     if missing:
         raise PanopticBlendError(
             f"{prediction_path.name}: no prediction of image {missing[0]} ({len(missing)} of {len(truth.images)} "
@@ -50,7 +48,7 @@ def evaluate_files(
     for done, image in enumerate(truth.images, start=1):
         quality.update(
             image.annotation.read(truth_path, truth_maps, image.size),
-            predictions[image.id].read(prediction_path, prediction_maps, image.size),
+            predictions[places[image.id]].read(prediction_path, prediction_maps, image.size),
         )
         if progress:
             progress(done, len(truth.images))
