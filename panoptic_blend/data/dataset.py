@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -74,9 +75,18 @@ class CocoPanoptic(Dataset[Sample]):
         content = read_panoptic_json(self.paths.json)
         self.categories, self.images = content.categories, content.images
         self.categories.require_learnable(self.paths.json.name)
-        for image in self.images:
-            for path in (self._picture(image), inside(self.paths.maps, image.annotation.png)):
-                require_file(path, f"{self.paths.json.name} names it for image {image.id}, so fetch it or remove that")
+        self._require_files()
+
+    def _require_files(self) -> None:
+        """Raise unless every picture and PNG is there; a folder is listed once, however many files are in it."""
+        files = cache(_files)
+        names = zip(self.images.ids, self.images.file_names, self.images.annotations.pngs, strict=True)
+        for image_id, *pair in names:
+            for root, name in zip((self.paths.pictures, self.paths.maps), pair, strict=True):
+                folder, _, last = name.rpartition("/")
+                if last not in files(root, folder):
+                    remedy = f"{self.paths.json.name} names it for image {image_id}, so fetch it or remove that"
+                    require_file(inside(root, name), remedy)
 
     def _picture(self, image: Image) -> Path:
         return inside(self.paths.pictures, image.file_name)
@@ -96,6 +106,15 @@ class CocoPanoptic(Dataset[Sample]):
         """Annotation ``index`` alone, with dataset category ids."""
         image = self.images[index]
         return image.annotation.read(self.paths.json, self.paths.maps, image.size)
+
+
+def _files(root: Path, folder: str) -> frozenset[str]:
+    """The names of the files in a folder, none if it cannot be read; a disk may know a file by other names too."""
+    try:
+        with os.scandir(root / folder) as entries:
+            return frozenset(entry.name for entry in entries if entry.is_file())
+    except OSError:
+        return frozenset()
 
 
 def to_tensor(picture: Picture) -> torch.Tensor:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import struct
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ import numpy.typing as npt
 import pytest
 import torch
 
+from panoptic_blend.data import dataset as dataset_module
 from panoptic_blend.data.dataset import CocoPanoptic, find_root, find_split, to_tensor
 from panoptic_blend.data.images import Picture, write_picture
 from panoptic_blend.data.panoptic_writer import PanopticWriter
@@ -224,6 +227,70 @@ def test_missing_files_are_named_before_training_starts(shapes: Path, refused: R
     assert refused(CocoPanoptic, shapes, SPLIT) == f"{png}: no such file; {remedy}"
     (shapes / SPLIT / name).unlink()
     assert refused(CocoPanoptic, shapes, SPLIT) == f"{shapes / SPLIT / name}: no such file; {remedy}"
+
+
+def test_folders_are_listed_once_and_files_not_asked_for(generated: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    listed: list[Path] = []
+    scandir = os.scandir
+
+    def count(path: Path) -> Any:
+        listed.append(path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", count)
+    monkeypatch.setattr(dataset_module, "require_file", lambda path, remedy: pytest.fail(f"{path} is asked for"))
+    dataset = CocoPanoptic(generated, "train2017")
+    assert len(dataset) == 7
+    assert sorted(listed) == sorted([dataset.paths.pictures, dataset.paths.maps])
+
+
+def rename(names: list[str], content: Any) -> None:
+    for image, name in zip(content["images"], names, strict=True):
+        image["file_name"] = name
+
+
+def test_files_may_be_links_or_lie_in_folders_under_any_plain_name(shapes: Path, refused: Refused) -> None:
+    names = [image["file_name"] for image in content_of(shapes)["images"]]
+    pictures = shapes / SPLIT
+    (pictures / "sub" / "a").mkdir(parents=True)
+    (pictures / names[0]).rename(shapes / "elsewhere")
+    (pictures / "sub" / "a" / "link.jpg").symlink_to(shapes / "elsewhere")
+    (pictures / names[1]).rename(pictures / "sub" / "1.jpg")
+    (shapes / "far").mkdir()
+    (pictures / names[2]).rename(shapes / "far" / "2.jpg")
+    (pictures / "linked").symlink_to(shapes / "far", target_is_directory=True)
+    for name in ("sub/a/link.jpg", "./sub//a/./link.jpg", "sub/a/link.jpg/."):
+        renamed = [name, "sub/1.jpg", "linked/2.jpg"]
+        change(shapes, partial(rename, renamed))
+        dataset = CocoPanoptic(shapes, SPLIT)
+        assert [image.file_name for image in dataset.images] == renamed
+        assert all(dataset.picture(i).size for i in range(3))
+    (shapes / "elsewhere").unlink()
+    assert refused(CocoPanoptic, shapes, SPLIT).startswith(f"{pictures}/sub/a/link.jpg: no such file; panoptic_val2017")
+
+
+def test_a_folder_in_the_place_of_a_file_is_no_file(shapes: Path, refused: Refused) -> None:
+    dataset = CocoPanoptic(shapes, SPLIT)
+    path = shapes / SPLIT / dataset.images[1].file_name
+    path.unlink()
+    path.mkdir()
+    assert refused(CocoPanoptic, shapes, SPLIT).startswith(f"{path}: no such file; panoptic_val2017.json names it")
+
+
+def test_the_first_image_that_lacks_a_file_is_named(shapes: Path, refused: Refused) -> None:
+    images = CocoPanoptic(shapes, SPLIT).images
+    (shapes / SPLIT / images[1].file_name).unlink()
+    png = shapes / "annotations" / f"panoptic_{SPLIT}" / images[0].annotation.png
+    png.unlink()
+    assert refused(CocoPanoptic, shapes, SPLIT).startswith(f"{png}: no such file; ")
+
+
+def test_folders_that_may_be_entered_and_not_listed_will_do(shapes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def deny(path: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(os, "scandir", deny)
+    assert len(CocoPanoptic(shapes, SPLIT)) == 3
 
 
 @pytest.mark.parametrize("part", ["images", "annotations"])
