@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Generic, NamedTuple, TypeVar
@@ -86,14 +86,9 @@ def training_batches(
         skip: put another image in the place of one that cannot be read; else that raises PanopticBlendError.
         pin: hand over tensors in memory from which a GPU copies while it computes.
     """
-    sizes = [image.size for image in dataset.images]
+    sizes = dataset.images.sizes
     batches = _AspectRatioBatches(sizes, batch_size, seed, start, share)
-
-    def substitute(item: tuple[int, int], attempt: int) -> tuple[int, int]:
-        position, _ = item
-        return position, int(np.random.default_rng([seed, position, attempt]).integers(len(sizes)))
-
-    source = _Guarded(_Training(dataset, augmentation, seed), substitute if skip else None)
+    source = _Guarded(_Training(dataset, augmentation, seed), _Substitutes(seed, len(sizes)) if skip else None)
     for loaded in _load(source, batches, workers, pin):
         images, targets, names = zip(*(x.value for x in loaded), strict=True)
         yield Batch(list(images), list(targets), list(names), [problem for x in loaded for problem in x.problems])
@@ -169,13 +164,22 @@ class _Loaded(NamedTuple, Generic[T]):
     error: PanopticBlendError | None = None
 
 
+@dataclass(frozen=True)
+class _Substitutes:
+    """What to try in the place of an image that cannot be read, of ``number``, as attempt 1, 2, ..."""
+
+    seed: int
+    number: int
+
+    def __call__(self, item: tuple[int, int], attempt: int) -> tuple[int, int]:
+        position, _ = item
+        return position, int(np.random.default_rng([self.seed, position, attempt]).integers(self.number))
+
+
 class _Guarded(Dataset[_Loaded[T]]):
-    """Hands errors over as items, so that they reach the user as they are and not as a worker's traceback.
+    """Hands errors over as items, so that they reach the user as they are and not as a worker's traceback."""
 
-    ``substitute`` gives the key to try in the place of another, attempt 1, 2, ...
-    """
-
-    def __init__(self, dataset: Dataset[T], substitute: Callable[[Any, int], Any] | None = None) -> None:
+    def __init__(self, dataset: Dataset[T], substitute: _Substitutes | None = None) -> None:
         self._dataset, self._substitute = dataset, substitute
 
     def __getitem__(self, item: Any) -> _Loaded[T]:

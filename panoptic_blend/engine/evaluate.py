@@ -81,7 +81,7 @@ def evaluate(
     writer = PanopticWriter(results, categories=categories) if results else None
     with writer if writer and share.rank == 0 else nullcontext():  # one writes the JSON, all write PNGs
         if writer:
-            writer.reserve(dataset.images[i].file_name for i in range(own.start))
+            writer.reserve(dataset.images.file_names[: own.start])
         cases = evaluation_cases(dataset, config.test.short_side, config.test.long_side, config.data.workers, share)
         problem = None
         try:
