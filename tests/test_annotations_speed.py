@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from evaluation import annotations_speed
+from evaluation.annotations_speed import Figure, main, measured, write_data_set
+from panoptic_blend.data.dataset import CocoPanoptic
+
+
+def test_what_is_written_is_a_data_set_in_the_form_of_coco(tmp_path: Path, coco_sample: Path) -> None:
+    segments = write_data_set(tmp_path, images=20)
+    images = CocoPanoptic(tmp_path, "train2017").images
+    assert len(images) == 20 and segments == sum(len(image.annotation.segments) for image in images)
+    ours, real = (
+        json.loads((root / "annotations" / f"panoptic_{split}.json").read_text())
+        for root, split in ((tmp_path, "train2017"), (coco_sample, "val2017"))
+    )
+    for key in ("images", "annotations"):
+        assert ours[key][0].keys() == real[key][0].keys()
+    first, other = (content["annotations"][0]["segments_info"][0] for content in (ours, real))
+    assert first.keys() == other.keys()
+
+
+def test_every_figure_is_measured_in_a_fresh_process() -> None:
+    title, figures = measured(images=50)
+    assert title.startswith("50 images, ") and title.endswith(" 0 MB of JSON")
+    assert all(figure.value > 0 for figure in figures if figure.name != "  of it what was opened")
+    names = [figure.name for figure in figures]
+    assert names == [name for name in names if names.count(name) == 1]
+    assert sum(figure.target is not None for figure in figures) == 4
+
+
+@pytest.mark.parametrize(("target", "code"), [(None, 0), (5.0, 0), (4.9, 1)])
+def test_a_missed_target_is_marked_and_fails(
+    target: float | None, code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["annotations_speed", "--images", "7"])
+    monkeypatch.setattr(annotations_speed, "measured", lambda images: (f"{images}", [Figure("load", 5.0, target)]))
+    with pytest.raises(SystemExit) as exited:
+        main()
+    assert exited.value.code == code
+    assert ("missed" in capsys.readouterr().out) == bool(code)
