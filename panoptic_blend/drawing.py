@@ -34,7 +34,7 @@ from panoptic_blend.figures import (
 from panoptic_blend.structures import Category, PanopticBlendError, PanopticMap, Segment
 
 Window = tuple[slice, slice]
-IndexMap = npt.NDArray[np.intp]
+IndexMap = npt.NDArray[np.integer[Any]]
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, NotRequired, TypedDict, TypeGuard
+from typing import TYPE_CHECKING, Any, NotRequired, TypedDict, TypeGuard, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,8 @@ from scipy.ndimage import find_objects
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+Number = TypeVar("Number", bound=np.number[Any])
 
 IGNORE = 255
 """Semantic class of pixels that no loss counts."""
@@ -117,21 +119,66 @@ class PanopticMap:
     @classmethod
     def measured(cls, segment_ids: npt.NDArray[np.int32], segments: Sequence[Segment]) -> PanopticMap:
         """The map with every segment's ``area`` and ``box`` taken from the pixels, whatever the records say."""
-        index = cls(segment_ids, list(segments)).index()
-        areas = np.bincount(index.ravel(), minlength=len(segments) + 1)[1:].tolist()
-        windows = find_objects(index, max_label=len(segments))
-        boxes = [w and (w[1].start, w[0].start, w[1].stop, w[0].stop) for w in windows]
-        measured = [
-            replace(segment, area=area, box=box) for segment, area, box in zip(segments, areas, boxes, strict=True)
-        ]
-        return cls(segment_ids, measured)
+        areas, boxes = cls(segment_ids, list(segments)).runs().extents(len(segments))
+        found = zip(segments, areas.tolist(), boxes.tolist(), strict=True)
+        return cls(segment_ids, [replace(s, area=area, box=tuple(box) if area else None) for s, area, box in found])
 
-    def index(self) -> npt.NDArray[np.intp]:
-        """For every pixel (H, W) the position of its segment in ``segments`` plus 1; 0 for void and unknown ids."""
-        ids = self.segment_ids.ravel()
-        starts = np.flatnonzero(np.concatenate([[True], ids[1:] != ids[:-1]])[: ids.size])
-        runs = positions(ids[starts], [segment.id for segment in self.segments])
-        return np.repeat(runs, np.diff(starts, append=ids.size)).reshape(self.segment_ids.shape)
+    def runs(self) -> Runs:
+        """The map as runs of the position of their segment in ``segments`` plus 1; 0 for void and unknown ids."""
+        runs = Runs.of(self.segment_ids)
+        return replace(runs, values=positions(runs.values, [segment.id for segment in self.segments]))
+
+    def index(self) -> npt.NDArray[np.integer]:
+        """Every pixel's value of `runs` (H, W): uint8 where that holds them, else int32."""
+        runs = self.runs()
+        return runs.paint(runs.values.astype(np.uint8 if len(self.segments) < 256 else np.int32))
+
+
+@dataclass(frozen=True, eq=False)
+class Runs:
+    """A map (H, W) as runs of equal pixels, row by row; there are far fewer of them than pixels.
+
+    ``values`` (n,) of the runs, ``starts`` (n,) where they begin in the flattened map; none goes beyond its row.
+    """
+
+    values: npt.NDArray[np.integer]
+    starts: npt.NDArray[np.int32]
+    shape: tuple[int, int]
+
+    @classmethod
+    def of(cls, pixels: npt.NDArray[np.integer]) -> Runs:
+        """The runs of a map (H, W)."""
+        height, width = pixels.shape
+        flat = pixels.ravel()
+        is_start = np.ones(flat.size, dtype=np.bool_)
+        np.not_equal(flat[1:], flat[:-1], out=is_start[1:])
+        is_start[:: width or 1] = True
+        starts = np.flatnonzero(is_start).astype(np.int32)
+        return cls(flat[starts], starts, (height, width))
+
+    @property
+    def lengths(self) -> npt.NDArray[np.int32]:
+        """(n,) in pixels."""
+        return np.diff(self.starts, append=np.int32(self.shape[0] * self.shape[1]))
+
+    def paint(self, values: npt.NDArray[Number]) -> npt.NDArray[Number]:
+        """The map (H, W) in which the runs have ``values`` (n,)."""
+        return np.repeat(values, self.lengths).reshape(self.shape)
+
+    def extents(self, count: int) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+        """Areas (count,) and tight boxes (count, 4) of the values 1 to ``count``, where no value is larger.
+
+        The box of a value without pixels means nothing.
+        """
+        lengths = self.lengths.astype(np.intp)
+        areas = np.bincount(self.values, lengths, minlength=count + 1).astype(np.intp)
+        top, left = np.divmod(self.starts.astype(np.intp), self.shape[1] or 1)
+        boxes = np.tile([self.shape[1], self.shape[0], 0, 0], (count + 1, 1))
+        np.minimum.at(boxes[:, 0], self.values, left)
+        np.minimum.at(boxes[:, 1], self.values, top)
+        np.maximum.at(boxes[:, 2], self.values, left + lengths)
+        np.maximum.at(boxes[:, 3], self.values, top + 1)
+        return areas[1:], boxes[1:]
 
 
 def positions(ids: npt.NDArray[np.integer], known: Sequence[int]) -> npt.NDArray[np.intp]:

@@ -18,7 +18,7 @@ from hypothesis.extra.numpy import array_shapes, arrays
 
 from panoptic_blend.data.coco_panoptic import Annotation, read_panoptic_json
 from panoptic_blend.data.images import write_segment_ids
-from panoptic_blend.structures import PanopticBlendError, PanopticMap, Segment
+from panoptic_blend.structures import PanopticBlendError, PanopticMap, Runs, Segment
 
 Refused = Callable[..., str]
 Ids = npt.NDArray[np.int32]
@@ -287,6 +287,23 @@ def test_segments_are_measured_pixel_by_pixel(ids: Ids, known: list[int], count:
         assert segment == replace(before, area=rows.size, box=box)
         assert ((index == place) == (ids == segment.id)).all()
     assert ((index == 0) == ~np.isin(ids, known[:count])).all()
+
+
+@given(MAPS)
+def test_runs_are_the_map_itself(ids: Ids) -> None:
+    runs = Runs.of(ids)
+    assert (runs.paint(runs.values) == ids).all() and runs.paint(runs.values).dtype == ids.dtype
+    rows = runs.starts // ids.shape[1]
+    assert (rows == (runs.starts + runs.lengths - 1) // ids.shape[1]).all()  # none goes beyond its row
+    is_new_row = np.diff(rows) == 1
+    assert (is_new_row | (np.diff(runs.values.astype(int)) != 0)).all()  # and none could be longer
+
+
+@pytest.mark.parametrize("shape", [(0, 0), (0, 3), (3, 0)])
+def test_a_map_without_pixels(shape: tuple[int, int]) -> None:
+    [segment] = PanopticMap.measured(np.zeros(shape, np.int32), [Segment(5, 3, True, None, 9, (0, 0, 1, 1))]).segments
+    assert (segment.area, segment.box) == (0, None)
+    assert PanopticMap(np.zeros(shape, np.int32), []).index().shape == shape
 
 
 def test_real_coco_agrees_with_its_own_areas_and_boxes(coco_sample: Path) -> None:
