@@ -44,18 +44,29 @@ class Target(TypedDict):
     """The truth about one training image, in the frame of its tensor.
 
     ``boxes`` (G, 4) float; ``labels`` (G,) int64 in 0..C-1; ``masks`` (G, H, W) bool;
-    ``semantic`` (H, W) integer: 0 thing, 1..S stuff, 255 ignored. ``mask_targets`` (G, R, R) bool may
-    stand instead of ``masks``: each instance cut out of its box at the blender's resolution.
-    ``thing_semantic`` (H, W) integer (0 none, label + 1, 255 ignored) feeds the auxiliary loss and
-    is derived from ``masks`` where it is absent, so one of the two must be there.
+    ``semantic`` (H, W) integer: 0 thing, 1..S stuff, 255 ignored. Instead of ``masks`` there may be
+    ``instance_map`` (H, W) integer, 0 none, g + 1 where instance g is, if no two overlap: so the loader has it.
+    ``mask_targets`` (G, R, R) bool may stand instead of both: each instance cut out of its box at the blender's
+    resolution. ``thing_semantic`` (H, W) integer (0 none, label + 1, 255 ignored) feeds the auxiliary loss and
+    is derived from the masks where it is absent, so one of them must be there.
     """
 
     boxes: Tensor
     labels: Tensor
     semantic: Tensor
     masks: NotRequired[Tensor]
+    instance_map: NotRequired[Tensor]
     mask_targets: NotRequired[Tensor]
     thing_semantic: NotRequired[Tensor]
+
+
+def instance_masks(target: Target) -> Tensor:
+    """The masks (G, H, W) bool of a target, from its ``instance_map`` if that stands instead of them."""
+    if "masks" in target:
+        return target["masks"]
+    instances = target["instance_map"]
+    numbers = instances.new_tensor(range(1, len(target["labels"]) + 1))
+    return instances == numbers[:, None, None]
 
 
 @dataclass(frozen=True)

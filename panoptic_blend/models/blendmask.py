@@ -15,7 +15,7 @@ from panoptic_blend.models.bottom import BottomModule, ThingSemanticHead
 from panoptic_blend.models.fcos import FCOSHead, LevelPredictions, unravel
 from panoptic_blend.models.fcos_targets import Assignment, centerness
 from panoptic_blend.models.postprocess import Candidates, Instances, cut_masks
-from panoptic_blend.structures import IGNORE, Target
+from panoptic_blend.structures import IGNORE, Target, instance_masks
 
 Features = Mapping[str, Tensor]
 
@@ -174,7 +174,7 @@ def mask_targets(target: Target, size: int) -> Tensor:
     if "mask_targets" in target:
         return target["mask_targets"]
     boxes = target["boxes"].float()
-    return cut_masks(target["masks"], torch.arange(len(boxes), device=boxes.device), boxes, size)
+    return cut_masks(instance_masks(target), torch.arange(len(boxes), device=boxes.device), boxes, size)
 
 
 def thing_semantic(target: Target) -> Tensor:
@@ -182,7 +182,7 @@ def thing_semantic(target: Target) -> Tensor:
     if "thing_semantic" in target:
         return target["thing_semantic"]
     result = torch.zeros_like(target["semantic"], dtype=torch.int64)
-    for mask, label in zip(target["masks"], target["labels"], strict=True):
+    for mask, label in zip(instance_masks(target), target["labels"], strict=True):
         result[mask] = label + 1
     return result
 

@@ -17,7 +17,7 @@ from torchvision.ops import roi_align
 
 from panoptic_blend.models.batching import precise
 from panoptic_blend.models.postprocess import Instances, cut_masks
-from panoptic_blend.structures import Target
+from panoptic_blend.structures import Target, instance_masks
 
 Size = tuple[int, int]
 
@@ -231,7 +231,7 @@ class MaskRCNN(nn.Module):
         targets: Sequence[Target],
         totals: Mapping[str, Tensor],
     ) -> dict[str, Tensor]:
-        """The loss terms, in training mode; arguments as in `BlendMask.losses`, targets with ``masks``.
+        """The loss terms, in training mode; arguments as in `BlendMask.losses`, targets with masks of the whole image.
 
         Returns:
             ``loss_rpn_class``, ``loss_rpn_box``, ``loss_class``, ``loss_box``, ``loss_mask``.
@@ -260,8 +260,10 @@ def _images(sizes: Sequence[Size]) -> ImageList:
 
 def _shifted(target: Target, dtype: torch.dtype) -> dict[str, Tensor]:
     """A target with labels from 1, as torchvision counts background as 0, without empty boxes."""
-    if "masks" not in target:
-        raise ValueError("targets need `masks`: Mask R-CNN cuts them out at its own proposals, not at the true boxes")
+    if "masks" not in target and "instance_map" not in target:
+        raise ValueError(
+            "targets need `masks` or `instance_map`: Mask R-CNN cuts out masks at its own proposals, not at true boxes"
+        )
     boxes = target["boxes"].to(torch.promote_types(dtype, torch.float32))
     keep = (boxes[:, 2:] > boxes[:, :2]).all(dim=1)
-    return {"boxes": boxes[keep], "labels": target["labels"][keep] + 1, "masks": target["masks"][keep]}
+    return {"boxes": boxes[keep], "labels": target["labels"][keep] + 1, "masks": instance_masks(target)[keep]}

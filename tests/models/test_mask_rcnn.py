@@ -291,6 +291,19 @@ def test_images_that_are_part_of_a_step_have_their_share_of_its_losses() -> None
         assert found[1][name].item() == pytest.approx(value.item() / 4)
 
 
+def test_an_instance_map_stands_for_masks() -> None:
+    target = truth(SIZES[0], BOXES)
+    first, second = target["masks"]
+    with_masks: Target = {**target, "masks": torch.stack([first & ~second, second])}
+    with_map: Target = {**target, "instance_map": torch.where(second, 2, first.int()).to(torch.uint8)}
+    del with_map["masks"]
+    losses = []
+    for given in (with_masks, with_map):
+        torch.manual_seed(3)
+        losses.append(branch().losses(features(number=1), SIZES[:1], [given]))
+    assert losses[0]["loss_mask"] > 0 and losses[0] == losses[1]
+
+
 def test_losses_depend_on_the_seed_alone() -> None:
     targets = [truth(size, BOXES) for size in SIZES]
     found = []

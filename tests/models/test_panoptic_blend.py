@@ -269,6 +269,23 @@ def test_given_targets_stand_for_derived_ones() -> None:
     assert {name: loss.item() for name, loss in found.items()} == {n: loss.item() for n, loss in expected.items()}
 
 
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int32])
+def test_an_instance_map_stands_for_masks_that_do_not_overlap(dtype: torch.dtype) -> None:
+    with_masks, with_maps = [], []
+    for target in TARGETS:
+        map_ = torch.zeros(target["semantic"].shape, dtype=dtype)
+        for number, mask in enumerate(target["masks"], start=1):
+            map_[mask] = number
+        masks = [map_ == number for number in range(1, len(target["labels"]) + 1)]
+        with_mask: Target = {**target, "masks": torch.stack(masks)}
+        with_map: Target = {**target, "instance_map": map_}
+        del with_map["masks"]
+        with_masks.append(with_mask)
+        with_maps.append(with_map)
+    expected, found = tiny()(IMAGES, with_masks), tiny()(IMAGES, with_maps)
+    assert {name: loss.item() for name, loss in found.items()} == {n: loss.item() for n, loss in expected.items()}
+
+
 def test_given_targets_are_heeded() -> None:
     changed: Target = {**TARGETS[0], "mask_targets": ~mask_targets(TARGETS[0], R)}
     changed["thing_semantic"] = torch.full_like(TARGETS[0]["semantic"], 255)
