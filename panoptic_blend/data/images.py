@@ -50,12 +50,8 @@ def read_segment_ids(path: Path, size: tuple[int, int] | None = None) -> npt.NDA
         raise PanopticBlendError(f"{path}: not an 8-bit RGB PNG; COCO panoptic PNGs hold ids as R + 256 G + 256^2 B")
     if size is not None and colors.shape[:2] != size:
         raise PanopticBlendError(f"{path}: {_size(colors.shape[:2])}, but its picture is {_size(size)}; redo the PNG")
-    ids = colors[:, :, 0].astype(np.int32)
-    ids <<= 8
-    ids |= colors[:, :, 1]
-    ids <<= 8
-    ids |= colors[:, :, 2]
-    return ids
+    ids = cv2.cvtColor(colors, cv2.COLOR_BGR2RGBA).view("<i4").squeeze(2)  # R lowest, an opaque alpha highest
+    return ids & 0xFFFFFF
 
 
 def write_segment_ids(path: Path, ids: npt.NDArray[np.int32]) -> None:
