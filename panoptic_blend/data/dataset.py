@@ -118,5 +118,5 @@ def _files(root: Path, folder: str) -> frozenset[str]:
 
 
 def to_tensor(picture: Picture) -> torch.Tensor:
-    """(H, W, 3) array to (3, H, W) tensor."""
-    return torch.from_numpy(np.ascontiguousarray(picture.transpose(2, 0, 1)))
+    """A copy of an (H, W, 3) array as (3, H, W) tensor, its channels side by side in memory: resizing is faster so."""
+    return torch.from_numpy(np.array(picture, order="C")).permute(2, 0, 1)

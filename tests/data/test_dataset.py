@@ -74,7 +74,7 @@ def test_shapes_are_read_as_they_were_generated(generated: Path) -> None:
     for index in range(3):
         sample, scene = dataset[index], generate(0, VAL_START + index)
         assert sample.image_id == VAL_START + index + 1 and sample.file_name == f"{sample.image_id:012d}.jpg"
-        assert sample.image.dtype == torch.uint8 and sample.image.is_contiguous()
+        assert sample.image.dtype == torch.uint8
         assert sample.image.shape == (3, *scene.image.shape[:2])
         assert np.abs(sample.image.permute(1, 2, 0).numpy().astype(int) - scene.image).mean() < 8
         assert (sample.panoptic.segment_ids == scene.panoptic.segment_ids).all()
@@ -86,7 +86,7 @@ def test_shapes_are_read_as_they_were_generated(generated: Path) -> None:
 def test_to_tensor_moves_the_channels_to_the_front() -> None:
     picture = np.arange(24, dtype=np.uint8).reshape(2, 4, 3)
     tensor = to_tensor(picture[:, ::-1])  # an array that lies backwards in memory
-    assert tensor.shape == (3, 2, 4) and tensor.is_contiguous()
+    assert tensor.shape == (3, 2, 4)
     assert tensor[:, 0, 0].tolist() == [9, 10, 11] and tensor[1, 1].tolist() == [22, 19, 16, 13]
 
 
