@@ -16,8 +16,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from panoptic_blend.data.dataset import CocoPanoptic
-from panoptic_blend.data.transforms import Augmentation, resize_image, size_for, to_target
-from panoptic_blend.structures import PanopticBlendError, PanopticMap, Target
+from panoptic_blend.data.transforms import Augmentation, PackedTarget, resize_image, size_for
+from panoptic_blend.structures import PanopticBlendError, PanopticMap, Runs, Target
 
 T = TypeVar("T")
 
@@ -91,7 +91,8 @@ def training_batches(
     source = _Guarded(_Training(dataset, augmentation, seed), _Substitutes(seed, len(sizes)) if skip else None)
     for loaded in _load(source, batches, workers, pin):
         images, targets, names = zip(*(x.value for x in loaded), strict=True)
-        yield Batch(list(images), list(targets), list(names), [problem for x in loaded for problem in x.problems])
+        problems = [problem for x in loaded for problem in x.problems]
+        yield Batch(list(images), [target.unpack() for target in targets], list(names), problems)
 
 
 def evaluation_cases(
@@ -132,17 +133,17 @@ class _AspectRatioBatches(Sampler[list[tuple[int, int]]]):
             epoch += 1
 
 
-class _Training(Dataset[tuple[Tensor, Target, str]]):
+class _Training(Dataset[tuple[Tensor, PackedTarget, str]]):
     def __init__(self, dataset: CocoPanoptic, augmentation: Augmentation, seed: int) -> None:
         self._dataset, self._augmentation, self._seed = dataset, augmentation, seed
 
-    def __getitem__(self, item: tuple[int, int]) -> tuple[Tensor, Target, str]:
+    def __getitem__(self, item: tuple[int, int]) -> tuple[Tensor, PackedTarget, str]:
         position, index = item
         sample = self._dataset[index]
         rng = np.random.default_rng([self._seed, position, index])
-        image, ids = self._augmentation(sample.image, sample.panoptic.segment_ids, rng)
-        panoptic = PanopticMap.measured(ids, sample.panoptic.segments)
-        return image, to_target(panoptic, self._dataset.categories), sample.file_name
+        image, numbers = self._augmentation(sample.image, sample.panoptic.index(), rng)
+        target = PackedTarget.of(Runs.of(numbers), sample.panoptic.segments, self._dataset.categories)
+        return image, target, sample.file_name
 
 
 class _Evaluation(Dataset[Case]):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -13,9 +14,9 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional
 
 from panoptic_blend.data.categories import Categories
-from panoptic_blend.structures import IGNORE, PanopticMap, Target
+from panoptic_blend.structures import IGNORE, PanopticMap, Runs, Segment, Target
 
-Ids = npt.NDArray[np.int32]
+Ids = npt.NDArray[np.integer[Any]]
 
 
 def size_for(size: tuple[int, int], short_side: int, long_side: int) -> tuple[int, int]:
@@ -31,9 +32,10 @@ def resize_image(image: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def resize_ids(ids: Ids, size: tuple[int, int]) -> Ids:
-    """Segment ids (H, W) to ``size``: each pixel takes the id at its centre."""
+    """Segment ids or positions (H, W), int32 or uint8, to ``size``: each pixel takes the one at its centre."""
     rows, columns = (((np.arange(n) + 0.5) * old / n).astype(np.intp) for n, old in zip(size, ids.shape, strict=True))
-    return ids[rows[:, None], columns]
+    # whole rows are copied fast, single pixels are not: so columns are made rows while they are chosen
+    return cv2.transpose(cv2.transpose(ids)[columns])[rows]
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ class Augmentation:
     side_sampling: Literal["choice", "range"] = "choice"
 
     def __call__(self, image: Tensor, ids: Ids, rng: np.random.Generator) -> tuple[Tensor, Ids]:
-        """Image (3, H, W) uint8 and its segment ids (H, W), changed alike; all chance comes from ``rng``."""
+        """Image (3, H, W) uint8 and its ids or positions (H, W), changed alike; all chance comes from ``rng``."""
         if self.crop < 1:
             height, width = (max(int(n * rng.uniform(self.crop, 1)), 1) for n in ids.shape)
             top, left = rng.integers(ids.shape[0] - height + 1), rng.integers(ids.shape[1] - width + 1)
@@ -56,8 +58,8 @@ class Augmentation:
         size = size_for((ids.shape[0], ids.shape[1]), self._short_side(rng), self.long_side)
         image, ids = resize_image(image, size), resize_ids(ids, size)
         if rng.random() < self.flip:
-            image, ids = image.flip(2), ids[:, ::-1]
-        return image, np.ascontiguousarray(ids)
+            image, ids = image.flip(2), cv2.flip(ids, 1)  # type: ignore[assignment]
+        return image, ids
 
     def _short_side(self, rng: np.random.Generator) -> int:
         if self.side_sampling == "range":
@@ -65,26 +67,58 @@ class Augmentation:
         return int(rng.choice(self.short_sides))
 
 
-def to_target(panoptic: PanopticMap, categories: Categories) -> Target:
-    """What the model trains on, derived from a map of dataset category ids.
+@dataclass(frozen=True)
+class PackedTarget:
+    """What the model trains on, as it travels between processes: with runs in the place of pixels.
 
-    Crowds and void are no instances; semantics count crowds under their class and ignore void.
+    ``boxes`` (G, 4) float32 and ``labels`` (G,) int64 are those of the `Target`; ``tables`` holds for each of its
+    maps, by name, what stands there for every value of ``runs``.
     """
-    index = panoptic.index()
-    labels = [categories.label(segment.category) for segment in panoptic.segments]
-    things = [IGNORE, *(0 if label is None else label + 1 for label in labels)]
-    instances = [i for i, s in enumerate(panoptic.segments) if s.is_thing and not s.is_crowd and s.box is not None]
-    numbers = torch.tensor(instances, dtype=torch.int32) + 1
-    return {
-        "boxes": torch.tensor([panoptic.segments[i].box for i in instances], dtype=torch.float32).reshape(-1, 4),
-        "labels": torch.tensor([labels[i] for i in instances], dtype=torch.int64),
-        "masks": torch.from_numpy(index) == numbers[:, None, None],
-        "semantic": torch.from_numpy(semantic_map(panoptic, categories)),
-        "thing_semantic": torch.from_numpy(np.array(things, dtype=np.uint8)[index]),
-    }
+
+    boxes: npt.NDArray[np.float32]
+    labels: npt.NDArray[np.int64]
+    runs: Runs
+    tables: dict[str, Ids]
+
+    @classmethod
+    def of(cls, runs: Runs, segments: Sequence[Segment], categories: Categories) -> PackedTarget:
+        """Derive it from a map of dataset category ids, given as `PanopticMap.runs` gives it, and its ``segments``.
+
+        Crowds and void are no instances; semantics count crowds under their class and ignore void.
+        Areas and boxes are the map's, whatever the records say.
+        """
+        areas, boxes = runs.extents(len(segments))
+        labels = [categories.label(segment.category) for segment in segments]
+        instances = [i for i, s in enumerate(segments) if s.is_thing and not s.is_crowd and areas[i]]
+        numbers: Ids = np.zeros(len(segments) + 1, dtype=np.uint8 if len(instances) < 256 else np.int32)
+        numbers[[i + 1 for i in instances]] = np.arange(1, len(instances) + 1)
+        things = [IGNORE, *(0 if label is None else label + 1 for label in labels)]
+        tables: dict[str, Ids] = {
+            "instance_map": numbers,
+            "semantic": _classes(segments, categories),
+            "thing_semantic": np.array(things, dtype=np.uint8),
+        }
+        found = np.array([labels[i] for i in instances], dtype=np.int64)
+        return cls(boxes[instances].astype(np.float32), found, runs, tables)
+
+    def unpack(self) -> Target:
+        """The target itself."""
+        maps = {name: torch.from_numpy(self.runs.paint(of[self.runs.values])) for name, of in self.tables.items()}
+        return {
+            "boxes": torch.from_numpy(self.boxes),
+            "labels": torch.from_numpy(self.labels),
+            "instance_map": maps["instance_map"],
+            "semantic": maps["semantic"],
+            "thing_semantic": maps["thing_semantic"],
+        }
 
 
 def semantic_map(panoptic: PanopticMap, categories: Categories) -> npt.NDArray[np.uint8]:
     """Semantic classes (H, W) of a map of dataset category ids: 0 thing, 1..S stuff, 255 void."""
-    classes = [IGNORE, *(categories.semantic_class(segment.category) for segment in panoptic.segments)]
-    return np.array(classes, dtype=np.uint8)[panoptic.index()]
+    runs = panoptic.runs()
+    return runs.paint(_classes(panoptic.segments, categories)[runs.values])
+
+
+def _classes(segments: Sequence[Segment], categories: Categories) -> npt.NDArray[np.uint8]:
+    """What stands in a semantic map for void and for each of the segments."""
+    return np.array([IGNORE, *(categories.semantic_class(segment.category) for segment in segments)], dtype=np.uint8)

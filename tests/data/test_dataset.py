@@ -22,8 +22,8 @@ from panoptic_blend.data.dataset import CocoPanoptic, find_root, find_split, to_
 from panoptic_blend.data.images import Picture, write_picture
 from panoptic_blend.data.panoptic_writer import PanopticWriter
 from panoptic_blend.data.shapes import VAL_START, generate
-from panoptic_blend.data.transforms import to_target
-from panoptic_blend.structures import Category, PanopticMap, Segment
+from panoptic_blend.data.transforms import PackedTarget
+from panoptic_blend.structures import Category, PanopticMap, Segment, instance_masks
 
 Refused = Callable[..., str]
 Ids = npt.NDArray[np.int32]
@@ -95,7 +95,7 @@ def test_real_coco_is_read(coco_sample: Path) -> None:
     assert (len(dataset), len(dataset.categories.thing_ids), len(dataset.categories.stuff_ids)) == (2, 80, 53)
     sample = dataset[0]
     assert (sample.image_id, sample.image.shape, len(sample.panoptic.segments)) == (142238, (3, 427, 640), 18)
-    target = to_target(sample.panoptic, dataset.categories)
+    target = PackedTarget.of(sample.panoptic.runs(), sample.panoptic.segments, dataset.categories).unpack()
     things = [s for s in sample.panoptic.segments if s.is_thing and not s.is_crowd]
     assert target["boxes"].shape == (len(things), 4) and len(things) < 18
     assert int(target["semantic"].max()) == 255 and 0 in target["semantic"]
@@ -153,9 +153,10 @@ def test_images_may_lack_things_or_stuff_or_any_segment(tmp_path: Path) -> None:
         "one pixel.png": (gray(1, 1), np.full((1, 1), 3, np.int32), [CAT]),
     }
     dataset = write_set(tmp_path, images)
-    targets = [to_target(dataset[i].panoptic, dataset.categories) for i in range(5)]
+    maps = [dataset.truth(i) for i in range(5)]
+    targets = [PackedTarget.of(x.runs(), x.segments, dataset.categories).unpack() for x in maps]
     assert [len(target["boxes"]) for target in targets] == [0, 1, 0, 0, 1]
-    assert [tuple(target["masks"].shape) for target in targets] == [
+    assert [tuple(instance_masks(target).shape) for target in targets] == [
         (0, 4, 5),
         (1, 4, 5),
         (0, 4, 5),

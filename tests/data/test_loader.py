@@ -49,7 +49,7 @@ def test_batches_hold_images_targets_and_names_that_belong_together(dataset: Coc
             assert image.dtype == torch.uint8 and len(image) == 3
             assert min(size) in AUGMENTATION.short_sides or max(size) == 80
             assert target["semantic"].shape == target["thing_semantic"].shape == size
-            assert target["masks"].shape == (len(target["labels"]), *size)
+            assert target["instance_map"].shape == size and int(target["instance_map"].max()) == len(target["labels"])
             assert len(target["boxes"]) == len(target["labels"])
         assert set(batch.names) <= {image.file_name for image in dataset.images}
 

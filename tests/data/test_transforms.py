@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,16 +18,21 @@ from scipy import ndimage
 from torch import Tensor
 
 from panoptic_blend.data.categories import Categories
-from panoptic_blend.data.transforms import Augmentation, resize_ids, resize_image, semantic_map, size_for, to_target
-from panoptic_blend.structures import IGNORE, Category, PanopticMap, Segment
+from panoptic_blend.data.dataset import CocoPanoptic
+from panoptic_blend.data.transforms import Augmentation, PackedTarget, resize_ids, resize_image, semantic_map, size_for
+from panoptic_blend.structures import IGNORE, Category, PanopticMap, Runs, Segment, Target, instance_masks
 
-Ids = npt.NDArray[np.int32]
+Ids = npt.NDArray[np.integer[Any]]
 
 CATEGORIES = Categories(
     [Category(2, "cat", True), Category(4, "dog", True), Category(3, "grass", False), Category(9, "sky", False)]
 )
 CAT, DOG, GRASS, SKY = 2, 4, 3, 9
 SIDES = st.integers(1, 40)
+
+
+def target_of(panoptic: PanopticMap) -> Target:
+    return PackedTarget.of(panoptic.runs(), panoptic.segments, CATEGORIES).unpack()
 
 
 def segment(id: int, category: int, is_crowd: bool = False) -> Segment:
@@ -37,7 +45,7 @@ def colored(ids: Ids) -> Tensor:
     return torch.from_numpy(colors.astype(np.uint8)[ids].transpose(2, 0, 1).copy())
 
 
-def blocks(rows: int = 5, columns: int = 7, side: int = 12) -> Ids:
+def blocks(rows: int = 5, columns: int = 7, side: int = 12) -> npt.NDArray[np.int32]:
     """Squares of ids 1, 2, ... from the top left on."""
     return np.arange(1, rows * columns + 1, dtype=np.int32).reshape(rows, columns).repeat(side, 0).repeat(side, 1)
 
@@ -91,6 +99,15 @@ def test_pictures_are_smoothed_where_they_shrink() -> None:
     assert resize_image(stripes, (8, 8))[:, :, 1:-1].float().sub(50).abs().max() <= 1  # each pixel sees every fourth
     assert (resize_image(stripes, (32, 32)) == stripes).all()
     assert resize_image(stripes[:, :1, :1], (5, 7)).shape == (3, 5, 7)
+
+
+@settings(max_examples=30)
+@given(SIDES, SIDES, SIDES.map(lambda side: side + 1), SIDES)
+def test_the_order_of_pixels_in_memory_changes_no_value(height: int, width: int, to_height: int, to_width: int) -> None:
+    image = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (3, height, width), np.uint8))
+    interleaved = image.permute(1, 2, 0).contiguous().permute(2, 0, 1)
+    size = to_height, to_width
+    assert (resize_image(interleaved, size) == resize_image(image, size)).all()
 
 
 def inner(ids: Ids, margin: int) -> npt.NDArray[np.bool_]:
@@ -173,11 +190,12 @@ def test_all_chance_comes_from_the_generator() -> None:
 def test_a_target_by_hand() -> None:
     ids = np.array([[7, 7, 0, 5, 5], [7, 6, 6, 5, 5], [9, 6, 6, 8, 8]], np.int32)
     segments = [segment(5, SKY), segment(6, DOG), segment(7, CAT), segment(8, DOG, True), segment(9, GRASS)]
-    target = to_target(PanopticMap.measured(ids, segments), CATEGORIES)
+    target = target_of(PanopticMap.measured(ids, segments))
     assert target["boxes"].tolist() == [[1, 1, 3, 3], [0, 0, 2, 2]] and target["boxes"].dtype == torch.float32
     assert target["labels"].tolist() == [1, 0] and target["labels"].dtype == torch.int64
-    assert target["masks"].dtype == torch.bool
-    assert target["masks"].int().tolist() == [
+    assert target["instance_map"].tolist() == [[2, 2, 0, 0, 0], [2, 1, 1, 0, 0], [0, 1, 1, 0, 0]]
+    assert instance_masks(target).dtype == torch.bool
+    assert instance_masks(target).int().tolist() == [
         [[0, 0, 0, 0, 0], [0, 1, 1, 0, 0], [0, 1, 1, 0, 0]],
         [[1, 1, 0, 0, 0], [1, 0, 0, 0, 0], [0, 0, 0, 0, 0]],
     ]
@@ -187,21 +205,32 @@ def test_a_target_by_hand() -> None:
 
 def test_a_target_of_nothing() -> None:
     for shape in ((1, 1), (4, 6)):
-        target = to_target(PanopticMap.measured(np.zeros(shape, np.int32), []), CATEGORIES)
+        target = target_of(PanopticMap.measured(np.zeros(shape, np.int32), []))
         assert target["boxes"].shape == (0, 4) and target["boxes"].dtype == torch.float32
         assert target["labels"].shape == (0,) and target["labels"].dtype == torch.int64
-        assert target["masks"].shape == (0, *shape) and target["masks"].dtype == torch.bool
+        assert instance_masks(target).shape == (0, *shape) and instance_masks(target).dtype == torch.bool
         assert (target["semantic"] == 255).all() and (target["thing_semantic"] == 255).all()
         assert target["semantic"].shape == target["thing_semantic"].shape == shape
+
+
+def test_more_instances_than_a_byte_can_count() -> None:
+    ids = np.arange(1, 301, dtype=np.int32).reshape(15, 20)
+    for count, expected in ((255, torch.uint8), (256, torch.int32)):
+        panoptic = PanopticMap.measured(ids, [segment(i, CAT) for i in range(1, count + 1)])
+        target = target_of(panoptic)
+        assert target["instance_map"].dtype == expected and panoptic.index().max() == count
+        assert len(target["boxes"]) == count and target["boxes"][-1].tolist() == [(count - 1) % 20, 12, count % 20, 13]
+        assert (instance_masks(target).sum(dim=(1, 2)) == 1).all()
+        assert bool(instance_masks(target)[count - 1, 12, count % 20 - 1])
 
 
 def test_what_was_cropped_away_vanishes() -> None:
     ids = blocks(1, 3, 4)
     segments = [segment(1, CAT), segment(2, DOG), segment(3, GRASS)]
     cropped = PanopticMap.measured(ids[:, 4:], PanopticMap.measured(ids, segments).segments)
-    target = to_target(cropped, CATEGORIES)
+    target = target_of(cropped)
     assert target["labels"].tolist() == [1] and target["boxes"].tolist() == [[0, 0, 4, 4]]
-    assert target["masks"].shape == (1, 4, 8)
+    assert instance_masks(target).shape == (1, 4, 8)
 
 
 @st.composite
@@ -217,12 +246,13 @@ def maps(draw: st.DrawFn) -> PanopticMap:
 
 @given(maps())
 def test_targets_agree_with_their_map(panoptic: PanopticMap) -> None:
-    target = to_target(panoptic, CATEGORIES)
+    target = target_of(panoptic)
     instances = [s for s in panoptic.segments if s.is_thing and not s.is_crowd and s.area > 0]
-    assert len(target["boxes"]) == len(target["labels"]) == len(target["masks"]) == len(instances)
-    assert (target["masks"].sum(dim=0) <= 1).all()
+    masks = instance_masks(target)
+    assert len(target["boxes"]) == len(target["labels"]) == len(masks) == len(instances)
+    assert (masks.sum(dim=0) <= 1).all()
     for box, label, mask, source in zip(
-        target["boxes"].tolist(), target["labels"].tolist(), target["masks"].numpy(), instances, strict=True
+        target["boxes"].tolist(), target["labels"].tolist(), masks.numpy(), instances, strict=True
     ):
         assert (mask == (panoptic.segment_ids == source.id)).all()
         rows, columns = np.nonzero(mask)
@@ -240,6 +270,19 @@ def test_targets_agree_with_their_map(panoptic: PanopticMap) -> None:
         else:
             assert semantic[y, x] == CATEGORIES.stuff_ids.index(kinds[int(id)].category) + 1
             assert things[y, x] == 0
+
+
+def test_a_packed_target_is_small_and_unpacks_alike_after_a_journey(coco_sample: Path) -> None:
+    dataset = CocoPanoptic(coco_sample, "val2017")
+    truth = dataset.truth(1)
+    large = Runs.of(resize_ids(truth.index(), (800, 1422)))
+    packed = PackedTarget.of(large, truth.segments, dataset.categories)
+    sent = pickle.dumps(packed)
+    assert len(sent) < 800 * 1422 / 10  # of three maps of that size
+    before, after = packed.unpack(), pickle.loads(sent).unpack()
+    assert before.keys() == after.keys()
+    pairs = zip(before.values(), after.values(), strict=True)
+    assert all(torch.equal(torch.as_tensor(a), torch.as_tensor(b)) for a, b in pairs)
 
 
 def test_short_sides_from_a_range() -> None:

@@ -14,12 +14,12 @@ from panoptic_blend.config import load_config
 from panoptic_blend.data.categories import Categories
 from panoptic_blend.data.dataset import CocoPanoptic
 from panoptic_blend.data.shapes import write_shapes
-from panoptic_blend.data.transforms import to_target
+from panoptic_blend.data.transforms import PackedTarget
 from panoptic_blend.engine import precision
 from panoptic_blend.engine.evaluate import evaluate, require_same_categories
 from panoptic_blend.models.fusion import fuse
 from panoptic_blend.models.panoptic_blend import PanopticBlend
-from panoptic_blend.structures import Category, Cutout, Detections, Output, PanopticBlendError
+from panoptic_blend.structures import Category, Cutout, Detections, Output, PanopticBlendError, instance_masks
 
 
 class Oracle(nn.Module):
@@ -28,7 +28,8 @@ class Oracle(nn.Module):
     def __init__(self, dataset: CocoPanoptic, is_silent: bool = False) -> None:
         super().__init__()
         self.register_buffer("pixel_mean", torch.zeros(3))
-        self._targets = iter(to_target(dataset.truth(i), dataset.categories) for i in range(len(dataset)))
+        maps = map(dataset.truth, range(len(dataset)))
+        self._targets = (PackedTarget.of(x.runs(), x.segments, dataset.categories).unpack() for x in maps)
         self._is_silent = is_silent
 
     def forward(self, images: list[Tensor], output_sizes: list[tuple[int, int]]) -> list[Output]:
@@ -39,7 +40,7 @@ class Oracle(nn.Module):
             target["boxes"][:count],
             torch.linspace(0.9, 0.5, count),
             target["labels"][:count],
-            target["masks"][:count],
+            instance_masks(target)[:count],
         )
         semantic = target["semantic"].long() * (not self._is_silent)
         semantic[semantic == 255] = 0
