@@ -1,0 +1,174 @@
+"""How many training samples one worker process delivers on one core, and where its time goes.
+
+    python -m evaluation.loader_speed --data datasets/coco
+
+Exits non-zero below 90 samples a second of processor time, alone or as a DataLoader's one worker. Wall time stands
+beside: on an idle machine the two agree. Sizes, crops and flips are those of the configs of COCO.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import cv2
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from panoptic_blend.config import Config
+from panoptic_blend.data.dataset import CocoPanoptic, to_tensor
+from panoptic_blend.data.images import read_segment_ids
+from panoptic_blend.data.loader import Batch, training_batches
+from panoptic_blend.data.transforms import Augmentation, PackedTarget, resize_ids, resize_image, size_for
+from panoptic_blend.structures import PanopticMap, Runs
+
+T = TypeVar("T")
+
+TARGET = 90
+"""Samples per second that one core must deliver."""
+
+_WARM_UP = 4
+"""Batches that do not count: more than a worker makes ahead of their use."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Seconds of processor and of wall time, per sample unless said otherwise."""
+
+    name: str
+    cpu: float
+    wall: float
+
+    @property
+    def rate(self) -> float:
+        """Samples per second of processor time."""
+        return 1 / self.cpu
+
+
+def main() -> None:
+    """Measure, print, and exit non-zero if the target is missed."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=Path("../shared/coco_sample"), help="root of a COCO data set")
+    parser.add_argument("--split", default="val2017")
+    parser.add_argument("--batches", type=int, default=20)
+    parser.add_argument("--batch-size", type=int, default=16)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    cv2.setNumThreads(0)
+    dataset = CocoPanoptic(options.data, options.split)
+    steps = measure_steps(dataset, options.batches * options.batch_size)
+    alone, _ = measure_batches(dataset, options.batches, options.batch_size, workers=0)
+    worker, main_process = measure_batches(dataset, options.batches, options.batch_size, workers=1)
+    Console().print(table(steps, alone, worker))
+    print(
+        f"main process, per batch of {options.batch_size}: {1000 * main_process.cpu:.1f} ms to take over what a worker "
+        "has made and to read it once"
+    )
+    slowest = min(alone, worker, key=lambda cost: cost.rate)
+    print(f"{slowest.name}: {slowest.rate:.0f} samples per second and core, target {TARGET}")
+    sys.exit(int(slowest.rate < TARGET))
+
+
+def coco_augmentation() -> Augmentation:
+    """As the configs of COCO have it."""
+    data = Config().data
+    return Augmentation(data.short_sides, data.long_side, data.flip, data.crop, data.side_sampling)
+
+
+class Stopwatch:
+    """Adds up what runs under the same name cost."""
+
+    def __init__(self) -> None:
+        self.spent: dict[str, tuple[float, float]] = {}
+
+    def __call__(self, name: str, run: Callable[[], T]) -> T:
+        """Run and count."""
+        cpu, wall = time.process_time(), time.perf_counter()
+        result = run()
+        before = self.spent.get(name, (0.0, 0.0))
+        self.spent[name] = before[0] + time.process_time() - cpu, before[1] + time.perf_counter() - wall
+        return result
+
+
+def measure_steps(dataset: CocoPanoptic, samples: int) -> list[Cost]:
+    """The mean cost of every step in a sample's making, each run by itself; short sides take turns."""
+    augmentation, watch = coco_augmentation(), Stopwatch()
+    for number in range(len(dataset)):  # files come from the disk only once
+        _make(dataset, number, augmentation, Stopwatch())
+    for number in range(samples):
+        _make(dataset, number, augmentation, watch)
+    return [Cost(name, cpu / samples, wall / samples) for name, (cpu, wall) in watch.spent.items()]
+
+
+def _make(dataset: CocoPanoptic, number: int, augmentation: Augmentation, watch: Stopwatch) -> None:
+    """Sample ``number``, step by step as the loader makes it."""
+    index = number % len(dataset)
+    image, segments = dataset.images[index], dataset.images[index].annotation.segments
+    short_side = augmentation.short_sides[number // 2 % len(augmentation.short_sides)]
+    size = size_for(image.size, short_side, augmentation.long_side)
+    picture = watch("read and decode the JPEG", lambda: to_tensor(dataset.picture(index)))
+    ids = watch("read and decode the PNG", lambda: read_segment_ids(dataset.paths.maps / image.annotation.png))
+    panoptic = watch("measure the segments", lambda: PanopticMap.measured(ids, segments))
+    numbers = watch("number the segments", panoptic.index)
+    resized = watch("resize the picture", lambda: resize_image(picture, size))
+    large = watch("resize the map", lambda: resize_ids(numbers, size))
+    watch("flip half of them", lambda: (resized.flip(2), cv2.flip(large, 1)) if number % 4 in (1, 2) else None)
+    watch("target", lambda: PackedTarget.of(Runs.of(large), segments, dataset.categories))
+
+
+def measure_batches(dataset: CocoPanoptic, count: int, batch_size: int, workers: int) -> tuple[Cost, Cost]:
+    """What a sample costs where it is made, and a batch in this process, which reads it once."""
+    batches = training_batches(dataset, coco_augmentation(), batch_size, seed=0, workers=workers)
+    for _ in range(_WARM_UP):
+        next(batches)
+    [clock] = [_clock_of(child.pid) for child in multiprocessing.active_children()] or [time.CLOCK_PROCESS_CPUTIME_ID]
+    made, here, wall = time.clock_gettime(clock), time.process_time(), time.perf_counter()
+    for _ in range(count):
+        batch = next(batches)
+        if workers:
+            _read(batch)
+    made, here, wall = time.clock_gettime(clock) - made, time.process_time() - here, time.perf_counter() - wall
+    samples = count * batch_size
+    name = "as a DataLoader's one worker" if workers else "in one process"
+    return Cost(name, made / samples, wall / samples), Cost("main process", here / count, wall / count)
+
+
+def _read(batch: Batch) -> None:
+    """Read every page of a batch, as moving it to a device would."""
+    for image in batch.images:
+        image.clone()
+    for target in batch.targets:
+        target["instance_map"].clone()
+        target["semantic"].clone()
+        target["thing_semantic"].clone()
+
+
+def _clock_of(process: int | None) -> int:
+    """Linux's clock of another process's processor time, which ``clock_getcpuclockid`` gives in C."""
+    assert process is not None
+    return (~process << 3) | 2
+
+
+def table(steps: Sequence[Cost], alone: Cost, worker: Cost) -> Table:
+    """The steps and their shares, what a sample takes in one process, and what handing it to another adds."""
+    rest = [getattr(alone, kind) - sum(getattr(step, kind) for step in steps) for kind in ("cpu", "wall")]
+    hand_over = Cost("hand-over between processes", worker.cpu - alone.cpu, worker.wall - alone.wall)
+    result = Table("", "CPU ms", "wall ms", "share", "samples/s", title="one training sample, one core")
+    for column in result.columns[1:]:
+        column.justify = "right"
+    for cost in (*steps, Cost("everything else", *rest), alone, hand_over, worker):
+        is_whole = cost in (alone, worker)
+        times = f"{1000 * cost.cpu:.2f}", f"{1000 * cost.wall:.2f}", f"{cost.cpu / worker.cpu:.0%}"
+        result.add_row(cost.name, *times, f"{cost.rate:.0f}" if is_whole else "", end_section=is_whole)
+    return result
+
+
+if __name__ == "__main__":
+    main()
