@@ -23,13 +23,19 @@ def read_picture(path: Path, size: tuple[int, int] | None = None) -> Picture:
     Raises:
         PanopticBlendError: the file is missing, no picture, cut short, or not of ``size``.
     """
-    picture = _decode(path, cv2.IMREAD_COLOR_RGB)
+    data = read_bytes(path)
+    picture = decode_picture(data, path)
     if size is not None and picture.shape[:2] != size:
         upright = picture.shape[:2]
-        picture = _decode(path, cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
+        picture = decode_picture(data, path, turn=False)
         if picture.shape[:2] != size:
             raise PanopticBlendError(f"{path}: {_size(upright)}, annotated as {_size(size)}; restore the original")
     return picture
+
+
+def decode_picture(data: bytes, path: str | Path, *, turn: bool = True) -> Picture:
+    """As `read_picture` from the bytes of a file, with the orientation tag followed or not; errors name ``path``."""
+    return _decode(data, path, cv2.IMREAD_COLOR_RGB | (0 if turn else cv2.IMREAD_IGNORE_ORIENTATION))
 
 
 def write_picture(path: Path, picture: Picture) -> None:
@@ -45,7 +51,12 @@ def read_segment_ids(path: Path, size: tuple[int, int] | None = None) -> npt.NDA
     Raises:
         PanopticBlendError: the file is missing, broken, no 8-bit RGB picture, or not of ``size`` (height, width).
     """
-    colors = _decode(path, cv2.IMREAD_UNCHANGED)
+    return decode_segment_ids(read_bytes(path), path, size)
+
+
+def decode_segment_ids(data: bytes, path: str | Path, size: tuple[int, int] | None = None) -> npt.NDArray[np.int32]:
+    """As `read_segment_ids` from the bytes of a file; errors name ``path``."""
+    colors = _decode(data, path, cv2.IMREAD_UNCHANGED)
     if colors.ndim != 3 or colors.shape[2] != 3 or colors.dtype != np.uint8:
         raise PanopticBlendError(f"{path}: not an 8-bit RGB PNG; COCO panoptic PNGs hold ids as R + 256 G + 256^2 B")
     if size is not None and colors.shape[:2] != size:
@@ -66,11 +77,10 @@ def write_segment_ids(path: Path, ids: npt.NDArray[np.int32]) -> None:
 _set_log_level = getattr(cv2, "setLogLevel", None) or cv2.utils.logging.setLogLevel
 
 
-def _decode(path: Path, flags: int) -> Picture:
-    data = np.frombuffer(read_bytes(path), dtype=np.uint8)
+def _decode(data: bytes, path: str | Path, flags: int) -> Picture:
     level = _set_log_level(0)
     try:
-        decoded = cv2.imdecode(data, flags)
+        decoded = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), flags)
     except cv2.error:  # an empty file, in OpenCV 4
         decoded = None
     finally:
