@@ -209,6 +209,34 @@ def shapes(
     print(f"{train} training and {val} validation images are in {out}")
 
 
+@data.command("check")
+def data_check(
+    root: Annotated[Path, typer.Argument(metavar="DIR", help="Root of a data set in COCO's layout.")],
+    split: Annotated[str | None, typer.Option(help="Only this one, like val2017; default: all there are.")] = None,
+    cases: Annotated[int, typer.Option(min=0, help="How many of each kind of problem to tell.")] = 3,
+    fix: Annotated[Path | None, typer.Option(metavar="OUT.json", help="Write the split's JSON, corrected.")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes; default: one per core.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print it for machines.")] = False,
+) -> None:
+    """Say what is wrong with a COCO panoptic data set; exit code 1 if there are errors."""
+    from panoptic_blend.data.doctor.checkup import check
+    from panoptic_blend.engine.checkup_report import lines, record, summary_table
+    from panoptic_blend.engine.tables import progress_line
+
+    try:
+        with progress_line("checking") as progress:
+            report = check(root, split, cases=cases, workers=workers, progress=progress, fix=fix)
+    except KeyboardInterrupt:
+        print("stopped; nothing was written", file=sys.stderr)
+        raise typer.Exit(130) from None
+    if as_json:
+        print(json.dumps(record(report)))
+    else:
+        Console().print(summary_table(report))
+        print(*lines(report), sep="\n")
+    raise typer.Exit(0 if report.is_sound else 1)
+
+
 @weights_app.command("inspect")
 def weights_inspect(
     file: Annotated[Path, typer.Argument(help="Weights of any kind.")],
