@@ -1,0 +1,78 @@
+"""How long ``panoptic-blend data check`` takes: the images of a split, again and again, up to a number of them.
+
+    python -m evaluation.doctor_speed ../shared/coco_sample --images 5000
+
+The files are links in a temporary folder, each under a name of its own. Exits non-zero above ``--limit`` seconds of CPU
+time per image, or if a sound split is found broken.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import sys
+import tempfile
+import time
+from itertools import cycle, islice
+from pathlib import Path
+
+from panoptic_blend.data.doctor.checkup import check
+from panoptic_blend.data.doctor.layout import Parts, find_splits
+
+NAME = "val2017"
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("root", type=Path, help="a small COCO root")
+    parser.add_argument("--split", default=NAME)
+    parser.add_argument("--images", type=int, default=5000)
+    parser.add_argument("--workers", type=int, default=None)
+    parser.add_argument("--limit", type=float, default=0.024, help="seconds of CPU time per image")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        replicate(find_splits(options.root.resolve(), options.split)[0], root, options.images)
+        wall, cpu = time.perf_counter(), _cpu_seconds()
+        report = check(root, NAME, workers=options.workers)
+        wall, cpu = time.perf_counter() - wall, _cpu_seconds() - cpu
+    counts = report.splits[0].counts
+    print(f"{counts.images} images, {counts.segments} segments: {wall:.1f} s, {cpu:.1f} s of CPU time")
+    print(f"per image: {1000 * wall / counts.images:.1f} ms, {1000 * cpu / counts.images:.1f} ms of CPU time")
+    print(f"peak memory: {_peak(resource.RUSAGE_SELF)} MiB here, {_peak(resource.RUSAGE_CHILDREN)} in a worker")
+    sys.exit(not report.is_sound or cpu / counts.images > options.limit)
+
+
+def replicate(source: Parts, root: Path, number: int) -> None:
+    """Write a split of ``number`` images whose files are links to those of ``source``."""
+    content = json.loads(source.json.read_bytes())
+    annotations = {record["image_id"]: record for record in content["annotations"]}
+    pictures, maps = root / NAME, root / "annotations" / f"panoptic_{NAME}"
+    pictures.mkdir()
+    maps.mkdir(parents=True)
+    images, records = [], []
+    for i, image in enumerate(islice(cycle(content["images"]), number), start=1):
+        annotation = annotations[image["id"]]
+        picture, png = f"{i:012d}{Path(image['file_name']).suffix}", f"{i:012d}.png"
+        (pictures / picture).symlink_to(source.pictures / image["file_name"])
+        (maps / png).symlink_to(source.maps / annotation["file_name"])
+        images.append({**image, "id": i, "file_name": picture})
+        records.append({**annotation, "image_id": i, "file_name": png})
+    written = {**content, "images": images, "annotations": records}
+    maps.with_suffix(".json").write_text(json.dumps(written))
+
+
+def _cpu_seconds() -> float:
+    """Of this process and of those that it has waited for."""
+    usage = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(u.ru_utime + u.ru_stime for u in usage)
+
+
+def _peak(who: int) -> int:
+    return resource.getrusage(who).ru_maxrss // 1024
+
+
+if __name__ == "__main__":
+    main()
