@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from panoptic_blend.data.doctor.evidence import Evidence
+from panoptic_blend.data.doctor.files import MapFacts
 from panoptic_blend.data.doctor.kinds import MAP_FORMAT
 from panoptic_blend.data.doctor.layout import Parts
-from panoptic_blend.data.doctor.pixels import map_of
+from panoptic_blend.data.doctor.pixels import map_of, measured
 from panoptic_blend.data.doctor.records import LISTS, Contents, Record, file_name, integer, segment_id, size
 from panoptic_blend.files import replacing
 from panoptic_blend.structures import PanopticBlendError
@@ -44,7 +45,9 @@ def mended(content: Any, evidence: Evidence) -> Any:
     images = [_sized(image, contents, evidence) for image in contents.images if _complete(image, contents, evidence)]
     kept = {integer(image, "id") for image in images}
     annotations = [
-        _annotation(record, evidence) for record in contents.annotations if integer(record, "image_id") in kept
+        _annotation(record, measured(record, contents, evidence))
+        for record in contents.annotations
+        if integer(record, "image_id") in kept
     ]
     return {**content, "images": images, "annotations": annotations}
 
@@ -79,8 +82,8 @@ def _sized(image: Record, contents: Contents, evidence: Evidence) -> Record:
     return image if size(image) == png.size else {**image, "height": png.size[0], "width": png.size[1]}
 
 
-def _annotation(annotation: Record, evidence: Evidence) -> Record:
-    facts, infos = (evidence.maps or {}).get(file_name(annotation) or ""), annotation.get("segments_info")
+def _annotation(annotation: Record, facts: MapFacts | None) -> Record:
+    infos = annotation.get("segments_info")
     if facts is None or facts.measures is None or not isinstance(infos, list):
         return annotation
     measures = {number: (area, box) for number, area, *box in facts.measures.tolist()}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
 from typing import Any, TypeVar
 
@@ -16,6 +16,7 @@ from panoptic_blend.data.doctor.records import (
     Size,
     brief,
     file_name,
+    integer,
     place,
     segment_id,
     segments,
@@ -29,14 +30,21 @@ Facts = TypeVar("Facts", PictureFacts, MapFacts)
 
 def check_files(contents: Contents, evidence: Evidence) -> Iterator[Finding]:
     """Pictures and PNGs that are missing, broken or extra, and pictures that are there under two names."""
-    yield from (facts.failure for facts in (evidence.pictures or {}).values() if facts.failure is not None)
-    yield from (facts.failure for facts in (evidence.maps or {}).values() if facts.failure is not None)
+    pictures, maps = _named(contents.images, evidence.pictures), _named(contents.annotations, evidence.maps)
+    yield from (facts.failure for facts in pictures.values() if facts.failure is not None)
+    yield from (facts.failure for facts in maps.values() if facts.failure is not None)
     yield from _extra(kinds.PICTURE_EXTRA, evidence.picture_names, contents.images, PICTURE_SUFFIXES)
     yield from _extra(kinds.MAP_EXTRA, evidence.map_names, contents.annotations, {".png"})
     first: dict[bytes, str] = {}
-    for name, picture in (evidence.pictures or {}).items():
+    for name, picture in pictures.items():
         if picture.failure is None and (same := first.setdefault(picture.digest, name)) != name:
             yield Finding(kinds.PICTURE_TWICE, f"{name}: the same file as {same}")
+
+
+def _named(records: list[Record], facts: Mapping[str, Facts] | None) -> dict[str, Facts]:
+    """Facts of the files that records name; when mending is checked, facts of others are known too."""
+    names = {name: None for record in records if (name := file_name(record)) is not None}
+    return {name: facts[name] for name in names if facts is not None and name in facts}
 
 
 def _extra(kind: Kind, names: set[str], records: list[Record], suffixes: set[str]) -> Iterator[Finding]:
@@ -54,14 +62,26 @@ def check_pixels(contents: Contents, evidence: Evidence) -> Iterator[Finding]:
         yield from _picture_findings(image, picture)
         yield from _size_findings(image, picture, _good(map_of(image, contents, evidence)))
     for annotation in contents.annotations:
-        facts = _good((evidence.maps or {}).get(file_name(annotation) or ""))
-        if facts is not None:
+        facts = measured(annotation, contents, evidence)
+        if facts is not None and isinstance(annotation.get("segments_info"), list):
             yield from _map_findings(annotation, facts)
+
+
+def measured(annotation: Record, contents: Contents, evidence: Evidence) -> MapFacts | None:
+    """What the PNG of an annotation holds; None if it cannot be read, or has neither size of its image."""
+    png = _good((evidence.maps or {}).get(file_name(annotation) or ""))
+    number = integer(annotation, "image_id")
+    image = contents.image_by_id.get(number) if number is not None else None
+    if png is None or image is None or size(image) == png.size:
+        return png
+    picture = _good((evidence.pictures or {}).get(file_name(image) or ""))
+    return png if (size(image) is None if picture is None else picture.fits(png.size)) else None
 
 
 def map_of(image: Record, contents: Contents, evidence: Evidence) -> MapFacts | None:
     """What is known of the PNG of an image."""
-    annotation = contents.annotation_by_image.get(image["id"]) if isinstance(image.get("id"), int) else None
+    number = integer(image, "id")
+    annotation = contents.annotation_by_image.get(number) if number is not None else None
     return (evidence.maps or {}).get(file_name(annotation) or "") if annotation is not None else None
 
 
@@ -114,12 +134,11 @@ def _map_findings(annotation: Record, facts: MapFacts) -> Iterator[Finding]:
 
 
 def _segment_findings(segment: Record, area: int, box: tuple[int, ...], where: str) -> Iterator[Finding]:
-    said, said_box = segment.get("area"), _numbers(segment.get("bbox"))
+    said, said_box = _numbers([segment.get("area")], 1), _numbers(segment.get("bbox"), 4)
     if area == 0:
-        empty = _numbers([said]) == (0,)
-        yield Finding(kinds.SEGMENT_EMPTY if empty else kinds.SEGMENT_ABSENT, where)
+        yield Finding(kinds.SEGMENT_EMPTY if said == (0,) else kinds.SEGMENT_ABSENT, where)
         return
-    if _numbers([said]) != (area,):
+    if said != (area,):
         yield Finding(kinds.AREA, f"{where}: {_said(segment, 'area')} in the JSON, {area} pixels in the PNG")
     if said_box == box:
         return
@@ -130,12 +149,12 @@ def _segment_findings(segment: Record, area: int, box: tuple[int, ...], where: s
     yield Finding(kinds.BOX_ALMOST if almost else kinds.BOX, text + (" (corners, not width, height)" * corners))
 
 
-def _numbers(value: Any) -> Numbers | None:
-    """One number or four of a JSON, None if they are none."""
-    is_list = isinstance(value, list) and len(value) in (1, 4)
-    if not is_list or not all(isinstance(item, (int, float)) and not isinstance(item, bool) for item in value):
+def _numbers(value: Any, length: int) -> Numbers | None:
+    """A list of a JSON that holds so many numbers, None if it does not."""
+    if not isinstance(value, list) or len(value) != length:
         return None
-    return tuple(value)
+    is_number = [isinstance(item, (int, float)) and not isinstance(item, bool) for item in value]
+    return tuple(value) if all(is_number) else None
 
 
 def _said(record: Record, key: str) -> str:
