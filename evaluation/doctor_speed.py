@@ -41,7 +41,7 @@ def main() -> None:
     counts = report.splits[0].counts
     print(f"{counts.images} images, {counts.segments} segments: {wall:.1f} s, {cpu:.1f} s of CPU time")
     print(f"per image: {1000 * wall / counts.images:.1f} ms, {1000 * cpu / counts.images:.1f} ms of CPU time")
-    print(f"peak memory: {_peak(resource.RUSAGE_SELF)} MiB here, {_peak(resource.RUSAGE_CHILDREN)} in a worker")
+    print(f"peak memory: {_peak(resource.RUSAGE_SELF)} MiB here, at most {_peak(resource.RUSAGE_CHILDREN)} in a worker")
     sys.exit(not report.is_sound or cpu / counts.images > options.limit)
 
 

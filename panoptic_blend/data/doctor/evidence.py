@@ -120,7 +120,8 @@ def _in_processes(look: Look, tasks: list[Task], workers: int) -> Iterator[tuple
             running.extend((batch, pool.submit(_look_at_all, batch)) for batch in itertools.islice(batches, 1))
             yield from zip((name for name, _ in done), facts, strict=True)
     except BrokenProcessPool:
-        raise PanopticBlendError("a worker process died, perhaps for want of memory; try --workers 1") from None
+        what = 'a worker process died (no memory left? a script without `if __name__ == "__main__"`?)'
+        raise PanopticBlendError(f"{what}; try with one worker") from None
     finally:
         pool.shutdown(cancel_futures=True)
 

@@ -91,7 +91,9 @@ MAP_SIZE = _error("png-size", "a PNG is not of its image's size", "redo the PNG 
 MAP_EXTRA = _warning("png-extra", "a PNG belongs to no annotation", "annotate its image, or remove it")
 MAP_VOID = _warning("png-void", "a PNG is void everywhere", "nothing is learned from it; drop the image?")
 SEGMENT_STRAY = _error(
-    "segment-not-in-json", "a segment of the PNG is not in the JSON", "list it; its class cannot be guessed"
+    "segment-not-in-json",
+    "a segment of the PNG is not in the JSON",
+    "list it, or make it void (0); its class cannot be guessed",
 )
 SEGMENT_ABSENT = _error("segment-not-in-png", "a segment of the JSON is not in the PNG", f"drop it ({FIX})")
 SEGMENT_EMPTY = _error("segment-empty", "a segment of area 0, in the JSON and in the PNG", f"drop it ({FIX})")

@@ -98,7 +98,7 @@ def _segments(infos: list[Any], measures: dict[int, tuple[int, list[int]]]) -> I
             continue
         number = segment_id(segment)
         area, box = measures[number] if number is not None else (0, [])
-        crowd = 0 if segment.get("iscrowd") is None else segment["iscrowd"]
+        crowd = segment.get("iscrowd", 0)
         key = number, json.dumps([segment.get("category_id"), crowd])
         if area and key not in seen:
             yield {**segment, "iscrowd": crowd, "area": area, "bbox": box}

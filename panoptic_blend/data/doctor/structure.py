@@ -34,7 +34,10 @@ FLAG = (lambda value: isinstance(value, (int, float)) and value in (0, 1)), "0 o
 RECORDS = (lambda value: isinstance(value, list)), "a list of records"
 CATEGORY_ID = (lambda value: is_integer(value) and 0 <= value <= MAX_CATEGORY_ID), f"0 to {MAX_CATEGORY_ID}"
 COLOR = (
-    lambda value: isinstance(value, list) and len(value) == 3 and all(is_integer(c) and 0 <= c <= 255 for c in value),
+    lambda value: (
+        value is None
+        or (isinstance(value, list) and len(value) == 3 and all(is_integer(c) and 0 <= c <= 255 for c in value))
+    ),
     "three whole numbers from 0 to 255",
 )
 REQUIRED: dict[str, tuple[Test, ...]] = {
@@ -78,7 +81,7 @@ def _list_findings(items: list[Any], key: str, where: str) -> Iterator[Finding]:
             elif not passes(item[name]):
                 yield Finding(kinds.FIELD, f"{where}[{i}]: `{name}` is {brief(item[name])}, not {expected}")
         for name, passes, expected in OPTIONAL[key]:
-            if item.get(name) is not None and not passes(item[name]):
+            if name in item and not passes(item[name]):
                 yield Finding(kinds.FIELD, f"{where}[{i}]: `{name}` is {brief(item[name])}, not {expected}")
 
 
@@ -93,7 +96,7 @@ def check_categories(contents: Contents) -> Iterator[Finding]:
     for record in contents.categories:
         where = f"category {brief(record.get('id'))} ({brief(record.get('name'))})"
         is_thing, name = flag(record, "isthing"), record.get("name")
-        if record.get("isthing") is None:
+        if "isthing" not in record:
             yield Finding(kinds.ISTHING_MISSING, where)
         elif is_thing is not None and isinstance(name, str) and coco.get(name.casefold(), is_thing) != is_thing:
             yield Finding(kinds.ISTHING_COCO, f"{where}: {'thing' if is_thing else 'stuff'} here")
@@ -142,7 +145,7 @@ def _segments(contents: Contents, annotation: Record, where: str) -> Iterator[Fi
             numbers.append(number)
         if category is not None and category not in contents.is_thing:
             yield Finding(kinds.CATEGORY_UNKNOWN, f"{here}: category {brief(category)}")
-        if segment.get("iscrowd") is None:
+        if "iscrowd" not in segment:
             yield Finding(kinds.ISCROWD_MISSING, here)
         if category is not None and contents.is_thing.get(category) is False:
             stuff.append(category)
