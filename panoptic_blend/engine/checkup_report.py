@@ -77,19 +77,25 @@ def _problem_lines(problem: Problem) -> Iterator[str]:
 
 
 def _mended_lines(split: SplitReport, mended: Mended) -> Iterator[str]:
+    before, after = split.counts, mended.counts
     yield f"\nmended: {plain(str(mended.path))}"
+    yield f"  kept {after.images:,} of {before.images:,} images and {after.segments:,} of {before.segments:,} segments"
     left = {problem.kind: problem.count for problem in mended.problems}
     for problem in split.problems:
         if (remaining := left.get(problem.kind, 0)) < problem.count:
-            yield f"  {problem.kind.name}: {problem.count - remaining:,} of {problem.count:,} mended"
-    before = {problem.kind: problem.count for problem in split.problems}
+            yield f"  {problem.kind.name}: {problem.count - remaining:,} of {problem.count:,} gone"
+    found = {problem.kind: problem.count for problem in split.problems}
     for problem in mended.problems:
-        news = ", new by mending" if problem.count > before.get(problem.kind, 0) else ""
+        news = ", new by mending" if problem.count > found.get(problem.kind, 0) else ""
         yield f"  {problem.kind.name}: {problem.count:,} left{news}; {problem.kind.remedy}"
 
 
 def _split_record(split: SplitReport) -> dict[str, Any]:
-    mended = split.mended and {"json": str(split.mended.path), "problems": _problem_records(split.mended.problems)}
+    mended = split.mended and {
+        "json": str(split.mended.path),
+        **asdict(split.mended.counts),
+        "problems": _problem_records(split.mended.problems),
+    }
     return {
         "name": split.name,
         "json": str(split.json),

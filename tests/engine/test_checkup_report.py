@@ -75,7 +75,8 @@ def test_mending_is_told(check: Any, shapes: Path, tmp_path: Path) -> None:
     code, text, _ = check("--split", "val2017", "--fix", out)
     assert code == 1, "one error cannot be mended"
     assert f"mended: {out}" in text
-    assert f"  area: {number} of {number} mended" in text
+    assert f"  area: {number} of {number} gone" in text
+    assert f"  kept 3 of 3 images and {number} of {number} segments" in text
     assert "  category-unknown: 1 left; list it" in text
     mended = json.loads(check("--split", "val2017", "--json", "--fix", tmp_path / "again.json")[1])["splits"][0][
         "mended"

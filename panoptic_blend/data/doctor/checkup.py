@@ -86,7 +86,9 @@ def _check_split(
     corrected = None
     if out is not None:
         better = mended(content, evidence)
-        corrected = Mended(out, tally((*missing, *_findings(parts, better, evidence)), cases))
+        corrected = Mended(
+            out, _counts(Contents.of(better), evidence), tally((*missing, *_findings(parts, better, evidence)), cases)
+        )
         write_mended(out, better)
     report = SplitReport(parts.name, parts.json, _counts(contents, evidence), problems, corrected)
     return report, _known(parts.name, contents, evidence)

@@ -34,9 +34,10 @@ class Counts:
 
 @dataclass(frozen=True)
 class Mended:
-    """The corrected JSON of a split, and the problems it still has."""
+    """The corrected JSON of a split, how much it holds, and the problems it still has."""
 
     path: Path
+    counts: Counts
     problems: tuple[Problem, ...]
 
 
