@@ -15,6 +15,7 @@ from panoptic_blend.config import Precision
 from panoptic_blend.structures import PanopticBlendError
 
 if TYPE_CHECKING:
+    from panoptic_blend.data.convert.writing import Source, Target
     from panoptic_blend.inference import Predictor
 
 app = typer.Typer(
@@ -25,6 +26,8 @@ app = typer.Typer(
 )
 data = typer.Typer(help="Make data sets.", no_args_is_help=True)
 app.add_typer(data, name="data")
+convert = typer.Typer(help="Make COCO panoptic of data sets in other formats.", no_args_is_help=True)
+data.add_typer(convert, name="convert")
 weights_app = typer.Typer(help="Say what weights are, and import those of others.", no_args_is_help=True)
 app.add_typer(weights_app, name="weights")
 
@@ -35,6 +38,17 @@ ConfigOption = Annotated[str | None, typer.Option("--config", help="The other wa
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:0, ...")]
 PrecisionOption = Annotated[Precision, typer.Option(help="Arithmetic of the network.")]
 Output = Annotated[Path, typer.Option("--output", "-o", help="Folder for what the command makes.")]
+Out = Annotated[Path, typer.Option(help="COCO root to write: SPLIT/, annotations/panoptic_SPLIT.json and PNGs.")]
+SplitName = Annotated[str, typer.Option(help="Name of the split to write.")]
+ValShare = Annotated[float, typer.Option(min=0, max=0.9, help="Share of the pictures that becomes the split val.")]
+Seed = Annotated[int, typer.Option(min=0, help="Other seeds choose other pictures for val.")]
+OverlapRule = Annotated[
+    Literal["smaller", "later", "earlier"], typer.Option(help="Who keeps a pixel that two things or two stuffs claim.")
+]
+Rest = Annotated[str | None, typer.Option(help="Stuff class of the pixels nobody labelled; else they are void.")]
+KeepEmpty = Annotated[bool, typer.Option("--keep-empty", help="Keep pictures without any segment.")]
+Link = Annotated[bool, typer.Option("--link", help="Link to the pictures instead of copying them.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what an earlier run wrote.")]
 
 
 def main(*command: str) -> None:
@@ -237,6 +251,86 @@ def data_check(
     raise typer.Exit(0 if report.is_sound else 1)
 
 
+@convert.command("coco-instances")
+def convert_coco_instances(
+    instances: Annotated[Path, typer.Argument(help="COCO instances JSON: polygons, RLE, crowds.")],
+    pictures: Annotated[Path, typer.Option(help="Folder of the pictures.")],
+    out: Out,
+    stuff: Annotated[list[str] | None, typer.Option(help="Categories of the JSON that are stuff: sky,road.")] = None,
+    stuff_maps: Annotated[Path | None, typer.Option(help="Folder of grey stuff PNGs, named as pictures.")] = None,
+    stuff_classes: Annotated[
+        Path | None, typer.Option(help='Names of their values: {"1": "sky", "0": null}, or a JSON with categories.')
+    ] = None,
+    ignore_value: Annotated[int, typer.Option(min=0, help="Value of those PNGs that means nothing.")] = 255,
+    split: SplitName = "train",
+    val_share: ValShare = 0.0,
+    seed: Seed = 0,
+    overlap: OverlapRule = "smaller",
+    rest: Rest = None,
+    keep_empty: KeepEmpty = False,
+    link: Link = False,
+    overwrite: Overwrite = False,
+) -> None:
+    """COCO instances, with or without stuff as grey PNGs."""
+    from panoptic_blend.data.convert.coco_instances import Stuff, read_coco_instances
+    from panoptic_blend.data.convert.writing import Target
+
+    if (stuff_maps is None) != (stuff_classes is None):
+        raise PanopticBlendError("--stuff-maps and --stuff-classes say one thing together; give both")
+    maps = Stuff(stuff_maps, stuff_classes, ignore_value) if stuff_maps and stuff_classes else None
+    target = Target(out, split, val_share, seed, overlap, rest, keep_empty, link, overwrite)
+    _convert(read_coco_instances(instances, pictures, _names(stuff), maps), target)
+
+
+@convert.command("labelme")
+def convert_labelme(
+    folder: Annotated[Path, typer.Argument(help="Folder with one LabelMe JSON beside each picture, or around it.")],
+    out: Out,
+    stuff: Annotated[list[str] | None, typer.Option(help="Labels that are stuff: sky,road.")] = None,
+    things: Annotated[
+        list[str] | None, typer.Option(help="Labels that are things; default: all that are not stuff.")
+    ] = None,
+    void: Annotated[
+        list[str] | None, typer.Option(help="Labels that mean nothing.", show_default="__ignore__,_background_")
+    ] = None,
+    pictures: Annotated[Path | None, typer.Option(help="Folder of the pictures, if not beside the JSONs.")] = None,
+    split: SplitName = "train",
+    val_share: ValShare = 0.0,
+    seed: Seed = 0,
+    overlap: OverlapRule = "smaller",
+    rest: Rest = None,
+    keep_empty: KeepEmpty = False,
+    link: Link = False,
+    overwrite: Overwrite = False,
+) -> None:
+    """A folder of LabelMe files; shapes of one label and group_id are one instance."""
+    from panoptic_blend.data.convert.labelme import VOID, Classes, read_labelme
+    from panoptic_blend.data.convert.writing import Target
+
+    classes = Classes(_names(things), _names(stuff), VOID if void is None else _names(void))
+    target = Target(out, split, val_share, seed, overlap, rest, keep_empty, link, overwrite)
+    _convert(read_labelme(folder, classes, pictures), target)
+
+
+@convert.command("cityscapes")
+def convert_cityscapes(
+    panoptic_json: Annotated[Path, typer.Argument(help="cityscapes_panoptic_SPLIT.json of Cityscapes' own scripts.")],
+    pictures: Annotated[Path, typer.Option(help="leftImg8bit, or its folder of the split.")],
+    out: Out,
+    maps: Annotated[Path | None, typer.Option(help="Folder of its PNGs; default: beside the JSON.")] = None,
+    split: SplitName = "train",
+    keep_empty: KeepEmpty = False,
+    link: Link = False,
+    overwrite: Overwrite = False,
+) -> None:
+    """The panoptic JSON and PNGs that createPanopticImgs makes, with label ids or train ids."""
+    from panoptic_blend.data.convert.cityscapes import read_cityscapes
+    from panoptic_blend.data.convert.writing import Target
+
+    target = Target(out, split, keep_empty=keep_empty, link=link, overwrite=overwrite)
+    _convert(read_cityscapes(panoptic_json, pictures, maps), target)
+
+
 @weights_app.command("inspect")
 def weights_inspect(
     file: Annotated[Path, typer.Argument(help="Weights of any kind.")],
@@ -265,6 +359,21 @@ def weights_import(
     classes = f"{len(done.categories.thing_ids)} things{stuff}"
     config, *others = done.names
     print(f"{out}: {config}, {classes}" + (f"; fits {', '.join(others)} too" if others else ""))
+
+
+def _convert(source: Source, target: Target) -> None:
+    from panoptic_blend.data.convert.summary import lines
+    from panoptic_blend.data.convert.writing import write
+    from panoptic_blend.engine.tables import progress_line
+
+    with progress_line("converting") as progress:
+        summary = write(source, target, progress)
+    print("\n".join([*lines(summary), f"the data set is in {target.root}"]))
+
+
+def _names(values: list[str] | None) -> list[str]:
+    """Labels given in one option with commas, in several, or both."""
+    return [name.strip() for value in values or () for name in value.split(",") if name.strip()]
 
 
 def _predictor(
