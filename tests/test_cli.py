@@ -165,3 +165,48 @@ def test_the_installed_command_exits_with_2_and_no_traceback(tmp_path: Path) -> 
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
     assert done.stderr.startswith("error: ")
+
+
+def test_a_labelled_folder_becomes_a_data_set(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], root: Path, tmp_path: Path
+) -> None:
+    labelled = tmp_path / "labelled"
+    labelled.mkdir()
+    for photo in (root / "val2017").iterdir():
+        (labelled / photo.name).write_bytes(photo.read_bytes())
+        boxes = {"car": [[1, 1], [40, 30]], "sky": [[0, 0], [80, 50]], "night sky": [[0, 51], [80, 90]]}
+        shapes = [{"label": label, "shape_type": "rectangle", "points": box} for label, box in boxes.items()]
+        content = {"imagePath": photo.name, "imageData": None, "shapes": shapes}
+        (labelled / photo.name).with_suffix(".json").write_text(json.dumps(content))
+    convert = "data", "convert", "labelme", labelled, "--out", tmp_path / "own"
+    options = "--stuff", "sky, night sky", "--val-share", 0.5, "--rest", "ground"
+    assert run(monkeypatch, *convert, *options) == 0
+    printed = capsys.readouterr().out
+    assert "train: 1 pictures" in printed and "val: 1 pictures" in printed
+    assert ["night", "sky", "stuff", "2", "segments"] in [line.split()[:5] for line in printed.splitlines()]
+    made = tmp_path / "own/annotations/panoptic_val.json"
+    assert run(monkeypatch, "draw", made, tmp_path / "own/val", "-o", tmp_path / "drawn") == 0
+    assert run(monkeypatch, "pq", made, made) == 0
+    assert "ground" in capsys.readouterr().out
+    assert "is there already" in error_of(monkeypatch, capsys, *convert, *options)
+
+
+def test_instances_and_cityscapes_are_converted(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], root: Path, tmp_path: Path
+) -> None:
+    photo = next((root / "val2017").iterdir())
+    height, width = cv2.imread(str(photo)).shape[:2]  # type: ignore[union-attr]
+    content = {
+        "images": [{"id": 1, "file_name": photo.name, "height": height, "width": width}],
+        "categories": [{"id": 1, "name": "cat"}],
+        "annotations": [{"id": 1, "image_id": 1, "category_id": 1, "segmentation": [[0, 0, 9, 0, 9, 9, 0, 9]]}],
+    }
+    instances = tmp_path / "instances.json"
+    instances.write_text(json.dumps(content))
+    convert = "data", "convert", "coco-instances", instances, "--pictures", root / "val2017", "--out", tmp_path / "own"
+    assert run(monkeypatch, *convert, "--link") == 0
+    assert (tmp_path / "own/train" / photo.name).samefile(photo)
+    assert "give both" in error_of(monkeypatch, capsys, *convert, "--stuff-maps", tmp_path)
+    truth = root / "annotations/panoptic_val2017.json"
+    cityscapes = "data", "convert", "cityscapes", truth, "--pictures", root / "val2017", "--out", tmp_path / "city"
+    assert "`id` is" in error_of(monkeypatch, capsys, *cityscapes)
