@@ -8,6 +8,7 @@ numbered anew; their pixels, categories (train ids or label ids, whichever the J
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -83,11 +84,11 @@ def _annotations(
 ) -> dict[str, Annotation]:
     """Image id -> annotation, checked as any of COCO panoptic once the ids are numbers."""
     names = [text(record, "image_id", f"{path.name}: annotations[{i}]") for i, record in enumerate(annotations)]
-    for i, name in enumerate(names):
+    for name, count in Counter(names).items():
         if name not in numbers:
-            raise PanopticBlendError(f"{path.name}: annotations[{i}] is of image {name}, which `images` lacks; add it")
-        if names.index(name) < i:
-            raise PanopticBlendError(f"{path.name}: image {name} has two annotations; keep one")
+            raise PanopticBlendError(f"{path.name}: an annotation is of image {name}, which `images` lacks; add it")
+        if count > 1:
+            raise PanopticBlendError(f"{path.name}: image {name} has {count} annotations; keep one")
     numbered = [{**record, "image_id": numbers[name]} for record, name in zip(annotations, names, strict=True)]
     return dict(zip(names, read_annotations({"annotations": numbered}, path, categories), strict=True))
 

@@ -12,14 +12,13 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import cv2
-import numpy as np
 
 from panoptic_blend.data.categories import Categories
 from panoptic_blend.data.convert import labelme_shapes
 from panoptic_blend.data.convert.painting import Labels, Region, union
-from panoptic_blend.data.convert.records import records, size_of, text
+from panoptic_blend.data.convert.records import decoded, records, size_of, text
 from panoptic_blend.data.convert.writing import Item, Source
-from panoptic_blend.data.images import Picture, read_picture
+from panoptic_blend.data.images import read_picture
 from panoptic_blend.files import inside, read_json
 from panoptic_blend.structures import Category, Cutout, PanopticBlendError
 
@@ -188,7 +187,10 @@ def _size(file: _File, content: Mapping[str, Any]) -> tuple[int, int]:
     if file.picture is not None:
         picture = read_picture(file.picture, stated)
     else:
-        picture = _decoded(_embedded(file.path), file.path)
+        found = decoded(_embedded(file.path), cv2.IMREAD_COLOR)
+        if found is None:
+            raise PanopticBlendError(f"{file.path}: its `imageData` is no picture; save it again in LabelMe")
+        picture = found
         if stated not in (None, picture.shape[:2]):
             raise PanopticBlendError(
                 f"{file.path}: its `imageData` has {picture.shape[1]} x {picture.shape[0]} pixels, not imageWidth x "
@@ -203,13 +205,6 @@ def _embedded(path: Path) -> bytes:
         return base64.b64decode(read_json(path)["imageData"], validate=True)
     except (TypeError, ValueError):
         raise PanopticBlendError(f"{path}: its `imageData` is not base64; save it again in LabelMe") from None
-
-
-def _decoded(data: bytes, path: Path) -> Picture:
-    picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
-    if picture is None:
-        raise PanopticBlendError(f"{path}: its `imageData` is no picture; save it again in LabelMe")
-    return picture  # type: ignore[return-value]
 
 
 def _strangers(files: Sequence[_File], folder: Path) -> int:

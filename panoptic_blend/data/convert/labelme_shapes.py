@@ -8,7 +8,6 @@ pixels, 0.976 at 30 and 0.992 at 100; circles alike; rectangles to the pixel.
 from __future__ import annotations
 
 import base64
-import binascii
 import math
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -17,7 +16,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from panoptic_blend.data.convert.records import Points, points
+from panoptic_blend.data.convert.records import Points, decoded, points
 from panoptic_blend.structures import Cutout, PanopticBlendError
 
 Mask = npt.NDArray[np.bool_]
@@ -89,9 +88,8 @@ _MASKS: Mapping[str, Callable[[Points, Size], Mask]] = {
 def _bitmap(code: Any, corners: Points, size: Size, where: str) -> Cutout:
     """A picture of the mask, whose upper left pixel the first point names."""
     try:
-        data = np.frombuffer(base64.b64decode(code, validate=True), np.uint8)
-        bitmap = cv2.imdecode(data, cv2.IMREAD_GRAYSCALE)
-    except (TypeError, ValueError, binascii.Error, cv2.error):
+        bitmap = decoded(base64.b64decode(code, validate=True), cv2.IMREAD_GRAYSCALE)
+    except (TypeError, ValueError):
         bitmap = None
     if bitmap is None or len(corners) != 2:
         raise PanopticBlendError(f"{where}: its `mask` is no picture at two points; draw it again")

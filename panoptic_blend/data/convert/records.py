@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -59,6 +60,14 @@ def file_name(record: Mapping[str, Any], key: str, where: str) -> str:
     except PanopticBlendError as error:
         raise PanopticBlendError(f"{where}: {error}") from None
     return value
+
+
+def decoded(data: bytes, flags: int) -> npt.NDArray[Any] | None:
+    """The pixels of a picture file as OpenCV gives them; None if it is none."""
+    try:
+        return cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data else None
+    except cv2.error:  # a header that claims too many pixels
+        return None
 
 
 def points(values: Any, size: tuple[int, int], where: str) -> Points:

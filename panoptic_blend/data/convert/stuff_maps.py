@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from panoptic_blend.data.categories import Categories
 from panoptic_blend.data.convert.painting import Region
+from panoptic_blend.data.convert.records import decoded
 from panoptic_blend.files import inside, read_bytes, read_json, require_file
 from panoptic_blend.structures import Category, Cutout, PanopticBlendError, is_integer
 
@@ -84,8 +85,7 @@ def _names(content: Any, table: Path) -> dict[int, str | None]:
 
 
 def _read_grey(path: Path, size: tuple[int, int]) -> npt.NDArray[np.integer]:
-    data = np.frombuffer(read_bytes(path), np.uint8)
-    values = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if data.size else None
+    values = decoded(read_bytes(path), cv2.IMREAD_UNCHANGED)
     if values is None:
         raise PanopticBlendError(f"{path}: cannot be decoded; it is cut short or not a PNG, so write it again")
     if values.ndim != 2:
@@ -95,4 +95,4 @@ def _read_grey(path: Path, size: tuple[int, int]) -> npt.NDArray[np.integer]:
         raise PanopticBlendError(
             f"{path}: {width} x {height} pixels, its picture {size[1]} x {size[0]}; write it in the picture's size"
         )
-    return values  # type: ignore[return-value]
+    return values

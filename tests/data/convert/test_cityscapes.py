@@ -115,8 +115,8 @@ def changed(key: str, index: int, **values: object) -> dict[str, Any]:
         (changed("images", 0, id=7), "images[0]: `id` is 7, not a name"),
         (changed("images", 0, id=NAMES[1]), f"image {NAMES[1]} is listed twice"),
         (changed("images", 0, width=6), "annotated as 6 x 3"),
-        (changed("images", 0, id="../x"), "annotations[0] is of image ulm"),
-        (changed("annotations", 0, image_id=NAMES[1]), "has two annotations"),
+        (changed("images", 0, id="../x"), "an annotation is of image ulm"),
+        (changed("annotations", 0, image_id=NAMES[1]), f"image {NAMES[1]} has 2 annotations"),
         (changed("annotations", 0, file_name="../x.png"), "leads out of its folder"),
         (changed("annotations", 0, file_name="x.png"), "x.png: no such file"),
         (

@@ -243,3 +243,42 @@ def test_stuff_that_is_not_right_is_refused(folder: Path, refused: Refused) -> N
         assert expected in refused(convert, folder, content(), (), stuff)
     (folder / "stuff/köln/a b.png").write_bytes(b"")
     assert "cannot be decoded" in refused(convert, folder, content(), (), stuff)
+
+
+def test_real_annotations_taken_apart_come_back(coco_sample: Path, tmp_path: Path) -> None:
+    truth = CocoPanoptic(coco_sample, "val2017")
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
+    for i, image in enumerate(truth.images):
+        panoptic, (height, width) = truth.truth(i), image.size
+        images.append({"id": image.id, "file_name": image.file_name, "height": height, "width": width})
+        stuff = np.zeros(image.size, np.uint8)
+        for segment in panoptic.segments:
+            mask = panoptic.segment_ids == segment.id
+            if not segment.is_thing:
+                stuff[mask] = segment.category
+                continue
+            rle = coco.encode(np.asfortranarray(mask.astype(np.uint8)))
+            annotation = {"image_id": image.id, "category_id": segment.category, "iscrowd": int(segment.is_crowd)}
+            annotations.append(annotation | {"segmentation": rle | {"counts": rle["counts"].decode()}})
+        (tmp_path / "stuff").mkdir(exist_ok=True)
+        png = tmp_path / "stuff" / Path(image.file_name).with_suffix(".png")
+        png.write_bytes(cv2.imencode(".png", stuff)[1].tobytes())
+        write_picture(tmp_path / "pictures" / png.name, truth.picture(i))
+        images[-1]["file_name"] = png.name
+    records = truth.categories.records()
+    names = {str(record["id"]): record["name"] for record in records if not record["isthing"]}
+    (tmp_path / "stuff.json").write_text(json.dumps(names | {"0": None}))
+    things = [{"id": record["id"], "name": record["name"]} for record in records if record["isthing"]]
+    content = {"images": images, "annotations": annotations, "categories": things}
+    summary = convert(tmp_path, content, (), Stuff(tmp_path / "stuff", tmp_path / "stuff.json"))
+    assert summary.contested == summary.hidden == summary.empty == 0
+    data = CocoPanoptic(tmp_path / "out", "train")
+    assert [(c.id, c.name, c.is_thing) for c in data.categories] == [
+        (c.id, c.name, c.is_thing) for c in truth.categories
+    ]
+    for i in range(len(truth)):
+        before, after = truth.truth(i), data.truth(i)
+        assert described(before) == described(after)
+        pairs = np.unique(np.stack([before.segment_ids.ravel(), after.segment_ids.ravel()]), axis=1).T
+        assert len(pairs) == len(before.segments) + 1  # one to one, void included
