@@ -5,9 +5,15 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator
+
+
+import shutil
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any
+
+from rich.filesize import decimal
 
 from panoptic_blend.structures import PanopticBlendError
 
@@ -43,6 +49,22 @@ def inside(folder: Path, name: str) -> Path:
     if not is_line or parts.is_absolute() or ".." in parts.parts or "\\" in name:
         raise PanopticBlendError(f"file name {name!r} leads out of its folder; use plain relative names")
     return folder / name
+
+
+def free_space(folder: Path) -> int:
+    """Free bytes on the disk of ``folder``, which need not exist yet."""
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    return shutil.disk_usage(folder).free
+
+
+def require_space(folder: Path, size: int, what: str) -> None:
+    """Raise an error unless ``size`` bytes more, for ``what``, fit on the disk of ``folder``."""
+    free = free_space(folder)
+    if size > free:
+        raise PanopticBlendError(
+            f"{folder}: {what} needs {decimal(size)} and {decimal(free)} are free; make room or choose another disk"
+        )
 
 
 def require_file(path: Path, remedy: str = "check the path") -> None:

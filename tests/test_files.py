@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from panoptic_blend.files import inside, read_bytes, read_json, replacing, require_file
+from panoptic_blend.files import free_space, inside, read_bytes, read_json, replacing, require_file, require_space
 from panoptic_blend.structures import PanopticBlendError
 
 Refused = Callable[..., str]
@@ -134,3 +134,12 @@ def test_json_is_read_in_the_encodings_people_save_it_in(tmp_path: Path, encodin
     path = tmp_path / "a b.json"
     path.write_bytes(json.dumps(content, ensure_ascii=False).encode(encoding))
     assert read_json(path) == content
+
+
+def test_space_is_that_of_the_disk_even_of_a_folder_to_be_made(tmp_path: Path, refused: Refused) -> None:
+    folder = tmp_path / "not" / "yet"
+    assert free_space(folder) > 0
+    require_space(folder, 0, "nothing")
+    message = refused(require_space, folder, 10**18, "a data set")
+    assert message.startswith(f"{folder}: a data set needs 1.0 EB and ")
+    assert not folder.parent.exists()
