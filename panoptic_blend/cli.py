@@ -331,6 +331,36 @@ def convert_cityscapes(
     _convert(read_cityscapes(panoptic_json, pictures, maps), target)
 
 
+@data.command()
+def coco(
+    root: Annotated[Path, typer.Option(help="Folder to fill; all of COCO with its zips takes 40 GB.")] = Path(
+        "datasets/coco"
+    ),
+    split: Annotated[list[str] | None, typer.Option(help="val2017 or train2017; default: both.")] = None,
+    instances: Annotated[bool, typer.Option("--instances", help="Fetch instances_*.json too.")] = False,
+    unzip_pngs: Annotated[bool, typer.Option(help="Unpack the PNGs, or leave annotations/panoptic_*.zip.")] = True,
+    keep_zips: Annotated[bool, typer.Option("--keep-zips/--delete-zips", help="What to do with them after.")] = True,
+    mirror: Annotated[str | None, typer.Option(help="Address to use instead of images.cocodataset.org.")] = None,
+    checksums: Annotated[Path | None, typer.Option(help="SHA-256 of the zips, as sha256sum writes them.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and how large it is.")] = False,
+) -> None:
+    """Fetch, check and unpack COCO for the panoptic task; run again to go on after a stop."""
+    from panoptic_blend.data.coco_download import HOST, SPLITS, Feedback, Wish, plan, prepare
+    from panoptic_blend.engine.tables import bytes_line
+
+    wish = Wish(root, tuple(split or SPLITS), instances, unzip_pngs, keep_zips, mirror or HOST, checksums)
+    if dry_run:
+        print(*plan(wish).lines(), sep="\n")
+        return
+    try:
+        with bytes_line() as progress:
+            prepare(wish, Feedback(progress, print))
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on from here", file=sys.stderr)
+        raise typer.Exit(130) from None
+    print(f"COCO {' and '.join(wish.splits)} is in {root}")
+
+
 @weights_app.command("inspect")
 def weights_inspect(
     file: Annotated[Path, typer.Argument(help="Weights of any kind.")],

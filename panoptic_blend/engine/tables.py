@@ -7,7 +7,15 @@ from contextlib import contextmanager
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
 from rich.table import Table
 
 from panoptic_blend.metrics.panoptic_quality import PanopticReport
@@ -54,3 +62,23 @@ def progress_line(what: str) -> Iterator[Callable[[int, int], None]]:
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task(what, total=None)
         yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+@contextmanager
+def bytes_line() -> Iterator[Callable[[str, int, int | None], None]]:
+    """Likewise for bytes, with their rate; yields a function of what is done, bytes done and their number, if known."""
+    columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn()
+    console = Console(stderr=True)
+    is_live = console.is_terminal
+    with Progress(*columns, TimeRemainingColumn(), console=console, transient=True, disable=not is_live) as progress:
+
+        def show(what: str, done: int, total: int | None) -> None:
+            shown = progress.tasks[0] if progress.tasks else None
+            if shown and (what, total) == (shown.description, shown.total) and done >= shown.completed:
+                progress.update(shown.id, completed=done)
+                return
+            if shown:
+                progress.remove_task(shown.id)
+            progress.add_task(what, total=total, completed=done)  # what was there before has no part in the rate
+
+        yield show

@@ -16,7 +16,7 @@ class Served:
 
     ``statuses`` are answered first, one per request; ``drops`` are the bytes after which the next answers break off.
     ``announced`` is the stated length: the true one, None or a false one; ``wrong_start`` is how far the stated start
-    of a range is off.
+    of a range is off. After ``held_at`` bytes nothing more comes until the server ends.
     """
 
     content: bytes
@@ -31,6 +31,7 @@ class Served:
     announced: int | None = -1
     location: str | None = None
     wrong_start: int = 0
+    held_at: int | None = None
 
 
 @dataclass
@@ -40,6 +41,7 @@ class FileServer:
     url: str
     files: dict[str, Served] = field(default_factory=dict)
     requests: list[tuple[str, str, str | None]] = field(default_factory=list)
+    ending: threading.Event = field(default_factory=threading.Event)
 
     def ranges(self) -> list[str | None]:
         """The ranges of the GET requests so far."""
@@ -80,8 +82,10 @@ class _Handler(BaseHTTPRequestHandler):
             return self.send_error(416)
         self._head(served, start)
         if not is_head:
-            rest = served.content[start:]
+            rest = served.content[start : served.held_at]
             self.wfile.write(rest[: served.drops.pop(0)] if served.drops else rest)
+            if served.held_at is not None:
+                self.shelf.ending.wait()
         self.close_connection = True
 
     def _start(self, served: Served) -> int:
@@ -118,5 +122,6 @@ def serving() -> Iterator[FileServer]:
         try:
             yield shelf
         finally:
+            shelf.ending.set()
             server.shutdown()
             thread.join()
