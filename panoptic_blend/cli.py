@@ -358,7 +358,7 @@ def coco(
     except KeyboardInterrupt:
         print("stopped; the same command goes on from here", file=sys.stderr)
         raise typer.Exit(130) from None
-    print(f"COCO {' and '.join(wish.splits)} is in {root}")
+    print(f"COCO {' and '.join(wish.splits)}: complete in {root}")
 
 
 @weights_app.command("inspect")

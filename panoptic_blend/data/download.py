@@ -129,7 +129,7 @@ def _persistently(
                 remedy = f"run it again later, it goes on from byte {gathered()}" if gathered() else "try again later"
                 raise PanopticBlendError(f"{url}: {error}, {failures} times in a row; {remedy}") from None
             pause = patience.pauses[failures - 1]
-            say(f"{url}: {error}; trying again in {pause:g} s")
+            say(f"{url.rpartition('/')[2]}: {error}; trying again in {pause:g} s")
             patience.sleep(pause)
 
 
@@ -139,7 +139,7 @@ def _fetch(url: str, part: Path, timeout: float, progress: Progress) -> Offer:
     have = size_of(part) if known else 0
     if known and have and have == known.length:
         return known
-    headers = {"Range": f"bytes={have}-"} if known and have < (known.length or 0) else {}
+    headers = {"Range": f"bytes={have}-"} if known and 0 < have < (known.length or 0) else {}
     if headers and known and known.validator:
         headers["If-Range"] = known.validator
     try:
@@ -187,7 +187,8 @@ def _require_continuation(headers: Message, known: Offer, part: Path, have: int)
     match = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", headers.get("Content-Range", "").strip())
     start, total = match.groups() if match else ("", "")
     validator = validator_of(headers)
-    if (start, total, validator) != (str(have), str(known.length), known.validator):
+    is_same = total in {"*", str(known.length)} and validator in {None, known.validator}
+    if start != str(have) or not is_same:
         _discard(part)
         raise PassingError("the file changed on the server, so it starts anew")
 

@@ -30,8 +30,8 @@ class Offer:
     @classmethod
     def of(cls, headers: Message) -> Offer:
         """What the headers of a complete answer say."""
-        length = headers.get("Content-Length", "")
-        return cls(int(length) if length.isdecimal() else None, validator_of(headers), _md5(headers))
+        length = re.fullmatch(r"\d{1,18}", headers.get("Content-Length", ""))
+        return cls(int(length[0]) if length else None, validator_of(headers), _md5(headers))
 
     @classmethod
     def read(cls, path: Path) -> Offer | None:

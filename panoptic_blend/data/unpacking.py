@@ -107,7 +107,7 @@ def unpack_file(path: Path, member: str, target: Path, progress: Progress = _unt
     """Unpack one member of an archive as ``target``, whole or not at all; ``progress`` is told bytes."""
     with opened(path) as archive:
         if member not in archive.namelist():
-            raise PanopticBlendError(f"{path}: has no {member}; is it the archive of that name from COCO?")
+            raise PanopticBlendError(f"{path}: has no {member}; get the official archive")
         info = archive.getinfo(member)
         for stale in target.parent.glob(f".{target.stem}.*.part{target.suffix}"):
             stale.unlink()  # of a run that was killed
@@ -161,7 +161,7 @@ def _trouble(info: ZipInfo) -> str | None:
 def _require_count(infos: list[ZipInfo], path: Path, folder: str, suffix: str, count: int) -> None:
     if len(infos) != count:
         raise PanopticBlendError(
-            f"{path}: has {len(infos)} files {folder}/*{suffix} where COCO has {count}; get the official archive"
+            f"{path}: has {len(infos)} files {folder}/*{suffix}, not {count}; get the official archive"
         )
 
 

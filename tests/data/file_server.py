@@ -16,7 +16,8 @@ class Served:
 
     ``statuses`` are answered first, one per request; ``drops`` are the bytes after which the next answers break off.
     ``announced`` is the stated length: the true one, None or a false one; ``wrong_start`` is how far the stated start
-    of a range is off. After ``held_at`` bytes nothing more comes until the server ends.
+    of a range is off; a terse server says nothing of the file with a range. After ``held_at`` bytes nothing more comes
+    until the server ends.
     """
 
     content: bytes
@@ -31,6 +32,7 @@ class Served:
     announced: int | None = -1
     location: str | None = None
     wrong_start: int = 0
+    is_terse: bool = False
     held_at: int | None = None
 
 
@@ -103,9 +105,9 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header("Content-Range", f"bytes {shown}-{len(served.content) - 1}/{total}")
         if total is not None:
             self.send_header("Content-Length", str(total - start))
-        if served.etag is not None:
+        if served.etag is not None and not (start and served.is_terse):
             self.send_header("ETag", served.etag)
-        for name, value in served.headers.items():
+        for name, value in served.headers.items() if not (start and served.is_terse) else ():
             self.send_header(name, value)
         self.end_headers()
 

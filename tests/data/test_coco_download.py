@@ -83,7 +83,9 @@ def test_everything_comes_and_a_second_run_asks_nothing(server: FileServer, wish
         assert folder_of(wish.root / split) == folder_of(generated / split)
     said: list[str] = []
     prepare(wish, Feedback(say=said.append))
-    assert server.requests == [] and len(said) == 6 and all(line.startswith("there: ") for line in said)
+    assert server.requests == [] and all(line.startswith("there: ") for line in said[:6])
+    kept = sum(path.stat().st_size for path in wish.root.rglob("*.zip"))
+    assert said[6:] == [f"zips kept: {kept / 1000:.1f} kB; --delete-zips removes them"]
 
 
 def test_two_images_of_coco_itself(
@@ -182,7 +184,7 @@ def test_a_mirror_that_lacks_something_is_refused(
     assert "panoptic_val2017.json: has 3 annotations where COCO has 4" in refused(prepare, only)
     monkeypatch.setattr(coco_download, "SPLITS", {"val2017": 3})
     server.files[VAL].content = packed({"val2017/1.jpg": b"x", "val2017/2.jpg": b"x"})
-    assert "has 2 files val2017/*.jpg where COCO has 3; get the official archive" in refused(prepare, only)
+    assert "has 2 files val2017/*.jpg, not 3; get the official archive" in refused(prepare, only)
     assert not (wish.root / "val2017").exists()
     del server.files[VAL]
     (wish.root / "val2017.zip").unlink()
@@ -304,7 +306,7 @@ def test_the_command(
     assert run(monkeypatch, *wanted, "--dry-run") == 0
     assert len(capsys.readouterr().out.splitlines()) == 8 and not root.exists()
     assert run(monkeypatch, *wanted, "--delete-zips") == 0
-    assert capsys.readouterr().out.splitlines()[-1] == f"COCO val2017 is in {root}"
+    assert capsys.readouterr().out.splitlines()[-1] == f"COCO val2017: complete in {root}"
     assert listing(root) == [
         "annotations/instances_val2017.json",
         "annotations/panoptic_val2017.json",

@@ -40,6 +40,7 @@ class Fetching:
     pauses: list[float] = field(default_factory=list)
     shown: list[tuple[str, int, int | None]] = field(default_factory=list)
     said: list[str] = field(default_factory=list)
+    timeout: float = 5
 
     def __call__(
         self, path: str = "/file", sha256: str | None = None, check: Callable[[Path], None] = lambda path: None
@@ -49,7 +50,7 @@ class Fetching:
             self.target,
             sha256=sha256,
             check=check,
-            patience=Patience(5, (1, 2, 4), self.pauses.append),
+            patience=Patience(self.timeout, (1, 2, 4), self.pauses.append),
             progress=lambda *shown: self.shown.append(shown),
             say=self.said.append,
         )
@@ -77,11 +78,15 @@ def test_dropped_connections_are_resumed_after_growing_pauses(server: FileServer
     assert fetch.target.read_bytes() == CONTENT and fetch.left() == ["file"]
     assert server.ranges() == [None, "bytes=1000-", "bytes=1000-", "bytes=1500-"]
     assert fetch.pauses == [1, 2, 4]
-    assert fetch.said[0].endswith("/file: the connection ended at 1000 of 256000 bytes; trying again in 1 s")
+    assert fetch.said[0].startswith("file: the connection ended at 1000 of 256000 bytes; trying again in 1 s")
 
 
 def test_tries_are_bounded_and_a_later_run_goes_on(server: FileServer, fetch: Fetching, refused: Refused) -> None:
-    server.files["/file"] = Served(CONTENT, drops=[1000, 0, 0, 0])
+    server.files["/file"] = Served(CONTENT, drops=[0, 0, 0, 0])
+    assert "4 times in a row; try again later" in refused(fetch)
+    assert server.ranges() == [None] * 4
+    fetch.pauses.clear()
+    server.files["/file"].drops = [1000, 0, 0, 0]
     assert "4 times in a row; run it again later, it goes on from byte 1000" in refused(fetch)
     assert fetch.pauses == [1, 2, 4] and fetch.left() == ["file.part", "file.part.json"]
     fetch()
@@ -110,12 +115,13 @@ def test_a_server_without_ranges_starts_over_and_is_bounded_too(
     assert "the connection ended at 5000 of 256000 bytes, 4 times in a row" in refused(fetch)
 
 
+@pytest.mark.parametrize("is_terse", [False, True])
 @pytest.mark.parametrize("etag, date", [('"v1"', None), (None, DATE), ('W/"v1"', DATE), (None, None)])
 def test_resuming_with_a_tag_a_date_or_the_length_alone(
-    server: FileServer, fetch: Fetching, etag: str | None, date: str | None
+    server: FileServer, fetch: Fetching, etag: str | None, date: str | None, is_terse: bool
 ) -> None:
     headers = {} if date is None else {"Last-Modified": date}
-    server.files["/file"] = Served(CONTENT, etag, headers, drops=[1000])
+    server.files["/file"] = Served(CONTENT, etag, headers, drops=[1000], is_terse=is_terse)
     fetch()
     assert fetch.target.read_bytes() == CONTENT and server.ranges() == [None, "bytes=1000-"]
 
@@ -136,6 +142,20 @@ def test_another_part_than_the_one_asked_for_is_not_appended(server: FileServer,
     fetch()
     assert fetch.target.read_bytes() == CONTENT
     assert server.ranges() == [None, "bytes=1000-", None] and "starts anew" in fetch.said[1]
+
+
+def test_a_silent_server_is_left_and_asked_again(server: FileServer, fetch: Fetching) -> None:
+    served = server.files["/file"] = Served(CONTENT, held_at=131_072)
+    fetch.timeout, fetch.pauses = 0.2, _Swap(lambda: setattr(served, "held_at", None))
+    fetch()
+    assert fetch.target.read_bytes() == CONTENT and server.ranges() == [None, "bytes=131072-"]
+    assert fetch.said == ["file: the connection broke (TimeoutError); trying again in 1 s"]
+
+
+@pytest.mark.parametrize("length", ["-1", "many", "9" * 5000])
+def test_a_length_that_is_none_is_not_believed(server: FileServer, length: str) -> None:
+    server.files["/file"] = Served(CONTENT, announced=None, headers={"Content-Length": length})
+    assert look(f"{server.url}/file", Patience()).length is None
 
 
 def test_a_length_too_long_ends_after_bounded_tries(server: FileServer, fetch: Fetching, refused: Refused) -> None:

@@ -91,7 +91,7 @@ def test_a_wrong_number_of_files_is_refused_before_any_comes_out(
     path: Path, folder: Path, refused: Refused, count: int
 ) -> None:
     message = refused(unpack_folder, write(path, PICTURES), ".jpg", count, folder)
-    assert f"has 5 files val2017/*.jpg where COCO has {count}; " in message
+    assert f"has 5 files val2017/*.jpg, not {count}; " in message
     assert not folder.parent.exists()
 
 
