@@ -159,6 +159,13 @@ def read_annotations(path: Path, categories: Categories) -> Annotations:
     return Annotations(_packed(read_json(path, segments.pack), segments, path, categories), segments, categories)
 
 
+def check_annotations(records: Iterable[dict[str, Any]], path: Path, categories: Categories) -> Annotations:
+    """As `read_annotations`, of ``annotations`` that are parsed already and came from ``path``."""
+    segments = SegmentColumns()
+    packed = [segments.pack(dict(record)) for record in records]
+    return Annotations(_packed({"annotations": packed}, segments, path, categories), segments, categories)
+
+
 def _packed(content: Any, segments: SegmentColumns, path: Path, categories: Categories) -> list[_Packed]:
     """What `Annotations` are made of, from a JSON whose segments are packed."""
     result = []

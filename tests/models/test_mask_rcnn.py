@@ -300,7 +300,7 @@ def test_an_instance_map_stands_for_masks() -> None:
     losses = []
     for given in (with_masks, with_map):
         torch.manual_seed(3)
-        losses.append(branch().losses(features(number=1), SIZES[:1], [given]))
+        losses.append(branch().losses(features(number=1), SIZES[:1], [given], {"images": torch.tensor(1)}))
     assert losses[0]["loss_mask"] > 0 and losses[0] == losses[1]
 
 

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from panoptic_blend.data.categories import Categories
-from panoptic_blend.data.coco_panoptic import Annotation, read_annotations
+from panoptic_blend.data.coco_panoptic import Annotation, check_annotations
 from panoptic_blend.data.convert.painting import Labels, Region
 from panoptic_blend.data.convert.records import records, size_of, text
 from panoptic_blend.data.convert.writing import Item, Source
@@ -90,7 +90,7 @@ def _annotations(
         if count > 1:
             raise PanopticBlendError(f"{path.name}: image {name} has {count} annotations; keep one")
     numbered = [{**record, "image_id": numbers[name]} for record, name in zip(annotations, names, strict=True)]
-    return dict(zip(names, read_annotations({"annotations": numbered}, path, categories), strict=True))
+    return dict(zip(names, check_annotations(numbered, path, categories), strict=True))
 
 
 def _pictures(folder: Path) -> dict[str, Path]:

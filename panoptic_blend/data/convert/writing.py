@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from panoptic_blend.data.categories import Categories
-from panoptic_blend.data.coco_panoptic import PanopticWriter
 from panoptic_blend.data.convert.painting import Labels, Overlap, Painted, paint
 from panoptic_blend.data.convert.summary import Summary
+from panoptic_blend.data.panoptic_writer import PanopticWriter
 from panoptic_blend.files import inside, read_json, replacing
 from panoptic_blend.structures import Category, PanopticBlendError
 

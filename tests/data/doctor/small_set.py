@@ -11,9 +11,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from panoptic_blend.data.coco_panoptic import PanopticWriter
 from panoptic_blend.data.doctor.checkup import check
 from panoptic_blend.data.images import read_segment_ids, write_picture, write_segment_ids
+from panoptic_blend.data.panoptic_writer import PanopticWriter
 from panoptic_blend.structures import Category, PanopticMap, Segment
 
 SPLIT = "val2017"

@@ -41,11 +41,11 @@ from small_set import (
     write_small_set,
 )
 
-from panoptic_blend.data.coco_panoptic import PanopticWriter
 from panoptic_blend.data.dataset import CocoPanoptic
 from panoptic_blend.data.doctor.checkup import check
 from panoptic_blend.data.doctor.kinds import KINDS
 from panoptic_blend.data.images import write_picture, write_segment_ids
+from panoptic_blend.data.panoptic_writer import PanopticWriter
 from panoptic_blend.structures import PanopticMap
 
 Break = Callable[[Path], object]
