@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import zipfile
 import zlib
+from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,12 @@ from panoptic_blend.structures import PanopticBlendError
 
 MAX_BYTES = 2**30
 """What one file in a zip may unpack to."""
+
+
+def first_present(places: Sequence[Path]) -> Path:
+    """The first of ``places`` that is a folder, else that is a zip (with ``.zip`` at its end); none: the first."""
+    zips = [place.with_name(f"{place.name}.zip") for place in places]
+    return next(chain(filter(Path.is_dir, places), filter(Path.is_file, zips)), places[0])
 
 
 class Folder:

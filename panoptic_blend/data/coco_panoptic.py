@@ -12,9 +12,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from panoptic_blend.data.archives import Folder
 from panoptic_blend.data.categories import Categories
 from panoptic_blend.data.columns import Flaw, Records, SegmentColumns, Texts, are_records, integers, whole_number
-from panoptic_blend.data.images import read_segment_ids
+from panoptic_blend.data.images import decode_segment_ids
 from panoptic_blend.files import inside, read_json
 from panoptic_blend.structures import PanopticBlendError, PanopticMap, Segment
 
@@ -27,13 +28,13 @@ class Annotation:
     png: str
     segments: list[Segment]
 
-    def read(self, source: Path, folder: Path, size: tuple[int, int] | None = None) -> PanopticMap:
-        """Read the PNG, check it against the JSON ``source``, and measure the segments.
+    def read(self, source: Path, maps: Folder, size: tuple[int, int] | None = None) -> PanopticMap:
+        """Read the PNG from ``maps``, check it against the JSON ``source``, and measure the segments.
 
         Raises:
             PanopticBlendError: the PNG is unreadable, not of ``size``, or disagrees with the JSON.
         """
-        ids = read_segment_ids(inside(folder, self.png), size)
+        ids = decode_segment_ids(maps.read(self.png), maps.path / self.png, size)
         panoptic = PanopticMap.measured(ids, self.segments)
         where = f"{source.name}: image {self.image_id}: segment"
         for segment in panoptic.segments:

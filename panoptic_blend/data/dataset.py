@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
+from panoptic_blend.data.archives import Folder, first_present
 from panoptic_blend.data.coco_panoptic import Image, read_panoptic_json
 from panoptic_blend.data.images import Picture, read_picture
 from panoptic_blend.files import inside, require_file
@@ -34,6 +35,7 @@ class Split:
     pictures: Path
     json: Path
     maps: Path
+    """A folder, or a zip in its place, which is read as it is."""
 
 
 def find_root(root: str | None) -> Path:
@@ -54,8 +56,8 @@ def find_split(root: Path, split: str) -> Split:
     if not root.is_dir():
         raise PanopticBlendError(f"{root}: no such folder; set data.root or PANOPTIC_BLEND_DATA to your data set")
     name = f"panoptic_{split}"
-    maps = [root / "annotations" / name, root / name]
-    parts = Split(root / split, root / "annotations" / f"{name}.json", next(filter(Path.is_dir, maps), maps[0]))
+    maps = first_present([root / "annotations" / name, root / name])
+    parts = Split(root / split, root / "annotations" / f"{name}.json", maps)
     for path in (parts.json, parts.pictures, parts.maps):
         if not path.exists():
             raise PanopticBlendError(f"{path}: missing; a COCO panoptic split `{split}` needs it")
@@ -75,6 +77,7 @@ class CocoPanoptic(Dataset[Sample]):
         content = read_panoptic_json(self.paths.json)
         self.categories, self.images = content.categories, content.images
         self.categories.require_learnable(self.paths.json.name)
+        self.maps = Folder(self.paths.maps, example=self.images.annotations.pngs[0])
         self._require_files()
 
     def _require_files(self) -> None:
@@ -84,7 +87,7 @@ class CocoPanoptic(Dataset[Sample]):
         for image_id, *pair in names:
             for root, name in zip((self.paths.pictures, self.paths.maps), pair, strict=True):
                 folder, _, last = name.rpartition("/")
-                if last not in files(root, folder):
+                if last not in files(root, folder) and not (root == self.paths.maps and name in self.maps):
                     remedy = f"{self.paths.json.name} names it for image {image_id}, so fetch it or remove that"
                     require_file(inside(root, name), remedy)
 
@@ -105,7 +108,7 @@ class CocoPanoptic(Dataset[Sample]):
     def truth(self, index: int) -> PanopticMap:
         """Annotation ``index`` alone, with dataset category ids."""
         image = self.images[index]
-        return image.annotation.read(self.paths.json, self.paths.maps, image.size)
+        return image.annotation.read(self.paths.json, self.maps, image.size)
 
 
 def _files(root: Path, folder: str) -> frozenset[str]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from panoptic_blend.data.coco_panoptic import read_annotations, read_panoptic_json
+from panoptic_blend.data.archives import Folder, first_present
+from panoptic_blend.data.coco_panoptic import Annotations, read_annotations, read_panoptic_json
 from panoptic_blend.metrics.panoptic_quality import PanopticQuality, PanopticReport
 from panoptic_blend.structures import PanopticBlendError
 
@@ -36,8 +37,8 @@ def evaluate_files(
         if image_id in places:
             raise PanopticBlendError(f"{prediction_path.name}: image {image_id} is predicted twice; keep one")
         places[image_id] = place
-    truth_maps = maps_folder(truth_path, truth_folder)
-    prediction_maps = maps_folder(prediction_path, prediction_folder)
+    truth_maps = maps_folder(truth_path, truth_folder, truth.images.annotations)
+    prediction_maps = maps_folder(prediction_path, prediction_folder, predictions)
     missing = [image_id for image_id in truth.images.ids if image_id not in places]
     if missing:
         raise PanopticBlendError(
@@ -55,11 +56,11 @@ def evaluate_files(
     return quality.compute()
 
 
-def maps_folder(json_path: Path, folder: str | Path | None) -> Path:
-    """The folder of PNGs; a COCO data set may also keep it beside ``annotations``."""
+def maps_folder(json_path: Path, folder: str | Path | None, annotations: Annotations) -> Folder:
+    """The folder or zip of the PNGs; a COCO data set may also keep it beside ``annotations``."""
     name = json_path.stem
     beside = [json_path.parent / name, json_path.parent.parent / name]
-    path = Path(folder) if folder is not None else next(filter(Path.is_dir, beside), beside[0])
-    if not path.is_dir():
+    path = first_present(beside) if folder is None else Path(folder)
+    if not path.exists():
         raise PanopticBlendError(f"{path}: no such folder; say where the PNGs of {json_path.name} are")
-    return path
+    return Folder(path, example=next(iter(annotations.pngs), None))

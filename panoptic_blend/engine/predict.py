@@ -65,7 +65,8 @@ def draw_json(
     progress: Report,
 ) -> int:
     """Draw the maps of a COCO panoptic JSON over the photos in ``pictures``; return how many."""
-    content, folder = read_panoptic_json(panoptic_json), maps_folder(panoptic_json, maps)
+    content = read_panoptic_json(panoptic_json)
+    folder = maps_folder(panoptic_json, maps, content.images.annotations)
     images = content.images[:limit]
     photos = [inside(pictures, image.file_name) for image in images]
     drawings = [inside(output, f"{image.file_name}.png") for image in images]

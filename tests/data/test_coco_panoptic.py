@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
+from panoptic_blend.data.archives import Folder
 from panoptic_blend.data.coco_panoptic import Annotation, read_panoptic_json
 from panoptic_blend.data.images import write_segment_ids
 from panoptic_blend.structures import PanopticBlendError, PanopticMap, Runs, Segment
@@ -66,7 +67,7 @@ def write(folder: Path, data: object) -> Path:
 
 def read_maps(path: Path) -> list[PanopticMap]:
     """All maps of a JSON, with PNGs beside it."""
-    return [image.annotation.read(path, path.parent, image.size) for image in read_panoptic_json(path).images]
+    return [image.annotation.read(path, Folder(path.parent), image.size) for image in read_panoptic_json(path).images]
 
 
 @pytest.fixture
@@ -311,7 +312,7 @@ def test_real_coco_agrees_with_its_own_areas_and_boxes(coco_sample: Path) -> Non
     data, raw = read_panoptic_json(path), json.loads(path.read_text())
     assert [len(image.annotation.segments) for image in data.images] == [18, 32]
     for image, annotation in zip(data.images, raw["annotations"], strict=True):
-        panoptic = image.annotation.read(path, path.with_suffix(""), image.size)
+        panoptic = image.annotation.read(path, Folder(path.with_suffix("")), image.size)
         for segment, record in zip(panoptic.segments, annotation["segments_info"], strict=True):
             assert segment.box is not None
             x0, y0, x1, y1 = segment.box

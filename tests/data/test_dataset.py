@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import struct
+import zipfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -342,3 +343,19 @@ def test_a_map_that_disagrees_with_its_json_is_named_on_access(shapes: Path, ref
     assert refused(dataset.__getitem__, 0).startswith(expected)
     assert f" is in {second:012d}.png and not in the JSON; add it there" in refused(dataset.__getitem__, 1)
     assert dataset[2].panoptic.segments
+
+
+@pytest.mark.parametrize("top", ["", "panoptic_val2017/"])
+def test_pngs_in_a_zip_are_read_in_place(shapes: Path, top: str) -> None:
+    unzipped = CocoPanoptic(shapes, SPLIT)
+    ids = [unzipped.truth(i).segment_ids for i in range(len(unzipped))]
+    folder = unzipped.paths.maps
+    archive = folder.with_name(f"{folder.name}.zip")
+    with zipfile.ZipFile(archive, "w") as file:
+        for path in folder.iterdir():
+            file.write(path, f"{top}{path.name}")
+    shutil.rmtree(folder)
+    zipped = CocoPanoptic(shapes, SPLIT)
+    assert zipped.paths.maps == archive
+    for i, expected in enumerate(ids):
+        assert (zipped.truth(i).segment_ids == expected).all()

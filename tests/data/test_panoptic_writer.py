@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
+from panoptic_blend.data.archives import Folder
 from panoptic_blend.data.categories import Categories
 from panoptic_blend.data.coco_panoptic import read_panoptic_json
 from panoptic_blend.data.images import read_segment_ids
@@ -51,7 +52,7 @@ def test_what_is_written_is_read_again(tmp_path: Path, maps: list[Ids], crowd: i
     assert data.categories == Categories(CATEGORIES)
     for number, (image, written) in enumerate(zip(data.images, scenes, strict=True)):
         assert (image.id, image.file_name, image.annotation.png) == (number, f"{number}.v2.jpg", f"{number}.v2.png")
-        read = image.annotation.read(data.path, tmp_path / "new" / "p", image.size)
+        read = image.annotation.read(data.path, Folder(tmp_path / "new" / "p"), image.size)
         assert (read.segment_ids == written.segment_ids).all()
         assert read.segments == written.segments
 
@@ -103,4 +104,4 @@ def test_no_map_is_written_over_another(tmp_path: Path, refused: Refused) -> Non
     pngs = [image.annotation.png for image in data.images]
     assert pngs == ["a.png", "b/a.png", "b/a.b.png", "a.png.3.png", "a.png.4.png"]
     for image, ids in zip(data.images, maps, strict=True):
-        assert (image.annotation.read(data.path, tmp_path / "p", image.size).segment_ids == ids).all()
+        assert (image.annotation.read(data.path, Folder(tmp_path / "p"), image.size).segment_ids == ids).all()

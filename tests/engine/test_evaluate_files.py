@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from panoptic_blend import PanopticQuality, evaluate_files
+from panoptic_blend.data.archives import Folder
 from panoptic_blend.data.coco_panoptic import read_panoptic_json
 from panoptic_blend.data.images import read_segment_ids, write_segment_ids
 from panoptic_blend.data.shapes import CATEGORIES
@@ -83,8 +84,8 @@ def test_files_and_memory_agree(truth: Path, prediction: Path) -> None:
     for image in data.images:
         path = prediction.with_suffix("") / image.annotation.png
         write_segment_ids(path, np.roll(read_segment_ids(path), (1, 3), (0, 1)))
-        moved = image.annotation.read(prediction, prediction.with_suffix(""), image.size)
-        quality.update(image.annotation.read(truth, truth.with_suffix(""), image.size), moved)
+        moved = image.annotation.read(prediction, Folder(prediction.with_suffix("")), image.size)
+        quality.update(image.annotation.read(truth, Folder(truth.with_suffix("")), image.size), moved)
     report = evaluate_files(truth, prediction)
     assert report == quality.compute()
     assert 0.3 < report["All"]["pq"] < 0.9

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from panoptic_blend.data.archives import Folder
 from panoptic_blend.data.categories import Categories
 from panoptic_blend.data.coco_panoptic import Annotation, check_annotations
 from panoptic_blend.data.convert.painting import Labels, Region
@@ -61,7 +62,7 @@ def read_cityscapes(path: Path, pictures: Path, maps: Path | None = None) -> Sou
             raise PanopticBlendError(f"{path.name}: image {name} has no annotation; add it or take the image out")
         picture = found[name]
         require_file(inside(folder, drawn[name].png), f"{path.name} names it, so add it or check --maps")
-        read = partial(_labels, picture, size, drawn[name], path, folder, categories)
+        read = partial(_labels, picture, size, drawn[name], path, Folder(folder), categories)
         items.append(Item(numbers[name], picture.relative_to(pictures).as_posix(), picture, read))
     if not items:
         raise PanopticBlendError(f"{path.name}: `images` is empty; there is nothing to convert")
@@ -99,7 +100,7 @@ def _pictures(folder: Path) -> dict[str, Path]:
 
 
 def _labels(
-    picture: Path, size: tuple[int, int], annotation: Annotation, source: Path, maps: Path, categories: Categories
+    picture: Path, size: tuple[int, int], annotation: Annotation, source: Path, maps: Folder, categories: Categories
 ) -> Labels:
     read_picture(picture, size)  # that it is one, and of this size
     panoptic = annotation.read(source, maps, size)

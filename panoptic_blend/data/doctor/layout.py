@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from panoptic_blend.data.archives import Folder
+from panoptic_blend.data.archives import Folder, first_present
 from panoptic_blend.data.doctor import kinds
 from panoptic_blend.data.doctor.kinds import Finding
 from panoptic_blend.data.doctor.records import Contents, file_name
@@ -54,9 +54,7 @@ def is_training(split: str) -> bool:
 
 def _parts(root: Path, split: str) -> Parts:
     annotations, name = root / "annotations", f"{PREFIX}{split}"
-    folders = [annotations / name, root / name]
-    zips = [folder.with_name(f"{name}.zip") for folder in folders]
-    maps = next((p for p in (*folders, *zips) if (p.is_file() if p in zips else p.is_dir())), folders[0])
+    maps = first_present([annotations / name, root / name])
     return Parts(split, annotations / f"{name}.json", root / split, maps, annotations / f"instances_{split}.json")
 
 
