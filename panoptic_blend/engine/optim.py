@@ -19,7 +19,8 @@ def build_optimizer(model: nn.Module, options: Train) -> optim.Optimizer:
         {"params": [p for p in trainable if id(p) not in norms], "weight_decay": options.weight_decay},
         {"params": [p for p in trainable if id(p) in norms], "weight_decay": 0.0},
     ]
-    fused = not any(isinstance(p, DTensor) for p in trainable)  # of parameters in parts there is no fused SGD
+    in_parts = any(isinstance(p, DTensor) for p in trainable)  # for which there is no fused SGD
+    fused = not in_parts and options.precision != "16-mixed"  # where Fabric could not clip a fused one's gradients
     if options.optimizer == "adamw":
         return optim.AdamW(groups, lr=options.lr, fused=fused)
     return optim.SGD(groups, lr=options.lr, momentum=options.momentum, fused=fused)

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 import torch
+from lightning.fabric.plugins import MixedPrecision
 
 from panoptic_blend.config import Precision
 
 Arithmetic = Literal["32-true", "bf16-mixed", "16-mixed"]
+T = TypeVar("T")
+
+
+class Autocast(MixedPrecision):
+    """Fabric's mixed precision, without its rounding of what goes in: boxes are coordinates, and counts are counts."""
+
+    def convert_input(self, data: T) -> T:
+        """Leave it as it is; autocast rounds where it is sound."""
+        return data
 
 
 def default_device() -> torch.device:

@@ -15,7 +15,7 @@ from torch import Tensor, distributed, nn
 from torch.distributed.device_mesh import DeviceMesh
 
 from panoptic_blend.config import Train
-from panoptic_blend.engine.precision import default_device, resolve
+from panoptic_blend.engine.precision import Autocast, default_device, resolve
 from panoptic_blend.structures import PanopticBlendError
 
 T = TypeVar("T")
@@ -50,7 +50,7 @@ def launch(options: Train) -> Fabric:
         devices=devices,
         num_nodes=nodes,
         strategy=strategy(options, devices * nodes),
-        precision=precision,
+        plugins=None if precision == "32-true" else Autocast(precision, device.type),
     )
     fabric.launch()
     return fabric

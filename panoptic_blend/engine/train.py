@@ -202,7 +202,9 @@ class Run:
         if not np.isfinite(sum(terms.values())):
             self._stop_at(batch, own, terms)
         if options.clip_norm is not None:
-            self.fabric.clip_gradients(self.forward, self.optimizer, max_norm=options.clip_norm)
+            self.fabric.clip_gradients(
+                self.forward, self.optimizer, max_norm=options.clip_norm, error_if_nonfinite=False
+            )  # fp16's scaler passes over such a step; any other ends in a loss that stops the run
         self.optimizer.step()
         self.optimizer.zero_grad()
         self.iteration += 1
@@ -249,6 +251,10 @@ class Run:
     def _checkpoint(self) -> None:
         model: Any
         model, optimizer = get_state_dict(self.model, self._optimizer, options=_FULL)
+        if not all(value.isfinite().all() for value in model.values()):
+            raise PanopticBlendError(
+                f"iteration {self.iteration}: the weights are not finite, so they were not saved; lower train.lr"
+            )
         if self.is_first:
             scaler = self.fabric.strategy.precision.state_dict()
             state = {"model": model, "optimizer": optimizer, "scaler": scaler}

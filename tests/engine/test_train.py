@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from torch import nn
 
 from panoptic_blend import evaluate_files, load, load_config
 from panoptic_blend.checkpoints.io import read_checkpoint
@@ -170,8 +173,106 @@ def test_a_loss_that_is_not_finite_stops_with_terms_and_files(finished: Path, ro
     run = Run(config(root, f"train.weights={tmp_path / 'broken.safetensors'}"), tmp_path / "run", resume=False)
     with pytest.raises(
         PanopticBlendError, match=r"iteration 0: .*loss_semantic (nan|inf).* on 0000\d+\.jpg, 0000\d+\.jpg"
-    ):
+    ) as error:
         run.finish()
+    path = tmp_path / "run" / "not_finite_0.pt"
+    assert str(path) in str(error.value)
+    kept = torch.load(path, weights_only=True)
+    assert kept["iteration"] == 0
+    assert kept["names"] == re.findall(r"0000\d+\.jpg", str(error.value))
+    assert [image.dtype for image in kept["images"]] == [torch.uint8] * 2
+    assert kept["targets"][0]["boxes"].shape[1] == 4
+    assert not kept["losses"]["loss_semantic"].isfinite()
+    assert state_files(tmp_path / "run") == []
+
+
+def broken(root: Path, folder: Path) -> Path:
+    """A copy of the data set with one training picture cut short."""
+    shutil.copytree(root, folder)
+    picture = sorted((folder / "train2017").iterdir())[2]
+    picture.write_bytes(picture.read_bytes()[:100])
+    return picture
+
+
+def test_a_corrupt_picture_ends_the_run_by_its_name(root: Path, tmp_path: Path) -> None:
+    picture = broken(root, tmp_path / "data")
+    with pytest.raises(PanopticBlendError, match=rf"iteration \d: {picture}: cannot be decoded"):
+        train(config(tmp_path / "data", "train.iterations=4"), tmp_path / "run")
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_corrupt_picture_is_skipped_and_counted_if_so_wished(root: Path, tmp_path: Path, workers: int) -> None:
+    """Six pictures, three batches of two in an epoch: the broken one comes up twice in six iterations."""
+    picture = broken(root, tmp_path / "data")
+    options = ["train.iterations=6", "data.on_error=skip", f"data.workers={workers}"]
+    train(config(tmp_path / "data", *options), tmp_path / "run")
+    records = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    assert [record["skipped"] for record in records if "skipped" in record] == [1, 2]
+    assert [record["iteration"] for record in records if "loss" in record] == [1, 2, 3, 4, 5, 6]
+    assert picture.exists()
+
+
+def test_a_data_set_of_which_nothing_can_be_read_is_not_skipped_forever(root: Path, tmp_path: Path) -> None:
+    shutil.copytree(root, tmp_path / "data")
+    for picture in (tmp_path / "data" / "train2017").iterdir():
+        picture.write_bytes(b"")
+    with pytest.raises(PanopticBlendError, match=r"iteration 0: .*cannot be decoded"):
+        train(config(tmp_path / "data", "train.iterations=4", "data.on_error=skip"), tmp_path / "run")
+
+
+@pytest.mark.parametrize("precision", ["bf16-mixed", "16-mixed"])
+def test_half_precision_keeps_weights_losses_and_states_in_float32(root: Path, tmp_path: Path, precision: str) -> None:
+    seen: set[torch.dtype] = set()
+    given: list[torch.Tensor] = []
+
+    def watch(module: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
+        seen.add(output.dtype)
+
+    def take(module: nn.Module, inputs: Any, named: dict[str, Any]) -> None:
+        given.extend(target["boxes"] for target in (inputs[1] if len(inputs) > 1 else []))
+        given.extend(named.get("totals", {}).values())
+
+    options = ["train.iterations=2", f"train.precision={precision}", "train.checkpoint_every=1"]
+    run = Run(config(root, *options), tmp_path, resume=False)
+    run.model.instances.fcos.class_tower[0].register_forward_hook(watch)
+    run.model.register_forward_pre_hook(take, with_kwargs=True)
+    run.finish()
+    assert seen == {torch.bfloat16 if precision == "bf16-mixed" else torch.float16}
+    assert {x.dtype for x in given} == {torch.float32, torch.float64}  # coordinates and counts are not rounded
+    state = read_state(state_files(tmp_path)[0])
+    floats = {x.dtype for x in state["model"].values() if x.is_floating_point()}
+    moments = {x["exp_avg"].dtype for x in state["optimizer"]["state"].values()}
+    assert floats == moments == {torch.float32}
+    assert bool(state["scaler"]) == (precision == "16-mixed")
+    if precision == "16-mixed":
+        assert state["scaler"]["scale"] > 1
+        again = Run(config(root, *options, "train.iterations=3"), tmp_path, resume=True)
+        assert again.fabric.strategy.precision.state_dict() == state["scaler"]
+
+
+def test_a_batch_in_parts_has_the_losses_of_the_whole(root: Path, tmp_path: Path) -> None:
+    """With norms that stand still and pictures of one size, so that nothing but the parts differs."""
+    options = ["train.iterations=3", "train.batch_size=4", "model.backbone.norm=frozen_bn", "model.bottom.kind=shared"]
+    options += ["model.bottom.loss_weight=0", "data.short_sides=[64]", "data.long_side=64", "data.flip=0"]
+    logs = []
+    for parts in (4, 1):
+        folder = tmp_path / str(parts)
+        train(config(root, *options, f"train.images_per_step={parts}"), folder)
+        records = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+        logs.append([record["loss"] for record in records if "loss" in record])
+    assert logs[0] == pytest.approx(logs[1], rel=0.1)  # where padding differs, so do the borders
+
+
+def test_what_a_run_is_made_with(finished: Path) -> None:
+    start = json.loads((finished / "run.json").read_text())[0]  # other tests resumed it
+    assert (start["seed"], start["iteration"], start["processes"]) == (0, 0, 1)
+    assert torch.__version__.startswith(start["versions"]["torch"])
+    assert start["git"] is None or len(start["git"]["commit"]) == 40
+
+
+def test_a_batch_that_cannot_be_shared_is_refused(root: Path, tmp_path: Path) -> None:
+    with pytest.raises(PanopticBlendError, match="batch_size 2 cannot be shared by 3 devices"):
+        train(config(root, "train.devices=3"), tmp_path)
 
 
 def test_splits_must_have_the_same_categories(root: Path, tmp_path: Path) -> None:
