@@ -1,6 +1,6 @@
 """How long ``panoptic-blend data check`` takes: the images of a split, again and again, up to a number of them.
 
-    python -m evaluation.doctor_speed ../shared/coco_sample --images 5000
+    python -m evaluation.doctor_speed DIR --images 5000
 
 The files are links in a temporary folder, each under a name of its own. Exits non-zero above ``--limit`` seconds of CPU
 time per image, or if a sound split is found broken.

@@ -55,7 +55,7 @@ class Cost:
 def main() -> None:
     """Measure, print, and exit non-zero if the target is missed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=Path("../shared/coco_sample"), help="root of a COCO data set")
+    parser.add_argument("--data", type=Path, default=Path("datasets/coco"), help="root of a COCO data set")
     parser.add_argument("--split", default="val2017")
     parser.add_argument("--batches", type=int, default=20)
     parser.add_argument("--batch-size", type=int, default=16)
