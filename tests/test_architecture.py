@@ -26,6 +26,7 @@ RANKS = {
     "engine": 5,
     "inference": 5,
     "cli": 6,
+    "cli_data": 6,
 }
 PEERS = {"models", "data", "metrics"}
 COMPONENTS = {"bottom", "blender", "semantic", "fusion", "backbone", "fpn", "losses"}
