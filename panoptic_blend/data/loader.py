@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -84,15 +86,30 @@ def training_batches(
 
     Args:
         skip: put another image in the place of one that cannot be read; else that raises PanopticBlendError.
-        pin: hand over tensors in memory from which a GPU copies while it computes.
+        pin: for a GPU: batches are made ready while it computes, in memory from which it can copy meanwhile.
     """
     sizes = dataset.images.sizes
     batches = _AspectRatioBatches(sizes, batch_size, seed, start, share)
     source = _Guarded(_Training(dataset, augmentation, seed), _Substitutes(seed, len(sizes)) if skip else None)
-    for loaded in _load(source, batches, workers, pin):
-        images, targets, names = zip(*(x.value for x in loaded), strict=True)
-        problems = [problem for x in loaded for problem in x.problems]
-        yield Batch(list(images), [target.unpack() for target in targets], list(names), problems)
+    made = map(partial(_batch, pin), _load(source, batches, workers, pin))
+    return _ahead(made) if pin else made
+
+
+def _batch(pin: bool, loaded: Sequence[_Loaded[tuple[Tensor, PackedTarget, str]]]) -> Batch:
+    images, packed, names = zip(*(x.value for x in loaded), strict=True)
+    targets: list[Any] = [target.unpack() for target in packed]
+    if pin:
+        targets = [{name: value.pin_memory() for name, value in target.items()} for target in targets]
+    return Batch(list(images), targets, list(names), [problem for x in loaded for problem in x.problems])
+
+
+def _ahead(batches: Iterator[Batch]) -> Iterator[Batch]:
+    """The same batches; each is made by a thread while the one before it is used."""
+    with ThreadPoolExecutor(1) as thread:
+        coming = thread.submit(next, batches, None)
+        while batch := coming.result():
+            coming = thread.submit(next, batches, None)
+            yield batch
 
 
 def evaluation_cases(

@@ -136,7 +136,8 @@ class Run:
 
     def _set_up(self, state: Mapping[str, Any] | None) -> None:
         """Bring model and optimizer to their devices."""
-        self.model = self.model.to(memory_format=torch.channels_last)
+        if not is_sharded(self.fabric):  # which knows but one layout
+            self.model = self.model.to(memory_format=torch.channels_last)
         if self.config.train.sync_norm:
             synchronise(self.model)
         self.forward = self.fabric.setup_module(self.model)

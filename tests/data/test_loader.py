@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from panoptic_blend.data.dataset import CocoPanoptic
-from panoptic_blend.data.loader import Batch, _AspectRatioBatches, evaluation_cases, training_batches
+from panoptic_blend.data.loader import Batch, Share, _ahead, _AspectRatioBatches, evaluation_cases, training_batches
 from panoptic_blend.data.transforms import Augmentation, size_for
 from panoptic_blend.structures import PanopticBlendError
 
@@ -152,3 +152,37 @@ def test_a_broken_image_of_a_later_batch_does_not_stop_an_earlier_one(shapes: Pa
     assert [next(cases).image_id for _ in range(2)] == [image.id for image in dataset.images[:2]]
     with pytest.raises(PanopticBlendError, match=f"^{last}: no such file; check the path$"):
         next(cases)
+
+
+def test_batches_made_ahead_are_the_same_and_errors_come_in_their_place() -> None:
+    def made() -> Iterator[Batch]:
+        for i in range(3):
+            yield Batch([torch.full((1,), i)], [], [str(i)], [])
+        raise PanopticBlendError("the fourth")
+
+    found = _ahead(made())
+    assert [batch.names for batch in islice(found, 3)] == [["0"], ["1"], ["2"]]
+    with pytest.raises(PanopticBlendError, match="the fourth"):
+        next(found)
+    assert list(_ahead(iter([]))) == []
+
+
+@pytest.mark.parametrize("processes", [1, 2, 3, 5])
+def test_shares_of_a_batch_are_the_batch(dataset: CocoPanoptic, processes: int) -> None:
+    """Whatever the number of processes; they divide what they evaluate alike."""
+    whole = first(training_batches(dataset, AUGMENTATION, 5, seed=2), 3)
+    shares = [
+        first(training_batches(dataset, AUGMENTATION, 5, seed=2, share=Share(rank, processes)), 3)
+        for rank in range(processes)
+    ]
+    for i, batch in enumerate(whole):
+        assert [name for share in shares for name in share[i].names] == batch.names
+        assert all(map(torch.equal, [image for share in shares for image in share[i].images], batch.images))
+    cases = [evaluation_cases(dataset, 64, 80, share=Share(rank, processes)) for rank in range(processes)]
+    assert [case.image_id for share in cases for case in share] == list(dataset.images.ids)
+
+
+def test_parts_of_a_batch_are_the_batch() -> None:
+    batch = Batch([torch.full((1,), i) for i in range(5)], [{} for _ in range(5)], list("abcde"), [])  # type: ignore[typeddict-item]
+    assert [[int(image) for image in images] for images, _ in batch.parts(2)] == [[0, 1], [2, 3, 4]]
+    assert [len(targets) for _, targets in batch.parts(5)] == [1] * 5

@@ -13,7 +13,10 @@ import five_steps
 import pytest
 import torch
 
+from panoptic_blend.checkpoints.states import read_state, state_files
+from panoptic_blend.config import load_config
 from panoptic_blend.data.shapes import write_shapes
+from panoptic_blend.models.build import build_model
 
 ROOT = Path(__file__).parents[2]
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
@@ -93,3 +96,18 @@ def test_an_evaluation_of_three_processes_is_that_of_one(tmp_path: Path) -> None
     assert logs[0]["PQ_St"] > 0
     assert results[0] == results[1]
     assert len(results[0]["annotations"]) == 5
+
+
+def test_a_model_in_parts_is_saved_whole_and_resumed_by_one_process(tmp_path: Path) -> None:
+    root, out = tmp_path / "data", tmp_path / "run"
+    write_shapes(root, train=4, val=2, seed=3)
+    options = [*five_steps.TINY[2:6], f"data.root={root}", "data.workers=0", "data.short_sides=[64]"]
+    options += ["train.batch_size=2", "train.rescale=false", "train.precision=32-true", "train.log_every=1"]
+    train = [ROOT / "tools/train.py", "demo/shapes_r18", *options, "-o", out]
+    run(*train, "train.iterations=2", "--devices", "2", "train.strategy=fsdp")
+    run(*train, "train.iterations=3", "--resume", "auto")
+    records = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+    assert [record["iteration"] for record in records if "loss" in record] == [1, 2, 3]
+    state = read_state(state_files(out)[0])
+    assert state["model"].keys() == build_model(load_config("demo/shapes_r18", [*options])).state_dict().keys()
+    assert all(isinstance(value, torch.Tensor) for value in state["model"].values())
