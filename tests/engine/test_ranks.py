@@ -103,7 +103,7 @@ def test_a_model_in_parts_is_saved_whole_and_resumed_by_one_process(tmp_path: Pa
     write_shapes(root, train=4, val=2, seed=3)
     options = [*five_steps.TINY[2:6], f"data.root={root}", "data.workers=0", "data.short_sides=[64]"]
     options += ["train.batch_size=2", "train.rescale=false", "train.precision=32-true", "train.log_every=1"]
-    train = [ROOT / "tools/train.py", "demo/shapes_r18", *options, "-o", out]
+    train: list[str | Path] = [ROOT / "tools/train.py", "demo/shapes_r18", *options, "-o", out]
     run(*train, "train.iterations=2", "--devices", "2", "train.strategy=fsdp")
     run(*train, "train.iterations=3", "--resume", "auto")
     records = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
