@@ -13,8 +13,9 @@ from panoptic_blend.data.dataset import CocoPanoptic
 from panoptic_blend.data.images import Picture, write_picture
 from panoptic_blend.data.shapes import write_shapes
 from panoptic_blend.drawing import draw, enlarge
+from panoptic_blend.engine.starting import LAST
 from panoptic_blend.engine.tables import column_table, progress_line, quality_table
-from panoptic_blend.engine.train import LAST, train
+from panoptic_blend.engine.train import train
 from panoptic_blend.figures import draw_attentions, draw_bases, side_by_side, stack
 from panoptic_blend.inference import Predictor, load
 

@@ -14,9 +14,8 @@ import yaml
 from torch import Tensor, optim
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_state_dict, set_optimizer_state_dict
 
-from panoptic_blend.checkpoints.fitting import layers, without_classes
-from panoptic_blend.checkpoints.io import load_weights, read_categories, read_checkpoint, read_pq, save_checkpoint
-from panoptic_blend.checkpoints.states import newest_state, save_state, state_files
+from panoptic_blend.checkpoints.io import load_weights, read_pq, save_checkpoint
+from panoptic_blend.checkpoints.states import newest_state, save_state
 from panoptic_blend.config import Config
 from panoptic_blend.data.dataset import CocoPanoptic, find_root
 from panoptic_blend.data.loader import Batch, Share, training_batches
@@ -29,15 +28,13 @@ from panoptic_blend.engine.precision import resolve
 from panoptic_blend.engine.provenance import record_start
 from panoptic_blend.engine.ranks import gather, is_sharded, launch, stop_others, totals
 from panoptic_blend.engine.reporting import Record, Reporter
+from panoptic_blend.engine.starting import BEST, LAST, require_free, start_from
 from panoptic_blend.engine.step import add_gradients
 from panoptic_blend.files import remove_unfinished, replacing
 from panoptic_blend.models.build import build_model
 from panoptic_blend.models.panoptic_blend import PanopticBlend
 from panoptic_blend.models.sync_norm import synchronise
 from panoptic_blend.structures import PanopticBlendError
-
-LAST, BEST = "last.safetensors", "best.safetensors"
-"""Files of a run, beside its states: the newest weights, and those with the best PQ."""
 
 _FULL = StateDictOptions(full_state_dict=True, cpu_offload=True)
 
@@ -63,12 +60,11 @@ def train(config: Config, output: Path, resume: bool = False) -> Evaluation:
         run = Run(config, output, resume, interruption)
         try:
             return run.finish()
-        except PanopticBlendError as error:
-            if not run.is_first:  # which says it for all
-                raise SystemExit(error.exit_code) from None
-            raise
-        finally:
+        except BaseException as error:
             stop_others(run.fabric)
+            if isinstance(error, PanopticBlendError) and not run.is_first:
+                raise SystemExit from None  # the first process says it for all
+            raise
 
 
 class Run:
@@ -77,7 +73,7 @@ class Run:
     def __init__(self, config: Config, output: Path, resume: bool, interruption: Interruption | None = None) -> None:
         self.output, self.interruption = output, interruption or Interruption()
         self.remarks = list(config.notes)
-        _require_free(output, resume)
+        require_free(output, resume)
         root = find_root(config.data.root)
         self.training = CocoPanoptic(root, config.data.train)
         self.validation = CocoPanoptic(root, config.data.val)
@@ -97,7 +93,7 @@ class Run:
         if state is not None:
             self._continue(state)
         elif config.train.weights:
-            self._start_from(config.train.weights)
+            self.remarks += start_from(self.model, config.train.weights, config.train.partial, self.categories)
         self._set_up(state)
         if self.is_first:
             remove_unfinished(output)
@@ -106,19 +102,6 @@ class Run:
             with replacing(output / "config.yaml") as path:
                 path.write_text(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
             record_start(output, config.seed, self.iteration, self.fabric.device, self.share.of)
-
-    def _start_from(self, weights: str) -> None:
-        """Load weights; layers that know other classes by their header start anew, or are refused."""
-        partial = self.config.train.partial
-        known = None if weights == "imagenet" else read_categories(Path(weights))
-        renamed = known and known.renamed(self.categories)
-        if renamed and not partial:
-            raise PanopticBlendError(
-                f"{weights}: knows other classes ({renamed}); --partial starts their layers anew and loads the rest"
-            )
-        source = without_classes(read_checkpoint(Path(weights)).state) if renamed else weights
-        if not_loaded := load_weights(self.model, source, partial):
-            self.remarks.append(f"{weights}: not loaded {layers(not_loaded)}")
 
     def _continue(self, state: Mapping[str, Any]) -> None:
         if state["fixed"] != self._fixed():
@@ -287,15 +270,3 @@ class Run:
         model = build_model(self.config)
         model.load_state_dict(state)
         return model.to(self.fabric.device)
-
-
-def _require_free(output: Path, resume: bool) -> None:
-    """Raise if a run in ``output`` would be overwritten."""
-    states = state_files(output)
-    weights = [output / name for name in (LAST, BEST) if (output / name).exists()]
-    if (states or weights) and not resume:
-        raise PanopticBlendError(f"{output}: holds a run already; go on with --resume auto or choose another --output")
-    if weights and not states:
-        raise PanopticBlendError(
-            f"{output}: has weights but no state to resume; start in another --output from train.weights={weights[0]}"
-        )

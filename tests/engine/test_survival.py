@@ -20,7 +20,7 @@ from safetensors.torch import load_file
 
 from panoptic_blend.checkpoints.states import read_state, state_files
 from panoptic_blend.data.shapes import write_shapes
-from panoptic_blend.engine.train import BEST, LAST
+from panoptic_blend.engine.starting import BEST, LAST
 from panoptic_blend.structures import PanopticBlendError
 
 ITERATIONS = 8

@@ -20,7 +20,8 @@ from panoptic_blend.config import Config
 from panoptic_blend.data.dataset import CocoPanoptic
 from panoptic_blend.data.shapes import CATEGORIES, write_shapes
 from panoptic_blend.engine.evaluate import require_same_categories
-from panoptic_blend.engine.train import BEST, LAST, Run, train
+from panoptic_blend.engine.starting import BEST, LAST
+from panoptic_blend.engine.train import Run, train
 from panoptic_blend.structures import PanopticBlendError
 
 TINY = [
