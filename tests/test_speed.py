@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import torch
 
-from evaluation.speed import best_of, measure, measured_rate
+from evaluation.speed import best_of, in_fresh_process, measure, measured_rate, peak_memory
 
 
 def test_every_stage_is_measured() -> None:
@@ -21,3 +21,8 @@ def test_the_first_run_does_not_count() -> None:
     calls: list[int] = []
     best_of(3, lambda: calls.append(1))
     assert len(calls) == 4
+
+
+def test_the_peak_holds_the_model_and_little_else_for_a_small_picture() -> None:
+    """38 million parameters are 153 MB in float32."""
+    assert 153e6 < in_fresh_process(peak_memory, "panoptic/blendmask_r50_3x", (64, 96), (48, 64), "32-true") < 450e6
