@@ -25,9 +25,9 @@ from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
 from panoptic_blend.config import Precision, load_config
-from panoptic_blend.engine.precision import autocast
+from panoptic_blend.engine.precision import autocast, half
 from panoptic_blend.models.build import build_model
-from panoptic_blend.models.folding import fold_norms
+from panoptic_blend.models.folding import fold_norms, round_weights
 from panoptic_blend.models.panoptic_blend import PanopticBlend
 
 CPU = torch.device("cpu")
@@ -55,7 +55,8 @@ def main() -> None:
     print(f"matrix product: {rate / 1e9:.0f} GFLOP/s in {options.precision} on {torch.get_num_threads()} threads")
     for name in options.config:
         with torch.inference_mode(), autocast(options.precision, CPU):
-            stages, detections = measure(name, tuple(options.size), tuple(options.output_size), options.repeats)
+            model = lively_model(name, options.precision)
+            stages, detections = measure(model, tuple(options.size), tuple(options.output_size), options.repeats)
         Console().print(table(f"{name}, {detections} instances", stages, rate))
         peak = in_fresh_process(peak_memory, name, tuple(options.size), tuple(options.output_size), options.precision)
         print(f"peak memory of a picture, model included: {peak / 2**20:.0f} MiB above the imported libraries")
@@ -78,9 +79,10 @@ def best_of(repeats: int, run: Callable[[], Any]) -> float:
     return min(seconds)
 
 
-def measure(name: str, size: tuple[int, int], output_size: tuple[int, int], repeats: int) -> tuple[list[Stage], int]:
+def measure(
+    model: PanopticBlend, size: tuple[int, int], output_size: tuple[int, int], repeats: int
+) -> tuple[list[Stage], int]:
     """The stages of a BlendMask model, the whole with 100 instances, and the whole with none."""
-    model = lively_model(name)
     image = torch.randint(0, 256, (3, *size), dtype=torch.uint8)
     batch = model.batch([image])
     stages = model.backbone(batch)
@@ -111,7 +113,7 @@ def _stage(name: str, run: Callable[[], Any], repeats: int) -> Stage:
     return Stage(name, best_of(repeats, run), counter.get_total_flops())
 
 
-def lively_model(name: str) -> PanopticBlend:
+def lively_model(name: str, precision: Precision = "32-true") -> PanopticBlend:
     """A model ready to predict whose random weights find as many instances as it may."""
     torch.manual_seed(0)
     model = build_model(load_config(name)).eval()
@@ -120,6 +122,8 @@ def lively_model(name: str) -> PanopticBlend:
     for conv, bias in ((head.class_logits, -2.5), (head.distances, 4.0), (head.centerness, 2.0)):
         nn.init.constant_(conv.bias, bias)
     fold_norms(model)
+    if dtype := half(precision, CPU):
+        round_weights(model, dtype)
     return model.to(memory_format=torch.channels_last)
 
 
@@ -145,7 +149,7 @@ def peak_memory(name: str, size: tuple[int, int], output_size: tuple[int, int], 
     functional.conv2d(torch.zeros(1, 8, 8, 8), torch.zeros(8, 8, 3, 3))  # what the library loads when it is first used
     before = _peak()
     with torch.inference_mode(), autocast(precision, CPU):
-        lively_model(name)([torch.zeros(3, *size, dtype=torch.uint8)], output_sizes=[output_size])
+        lively_model(name, precision)([torch.zeros(3, *size, dtype=torch.uint8)], output_sizes=[output_size])
     return _peak() - before
 
 

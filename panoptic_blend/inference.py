@@ -17,8 +17,9 @@ from panoptic_blend.data.dataset import to_tensor
 from panoptic_blend.data.images import Picture, read_picture
 from panoptic_blend.data.transforms import resize_image, size_for
 from panoptic_blend.engine.evaluate import predict
+from panoptic_blend.engine.precision import half
 from panoptic_blend.models.build import build_model
-from panoptic_blend.models.folding import fold_norms
+from panoptic_blend.models.folding import fold_norms, round_weights
 from panoptic_blend.models.panoptic_blend import PanopticBlend
 from panoptic_blend.structures import Output, PanopticBlendError, PanopticMap
 
@@ -66,7 +67,7 @@ def load(
     overrides: Iterable[str] = (),
     precision: Precision = "32-true",
 ) -> Predictor:
-    """A ready `Predictor`, whose model can predict and nothing else: its normalisation is folded.
+    """A ready `Predictor`, whose model can predict and nothing else: norms are folded, weights rounded once.
 
     Args:
         name_or_path: one of our checkpoints, which knows its config and categories; weights of others that
@@ -93,7 +94,10 @@ def load(
     model = build_model(config)
     load_weights(model, state)
     fold_norms(model.eval())
-    return Predictor(_placed(model, device), config, categories, precision)
+    placed = _placed(model, device)
+    if dtype := half(precision, placed.pixel_mean.device):
+        round_weights(placed, dtype)
+    return Predictor(placed, config, categories, precision)
 
 
 def find_pictures(inputs: Sequence[Path]) -> Iterator[Path]:

@@ -2,13 +2,13 @@ from __future__ import annotations
 
 import torch
 
-from evaluation.speed import best_of, in_fresh_process, measure, measured_rate, peak_memory
+from evaluation.speed import best_of, in_fresh_process, lively_model, measure, measured_rate, peak_memory
 
 
 def test_every_stage_is_measured() -> None:
     assert measured_rate(torch.float32, side=32) > 0
     with torch.inference_mode():
-        stages, detections = measure("panoptic/blendmask_r50_3x", (64, 96), (48, 64), repeats=1)
+        stages, detections = measure(lively_model("panoptic/blendmask_r50_3x"), (64, 96), (48, 64), repeats=1)
     found = {stage.name: stage for stage in stages}
     parts = ["backbone", "pyramid", "detector", "bases", "semantic head"]
     assert list(found) == [*parts, "everything else", "picture to map", "the same, no instances"]

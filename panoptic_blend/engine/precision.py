@@ -37,8 +37,13 @@ def resolve(precision: Precision, device: torch.device) -> Arithmetic:
 
 def autocast(precision: Precision, device: torch.device) -> torch.autocast:
     """The context in which a network runs in ``precision``."""
-    half = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}.get(resolve(precision, device))
-    return torch.autocast(device.type, dtype=half, enabled=half is not None)
+    dtype = half(precision, device)
+    return torch.autocast(device.type, dtype=dtype, enabled=dtype is not None)
+
+
+def half(precision: Precision, device: torch.device) -> torch.dtype | None:
+    """The type in which convolutions are computed, None for float32."""
+    return {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}.get(resolve(precision, device))
 
 
 def _processor_has_bf16() -> bool:

@@ -1,9 +1,10 @@
-"""A trained model made faster to run: fixed normalisation becomes part of the convolution before it."""
+"""A trained model made faster to run: norms become part of convolutions, and weights are rounded once."""
 
 from __future__ import annotations
 
 from itertools import pairwise
 
+import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torchvision.ops import DeformConv2d, FrozenBatchNorm2d
@@ -22,3 +23,10 @@ def fold_norms(model: nn.Module) -> None:
             if isinstance(conv, _CONVOLUTIONS) and isinstance(norm, _NORMS):
                 setattr(parent, conv_name, fuse_conv_bn_eval(conv, norm))
                 setattr(parent, norm_name, nn.Identity())
+
+
+def round_weights(model: nn.Module, dtype: torch.dtype) -> None:
+    """Round what autocast to ``dtype`` would round anew in every call; what the model says there stays the same."""
+    for module in model.modules():
+        if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)):
+            module.to(dtype)

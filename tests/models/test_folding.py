@@ -10,7 +10,7 @@ from torchvision.ops import FrozenBatchNorm2d
 
 from panoptic_blend.config import load_config
 from panoptic_blend.models.build import build_model
-from panoptic_blend.models.folding import fold_norms
+from panoptic_blend.models.folding import fold_norms, round_weights
 
 NORMS = (nn.BatchNorm2d, FrozenBatchNorm2d)
 NARROW = ["model.fpn.channels=32", "model.bottom.channels=8", "model.semantic.channels=32"]
@@ -43,3 +43,28 @@ def test_a_folded_model_says_the_same(overrides: list[str]) -> None:
         torch.testing.assert_close(found[name], value, rtol=0, atol=1e-4 * value.abs().max().item())
     bases = model.instances.bottom(expected)
     torch.testing.assert_close(folded.instances.bottom(found), bases, rtol=0, atol=1e-4 * bases.abs().max().item())
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["model.backbone.depth=18"],
+        ["model.backbone.deformable_every=3"],
+        ["model.instances=mask_rcnn", "model.backbone.depth=18"],
+    ],
+)
+@torch.no_grad()
+def test_rounded_weights_say_what_autocast_says_of_others(overrides: list[str], dtype: torch.dtype) -> None:
+    torch.manual_seed(0)
+    model = build_model(load_config("panoptic/blendmask_r50_3x", [*NARROW, *overrides, "model.fusion.confidence=0"]))
+    rounded = copy.deepcopy(model.eval())
+    round_weights(rounded, dtype)
+    assert rounded.fpn.pyramid.inner_blocks[0][0].weight.dtype == dtype
+    image = [torch.randint(0, 256, (3, 64, 96), dtype=torch.uint8)]
+    with torch.autocast("cpu", dtype=dtype):
+        [expected], [found] = model(image), rounded(image)
+    for name in ("boxes", "scores", "labels", "semantic", "bases", "attentions"):
+        left, right = getattr(found, name), getattr(expected, name)
+        assert left is right is None or torch.equal(left, right), name
+    assert (found.panoptic.segment_ids == expected.panoptic.segment_ids).all()
