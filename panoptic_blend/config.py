@@ -11,11 +11,10 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
 
-from panoptic_blend.files import read_bytes
-from panoptic_blend.scaling import rescaled
+from panoptic_blend.config_files import config_names as config_names
+from panoptic_blend.config_files import locate, overridden, read_options
 from panoptic_blend.structures import PanopticBlendError
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -283,7 +282,11 @@ class Config(_Options):
     def changed(self, overrides: Iterable[str]) -> Config:
         """A copy with ``key=value`` changes, such as ``test.short_side=512``."""
         items, notes = list(overrides), list(self._notes)
-        return _noted(parse_config(_overridden(self.model_dump(), items, notes), " ".join(items)), notes)
+        return _noted(parse_config(overridden(self.model_dump(), items, _SCHEDULE, notes), " ".join(items)), notes)
+
+
+_SCHEDULE = Train().model_dump()
+"""What a config says of training that does not say otherwise."""
 
 
 def load_config(name_or_path: str | Path, overrides: Iterable[str] = ()) -> Config:
@@ -293,7 +296,7 @@ def load_config(name_or_path: str | Path, overrides: Iterable[str] = ()) -> Conf
         PanopticBlendError: no such config, an unknown option, or a value of the wrong kind.
     """
     notes: list[str] = []
-    options = _overridden(_read(_locate(str(name_or_path)), notes), overrides, notes)
+    options = overridden(read_options(locate(str(name_or_path)), _SCHEDULE, notes), overrides, _SCHEDULE, notes)
     return _noted(parse_config(options, str(name_or_path)), notes)
 
 
@@ -302,93 +305,12 @@ def _noted(config: Config, notes: Iterable[str]) -> Config:
     return config
 
 
-def _overridden(options: Any, overrides: Iterable[str], notes: list[str]) -> Any:
-    changes: Any = {}
-    for item in overrides:
-        key, equals, value = item.partition("=")
-        if not equals or not key:
-            raise PanopticBlendError(f"{item!r}: not an override; write key=value, like train.lr=0.02")
-        nested: Any = _yaml(value, item)
-        for part in reversed(key.split(".")):
-            nested = {part: nested}
-        changes = _merge(changes, nested)
-    return _changed(options, changes, notes)
-
-
-def _changed(options: Any, changes: Any, notes: list[str]) -> Any:
-    """``options`` with ``changes``, and with what follows from these; ``notes`` takes what that was."""
-    merged = _merge(options, changes)
-    before, given = (x.get("train", {}) if isinstance(x, Mapping) else {} for x in (options, changes))
-    if not isinstance(before, Mapping) or not isinstance(given, Mapping):
-        return merged
-    following, note = rescaled({**Train().model_dump(), **before}, given)
-    notes += [note] if note else []
-    return _merge(merged, {"train": following})
-
-
 def parse_config(options: Mapping[str, Any], source: str) -> Config:
     """Check options that came from ``source`` (named in errors)."""
     try:
         return Config.model_validate(options)
     except ValidationError as error:
         raise PanopticBlendError(f"{source}: {_explain(error)}") from None
-
-
-def config_names() -> list[str]:
-    """Names of all configs that come with the library."""
-    return sorted(
-        str(path.relative_to(folder).with_suffix("")) for folder in _folders() for path in folder.rglob("*.yaml")
-    )
-
-
-def _folders() -> list[Path]:
-    """The configs of a clone, and those of an installed wheel."""
-    here = Path(__file__).resolve().parent
-    return [folder for folder in (here / "configs", here.parent / "configs") if folder.is_dir()]
-
-
-def _locate(name: str) -> Path:
-    candidates = [Path(name), *(folder / f"{name}.yaml" for folder in _folders())]
-    for path in candidates:
-        if path.is_file():
-            return path
-    close = difflib.get_close_matches(name, config_names(), n=1, cutoff=0.3)
-    hint = f"did you mean {close[0]}?" if close else "give the path of a YAML file"
-    raise PanopticBlendError(f"no config {name!r}; {hint}")
-
-
-def _read(path: Path, notes: list[str], seen: tuple[Path, ...] = ()) -> dict[str, Any]:
-    if path.resolve() in seen:
-        raise PanopticBlendError(f"{path}: its `base:` leads back to itself; remove the circle")
-    options = _yaml(read_bytes(path).decode("utf-8", "replace"), str(path)) or {}
-    if not isinstance(options, dict):
-        raise PanopticBlendError(f"{path}: not a YAML table of options")
-    base = options.pop("base", None)
-    if base is None:
-        return options
-    return _changed(_read(path.parent / str(base), notes, (*seen, path.resolve())), options, notes)
-
-
-def _yaml(text: str, source: str) -> Any:
-    try:
-        return yaml.load(text, _Loader)
-    except yaml.YAMLError as error:
-        raise PanopticBlendError(f"{source}: not valid YAML ({' '.join(str(error).split())})") from None
-
-
-class _Loader(yaml.SafeLoader):
-    """Safe, and without dates: a folder may be called 2026-01-01."""
-
-    yaml_implicit_resolvers = {  # noqa: RUF012
-        key: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith(":timestamp")]
-        for key, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-    }
-
-
-def _merge(base: Any, changes: Any) -> Any:
-    if not (isinstance(base, Mapping) and isinstance(changes, Mapping)):
-        return changes
-    return {**base, **{key: _merge(base.get(key), value) for key, value in changes.items()}}
 
 
 def _explain(error: ValidationError) -> str:

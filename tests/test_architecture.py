@@ -17,6 +17,7 @@ RANKS = {
     "files": 1,
     "scaling": 1,
     "config": 2,
+    "config_files": 2,
     "figures": 2,
     "drawing": 3,
     "models": 4,
