@@ -14,7 +14,8 @@ from pycocotools import mask as rle
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from panoptic_blend.metrics.panoptic_quality import categories_by_id, listed
+from panoptic_blend.metrics.overlaps import listed
+from panoptic_blend.metrics.panoptic_quality import categories_by_id
 from panoptic_blend.structures import Category, PanopticBlendError, PanopticMap
 
 if TYPE_CHECKING:

@@ -1,8 +1,7 @@
 """Panoptic quality (Kirillov et al., Panoptic Segmentation, CVPR 2019, section 4), to the figures COCO publishes.
 
-Every figure follows from one table: how many pixels each truth segment shares with each predicted
-one. `overlaps` counts it in a single pass over the pixels, `match` reads the pairs and the mistakes
-of one image from it, and `PanopticQuality` adds images up.
+`overlaps.compare` counts what the segments of an image share, `overlaps.match` reads the pairs and the mistakes
+from that, and `PanopticQuality` adds images up.
 """
 
 from __future__ import annotations
@@ -13,12 +12,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypedDict
 
-import numpy as np
-import numpy.typing as npt
-
-from panoptic_blend.structures import Category, PanopticBlendError, PanopticMap, Segment, positions
-
-Integers = npt.NDArray[np.int64]
+from panoptic_blend.metrics.conversion import PanopticLike, panoptic_map
+from panoptic_blend.metrics.overlaps import Comparison, compare, match
+from panoptic_blend.structures import Category, PanopticBlendError
 
 
 class Quality(TypedDict):
@@ -60,85 +56,6 @@ class PanopticReport:
         return self.groups[group]
 
 
-@dataclass(frozen=True, eq=False)
-class Matches:
-    """The outcome of one image; indices point into the lists of segments that were compared.
-
-    Pair ``i`` is ``truth[i]`` with ``prediction[i]`` at IoU ``iou[i]`` (float64); ``missed`` are the false
-    negatives among the truth, ``spurious`` the false positives among the predictions (all int64).
-    """
-
-    truth: Integers
-    prediction: Integers
-    iou: npt.NDArray[np.float64]
-    missed: Integers
-    spurious: Integers
-
-
-def overlaps(truth: PanopticMap, prediction: PanopticMap) -> Integers:
-    """Count the pixels that every truth segment shares with every predicted one.
-
-    Returns (T + 1, P + 1) int64: row ``i + 1`` is ``truth.segments[i]``, column ``j + 1`` is
-    ``prediction.segments[j]``, row and column 0 are void. Row sums are truth areas, column sums predicted
-    areas. A record of area 0 without pixels has a line of zeros.
-
-    Raises PanopticBlendError if the maps differ in shape, if ids of records repeat or are 0, and if a
-    map and its records do not name the same segments.
-    """
-    if truth.segment_ids.shape != prediction.segment_ids.shape:
-        raise PanopticBlendError(
-            f"truth has shape {truth.segment_ids.shape} and prediction {prediction.segment_ids.shape}; "
-            "give both at the size of the truth"
-        )
-    # Segments are blobs: runs of one (truth, prediction) pair are far fewer than pixels.
-    truth_ids, prediction_ids = truth.segment_ids.ravel(), prediction.segment_ids.ravel()
-    changes = (truth_ids[1:] != truth_ids[:-1]) | (prediction_ids[1:] != prediction_ids[:-1])
-    starts = np.concatenate(([0], np.flatnonzero(changes) + 1))[: truth_ids.size]
-    lengths = np.diff(starts, append=truth_ids.size)
-    rows = _lines(truth_ids[starts], truth.segments, "truth")
-    columns = _lines(prediction_ids[starts], prediction.segments, "prediction")
-
-    shape = len(truth.segments) + 1, len(prediction.segments) + 1
-    pixels = np.bincount(rows * shape[1] + columns, weights=lengths, minlength=math.prod(shape))
-    table = pixels.astype(np.int64).reshape(shape)
-    _require_pixels(table.sum(axis=1), truth.segments, "truth")
-    _require_pixels(table.sum(axis=0), prediction.segments, "prediction")
-    return table
-
-
-def match(table: Integers, truth: Sequence[Segment], prediction: Sequence[Segment]) -> Matches:
-    """Pair the segments of one image by their `overlaps` (section 4.1), areas counted in the maps.
-
-    A pair has one category, a truth that is no crowd, and an IoU above 0.5, where pixels of the prediction on void
-    leave the union; no segment can be in two such pairs. A prediction left over is forgiven if more than half of it
-    lies on void and on the crowd of its category (section 4.2, void and group labels); of several crowds of one
-    category the last counts, as in the figures COCO publishes. Segments without pixels do not exist.
-    """
-    truth_category, prediction_category = _categories(truth), _categories(prediction)
-    crowd = np.array([segment.is_crowd for segment in truth], dtype=bool)
-    truth_area, prediction_area = table[1:].sum(axis=1), table[:, 1:].sum(axis=0)
-    void = table[0, 1:]
-
-    shared = table[1:, 1:]
-    union = truth_area[:, None] + (prediction_area - void) - shared
-    comparable = (truth_category[:, None] == prediction_category) & ~crowd[:, None]
-    matched = comparable & (2 * shared > union)
-    rows, columns = np.nonzero(matched)
-
-    forgiven = void.copy()
-    crowds = {segment.category: row for row, segment in enumerate(truth) if segment.is_crowd and truth_area[row]}
-    for category, row in crowds.items():
-        forgiven += np.where(prediction_category == category, shared[row], 0)
-
-    return Matches(
-        truth=rows,
-        prediction=columns,
-        iou=shared[matched] / union[matched],
-        missed=np.flatnonzero(~matched.any(axis=1) & ~crowd & (truth_area > 0)),
-        spurious=np.flatnonzero(~matched.any(axis=0) & (2 * forgiven <= prediction_area) & (prediction_area > 0)),
-    )
-
-
 class PanopticQuality:
     """PQ, SQ and RQ over any number of images, by class and averaged over all, thing and stuff classes.
 
@@ -157,20 +74,30 @@ class PanopticQuality:
         self._spurious: Counter[int] = Counter()
         self._missed: Counter[int] = Counter()
 
-    def update(self, truth: PanopticMap, prediction: PanopticMap) -> None:
-        """Add one image; both maps are (H, W).
+    def update(self, truth: PanopticLike, prediction: PanopticLike) -> None:
+        """Add one image; both maps are (H, W), each in any form that `conversion.panoptic_map` reads.
 
-        Raises PanopticBlendError, and adds nothing, for what `overlaps` refuses and for unknown categories.
+        Raises PanopticBlendError, and adds nothing, for what that and `overlaps` refuse.
         """
-        for name, segments in (("truth", truth.segments), ("prediction", prediction.segments)):
-            unknown = sorted({segment.category for segment in segments} - self._categories.keys())
-            if unknown:
-                raise PanopticBlendError(f"{name}: unknown category {listed(unknown)}; expected ids of the data set")
-        matches = match(overlaps(truth, prediction), truth.segments, prediction.segments)
-        for row, iou in zip(matches.truth, matches.iou.tolist(), strict=True):
-            self._ious[truth.segments[row].category].append(iou)
-        self._missed.update(truth.segments[row].category for row in matches.missed)
-        self._spurious.update(prediction.segments[column].category for column in matches.spurious)
+        pair = panoptic_map(truth, self._categories, "truth"), panoptic_map(prediction, self._categories, "prediction")
+        self.add(compare(*pair))
+
+    def add(self, comparison: Comparison, *, boundary: bool = False) -> None:
+        """Add one image that is compared already, of known categories; ``boundary`` as for `match`."""
+        truth, prediction = comparison.truth.categories.tolist(), comparison.prediction.categories.tolist()
+        matches = match(comparison, boundary=boundary)
+        self.tally(
+            zip([truth[row] for row in matches.truth], matches.iou.tolist(), strict=True),
+            [truth[row] for row in matches.missed],
+            [prediction[column] for column in matches.spurious],
+        )
+
+    def tally(self, pairs: Iterable[tuple[int, float]], missed: Iterable[int], spurious: Iterable[int]) -> None:
+        """Add category and IoU of matched pairs, and the categories of false negatives and false positives."""
+        for category, iou in pairs:
+            self._ious[category].append(iou)
+        self._missed.update(missed)
+        self._spurious.update(spurious)
 
     def merge(self, other: PanopticQuality) -> None:
         """Add the images of ``other``, which is left as it is; raises PanopticBlendError for other categories."""
@@ -212,35 +139,6 @@ def categories_by_id(categories: Iterable[Category | Mapping[str, object]]) -> d
             )
         by_id[category.id] = category
     return by_id
-
-
-def listed(ids: Sequence[int] | Integers, limit: int = 5) -> str:
-    """Name some ids for a message: ``1, 2, 3, 4, 5 and 7 more``."""
-    return ", ".join(str(i) for i in ids[:limit]) + (f" and {len(ids) - limit} more" if len(ids) > limit else "")
-
-
-def _lines(ids: npt.NDArray[np.int32], segments: Sequence[Segment], name: str) -> Integers:
-    """Where the segments of these ids stand in the table: 0 for void, 1 for the first record."""
-    known = [segment.id for segment in segments]
-    used, times = np.unique(np.array([0, *known], dtype=np.int64), return_counts=True)
-    repeated = used[times > 1]
-    if repeated.size:
-        raise PanopticBlendError(f"{name}: segment id {listed(repeated)} is used twice; ids are unique and 0 is void")
-    places = positions(ids, known)
-    strays = np.unique(ids[(places == 0) & (ids != 0)])
-    if strays.size:
-        raise PanopticBlendError(f"{name}: id {listed(strays)} is in the map and in no segment record")
-    return places
-
-
-def _require_pixels(areas: Integers, segments: Sequence[Segment], name: str) -> None:
-    absent = [segment.id for segment, area in zip(segments, areas[1:], strict=True) if segment.area > 0 and not area]
-    if absent:
-        raise PanopticBlendError(f"{name}: segment {listed(absent)} has a record and no pixel in the map")
-
-
-def _categories(segments: Sequence[Segment]) -> Integers:
-    return np.array([segment.category for segment in segments], dtype=np.int64)
 
 
 def _mean(classes: Iterable[ClassQuality]) -> GroupQuality:

@@ -19,7 +19,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from panoptic_blend.metrics.panoptic_quality import PanopticQuality, PanopticReport, match, overlaps
+from panoptic_blend.metrics.overlaps import Comparison, match, overlaps
+from panoptic_blend.metrics.panoptic_quality import PanopticQuality, PanopticReport
 from panoptic_blend.structures import Category, PanopticBlendError, PanopticMap, Segment
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -310,7 +311,8 @@ def test_of_several_crowds_the_last_record_counts() -> None:
 def test_matches_point_into_the_lists_of_segments() -> None:
     truth = [segment(1, SKY), segment(2, CAT), segment(3, PERSON)]
     prediction = [segment(1, CAT), segment(2, ROAD)]
-    found = match(np.array([[0, 0, 0], [0, 0, 4], [0, 9, 1], [5, 0, 0]]), truth, prediction)
+    table = np.array([[0, 0, 0], [0, 0, 4], [0, 9, 1], [5, 0, 0]])
+    found = match(Comparison.of(table, truth, prediction))
     assert (found.truth.tolist(), found.prediction.tolist(), found.iou.tolist()) == ([1], [0], [0.9])
     assert (found.missed.tolist(), found.spurious.tolist()) == ([0, 2], [1])
 
