@@ -1,0 +1,165 @@
+"""How far PQ would move with other images: bootstrap over images, and two result sets compared on the same resamples.
+
+Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13 (percentile interval). A resample draws as many
+images as there are, with replacement; PQ is computed anew from its sums, with the classes that occur in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from panoptic_blend.metrics.details import ImageKey, Tallies
+from panoptic_blend.metrics.overlaps import Floats
+from panoptic_blend.structures import PanopticBlendError
+
+_AT_ONCE = 100
+"""Resamples in memory at a time."""
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A figure of all images, and between what it lies in the given share of resamples."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Intervals:
+    """PQ of ``"All"``, ``"Things"`` and ``"Stuff"``, and of every category id that occurs, with intervals."""
+
+    groups: dict[str, Interval]
+    per_class: dict[int, Interval]
+
+
+@dataclass(frozen=True)
+class ImageDifference:
+    """PQ of one image alone in two result sets, over the classes that occur in it."""
+
+    image: ImageKey
+    first: float
+    second: float
+
+    @property
+    def difference(self) -> float:
+        """Positive where the second is better."""
+        return self.second - self.first
+
+
+@dataclass(frozen=True)
+class PairedComparison:
+    """PQ of the second result set minus that of the first.
+
+    ``better``: share of resamples in which the second has the higher PQ, ties counting half, by group.
+    ``images`` by size of their difference, the largest first.
+    """
+
+    groups: dict[str, Interval]
+    per_class: dict[int, Interval]
+    better: dict[str, float]
+    images: list[ImageDifference]
+
+
+def intervals(tallies: Tallies, *, resamples: int = 1000, level: float = 0.95, seed: int = 0) -> Intervals:
+    """Percentile intervals of PQ. A class's interval is over the resamples in which it occurs."""
+    everything = _Qualities(tallies)
+    drawn = _stacked([everything.of(weights) for weights in _draws(len(tallies.images), resamples, seed)])
+    return _intervals(tallies, everything.of(np.ones((1, len(tallies.images)))), drawn, level)
+
+
+def compare_results(
+    first: Tallies, second: Tallies, *, resamples: int = 1000, level: float = 0.95, seed: int = 0
+) -> PairedComparison:
+    """The difference of two result sets for the same images; every resample is drawn once and serves both.
+
+    Raises PanopticBlendError where the images, the categories or the truth of an image differ.
+    """
+    _require_same_truth(first, second)
+    one, two, size = _Qualities(first), _Qualities(second), len(first.images)
+    drawn = _stacked([two.of(weights) - one.of(weights) for weights in _draws(size, resamples, seed)])
+    everything = np.ones((1, size))
+    found = _intervals(first, two.of(everything) - one.of(everything), drawn, level)
+    wins = np.where(np.isnan(drawn), 0, np.sign(drawn)).mean(axis=0) if drawn.size else np.zeros(3)
+    better = {group: float((1 + wins[place]) / 2) for place, group in enumerate(found.groups)}
+    images = [
+        ImageDifference(image, float(a), float(b))
+        for image, a, b in zip(first.images, image_qualities(first), image_qualities(second), strict=True)
+    ]
+    images.sort(key=lambda image: -abs(image.difference))
+    return PairedComparison(found.groups, found.per_class, better, images)
+
+
+def image_qualities(tallies: Tallies) -> Floats:
+    """(images,): PQ of each image alone, a mean over the classes that occur in it; 0 where none does."""
+    weight = tallies.tp + (tallies.fp + tallies.fn) / 2
+    seen = weight > 0
+    quality = np.divide(tallies.iou_sum, weight, out=np.zeros_like(weight), where=seen)
+    return np.asarray(quality.sum(axis=1) / np.maximum(seen.sum(axis=1), 1))
+
+
+class _Qualities:
+    """PQ of weighted sums of images."""
+
+    def __init__(self, tallies: Tallies) -> None:
+        self._iou_sum, self._weight = tallies.iou_sum, tallies.tp + (tallies.fp + tallies.fn) / 2
+        is_thing = np.array([category.is_thing for category in tallies.categories], dtype=np.bool_)
+        self._groups = np.stack([np.ones_like(is_thing), is_thing, ~is_thing], axis=1).astype(np.float64)
+
+    def of(self, weights: Floats) -> Floats:
+        """(R, 3 + C) for weights (R, images): PQ of groups, then of classes; 0 and NaN where no class occurs."""
+        weight = weights @ self._weight
+        quality = np.divide(weights @ self._iou_sum, weight, out=np.full_like(weight, np.nan), where=weight > 0)
+        seen = (weight > 0).astype(np.float64) @ self._groups
+        means = np.nan_to_num(quality) @ self._groups / np.maximum(seen, 1)
+        return np.concatenate([means, quality], axis=1)
+
+
+def _draws(size: int, resamples: int, seed: int) -> Iterator[Floats]:
+    """How often each image is in each resample, some resamples (R, size) at a time."""
+    generator = np.random.default_rng(seed)
+    for start in range(0, resamples if size else 0, _AT_ONCE):
+        count = min(_AT_ONCE, resamples - start)
+        places = generator.integers(0, size, (count, size)) + size * np.arange(count)[:, None]
+        yield np.bincount(places.ravel(), minlength=count * size).reshape(count, size).astype(np.float64)
+
+
+def _intervals(tallies: Tallies, value: Floats, drawn: Floats, level: float) -> Intervals:
+    """Intervals of what ``value`` (1, 3 + C) says of all images and ``drawn`` (R, 3 + C) of resamples."""
+    found = [
+        Interval(float(figure), *_bounds(drawn[:, place] if drawn.size else value[:, place], level))
+        for place, figure in enumerate(value[0])
+    ]
+    groups = dict(zip(("All", "Things", "Stuff"), found, strict=False))
+    classes = zip(tallies.categories, found[3:], strict=True)
+    return Intervals(
+        groups, {category.id: interval for category, interval in classes if interval.value == interval.value}
+    )
+
+
+def _bounds(figures: Floats, level: float) -> tuple[float, float]:
+    known = figures[~np.isnan(figures)]
+    if not known.size:
+        return float("nan"), float("nan")
+    low, high = np.quantile(known, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+def _stacked(parts: list[npt.NDArray[np.float64]]) -> Floats:
+    return np.concatenate(parts) if parts else np.zeros((0, 0))
+
+
+def _require_same_truth(first: Tallies, second: Tallies) -> None:
+    if first.categories != second.categories:
+        raise PanopticBlendError("the result sets have different categories; compare results for one data set")
+    if first.images != second.images:
+        image = min(set(first.images) ^ set(second.images), key=str)
+        raise PanopticBlendError(f"image {image!r} is in one result set only; compare results for the same images")
+    differs = ((first.tp + first.fn) != (second.tp + second.fn)).any(axis=1)
+    if differs.any():
+        image = first.images[int(differs.argmax())]
+        raise PanopticBlendError(f"image {image!r} has another truth in the second result set; compare with one truth")
