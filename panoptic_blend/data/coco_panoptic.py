@@ -76,6 +76,11 @@ class Annotations(Records[Annotation]):
     def __len__(self) -> int:
         return len(self.image_ids)
 
+    def areas(self, index: int) -> list[float]:
+        """The areas that the file states for the segments of one annotation, NaN where it does not."""
+        assert self._segments.areas is not None, "read with areas=True"
+        return self._segments.areas[self._starts[index] : self._stops[index]].tolist()
+
     def record(self, index: int) -> Annotation:
         segments = [
             Segment(segment_id, category_id, self._known.by_id[category_id].is_thing, None, 0, None, is_crowd)
@@ -115,14 +120,14 @@ class PanopticJson:
     images: Images
 
 
-def read_panoptic_json(path: Path) -> PanopticJson:
-    """Read and check the annotation file of a COCO panoptic data set.
+def read_panoptic_json(path: Path, *, areas: bool = False) -> PanopticJson:
+    """Read and check the annotation file of a COCO panoptic data set; ``areas`` keeps those it states.
 
     Raises:
         PanopticBlendError: not COCO panoptic, empty, ids used twice, unknown categories, or images and
             annotations that do not pair up.
     """
-    segments = SegmentColumns()
+    segments = SegmentColumns(areas=areas)
     content = read_json(path, segments.pack)
     images, records = (_records(content, key, path.name) for key in ("images", "categories"))
     try:

@@ -6,6 +6,7 @@ lies in bytes and arrays stays shared.
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -67,9 +68,13 @@ class Flaw:
 
 
 class SegmentColumns:
-    """The segments of many annotations, one row each, in the order in which they are parsed."""
+    """The segments of many annotations, one row each, in the order in which they are parsed.
 
-    def __init__(self) -> None:
+    ``areas`` keeps their ``area`` too, which a data set measures for itself.
+    """
+
+    def __init__(self, *, areas: bool = False) -> None:
+        self.areas = array("d") if areas else None
         self._ids, self._categories, self._is_crowd = array("i"), array("i"), array("b")
         self._category_places: dict[int, int] = {}  # ids may be of any size until they are known to be right
 
@@ -102,7 +107,10 @@ class SegmentColumns:
             crowd = info.get("iscrowd", 0)
             if crowd not in (0, 1):
                 raise PanopticBlendError(f"segment {segment_id}: `iscrowd` is {crowd!r}, not 0 or 1; correct it")
+            area = _area(info, segment_id) if self.areas is not None else None
             seen.add(segment_id)
+            if self.areas is not None:
+                self.areas.append(math.nan if area is None else area)
             self._ids.append(segment_id)
             self._categories.append(self._category_places.setdefault(category_id, len(self._category_places)))
             self._is_crowd.append(crowd == 1)
@@ -112,6 +120,13 @@ class SegmentColumns:
         category_ids = list(self._category_places)
         for i in range(start, stop):
             yield self._ids[i], category_ids[self._categories[i]], bool(self._is_crowd[i])
+
+
+def _area(info: Mapping[str, Any], segment_id: int) -> float | None:
+    area = info.get("area")
+    if isinstance(area, bool) or not isinstance(area, int | float | None):
+        raise PanopticBlendError(f"segment {segment_id}: `area` is {area!r}, not a number; correct it")
+    return area
 
 
 def are_records(value: object) -> TypeGuard[list[dict[str, Any]]]:

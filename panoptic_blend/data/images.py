@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import cv2
@@ -77,14 +78,34 @@ def write_segment_ids(path: Path, ids: npt.NDArray[np.int32]) -> None:
 _set_log_level = getattr(cv2, "setLogLevel", None) or cv2.utils.logging.setLogLevel
 
 
+class _Silence:
+    """OpenCV logs nothing while any thread is in here."""
+
+    def __init__(self) -> None:
+        self._lock, self._inside, self._level = threading.Lock(), 0, 0
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._inside:
+                self._level = _set_log_level(0)
+            self._inside += 1
+
+    def __exit__(self, *error: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if not self._inside:
+                _set_log_level(self._level)
+
+
+_SILENCE = _Silence()
+
+
 def _decode(data: bytes, path: str | Path, flags: int) -> Picture:
-    level = _set_log_level(0)
-    try:
-        decoded = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), flags)
-    except cv2.error:  # an empty file, in OpenCV 4
-        decoded = None
-    finally:
-        _set_log_level(level)
+    with _SILENCE:
+        try:
+            decoded = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), flags)
+        except cv2.error:  # an empty file, in OpenCV 4
+            decoded = None
     if decoded is None:
         raise PanopticBlendError(f"{path}: cannot be decoded; it is cut short or not a picture, so fetch it again")
     return decoded  # type: ignore[return-value]

@@ -10,7 +10,7 @@ from panoptic_blend.data.coco_panoptic import read_panoptic_json
 from panoptic_blend.data.images import read_picture, write_picture
 from panoptic_blend.data.panoptic_writer import PanopticWriter
 from panoptic_blend.drawing import draw, enlarge
-from panoptic_blend.engine.evaluate_files import maps_folder
+from panoptic_blend.engine.file_pairs import maps_folder
 from panoptic_blend.files import inside
 from panoptic_blend.inference import Predictor, find_pictures
 from panoptic_blend.structures import PanopticBlendError

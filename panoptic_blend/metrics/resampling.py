@@ -144,7 +144,7 @@ def _intervals(tallies: Tallies, value: Floats, drawn: Floats, level: float) -> 
 def _bounds(figures: Floats, level: float) -> tuple[float, float]:
     known = figures[~np.isnan(figures)]
     if not known.size:
-        return float("nan"), float("nan")
+        return 0.0, 1.0  # nothing is known
     low, high = np.quantile(known, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
 
