@@ -33,6 +33,29 @@ def replacing(path: Path, *, durable: bool = False) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def require_empty(folder: Path) -> None:
+    """Raise an error unless ``folder`` is an empty folder or nothing at all."""
+    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+        raise PanopticBlendError(f"{folder}: is not an empty folder; choose another or empty it")
+
+
+@contextmanager
+def filling(folder: Path) -> Iterator[Path]:
+    """Give a temporary folder that becomes ``folder``, absent or empty so far, if the block succeeds."""
+    require_empty(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.part")
+    shutil.rmtree(temporary, ignore_errors=True)
+    try:
+        temporary.mkdir()
+        yield temporary
+        if folder.exists():
+            folder.rmdir()
+        temporary.rename(folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
 def remove_unfinished(folder: Path) -> None:
     """Remove what `replacing` left in ``folder`` when its process was killed."""
     for path in folder.rglob(".*.part*"):

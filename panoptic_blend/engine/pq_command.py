@@ -1,0 +1,86 @@
+"""What ``panoptic-blend pq`` does and prints."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rich.console import Console
+
+from panoptic_blend.engine.detail_tables import comparison_tables, detail_tables
+from panoptic_blend.engine.evaluate_files import detail_files, evaluate_files
+from panoptic_blend.engine.file_pairs import FilePolicy
+from panoptic_blend.engine.pq_details import Resampling, find, summary, write_details
+from panoptic_blend.engine.tables import class_table, progress_line, quality_table
+from panoptic_blend.files import require_empty
+from panoptic_blend.metrics.details import PanopticDetails
+
+
+@dataclass(frozen=True)
+class Request:
+    """Files to compare; ``other`` results and their PNGs; ``out``, the folder for details; how to read them."""
+
+    truth: Path
+    prediction: Path
+    truth_folder: Path | None = None
+    prediction_folder: Path | None = None
+    other: tuple[Path, Path | None] | None = None
+    out: Path | None = None
+    boundary: bool = False
+    policy: FilePolicy = field(default_factory=FilePolicy)
+    workers: int | None = None
+
+
+def run(request: Request, resamples: int, seed: int, as_json: bool) -> None:
+    """Evaluate, write and print what was asked for."""
+    if request.out or request.other or request.boundary:
+        _run_details(request, Resampling(resamples, seed=seed), as_json)
+        return
+    folders = request.truth_folder, request.prediction_folder
+    with progress_line("comparing") as progress:
+        report = evaluate_files(
+            request.truth,
+            request.prediction,
+            *folders,
+            progress,
+            policy=request.policy,
+            workers=request.workers,
+        )
+    if as_json:
+        print(json.dumps({**report.groups, "per_class": report.per_class}))
+    else:
+        Console().print(class_table(report), quality_table(report))
+
+
+def _run_details(request: Request, resampling: Resampling, as_json: bool) -> None:
+    if request.out:
+        require_empty(request.out)  # better known before an hour of work than after it
+    details = _details(request, request.prediction, request.prediction_folder)
+    other = _details(request, *request.other) if request.other else None
+    findings = find(details, other, resampling)
+    if request.out:
+        write_details(request.out, details, findings, resampling)
+    if as_json:
+        print(json.dumps(summary(findings, resampling)))
+        return
+    console = Console()
+    console.print(class_table(findings.report), quality_table(findings.report), *detail_tables(findings))
+    if findings.compared:
+        console.print(*comparison_tables(findings.compared))
+    if request.out:
+        print(f"tables of every segment, image, class and cause are in {request.out}")
+
+
+def _details(request: Request, prediction: Path, folder: Path | None) -> PanopticDetails:
+    with progress_line(f"comparing {prediction.name}") as progress:
+        return detail_files(
+            request.truth,
+            prediction,
+            request.truth_folder,
+            folder,
+            progress,
+            policy=request.policy,
+            workers=request.workers,
+            boundary=request.boundary,
+        )
