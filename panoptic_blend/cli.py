@@ -179,18 +179,40 @@ def pq(
     prediction: Annotated[Path, typer.Argument(help="COCO panoptic JSON of the results.")],
     truth_folder: Annotated[Path | None, typer.Option(help="PNGs of the truth; default: beside the JSON.")] = None,
     prediction_folder: Annotated[Path | None, typer.Option(help="PNGs of the results; likewise.")] = None,
+    details: Annotated[
+        Path | None, typer.Option(metavar="OUT", help="Folder for tables of every segment, image, class, cause.")
+    ] = None,
+    compare: Annotated[
+        Path | None, typer.Option(metavar="B.json", help="Other results for the same images; say if they differ.")
+    ] = None,
+    compare_folder: Annotated[Path | None, typer.Option(help="PNGs of B; likewise.")] = None,
+    boundary: Annotated[bool, typer.Option("--boundary", help="Boundary PQ too.")] = False,
+    missing: Annotated[
+        Literal["error", "void"], typer.Option(help="Images without a prediction; void: count as empty.")
+    ] = "error",
+    additional: Annotated[
+        Literal["error", "ignore"], typer.Option(help="Predictions of images the truth lacks.")
+    ] = "error",
+    area: Annotated[
+        Literal["png", "json"], typer.Option(help="Areas of the truth; json: as the script of 2018.")
+    ] = "png",
+    resamples: Annotated[int, typer.Option(min=1, help="Draws of images for the intervals.")] = 1000,
+    seed: Annotated[int, typer.Option(min=0, help="Of these draws.")] = 0,
+    workers: Annotated[int | None, typer.Option(min=1, help="Threads; default: one per core.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print figures for machines.")] = False,
 ) -> None:
-    """PQ, SQ and RQ of anyone's results, as the official script computes them."""
-    from panoptic_blend.engine.evaluate_files import evaluate_files
-    from panoptic_blend.engine.tables import class_table, progress_line, quality_table
+    """PQ, SQ and RQ of anyone's results, as the official script computes them; with --details, why."""
+    from panoptic_blend.engine.file_pairs import FilePolicy
+    from panoptic_blend.engine.pq_command import Request, run
 
-    with progress_line("comparing") as progress:
-        report = evaluate_files(truth, prediction, truth_folder, prediction_folder, progress)
-    if as_json:
-        print(json.dumps({**report.groups, "per_class": report.per_class}))
-    else:
-        Console().print(class_table(report), quality_table(report))
+    policy = FilePolicy(missing, additional, area)
+    other = (compare, compare_folder) if compare else None
+    request = Request(truth, prediction, truth_folder, prediction_folder, other, details, boundary, policy, workers)
+    try:
+        run(request, resamples, seed, as_json)
+    except KeyboardInterrupt:
+        print("stopped; nothing was written", file=sys.stderr)
+        raise typer.Exit(130) from None
 
 
 @weights_app.command("inspect")
