@@ -142,6 +142,24 @@ def test_torchmetrics_documented_example() -> None:
     assert metric.compute()["All"]["pq"] == pytest.approx(0.5463, abs=5e-5)
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_torchmetrics_agrees_where_nothing_is_void(seed: int) -> None:
+    detection = pytest.importorskip("torchmetrics.detection")
+    generator = np.random.default_rng(seed)
+    truth = generator.integers(0, 4, (6, 8)).repeat(4, 0).repeat(4, 1)
+    prediction = np.where(generator.random(truth.shape) < 0.2, generator.integers(0, 4, truth.shape), truth)
+    kinds = np.array([[CAT, 1], [CAT, 2], [DOG, 3], [SKY, 0]])
+    pairs = [kinds[truth], kinds[prediction]]
+    ours = PanopticQuality(tuple(CATEGORIES.values()))
+    ours.update(*pairs)
+    theirs = detection.PanopticQuality({CAT, DOG}, {SKY, SEA}, return_per_class=True, return_sq_and_rq=True)
+    theirs.update(*(torch.tensor(pixels)[None] for pixels in pairs[::-1]))
+    figures = theirs.compute().reshape(-1, 3).tolist()
+    for line, category in zip(figures, sorted((CAT, DOG)) + sorted((SKY, SEA)), strict=True):
+        found = ours.compute().per_class[category]
+        assert [found["pq"], found["sq"], found["rq"]] == pytest.approx(line, abs=1e-6)  # its IoUs are float32
+
+
 def test_every_form_scores_alike() -> None:
     pairs = np.array([[[CAT, 1], [CAT, 1], [SKY, 0], [-1, 0]], [[CAT, 1], [CAT, 5], [SKY, 0], [SKY, 0]]])
     details = PanopticDetails(tuple(CATEGORIES.values()))

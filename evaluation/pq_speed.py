@@ -1,0 +1,208 @@
+"""What PQ costs, from files and in memory, beside panopticapi and torchmetrics.
+
+    python -m evaluation.pq_speed --data datasets/coco --pairs 200
+
+Makes pairs of 640 x 480 maps from the PNGs of a COCO root: truths are these, moved by some pixels, predictions moved by
+some more. Exits non-zero if files cost more than 1 / 2.5 of what panopticapi does per pair on one core, or a pair in
+memory more than 3 ms. Where panopticapi is not installed, its place is taken by what it cannot do without: two PNGs
+decoded with Pillow, ids in uint32, and the distinct values of the prediction and of the pairs, counted by sorting.
+Figures are processor time, which other programs disturb less, and wall time with one thread per core.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from itertools import cycle, islice
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+from rich.console import Console
+from rich.table import Table
+
+from panoptic_blend.data.archives import Folder
+from panoptic_blend.data.coco_panoptic import read_panoptic_json
+from panoptic_blend.data.images import read_segment_ids
+from panoptic_blend.engine.evaluate_files import evaluate_files
+from panoptic_blend.engine.file_pairs import maps_folder
+from panoptic_blend.metrics.panoptic_quality import PanopticQuality
+from panoptic_blend.structures import Category, PanopticMap
+
+SIZE = 480, 640
+FASTER, MEMORY_MS = 2.5, 3.0
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Milliseconds of processor and of wall time per pair."""
+
+    name: str
+    cpu: float
+    wall: float
+
+
+def main() -> None:
+    """Measure, print, and exit non-zero if a target is missed."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=Path("datasets/coco"), help="root of a COCO data set")
+    parser.add_argument("--split", default="val2017")
+    parser.add_argument("--pairs", type=int, default=200)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        costs = measure(options.data / "annotations" / f"panoptic_{options.split}.json", options.pairs, Path(folder))
+    Console().print(table(costs))
+    problems = missed(costs)
+    print(*problems, sep="\n")
+    sys.exit(bool(problems))
+
+
+def measure(source: Path, pairs: int, folder: Path) -> dict[str, Cost]:
+    """Costs by what was measured: ours from files and in memory, panopticapi or its stand-in, torchmetrics."""
+    maps = write_pairs(source, pairs, folder)
+    truth, prediction = folder / "truth.json", folder / "prediction.json"
+    categories = list(read_panoptic_json(truth).categories)
+    files = lambda: evaluate_files(truth, prediction)  # noqa: E731
+    costs = {
+        "files": timed("ours, from files", files, pairs),
+        "one": timed("ours, from files, one thread", lambda: evaluate_files(truth, prediction, workers=1), pairs),
+        "memory": timed("ours, in memory", lambda: _in_memory(maps, categories), len(maps)),
+    }
+    if find_spec("panopticapi"):
+        costs["reference"] = timed("panopticapi, one process", lambda: _panopticapi(truth, prediction), pairs)
+    else:
+        costs["reference"] = timed("what panopticapi must do", lambda: _as_in_2018(truth, prediction), pairs)
+    if find_spec("torchmetrics"):
+        few = maps[:3]
+        costs["torchmetrics"] = timed("torchmetrics, in memory", lambda: _torchmetrics(few, categories), len(few))
+    return costs
+
+
+def missed(costs: dict[str, Cost]) -> list[str]:
+    """Which targets are missed, in words."""
+    ratio, memory = costs["reference"].cpu / costs["one"].cpu, costs["memory"].cpu
+    problems = []
+    if ratio < FASTER:
+        problems.append(f"from files: {ratio:.2f} times as fast as {costs['reference'].name}, target {FASTER}")
+    if memory > MEMORY_MS:
+        problems.append(f"in memory: {memory:.2f} ms a pair, target {MEMORY_MS}")
+    return problems
+
+
+def table(costs: dict[str, Cost]) -> Table:
+    """Milliseconds per pair, and how many times as much processor time as ours from files, in one thread."""
+    result = Table("", "ms CPU", "ms wall", "times ours", title="A pair of 640 x 480 maps")
+    for column in result.columns[1:]:
+        column.justify = "right"
+    for key, cost in costs.items():
+        ours = costs["memory" if key == "torchmetrics" else "one"].cpu
+        times = "" if key in ("files", "memory", "one") else f"{cost.cpu / ours:.2f}"
+        result.add_row(cost.name, f"{cost.cpu:.2f}", f"{cost.wall:.2f}", times)
+    return result
+
+
+def timed(name: str, work: Callable[[], object], pairs: int, rounds: int = 3) -> Cost:
+    """The cheapest of some rounds of ``work`` over so many pairs; a machine that is busy only ever adds to it."""
+    cpu = wall = float("inf")
+    for _ in range(rounds):
+        cpu_start, wall_start = time.process_time(), time.perf_counter()
+        work()
+        cpu, wall = min(cpu, time.process_time() - cpu_start), min(wall, time.perf_counter() - wall_start)
+    return Cost(name, 1000 * cpu / pairs, 1000 * wall / pairs)
+
+
+def write_pairs(source: Path, pairs: int, folder: Path) -> list[tuple[PanopticMap, PanopticMap]]:
+    """Write truth.json and prediction.json with their PNGs, and return the maps of the first few pairs."""
+    content = read_panoptic_json(source)
+    folders = Folder(maps_folder(source, None, content.images.annotations).path)
+    records: dict[str, list[dict[str, Any]]] = {"truth": [], "prediction": []}
+    images: list[dict[str, Any]] = []
+    maps: list[tuple[PanopticMap, PanopticMap]] = []
+    for number, image in enumerate(islice(cycle(content.images), pairs), start=1):
+        ids = read_segment_ids(folders.path / image.annotation.png)
+        ids = cv2.resize(ids.astype(np.float64), SIZE[::-1], interpolation=cv2.INTER_NEAREST).astype(np.int32)
+        both = np.roll(ids, number, axis=1), np.roll(ids, (3, number + 4), axis=(0, 1))
+        segments = [segment for segment in image.annotation.segments if (ids == segment.id).any()]
+        infos = [{"id": s.id, "category_id": s.category, "iscrowd": int(s.is_crowd)} for s in segments]
+        for name, moved in zip(records, both, strict=True):
+            _write_png(folder / name / f"{number}.png", moved)
+            records[name].append({"image_id": number, "file_name": f"{number}.png", "segments_info": infos})
+        images.append({"id": number, "file_name": f"{number}.jpg", "height": SIZE[0], "width": SIZE[1]})
+        if len(maps) < 20:
+            maps.append((PanopticMap.measured(both[0], segments), PanopticMap.measured(both[1], segments)))
+    for name, written in records.items():
+        result = {"images": images, "annotations": written, "categories": content.categories.records()}
+        (folder / f"{name}.json").write_text(json.dumps(result))
+    return maps
+
+
+def _write_png(path: Path, ids: npt.NDArray[np.int32]) -> None:
+    """As COCO's own PNGs are written: by Pillow, which chooses other filters than OpenCV."""
+    path.parent.mkdir(exist_ok=True)
+    colors = np.stack([ids & 255, ids >> 8 & 255, ids >> 16], axis=-1).astype(np.uint8)
+    Image.fromarray(colors).save(path)
+
+
+def _in_memory(maps: Sequence[tuple[PanopticMap, PanopticMap]], categories: Sequence[Category]) -> None:
+    quality = PanopticQuality(categories)
+    for truth, prediction in maps:
+        quality.update(truth, prediction)
+    quality.compute()
+
+
+def _as_in_2018(truth: Path, prediction: Path) -> None:
+    for path in sorted(truth.with_suffix("").iterdir()):
+        both = [_pillow_ids(path), _pillow_ids(prediction.with_suffix("") / path.name)]
+        np.unique(both[1], return_counts=True)
+        np.unique((both[0].astype(np.uint64) << np.uint64(24)) | both[1], return_counts=True)
+
+
+def _pillow_ids(path: Path) -> npt.NDArray[np.uint32]:
+    with Image.open(path) as picture:
+        colors = np.array(picture, dtype=np.uint32)
+    return colors[..., 0] | colors[..., 1] << np.uint32(8) | colors[..., 2] << np.uint32(16)
+
+
+def _panopticapi(truth: Path, prediction: Path) -> None:
+    evaluation = importlib.import_module("panopticapi.evaluation")
+    contents = [json.loads(path.read_text()) for path in (truth, prediction)]
+    for annotation in contents[0]["annotations"]:
+        picture = _pillow_ids(truth.with_suffix("") / annotation["file_name"])
+        areas = dict(zip(*(a.tolist() for a in np.unique(picture, return_counts=True)), strict=True))
+        for info in annotation["segments_info"]:
+            info["area"] = areas[info["id"]]
+    pairs = list(zip(*(content["annotations"] for content in contents), strict=True))
+    categories = {category["id"]: category for category in contents[0]["categories"]}
+    folders = str(truth.with_suffix("")), str(prediction.with_suffix(""))
+    evaluation.pq_compute_single_core(0, pairs, *folders, categories)
+
+
+def _torchmetrics(maps: Sequence[tuple[PanopticMap, PanopticMap]], categories: Sequence[Category]) -> None:
+    torch, detection = importlib.import_module("torch"), importlib.import_module("torchmetrics.detection")
+    things = {category.id for category in categories if category.is_thing}
+    stuff = {category.id for category in categories if not category.is_thing}
+    metric = detection.PanopticQuality(things, stuff, allow_unknown_preds_category=True)
+    for pair in maps:
+        pixels = [torch.tensor(_pairs(panoptic))[None] for panoptic in pair]
+        metric.update(pixels[1], pixels[0])
+    metric.compute()
+
+
+def _pairs(panoptic: PanopticMap) -> npt.NDArray[np.int64]:
+    """(H, W, 2): category and id of each pixel's segment; -1 and 0 where void."""
+    lines = [(-1, 0), *((segment.category, segment.id) for segment in panoptic.segments)]
+    return np.array(lines, dtype=np.int64)[panoptic.index()]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,55 @@
+"""The experiment on PQ's cost measures what it says, on pairs that differ, and says what is missed."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from evaluation import pq_speed
+from evaluation.pq_speed import Cost, measure, missed, table, write_pairs
+from panoptic_blend import evaluate_files
+
+
+def test_pairs_are_written_as_they_are_measured(generated: Path, tmp_path: Path) -> None:
+    maps = write_pairs(generated / "annotations" / "panoptic_val2017.json", 4, tmp_path)
+    assert [[panoptic.segment_ids.shape for panoptic in pair] for pair in maps] == [[(480, 640)] * 2] * 4
+    report = evaluate_files(tmp_path / "truth.json", tmp_path / "prediction.json")
+    assert 0.5 < report["All"]["pq"] < 1
+
+
+def test_everything_is_measured(generated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pq_speed, "find_spec", lambda name: None)
+    costs = measure(generated / "annotations" / "panoptic_val2017.json", 2, tmp_path)
+    assert costs.keys() == {"files", "one", "memory", "reference"}
+    assert all(cost.cpu > 0 and cost.wall > 0 for cost in costs.values())
+    assert costs["reference"].name == "what panopticapi must do"
+
+
+def costs(one: float, memory: float) -> dict[str, Cost]:
+    found = {"files": one, "one": one, "memory": memory, "reference": 10.0, "torchmetrics": 600.0}
+    return {name: Cost(name, cpu, 2 * cpu) for name, cpu in found.items()}
+
+
+def test_targets() -> None:
+    assert missed(costs(4.0, 3.0)) == []
+    assert missed(costs(5.0, 3.5)) == [
+        "from files: 2.00 times as fast as reference, target 2.5",
+        "in memory: 3.50 ms a pair, target 3.0",
+    ]
+    columns = [list(column.cells) for column in table(costs(4.0, 3.0)).columns]
+    assert columns[0] == ["files", "one", "memory", "reference", "torchmetrics"]
+    assert columns[3] == ["", "", "", "2.50", "200.00"]
+
+
+@pytest.mark.parametrize(("one", "status"), [(4.0, 0), (4.1, 1)])
+def test_a_missed_target_ends_in_an_error(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], one: float, status: int
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["pq_speed"])
+    monkeypatch.setattr(pq_speed, "measure", lambda *given: costs(one, 1.0))
+    with pytest.raises(SystemExit) as stop:
+        pq_speed.main()
+    assert stop.value.code == status
+    assert ("target 2.5" in capsys.readouterr().out) == bool(status)
