@@ -12,11 +12,14 @@ from rich.progress import (
     DownloadColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
+    Task,
     TextColumn,
     TimeRemainingColumn,
     TransferSpeedColumn,
 )
 from rich.table import Table
+from rich.text import Text
 
 from panoptic_blend.metrics.panoptic_quality import PanopticReport
 
@@ -54,12 +57,27 @@ def column_table(columns: Mapping[str, float]) -> Table:
     return table
 
 
+class _Rate(ProgressColumn):
+    """Things a second; those that were there before the first report have no part in it."""
+
+    def __init__(self, things: str) -> None:
+        super().__init__()
+        self._things = things
+
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.speed:.1f} {self._things}/s" if task.speed else "", style="progress.data.speed")
+
+
 @contextmanager
-def progress_line(what: str) -> Iterator[Callable[[int, int], None]]:
-    """A live line on a terminal's standard error; yields a function of things done and their number."""
+def progress_line(what: str, things: str = "") -> Iterator[Callable[[int, int], None]]:
+    """A live line on a terminal's standard error; yields a function of things done and their number.
+
+    ``things``, like ``images``, are shown per second.
+    """
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    rate = [_Rate(things)] if things else []
     console = Console(stderr=True)
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+    with Progress(*columns, *rate, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task(what, total=None)
         yield lambda done, total: progress.update(task, completed=done, total=total)
 
