@@ -8,6 +8,7 @@ from typing import overload
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from panoptic_blend.checkpoints.importing import recognise
 from panoptic_blend.checkpoints.io import Checkpoint, is_checkpoint, load_weights, read_categories, read_checkpoint
@@ -52,11 +53,18 @@ class Predictor:
     def output(self, picture: str | Path | Picture) -> Output:
         """All the model says about one picture: detections, masks, semantics, bases, attentions."""
         pixels = picture if isinstance(picture, np.ndarray) else read_picture(Path(picture))
+        return self.run(self.prepare(pixels), pixels.shape[:2])
+
+    def prepare(self, pixels: Picture) -> Tensor:
+        """The network's input (3, h, w) uint8 for a picture (H, W, 3) uint8 RGB; any thread may do it."""
         if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8 or not pixels.size:
             raise PanopticBlendError(f"an array of shape {pixels.shape} and {pixels.dtype}; give (H, W, 3) uint8 RGB")
         size = pixels.shape[0], pixels.shape[1]
         test = self.config.test
-        image = resize_image(to_tensor(pixels), size_for(size, test.short_side, test.long_side))
+        return resize_image(to_tensor(pixels), size_for(size, test.short_side, test.long_side))
+
+    def run(self, image: Tensor, size: tuple[int, ...]) -> Output:
+        """All the model says about what `prepare` made, at ``size`` (height, width)."""
         return predict(self.model, image, size, self.categories, self.precision)
 
 

@@ -52,6 +52,11 @@ class PanopticWriter:
 
     def add(self, image_id: int, file_name: str, panoptic: PanopticMap) -> None:
         """Write the map of one image; segments without pixels are left out."""
+        image, annotation = self.save(image_id, file_name, panoptic)
+        self.append([image], [annotation])
+
+    def save(self, image_id: int, file_name: str, panoptic: PanopticMap) -> tuple[dict[str, object], dict[str, object]]:
+        """Write the PNG of one image; its ``images`` and ``annotations`` records are for `append`, in its turn."""
         png = _png(file_name)
         if png in self._written:  # by a.jpg, say, and this is a.png
             png = f"{file_name}.{image_id}.png"
@@ -59,8 +64,8 @@ class PanopticWriter:
         height, width = panoptic.segment_ids.shape
         segments = [_record(segment) for segment in panoptic.segments if segment.box]
         self._written.add(png)
-        self._images.append({"id": image_id, "file_name": file_name, "height": height, "width": width})
-        self._annotations.append({"image_id": image_id, "file_name": png, "segments_info": segments})
+        image: dict[str, object] = {"id": image_id, "file_name": file_name, "height": height, "width": width}
+        return image, {"image_id": image_id, "file_name": png, "segments_info": segments}
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
