@@ -144,14 +144,22 @@ def predict(
     overrides: Annotated[list[str] | None, typer.Option("--set", help="Change to the config: key=value.")] = None,
     device: Device = "cpu",
     precision: PrecisionOption = "32-true",
+    overwrite: Overwrite = False,
 ) -> None:
-    """Write panoptic maps of pictures as COCO JSON + PNG, and drawn over the photos."""
+    """Write panoptic maps of pictures as COCO JSON + PNG, and drawn over the photos.
+
+    Interrupted, the same command goes on where it was.
+    """
     from panoptic_blend.engine.predict import predict_pictures
     from panoptic_blend.engine.tables import progress_line
 
-    predictor = _predictor(model, weights, config, overrides, device, precision)
-    with progress_line("predicting") as progress:
-        count = predict_pictures(predictor, inputs, output, progress)
+    try:
+        predictor = _predictor(model, weights, config, overrides, device, precision)
+        with progress_line("predicting", "images") as progress:
+            count = predict_pictures(predictor, inputs, output, progress, overwrite)
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on where it was", file=sys.stderr)
+        raise typer.Exit(130) from None
     print(f"{count} panoptic maps: {output}/panoptic.json; drawn in {output}/pictures")
 
 
