@@ -74,38 +74,36 @@ def write_segment_ids(path: Path, ids: npt.NDArray[np.int32]) -> None:
         temporary.write_bytes(data)
 
 
-# OpenCV 4 and 5
-_set_log_level = getattr(cv2, "setLogLevel", None) or cv2.utils.logging.setLogLevel
+class _Quiet:
+    """OpenCV writes nothing to standard error while any thread is in this context."""
 
-
-class _Silence:
-    """OpenCV logs nothing while any thread is in here."""
+    _set_level = staticmethod(getattr(cv2, "setLogLevel", None) or cv2.utils.logging.setLogLevel)  # OpenCV 4 and 5
 
     def __init__(self) -> None:
-        self._lock, self._inside, self._level = threading.Lock(), 0, 0
+        self._lock, self._inside, self._before = threading.Lock(), 0, 0
 
     def __enter__(self) -> None:
         with self._lock:
             if not self._inside:
-                self._level = _set_log_level(0)
+                self._before = self._set_level(0)
             self._inside += 1
 
     def __exit__(self, *error: object) -> None:
         with self._lock:
             self._inside -= 1
             if not self._inside:
-                _set_log_level(self._level)
+                self._set_level(self._before)
 
 
-_SILENCE = _Silence()
+quiet = _Quiet()
 
 
 def _decode(data: bytes, path: str | Path, flags: int) -> Picture:
-    with _SILENCE:
-        try:
+    try:
+        with quiet:
             decoded = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), flags)
-        except cv2.error:  # an empty file, in OpenCV 4
-            decoded = None
+    except cv2.error:  # an empty file, in OpenCV 4
+        decoded = None
     if decoded is None:
         raise PanopticBlendError(f"{path}: cannot be decoded; it is cut short or not a picture, so fetch it again")
     return decoded  # type: ignore[return-value]
