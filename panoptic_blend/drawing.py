@@ -52,11 +52,14 @@ def draw(
     image: Picture,
     panoptic_map: PanopticMap,
     categories: Sequence[Category | Mapping[str, object]] | None = None,
+    *,
+    shades: bool = True,
 ) -> Picture:
     """Paint a panoptic map over its photo (H, W, 3); the result has the photo's size.
 
     A category has the same base colour in every picture: its own ``color``, or one derived from its
-    id. Instances of a thing class take shades of it, in the order of ``segments``. Labels show the
+    id. Instances of a thing class take shades of it, in the order of ``segments``; without ``shades`` they all have
+    the colour of their class, which does not flicker from one frame of a video to the next. Labels show the
     category's name (its id where ``categories`` does not know it); those that do not fit are left
     out. Pixels of no listed segment count as void. Raises PanopticBlendError for a photo that is not
     (H, W, 3) uint8 or is not of the map's size.
@@ -67,7 +70,7 @@ def draw(
         raise PanopticBlendError(f"the image has {sizes[0]} pixels, its panoptic map {sizes[1]}; resize one of them")
     known = {category.id: category for category in map(Category.parse, categories or ())}
     index_map = panoptic_map.index()
-    colors = _segment_colors(panoptic_map.segments, known)
+    colors = _segment_colors(panoptic_map.segments, known, shades)
     canvas = _wash(image, index_map, panoptic_map.segments, colors)
     regions = _regions(index_map, panoptic_map.segments, colors)
     for region in regions:
@@ -134,13 +137,13 @@ def _rgb(hue: float, lightness: float, saturation: float) -> Color:
     return round(255 * red), round(255 * green), round(255 * blue)
 
 
-def _segment_colors(segments: Sequence[Segment], known: Mapping[int, Category]) -> list[Color]:
+def _segment_colors(segments: Sequence[Segment], known: Mapping[int, Category], shades: bool) -> list[Color]:
     instances: Counter[int] = Counter()
     colors = []
     for segment in segments:
         category = known.get(segment.category)
         base = category.color if category and category.color else category_color(segment.category)
-        countable = segment.is_thing and not segment.is_crowd
+        countable = shades and segment.is_thing and not segment.is_crowd
         colors.append(instance_color(base, instances[segment.category]) if countable else base)
         instances[segment.category] += countable
     return colors

@@ -102,6 +102,13 @@ def test_instances_are_told_apart_in_the_picture_and_stuff_is_not() -> None:
     assert (stuff[30, 30] == stuff[50, 30]).all()
 
 
+def test_without_shades_an_instance_keeps_its_color_whatever_else_is_there() -> None:
+    alone = draw(gray(60, 60), square_map(segment(1, 5, True)), shades=False)
+    second = draw(gray(60, 60), square_map(segment(2, 5, True), segment(1, 5, True)), shades=False)
+    assert (alone[30, 30] == second[30, 30]).all()
+    assert (alone[30, 30] == second[50, 30]).all()
+
+
 def test_void_is_dark_and_hatched() -> None:
     picture = draw(gray(60, 60), PanopticMap(np.zeros((60, 60), np.int32), []))
     assert picture.mean() < 0.85 * GRAY
