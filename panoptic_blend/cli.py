@@ -137,7 +137,9 @@ def evaluate(
 @app.command()
 def predict(
     model: Model,
-    inputs: Annotated[list[Path], typer.Argument(help="Pictures, or folders of them.")],
+    inputs: Annotated[list[Path] | None, typer.Argument(help="Pictures, or folders of them.")] = None,
+    video: Annotated[Path | None, typer.Option(help="A video instead; it is drawn as an MP4.")] = None,
+    every: Annotated[int, typer.Option(min=1, help="Take only each so many-th frame of it.")] = 1,
     weights: WeightsOption = None,
     config: ConfigOption = None,
     output: Output = Path("predictions"),
@@ -146,21 +148,28 @@ def predict(
     precision: PrecisionOption = "32-true",
     overwrite: Overwrite = False,
 ) -> None:
-    """Write panoptic maps of pictures as COCO JSON + PNG, and drawn over the photos.
+    """Write panoptic maps of pictures, or of a video's frames, as COCO JSON + PNG, and drawn over them.
 
     Interrupted, the same command goes on where it was.
     """
+    if bool(inputs) == bool(video):
+        raise PanopticBlendError("give either pictures and folders of them, or --video FILE")
     from panoptic_blend.engine.predict import predict_pictures
+    from panoptic_blend.engine.predict_video import drawn_video, predict_video
     from panoptic_blend.engine.tables import progress_line
 
+    drawn = drawn_video(video, output) if video else output / "pictures"
     try:
         predictor = _predictor(model, weights, config, overrides, device, precision)
         with progress_line("predicting", "images") as progress:
-            count = predict_pictures(predictor, inputs, output, progress, overwrite)
+            if video:
+                count = predict_video(predictor, video, output, progress, every, overwrite)
+            else:
+                count = predict_pictures(predictor, inputs or [], output, progress, overwrite)
     except KeyboardInterrupt:
         print("interrupted; the same command goes on where it was", file=sys.stderr)
         raise typer.Exit(130) from None
-    print(f"{count} panoptic maps: {output}/panoptic.json; drawn in {output}/pictures")
+    print(f"{count} panoptic maps: {output}/panoptic.json; drawn in {drawn}")
 
 
 @app.command()
