@@ -1,0 +1,112 @@
+"""Whether a model finds the same in bf16 as in float32: PQ must not differ by more than 0.1 points.
+
+    python -m evaluation.precision CHECKPOINT --data DIR --split val2017
+
+DIR is a COCO panoptic folder. bf16 is autocast, as ``panoptic-blend evaluate --precision bf16-mixed``. Also counted is
+what the two maps of an image do not share: segments without a partner, matched as in PQ by class and IoU, in the
+other map, and pixels that are not in both segments of a pair, nor void in both. Exits with 1 beyond the tolerance.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from panoptic_blend.cli import guarded
+from panoptic_blend.config import Precision
+from panoptic_blend.data.dataset import CocoPanoptic, find_root
+from panoptic_blend.data.loader import evaluation_cases
+from panoptic_blend.engine.evaluate import predict, require_same_categories
+from panoptic_blend.engine.tables import progress_line
+from panoptic_blend.inference import Predictor, load
+from panoptic_blend.metrics.panoptic_quality import PanopticQuality, PanopticReport, match, overlaps
+from panoptic_blend.structures import PanopticMap
+
+TOLERANCE = 0.001
+PRECISIONS: tuple[Precision, Precision] = ("32-true", "bf16-mixed")
+
+
+@dataclass(frozen=True)
+class Difference:
+    """What two maps, or the maps of some images, do not share, of how many: ``segments`` of both, ``pixels`` of one."""
+
+    pixels: int = 0
+    other_pixels: int = 0
+    segments: int = 0
+    other_segments: int = 0
+
+    def __add__(self, more: Difference) -> Difference:
+        return Difference(
+            self.pixels + more.pixels,
+            self.other_pixels + more.other_pixels,
+            self.segments + more.segments,
+            self.other_segments + more.other_segments,
+        )
+
+
+def difference(first: PanopticMap, second: PanopticMap) -> Difference:
+    """Compare two maps of one image, whose ids may differ."""
+    table = overlaps(first, second)
+    pairs = match(table, first.segments, second.segments)
+    shared = table[0, 0] + table[pairs.truth + 1, pairs.prediction + 1].sum()
+    pixels, segments = int(table.sum()), len(first.segments) + len(second.segments)
+    return Difference(pixels, pixels - int(shared), segments, segments - 2 * len(pairs.iou))
+
+
+def compare(predictor: Predictor, dataset: CocoPanoptic) -> tuple[list[PanopticReport], Difference]:
+    """PQ of the model in each of `PRECISIONS`, and what their maps do not share."""
+    categories, test, total = predictor.categories, predictor.config.test, Difference()
+    qualities = [PanopticQuality(categories) for _ in PRECISIONS]
+    cases = evaluation_cases(dataset, test.short_side, test.long_side, predictor.config.data.workers)
+    with progress_line("comparing", "images") as progress:
+        for done, case in enumerate(cases, start=1):
+            size = case.truth.segment_ids.shape
+            maps = [predict(predictor.model, case.image, size, categories, x).panoptic for x in PRECISIONS]
+            for quality, panoptic in zip(qualities, maps, strict=True):
+                quality.update(case.truth, panoptic)
+            total += difference(*maps)
+            progress(done, len(dataset))
+    return [quality.compute() for quality in qualities], total
+
+
+def table(reports: list[PanopticReport]) -> Table:
+    """PQ, SQ and RQ in percent, of all, things and stuff: of the one precision, the other, and their difference."""
+    result = Table("", *PRECISIONS, "difference", title="Panoptic quality")
+    for column in result.columns[1:]:
+        column.justify = "right"
+    for group in ("All", "Things", "Stuff"):
+        for name in ("pq", "sq", "rq"):
+            full, half = (100 * report[group][name] for report in reports)
+            result.add_row(f"{group} {name.upper()}", f"{full:.3f}", f"{half:.3f}", f"{half - full:+.3f}")
+    return result
+
+
+def precision(
+    checkpoint: Annotated[Path, typer.Argument(help="Weights that say which model they are for.")],
+    data: Annotated[Path, typer.Option(help="COCO panoptic folder.")],
+    split: Annotated[str, typer.Option(help="Split to evaluate on.")] = "val2017",
+    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:0, ...")] = "cpu",
+    overrides: Annotated[list[str] | None, typer.Argument(help="Changes to the config: key=value ...")] = None,
+) -> None:
+    """Evaluate in both precisions and compare."""
+    predictor = load(checkpoint, device=device, overrides=overrides or ())
+    dataset = CocoPanoptic(find_root(str(data)), split)
+    require_same_categories(predictor.categories, dataset.categories, dataset.paths.json)
+    reports, total = compare(predictor, dataset)
+    Console().print(table(reports))
+    print(f"{total.other_pixels} of {total.pixels} pixels differ ({total.other_pixels / (total.pixels or 1):.3%})")
+    print(f"{total.other_segments} of {total.segments} segments have no partner in the other map")
+    full, half = (report["All"]["pq"] for report in reports)
+    is_same = abs(half - full) <= TOLERANCE
+    verdict = "within" if is_same else "beyond"
+    print(f"PQ differs by {100 * (half - full):+.3f} points: {verdict} the tolerance of {100 * TOLERANCE:.1f}")
+    raise typer.Exit(int(not is_same))
+
+
+if __name__ == "__main__":
+    guarded(lambda: typer.run(precision))
