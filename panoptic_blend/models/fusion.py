@@ -56,33 +56,62 @@ def paint(
     stuff_area: int,
 ) -> PanopticMap:
     """`fuse`, of masks that are cut out already: each is compared with the map within its window only."""
-    classes = _array(semantic)
+    classes, ranking = _array(semantic), _array(scores)
     segment_ids = np.zeros(classes.shape, dtype=np.int32)
-    segments: list[Segment] = []
+    painted = place(cutouts, ranking, segment_ids, confidence=confidence, overlap=overlap)
+    things = list(zip(_array(labels)[painted].tolist(), ranking[painted].tolist(), strict=True))
 
-    def add(category: int, score: float | None) -> int:
-        segments.append(Segment(len(segments) + 1, category, score is not None, score, area=0, box=None))
-        return len(segments)
+    free = segment_ids == 0
+    unpainted = classes[free]
+    counts = np.bincount(unpainted, minlength=IGNORE + 1)
+    present = np.flatnonzero(np.bincount(classes.ravel()))
+    stuff = present[becomes_stuff(present, counts[present], stuff_area)]
+    numbers = np.zeros(len(counts), dtype=np.int32)
+    numbers[stuff] = len(things) + 1 + np.arange(len(stuff))
+    segment_ids[free] = numbers[unpainted]
 
-    ranked = zip(_array(scores).tolist(), _array(labels).tolist(), cutouts, strict=True)
-    for score, label, cutout in sorted(ranked, key=lambda row: -row[0]):
+    found = [*things, *((category, None) for category in stuff.tolist())]
+    segments = [
+        Segment(number, category, score is not None, score, area=0, box=None)
+        for number, (category, score) in enumerate(found, start=1)
+    ]
+    return PanopticMap.measured(segment_ids, segments)
+
+
+def place(
+    cutouts: Sequence[Cutout],
+    scores: npt.NDArray[np.floating],
+    segment_ids: npt.NDArray[np.int32],
+    *,
+    confidence: float,
+    overlap: float,
+) -> list[int]:
+    """Paint instances into ``segment_ids`` (H, W), all 0 before, and number them from 1.
+
+    What a higher ``confidence`` paints are the first of these: later instances never change earlier ones.
+
+    Returns:
+        The row in ``cutouts`` and ``scores`` of each that is painted, in that order, which is by falling score.
+    """
+    painted: list[int] = []
+    ranked = zip(scores.tolist(), range(len(scores)), cutouts, strict=True)
+    for score, row, cutout in sorted(ranked, key=lambda item: -item[0]):
         if score < confidence:
             break
         window = segment_ids[cutout.window]
         free = cutout.mask & (window == 0)
         area = np.count_nonzero(cutout.mask)
         if area > 0 and (area - np.count_nonzero(free)) / area <= overlap:
-            window[free] = add(label, score)
+            painted.append(row)
+            window[free] = len(painted)
+    return painted
 
-    free = segment_ids == 0
-    unpainted = classes[free]
-    counts = np.bincount(unpainted, minlength=IGNORE + 1)
-    numbers = np.zeros(len(counts), dtype=np.int32)
-    for stuff in np.flatnonzero(np.bincount(classes.ravel())).tolist():
-        if stuff not in (THING_CLASS, IGNORE) and counts[stuff] >= stuff_area:
-            numbers[stuff] = add(stuff, None)
-    segment_ids[free] = numbers[unpainted]
-    return PanopticMap.measured(segment_ids, segments)
+
+def becomes_stuff(
+    classes: npt.NDArray[np.integer], free: npt.NDArray[np.integer], stuff_area: int
+) -> npt.NDArray[np.bool_]:
+    """Which semantic ``classes`` (n,) of an image make a segment, where ``free`` (n,) pixels of each are unpainted."""
+    return (classes != THING_CLASS) & (classes != IGNORE) & (free >= stuff_area)
 
 
 def _array(values: Tensor | npt.NDArray[Any]) -> npt.NDArray[Any]:
