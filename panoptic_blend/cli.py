@@ -135,6 +135,39 @@ def evaluate(
 
 
 @app.command()
+def sweep(
+    model: Model,
+    overrides: Overrides = None,
+    weights: WeightsOption = None,
+    config: ConfigOption = None,
+    output: Output = Path("sweep"),
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes that fuse; default: one per core.")] = None,
+    device: Device = "cpu",
+    precision: PrecisionOption = "32-true",
+) -> None:
+    """PQ over confidence, overlap and stuff area of fusion, from one run of a model on the validation split."""
+    from panoptic_blend.data.dataset import CocoPanoptic, find_root
+    from panoptic_blend.engine.evaluate import require_same_categories
+    from panoptic_blend.engine.fusion_cache import open_cache
+    from panoptic_blend.engine.sweep import sweep
+    from panoptic_blend.engine.sweep_report import draw_heat_map, lines, table, write_csv
+    from panoptic_blend.engine.tables import progress_line
+
+    predictor = _predictor(model, weights, config, overrides, device, precision)
+    options = predictor.config
+    dataset = CocoPanoptic(find_root(options.data.root), options.data.val)
+    require_same_categories(predictor.categories, dataset.categories, dataset.paths.json)
+    with progress_line("running the model") as progress:
+        cache = open_cache(output / "cache.zip", predictor, dataset, progress, print)
+    with progress_line("fusing") as progress:
+        found = sweep(cache, dataset, options, workers, progress)
+    write_csv(found, output / "sweep.csv")
+    draw_heat_map(found, output / "sweep.png")
+    Console().print(table(found))
+    print(*lines(found), f"all combinations are in {output}/sweep.csv, drawn in {output}/sweep.png", sep="\n")
+
+
+@app.command()
 def predict(
     model: Model,
     inputs: Annotated[list[Path] | None, typer.Argument(help="Pictures, or folders of them.")] = None,
