@@ -24,7 +24,8 @@ from panoptic_blend.data.loader import evaluation_cases
 from panoptic_blend.engine.evaluate import predict, require_same_categories
 from panoptic_blend.engine.tables import progress_line
 from panoptic_blend.inference import Predictor, load
-from panoptic_blend.metrics.panoptic_quality import PanopticQuality, PanopticReport, match, overlaps
+from panoptic_blend.metrics.overlaps import Comparison, match, overlaps
+from panoptic_blend.metrics.panoptic_quality import PanopticQuality, PanopticReport
 from panoptic_blend.structures import PanopticMap
 
 TOLERANCE = 0.001
@@ -52,7 +53,7 @@ class Difference:
 def difference(first: PanopticMap, second: PanopticMap) -> Difference:
     """Compare two maps of one image, whose ids may differ."""
     table = overlaps(first, second)
-    pairs = match(table, first.segments, second.segments)
+    pairs = match(Comparison.of(table, first.segments, second.segments))
     shared = table[0, 0] + table[pairs.truth + 1, pairs.prediction + 1].sum()
     pixels, segments = int(table.sum()), len(first.segments) + len(second.segments)
     return Difference(pixels, pixels - int(shared), segments, segments - 2 * len(pairs.iou))

@@ -33,6 +33,7 @@ Model = Annotated[Path, typer.Argument(help="A checkpoint of ours, or a config (
 WeightsOption = Annotated[Path | None, typer.Option("--weights", help="Weights of any known kind, for that config.")]
 ConfigOption = Annotated[str | None, typer.Option("--config", help="The other way round: config for MODEL, a file.")]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:0, ...")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what an earlier run wrote.")]
 PrecisionOption = Annotated[Precision, typer.Option(help="Arithmetic of the network.")]
 Output = Annotated[Path, typer.Option("--output", "-o", help="Folder for what the command makes.")]
 

@@ -20,7 +20,7 @@ import numpy.typing as npt
 from panoptic_blend.config import Fusion
 from panoptic_blend.data.categories import Categories
 from panoptic_blend.engine.fusion_cache import FusionCase
-from panoptic_blend.metrics.panoptic_quality import match
+from panoptic_blend.metrics.overlaps import Comparison, match
 from panoptic_blend.models.fusion import becomes_stuff, place
 from panoptic_blend.structures import Segment
 
@@ -188,7 +188,7 @@ def _matched(
     ids = [categories.thing_ids[label] for label in labels]
     ids += [categories.stuff_ids[number - 1] for number in painted.classes[is_stuff].tolist()]
     found = [Segment(i, category, i <= things, None, 0, None) for i, category in enumerate(ids, start=1)]
-    matches = match(table, case.segments, found)
+    matches = match(Comparison.of(table, case.segments, found))
 
     positions = {category.id: position for position, category in enumerate(categories)}
     truth = np.array([positions[segment.category] for segment in case.segments], dtype=np.intp)
