@@ -13,6 +13,7 @@ from rich.console import Console
 
 from panoptic_blend.cli_data import data
 from panoptic_blend.config import Precision
+from panoptic_blend.files import printable
 from panoptic_blend.structures import PanopticBlendError
 
 if TYPE_CHECKING:
@@ -54,8 +55,8 @@ def guarded(command: Callable[[], object]) -> None:
         message = f"{error.filename or 'operating system'}: {error.strerror or error}; check the path and the disk"
         code = PanopticBlendError.exit_code
     except KeyboardInterrupt:
-        sys.exit(130)
-    print(f"error: {message}" if code == PanopticBlendError.exit_code else message, file=sys.stderr)
+        message, code = "interrupted", 130
+    print(printable(f"error: {message}" if code == PanopticBlendError.exit_code else message), file=sys.stderr)
     sys.exit(code)
 
 

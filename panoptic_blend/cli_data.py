@@ -173,7 +173,8 @@ def coco(
     from panoptic_blend.data.coco_download import HOST, SPLITS, Feedback, Wish, plan, prepare
     from panoptic_blend.engine.tables import bytes_line
 
-    wish = Wish(root, tuple(split or SPLITS), instances, unzip_pngs, keep_zips, mirror or HOST, checksums)
+    host = HOST if mirror is None else mirror
+    wish = Wish(root, tuple(split or SPLITS), instances, unzip_pngs, keep_zips, host, checksums)
     if dry_run:
         print(*plan(wish).lines(), sep="\n")
         return

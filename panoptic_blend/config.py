@@ -18,7 +18,7 @@ from panoptic_blend.config_files import locate, overridden, read_options
 from panoptic_blend.structures import PanopticBlendError
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
-Count = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=1, strict=True)]
 Side = Annotated[int, Field(ge=32, le=2**14)]
 Width = Annotated[int, Field(ge=32, multiple_of=32)]
 Precision = Literal["auto", "32-true", "bf16-mixed", "16-mixed"]

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from rich.filesize import decimal
 
 from panoptic_blend.structures import PanopticBlendError
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 
 @contextmanager
@@ -29,6 +35,9 @@ def replacing(path: Path, *, durable: bool = False) -> Iterator[Path]:
             with temporary.open("rb+") as file:
                 os.fsync(file.fileno())
         temporary.replace(path)
+    except OSError as error:
+        error.filename = error.filename or str(path)  # a full disk is not told with a name
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -56,10 +65,54 @@ def filling(folder: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def remove_unfinished(folder: Path) -> None:
-    """Remove what `replacing` left in ``folder`` when its process was killed."""
-    for path in folder.rglob(".*.part*"):
-        path.unlink(missing_ok=True)
+def remove_unfinished(paths: Iterable[Path]) -> None:
+    """Remove those of ``paths`` that `replacing` left in their folders when its process was killed."""
+    for path in paths:
+        name = re.fullmatch(r"\..+\.(\d+)\.part(\.\w+)?", path.name)
+        if name and path.is_file() and not path.is_symlink() and not _is_running(int(name[1])):
+            path.unlink(missing_ok=True)
+
+
+def _is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):  # somebody else's, or no number of a process
+        pass
+    return True
+
+
+@contextmanager
+def locked(folder: Path, remedy: str) -> Iterator[None]:
+    """Keep ``folder`` for this process; PanopticBlendError with ``remedy`` if another has it.
+
+    It is made if need be, and taken away if nothing came into it. The lock ends with the process, however that ends;
+    on a disk or system without locks there is none.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    handle = os.open(folder, os.O_RDONLY) if fcntl else None
+    try:
+        if fcntl and handle is not None:
+            with suppress(OSError):
+                try:
+                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    raise PanopticBlendError(f"{folder}: another process is at work in it; {remedy}") from None
+        try:
+            yield
+        finally:
+            with suppress(OSError):
+                folder.rmdir()
+    finally:
+        if handle is not None:
+            os.close(handle)
+
+
+def printable(text: str, limit: int = 2000) -> str:
+    """``text`` as one line in which nothing commands a terminal, cut in the middle beyond ``limit``."""
+    plain = "".join(c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in text)
+    return plain if len(plain) <= limit else f"{plain[: limit // 2]} ... {plain[-limit // 2 :]}"
 
 
 def inside(folder: Path, name: str) -> Path:

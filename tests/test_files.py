@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +14,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from panoptic_blend.files import free_space, inside, read_bytes, read_json, replacing, require_file, require_space
+from panoptic_blend.files import (
+    free_space,
+    inside,
+    locked,
+    printable,
+    read_bytes,
+    read_json,
+    remove_unfinished,
+    replacing,
+    require_file,
+    require_space,
+)
 from panoptic_blend.structures import PanopticBlendError
 
 Refused = Callable[..., str]
@@ -143,3 +157,43 @@ def test_space_is_that_of_the_disk_even_of_a_folder_to_be_made(tmp_path: Path, r
     message = refused(require_space, folder, 10**18, "a data set")
     assert message.startswith(f"{folder}: a data set needs 1.0 EB and ")
     assert not folder.parent.exists()
+
+
+def test_only_what_a_dead_process_left_is_removed(tmp_path: Path) -> None:
+    dead = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True)
+    left, alive = tmp_path / f".state.{int(dead.stdout)}.part.pt", tmp_path / f".state.{os.getpid()}.part.pt"
+    others = [tmp_path / name for name in (".notes.partial.md", ".a.party", ".x.part1", "state.7.part.pt")]
+    for path in (left, alive, *others):
+        path.write_text("precious")
+    (tmp_path / ".folder.1.part").mkdir()
+    remove_unfinished(tmp_path.iterdir())
+    assert set(tmp_path.iterdir()) == {alive, *others, tmp_path / ".folder.1.part"}
+
+
+def test_a_folder_is_kept_from_others_while_it_is_worked_in(tmp_path: Path) -> None:
+    folder = tmp_path / "new"
+    with locked(folder, "wait"):
+        refusal = pytest.raises(PanopticBlendError, match="new: another process is at work in it; wait")
+        with refusal, locked(folder, "wait"):
+            pass
+        (folder / "result").write_text("")
+    with locked(folder, "wait"):
+        assert list(folder.iterdir()) == [folder / "result"]
+    with locked(tmp_path / "empty", "wait"):
+        pass
+    assert not (tmp_path / "empty").exists()
+
+
+def test_a_failed_write_names_the_file(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="No space") as error, replacing(tmp_path / "a.txt"):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert error.value.filename == str(tmp_path / "a.txt")
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [("ü 漢 [b]", "ü 漢 [b]"), ("a\nb\x1b[2J", r"a\nb\x1b[2J"), ("\udcff\u202e", r"\udcff\u202e"), ("x" * 5000, None)],
+)
+def test_what_is_shown_is_one_line(text: str, shown: str | None) -> None:
+    found = printable(text)
+    assert found == shown if shown else found == f"{'x' * 1000} ... {'x' * 1000}"

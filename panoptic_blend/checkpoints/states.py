@@ -17,7 +17,7 @@ from panoptic_blend.structures import PanopticBlendError
 KEPT = 2
 """States a run keeps, so that one torn by the disk does not cost everything."""
 
-_PARTS = {"model", "optimizer", "scaler", "iteration", "fixed"}
+_PARTS = {"model": dict, "optimizer": dict, "scaler": dict, "iteration": int, "fixed": dict}
 
 
 def state_files(folder: Path) -> list[Path]:
@@ -58,8 +58,11 @@ def newest_state(folder: Path, tell: Callable[[str], None]) -> dict[str, Any] | 
 def read_state(path: Path) -> dict[str, Any]:
     """Read what `save_state` wrote."""
     state = read_pickle(path)
-    if not isinstance(state, dict) or not state.keys() >= _PARTS:
+    if not isinstance(state, dict) or not all(isinstance(state.get(k), kind) for k, kind in _PARTS.items()):
         raise PanopticBlendError(f"{path}: not a training state; start anew from weights with train.weights=...")
+    moments = state["optimizer"].get("state"), state["optimizer"].get("param_groups")
+    if state["iteration"] < 0 or None in moments or (state["iteration"] > 0 and not moments[0]):
+        raise PanopticBlendError(f"{path}: its iteration and its optimizer do not go together; use another state")
     with zipfile.ZipFile(path) as archive:  # torch reads numbers without looking at their checksums
         if archive.testzip():
             raise PanopticBlendError(f"{path}: its checksum is wrong; the disk has damaged it")

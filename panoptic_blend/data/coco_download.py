@@ -8,10 +8,9 @@ there; no record is kept beside them. Users report 52,751 PNGs where `panoptic_t
 from __future__ import annotations
 
 import errno
-import os
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,7 +21,7 @@ from panoptic_blend.data.download import Patience, Progress, download, look, req
 from panoptic_blend.data.offer import Offer
 from panoptic_blend.data.unpacking import BrokenArchiveError, opened, unpack_file
 from panoptic_blend.data.web import require_http
-from panoptic_blend.files import free_space, read_bytes, require_space
+from panoptic_blend.files import free_space, locked, read_bytes, require_space
 from panoptic_blend.structures import PanopticBlendError
 
 HOST = "http://images.cocodataset.org"
@@ -135,7 +134,7 @@ def prepare(wish: Wish, feedback: Feedback | None = None, patience: Patience | N
     feedback, patience = feedback or Feedback(), patience or Patience()
     digests = _read_checksums(wish.checksums) if wish.checksums else None
     wish.root.mkdir(parents=True, exist_ok=True)
-    with _alone(wish.root), _full_disk_named(wish.root):
+    with locked(wish.root, "wait for that one"), _full_disk_named(wish.root):
         todo = plan(wish, patience)
         require_space(wish.root, todo.space(), "COCO")
         for part in todo.there:
@@ -217,26 +216,6 @@ def _read_checksums(path: Path) -> dict[str, str]:
         if match:
             result[match[2]] = match[1].lower()
     return result
-
-
-@contextmanager
-def _alone(root: Path) -> Iterator[None]:
-    """Let no second run fill the same folder, on systems and disks with locks."""
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        yield
-        return
-    folder = os.open(root, os.O_RDONLY)
-    try:
-        with suppress(OSError):
-            try:
-                fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise PanopticBlendError(f"{root}: another run is filling it; wait for that one") from None
-        yield
-    finally:
-        os.close(folder)
 
 
 @contextmanager

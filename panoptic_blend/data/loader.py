@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import cv2
@@ -23,8 +23,8 @@ from panoptic_blend.structures import PanopticBlendError, PanopticMap, Runs, Tar
 
 T = TypeVar("T")
 
-_SUBSTITUTES = 10
-"""Images that are tried in the place of one that cannot be read."""
+_SUBSTITUTES = 100
+"""Images that are tried in the place of one that cannot be read, each once."""
 
 
 @dataclass(frozen=True)
@@ -184,14 +184,15 @@ class _Loaded(NamedTuple, Generic[T]):
 
 @dataclass(frozen=True)
 class _Substitutes:
-    """What to try in the place of an image that cannot be read, of ``number``, as attempt 1, 2, ..."""
+    """What to try in the place of an image that cannot be read, of ``number``."""
 
     seed: int
     number: int
 
-    def __call__(self, item: tuple[int, int], attempt: int) -> tuple[int, int]:
-        position, _ = item
-        return position, int(np.random.default_rng([self.seed, position, attempt]).integers(self.number))
+    def __call__(self, item: tuple[int, int]) -> Iterator[tuple[int, int]]:
+        position, index = item
+        order = np.random.default_rng([self.seed, position]).permutation(self.number).tolist()
+        yield from ((position, other) for other in order[: _SUBSTITUTES + 1] if other != index)
 
 
 class _Guarded(Dataset[_Loaded[T]]):
@@ -202,15 +203,15 @@ class _Guarded(Dataset[_Loaded[T]]):
 
     def __getitem__(self, item: Any) -> _Loaded[T]:
         problems: list[str] = []
-        key = item
-        while True:
+        for key in chain([item], self._substitute(item) if self._substitute else ()):
             try:
                 return _Loaded(self._dataset[key], problems)
             except PanopticBlendError as error:
                 problems.append(str(error))
-                if self._substitute is None or len(problems) > _SUBSTITUTES:
-                    return _Loaded(None, problems, error)  # type: ignore[arg-type]
-                key = self._substitute(item, len(problems))
+        message = problems[0]
+        if self._substitute:
+            message = f"{len(problems)} pictures in a row cannot be read; `data check` tells which ({message})"
+        return _Loaded(None, problems, PanopticBlendError(message))  # type: ignore[arg-type]
 
 
 def _load(

@@ -10,11 +10,12 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from panoptic_blend.data.doctor.report import Mended, Problem, Report, SplitReport, number_of
+from panoptic_blend.files import printable
 
 
 def summary_table(report: Report) -> Table:
     """One column for each split: how much there is, and how many errors and warnings."""
-    table = Table("", *(Column(Text(plain(split.name)), overflow="fold") for split in report.splits))
+    table = Table("", *(Column(Text(printable(split.name)), overflow="fold") for split in report.splits))
     for column in table.columns[1:]:
         column.justify = "right"
     counts = [split.counts for split in report.splits]
@@ -31,7 +32,7 @@ def lines(report: Report) -> Iterator[str]:
     """Every kind of problem: where, how often, what it means, its first cases, what to do."""
     for split in report.splits:
         if split.problems:
-            yield f"\n{plain(split.name)} ({plain(str(split.json))})"
+            yield f"\n{printable(split.name)} ({printable(str(split.json))})"
             for problem in split.problems:
                 yield from _problem_lines(problem)
         if split.mended is not None:
@@ -57,11 +58,6 @@ def record(report: Report) -> dict[str, Any]:
     }
 
 
-def plain(text: str) -> str:
-    """Text from files with everything that steers a terminal made visible."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-
-
 def _severities(problems: tuple[Problem, ...] | list[Problem]) -> tuple[int, int]:
     return number_of("error", problems), number_of("warning", problems)
 
@@ -70,7 +66,7 @@ def _problem_lines(problem: Problem) -> Iterator[str]:
     kind = problem.kind
     yield f"  {kind.severity} {kind.name}, {problem.count:,} x: {kind.meaning}"
     for case in problem.cases:
-        yield f"      {plain(case)}"
+        yield f"      {printable(case)}"
     if problem.cases and len(problem.cases) < problem.count:
         yield f"      and {problem.count - len(problem.cases):,} more"
     yield f"    to do: {kind.remedy}"
@@ -78,7 +74,7 @@ def _problem_lines(problem: Problem) -> Iterator[str]:
 
 def _mended_lines(split: SplitReport, mended: Mended) -> Iterator[str]:
     before, after = split.counts, mended.counts
-    yield f"\nmended: {plain(str(mended.path))}"
+    yield f"\nmended: {printable(str(mended.path))}"
     yield f"  kept {after.images:,} of {before.images:,} images and {after.segments:,} of {before.segments:,} segments"
     left = {problem.kind: problem.count for problem in mended.problems}
     for problem in split.problems:

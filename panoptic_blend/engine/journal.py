@@ -108,7 +108,7 @@ class Journal:
             lines = [self._made_with, *map(asdict, self._entries.values())]
             temporary.write_text("".join(map(_line, lines)), encoding="utf-8")
         for folder in {(self._folder / name).parent for entry in self._entries.values() for name in entry.files}:
-            remove_unfinished(folder)
+            remove_unfinished(folder.glob(".*"))
         self._file = path.open("a", encoding="utf-8")
         return self
 

@@ -75,6 +75,12 @@ def _shard(model: nn.Module, mesh: DeviceMesh) -> nn.Module:
     return model
 
 
+def starts_run() -> bool:
+    """Whether this process, before it is launched, is to be the first of its run."""
+    numbers = ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID")
+    return all(os.environ.get(name, "0") == "0" for name in numbers)
+
+
 def is_first() -> bool:
     """Whether this process speaks for its run."""
     return not distributed.is_initialized() or distributed.get_rank() == 0

@@ -21,6 +21,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
+from panoptic_blend.files import printable
 from panoptic_blend.metrics.panoptic_quality import PanopticReport
 
 
@@ -46,7 +47,8 @@ def class_table(report: PanopticReport) -> Table:
         counts = quality["tp"], quality["fp"], quality["fn"]
         if any(counts):
             figures = (f"{100 * value:.1f}" for value in (quality["pq"], quality["sq"], quality["rq"]))
-            table.add_row(escape(category.name), "thing" if category.is_thing else "stuff", *figures, *map(str, counts))
+            kind = "thing" if category.is_thing else "stuff"
+            table.add_row(escape(printable(category.name)), kind, *figures, *map(str, counts))
     return table
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from torch import Tensor, optim
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_state_dict, set_optimizer_state_dict
 
 from panoptic_blend.checkpoints.io import load_weights, read_pq, save_checkpoint
-from panoptic_blend.checkpoints.states import newest_state, save_state
+from panoptic_blend.checkpoints.states import newest_state, save_state, state_files
 from panoptic_blend.config import Config
 from panoptic_blend.data.dataset import CocoPanoptic, find_root
 from panoptic_blend.data.loader import Batch, Share, training_batches
@@ -26,11 +27,11 @@ from panoptic_blend.engine.interruption import Interruption, RunInterruptedError
 from panoptic_blend.engine.optim import build_optimizer, learning_rate, set_learning_rate
 from panoptic_blend.engine.precision import resolve
 from panoptic_blend.engine.provenance import record_start
-from panoptic_blend.engine.ranks import gather, is_sharded, launch, stop_others, totals
+from panoptic_blend.engine.ranks import gather, is_sharded, launch, starts_run, stop_others, totals
 from panoptic_blend.engine.reporting import Record, Reporter
 from panoptic_blend.engine.starting import BEST, LAST, require_free, start_from
 from panoptic_blend.engine.step import add_gradients
-from panoptic_blend.files import remove_unfinished, replacing
+from panoptic_blend.files import locked, remove_unfinished, replacing
 from panoptic_blend.models.build import build_model
 from panoptic_blend.models.panoptic_blend import PanopticBlend
 from panoptic_blend.models.sync_norm import synchronise
@@ -56,7 +57,8 @@ def train(config: Config, output: Path, resume: bool = False) -> Evaluation:
             false, or a loss is not finite.
         RunInterruptedError: SIGTERM or Ctrl-C came; the run is saved and can be resumed.
     """
-    with Interruption() as interruption:
+    alone = locked(output, "wait for it, or choose another --output") if starts_run() else nullcontext()
+    with alone, Interruption() as interruption:
         run = Run(config, output, resume, interruption)
         try:
             return run.finish()
@@ -96,7 +98,7 @@ class Run:
             self.remarks += start_from(self.model, config.train.weights, config.train.partial, self.categories)
         self._set_up(state)
         if self.is_first:
-            remove_unfinished(output)
+            remove_unfinished([*output.glob(".*"), *(output / "results").rglob(".*")])
             if state is not None:  # in case the run died between the two
                 save_checkpoint(output / LAST, state["model"], config, self.categories)
             with replacing(output / "config.yaml") as path:
@@ -146,6 +148,8 @@ class Run:
                 reporter.step(self._step(batches, reporter), is_logged=self._is_due(options.log_every))
                 if any(map(self._is_due, (options.checkpoint_every, options.evaluate_every, options.iterations))):
                     self._checkpoint()
+            if not left and not state_files(self.output):
+                self._checkpoint()
             if left:
                 reporter.say(f"trained in {timedelta(seconds=round(time.perf_counter() - start))}")
             evaluation = self._evaluate(reporter)

@@ -82,3 +82,22 @@ def test_states_that_are_all_torn_do_not_pass_for_a_fresh_start(tmp_path: Path) 
     state_files(tmp_path)[0].write_bytes(b"")
     with pytest.raises(PanopticBlendError, match="none of its 1 states is whole"):
         newest_state(tmp_path, lambda text: None)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"iteration": "x"},
+        {"iteration": -5},
+        {"iteration": 1.5},
+        {"model": None},
+        {"optimizer": None},
+        {"optimizer": {}},
+        {"optimizer": {"state": {}, "param_groups": []}},
+        {"scaler": 5},
+    ],
+)
+def test_a_state_that_makes_no_sense_is_refused(tmp_path: Path, change: dict[str, Any]) -> None:
+    torch.save({**state(3), **change}, tmp_path / "state_000000003.pt")
+    with pytest.raises(PanopticBlendError, match=r"not a training state|do not go together"):
+        read_state(tmp_path / "state_000000003.pt")

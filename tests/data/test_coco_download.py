@@ -207,7 +207,7 @@ def test_a_damaged_archive_is_fetched_again_by_the_next_run(server: FileServer, 
 def test_an_archive_cut_short_is_not_even_kept(server: FileServer, wish: Wish, refused: Refused) -> None:
     server.files[PANOPTIC].content = server.files[PANOPTIC].content[:-100]
     assert "cut short or damaged" in refused(prepare, wish)
-    assert list(wish.root.iterdir()) == []
+    assert not wish.root.exists()
 
 
 def test_checksums_are_compared_for_what_comes_and_what_is_there(
@@ -264,7 +264,7 @@ def test_the_space_of_all_is_asked_before_any_of_it_comes(
     assert peak == sizes[0] + sizes[1] + 2 * sizes[2]  # at the end: two are unpacked, the third both
     monkeypatch.setattr("panoptic_blend.files.free_space", lambda folder: peak - 1)
     assert "COCO needs" in refused(prepare, replace(wish, keep_zips=False))
-    assert fetched(server) == [] and list(wish.root.iterdir()) == []
+    assert fetched(server) == [] and not wish.root.exists()
 
 
 def test_a_disk_that_fills_up_is_named(wish: Wish, refused: Refused, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -283,7 +283,7 @@ def test_two_runs_do_not_fill_one_folder(wish: Wish, refused: Refused) -> None:
             messages.append(refused(prepare, wish))
 
     prepare(wish, Feedback(say=second))
-    assert messages == [f"{wish.root}: another run is filling it; wait for that one"]
+    assert messages == [f"{wish.root}: another process is at work in it; wait for that one"]
 
 
 def test_wishes_that_cannot_be(tmp_path: Path, refused: Refused) -> None:

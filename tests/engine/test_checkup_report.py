@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from panoptic_blend.cli import main
-from panoptic_blend.engine.checkup_report import plain
+from panoptic_blend.files import printable
 
 JSON = "annotations/panoptic_val2017.json"
 
@@ -97,7 +97,7 @@ def test_names_cannot_steer_the_terminal(check: Any, shapes: Path) -> None:
     code, out, _ = check()
     assert code == 0
     assert r"      [red]\x1b[31m\n\u202e\udcff.jpg" in out.splitlines()
-    assert plain("ü [b] 漢") == "ü [b] 漢"
+    assert printable("ü [b] 漢") == "ü [b] 漢"
     assert json.loads(check("--json")[1])["splits"][1]["problems"]
 
 

@@ -88,7 +88,7 @@ def _first_sight(path: Path, folder: Path, pictures: Path | None) -> _File:
     content = read_json(path)
     shapes = records(content, "shapes", str(path), KIND)
     labels = {
-        text(shape, "label", f"{path}: shapes[{i}]")
+        text(shape, "label", f"{path}: shapes[{i}]").strip()
         for i, shape in enumerate(shapes)
         if labelme_shapes.has_area(shape, f"{path}: shapes[{i}]")
     }
@@ -158,7 +158,7 @@ def _labels(file: _File, categories: Categories, classes: Classes) -> Labels:
         if not labelme_shapes.has_area(shape, where):
             notes["shapes are lines or points, which have no area: left out"] += 1
             continue
-        label, flags, group = text(shape, "label", where), _flags(shape, where), shape.get("group_id")
+        label, flags, group = text(shape, "label", where).strip(), _flags(shape, where), shape.get("group_id")
         notes[f"shapes have flags other than `{CROWD}`, which mean nothing here"] += bool(flags - {CROWD})
         category = None if label in classes.void else known[label]
         is_joined = group is not None and category is not None and category.is_thing

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from panoptic_blend.data.categories import Categories
 from panoptic_blend.data.convert.painting import Labels, Painted
+from panoptic_blend.files import printable
 
 
 @dataclass
@@ -45,13 +46,13 @@ class Summary:
 
 def lines(summary: Summary) -> list[str]:
     """The summary in words: classes in the order of their ids, then what was given up."""
-    width = max(len(category.name) for category in summary.categories)
+    width = max(len(printable(category.name)) for category in summary.categories)
     result = [f"{split}: {count} pictures" for split, count in summary.images.items()]
     for category in summary.categories:
         kind = "thing" if category.is_thing else "stuff"
         share = 100 * summary.pixels[category.id] / max(summary.total, 1)
         count = summary.segments[category.id]
-        result.append(f"  {category.name:{width}}  {kind}  {count:>7} segments {share:5.1f}% of the pixels")
+        result.append(f"  {printable(category.name):{width}}  {kind}  {count:>7} segments {share:5.1f}% of the pixels")
     result.append(f"void: {100 * summary.void / max(summary.total, 1):.1f}% of the pixels")
     counted = {
         "crowd segments": summary.crowds,
