@@ -8,9 +8,11 @@ if TYPE_CHECKING:
     from panoptic_blend.config import Config as Config
     from panoptic_blend.config import load_config as load_config
     from panoptic_blend.drawing import draw as draw
+    from panoptic_blend.engine.evaluate_files import detail_files as detail_files
     from panoptic_blend.engine.evaluate_files import evaluate_files as evaluate_files
     from panoptic_blend.inference import Predictor as Predictor
     from panoptic_blend.inference import load as load
+    from panoptic_blend.metrics.details import PanopticDetails as PanopticDetails
     from panoptic_blend.metrics.panoptic_quality import PanopticQuality as PanopticQuality
     from panoptic_blend.models.build import build_model as build_model
     from panoptic_blend.models.fusion import fuse as fuse
@@ -24,8 +26,9 @@ _ROOMS = {
     "checkpoints.io": ["load_weights"],
     "config": ["Config", "load_config"],
     "drawing": ["draw"],
-    "engine.evaluate_files": ["evaluate_files"],
+    "engine.evaluate_files": ["detail_files", "evaluate_files"],
     "inference": ["Predictor", "load"],
+    "metrics.details": ["PanopticDetails"],
     "metrics.panoptic_quality": ["PanopticQuality"],
     "models.build": ["build_model"],
     "models.fusion": ["fuse"],

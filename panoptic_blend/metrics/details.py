@@ -52,7 +52,7 @@ class Tallies:
 
 
 class PanopticDetails:
-    """Keeps of every image what its segments share, a few hundred bytes, and answers questions about all of them.
+    """Keeps of every image what its segments share, a few kilobytes, and answers questions about all of them.
 
     ``categories`` as for `PanopticQuality`. The state can be pickled; merging is exact, associative and, because
     images are looked at in the order of their keys, does not depend on who saw which image. ``boundary`` also
