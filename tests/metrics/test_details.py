@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pickle
+import re
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -124,3 +126,16 @@ def test_what_does_not_fit_is_refused(refused: Refused) -> None:
     with pytest.raises(PanopticBlendError, match="boundaries were not compared; make"):
         result.compute(boundary=True)
     assert len(result) == 1
+
+
+def test_the_documented_example_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "evaluation.md").read_text(encoding="utf-8")
+    [example] = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    exec(compile(example, "evaluation.md", "exec"), {})
+    lines = capsys.readouterr().out.splitlines()
+    assert float(lines[0]) == pytest.approx((2 / 3 + 3 / 4) / 2)
+    assert lines[3:] == [
+        f"a.jpg {side} {segment} tp {iou}"
+        for side in ("truth", "prediction")
+        for segment, iou in ((1, 2 / 3), (2, 0.75))
+    ]
