@@ -133,6 +133,14 @@ def test_crowds_and_void_are_nobodys_fault() -> None:
     assert rows["truth", 2].outcome == rows["prediction", 3].outcome == "tp"
 
 
+def test_a_side_without_segments() -> None:
+    one, none = panoptic(runs((1, 4)), [CAT]), panoptic(runs((0, 4)), [])
+    assert causes(one, none) == ({1: "missed"}, {})
+    assert causes(none, one) == ({}, {})  # all of it lies on void
+    assert causes(none, none) == ({}, {})
+    assert error_budget(details(one, none)).groups["All"].mended[Cause.MISSED] == 1
+
+
 def test_nothing_at_all_loses_nothing() -> None:
     budget = error_budget(PanopticDetails(CATEGORIES))
     assert budget.per_class == {} and set(budget.groups["All"].lost.values()) == {0.0}
