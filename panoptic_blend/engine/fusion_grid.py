@@ -129,6 +129,7 @@ def outcomes(case: FusionCase, settings: Sequence[Setting], categories: Categori
         by_overlap[setting.overlap].append(number)
     counts = np.zeros((len(settings), len(categories), 5))
     known: dict[tuple[tuple[int, ...], bytes], Floats] = {}
+    matching = _Matching.of(case, categories)
     for overlap, numbers in by_overlap.items():
         painted = _Painted.of(case, lowest, overlap)
         for number in numbers:
@@ -137,7 +138,7 @@ def outcomes(case: FusionCase, settings: Sequence[Setting], categories: Categori
             is_stuff = becomes_stuff(painted.classes, painted.free[things].sum(axis=0), setting.stuff_area)
             key = painted.rows[:things], is_stuff.tobytes()
             if key not in known:
-                known[key] = _matched(case, painted, things, is_stuff, categories)
+                known[key] = matching.counts(painted, things, is_stuff)
             counts[number] = known[key]
     return Outcomes(counts)
 
@@ -177,29 +178,41 @@ class _Painted:
         return int(np.count_nonzero(self.scores >= confidence))
 
 
-def _matched(
-    case: FusionCase, painted: _Painted, things: int, is_stuff: npt.NDArray[np.bool_], categories: Categories
-) -> Floats:
-    """(classes, 5) of one panoptic map: the first ``things`` instances, and stuff (Q,) where it is kept."""
-    free = painted.free[things]
-    void = free[:, ~is_stuff].sum(axis=1, keepdims=True)
-    table = np.concatenate([void, painted.things[:, :things], free[:, is_stuff]], axis=1)
-    labels = case.labels[list(painted.rows[:things])].tolist()
-    ids = [categories.thing_ids[label] for label in labels]
-    ids += [categories.stuff_ids[number - 1] for number in painted.classes[is_stuff].tolist()]
-    found = [Segment(i, category, i <= things, None, 0, None) for i, category in enumerate(ids, start=1)]
-    matches = match(Comparison.of(table, case.segments, found))
+@dataclass(frozen=True, eq=False)
+class _Matching:
+    """An image with the positions of the data set's category ids, and those of its truth segments (T,)."""
 
-    positions = {category.id: position for position, category in enumerate(categories)}
-    truth = np.array([positions[segment.category] for segment in case.segments], dtype=np.intp)
-    prediction = np.array([positions[category] for category in ids], dtype=np.intp)
-    high, low = split(matches.iou)
-    columns = (
-        (truth[matches.truth], high),
-        (truth[matches.truth], low),
-        (truth[matches.truth], None),
-        (prediction[matches.spurious], None),
-        (truth[matches.missed], None),
-    )
-    size = len(categories)
-    return np.stack([np.bincount(place, weights, size).astype(np.float64) for place, weights in columns], axis=1)
+    case: FusionCase
+    categories: Categories
+    positions: dict[int, int]
+    truth: npt.NDArray[np.intp]
+
+    @classmethod
+    def of(cls, case: FusionCase, categories: Categories) -> _Matching:
+        positions = {category.id: position for position, category in enumerate(categories)}
+        truth = np.array([positions[segment.category] for segment in case.segments], dtype=np.intp)
+        return cls(case, categories, positions, truth)
+
+    def counts(self, painted: _Painted, things: int, is_stuff: npt.NDArray[np.bool_]) -> Floats:
+        """(classes, 5) of one panoptic map: the first ``things`` instances, and stuff (Q,) where it is kept."""
+        free = painted.free[things]
+        void = free[:, ~is_stuff].sum(axis=1, keepdims=True)
+        table = np.concatenate([void, painted.things[:, :things], free[:, is_stuff]], axis=1)
+        labels = self.case.labels[list(painted.rows[:things])].tolist()
+        ids = [self.categories.thing_ids[label] for label in labels]
+        ids += [self.categories.stuff_ids[number - 1] for number in painted.classes[is_stuff].tolist()]
+        found = [Segment(i, category, i <= things, None, 0, None) for i, category in enumerate(ids, start=1)]
+        matches = match(Comparison.of(table, self.case.segments, found))
+
+        prediction = np.array([self.positions[category] for category in ids], dtype=np.intp)
+        hits = self.truth[matches.truth]
+        high, low = split(matches.iou)
+        columns = (
+            (hits, high),
+            (hits, low),
+            (hits, None),
+            (prediction[matches.spurious], None),
+            (self.truth[matches.missed], None),
+        )
+        size = len(self.positions)
+        return np.stack([np.bincount(place, weights, size).astype(np.float64) for place, weights in columns], axis=1)
