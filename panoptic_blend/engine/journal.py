@@ -76,6 +76,8 @@ class Journal:
                 raise PanopticBlendError(
                     f"{folder}: its results are made with other {other}; choose another --output, or give --overwrite"
                 )
+        if found is not None:
+            remove_unfinished(folder.rglob(".*"))  # by a run that was killed
         return cls(folder, expected, entries)
 
     def require_sources(self, sources: Iterable[str]) -> None:
@@ -107,8 +109,6 @@ class Journal:
         with replacing(path) as temporary:  # without the half line that a killed process may have left
             lines = [self._made_with, *map(asdict, self._entries.values())]
             temporary.write_text("".join(map(_line, lines)), encoding="utf-8")
-        for folder in {(self._folder / name).parent for entry in self._entries.values() for name in entry.files}:
-            remove_unfinished(folder.glob(".*"))
         self._file = path.open("a", encoding="utf-8")
         return self
 
