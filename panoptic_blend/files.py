@@ -36,7 +36,8 @@ def replacing(path: Path, *, durable: bool = False) -> Iterator[Path]:
                 os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
-        error.filename = error.filename or str(path)  # a full disk is not told with a name
+        if error.errno and not error.filename:  # a full disk is not told with a name
+            error.filename = str(path)
         raise
     finally:
         temporary.unlink(missing_ok=True)
