@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
@@ -85,8 +86,8 @@ def _is_running(process: int) -> bool:
 
 
 @contextmanager
-def locked(folder: Path, remedy: str) -> Iterator[None]:
-    """Keep ``folder`` for this process; PanopticBlendError with ``remedy`` if another has it.
+def locked(folder: Path, remedy: str, patience: float = 0) -> Iterator[None]:
+    """Keep ``folder`` for this process; PanopticBlendError with ``remedy`` if another has it for ``patience`` seconds.
 
     It is made if need be, and taken away if nothing came into it. The lock ends with the process, however that ends;
     on a disk or system without locks there is none.
@@ -95,11 +96,11 @@ def locked(folder: Path, remedy: str) -> Iterator[None]:
     handle = os.open(folder, os.O_RDONLY) if fcntl else None
     try:
         if fcntl and handle is not None:
-            with suppress(OSError):
-                try:
-                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    raise PanopticBlendError(f"{folder}: another process is at work in it; {remedy}") from None
+            deadline = time.monotonic() + patience
+            while not _is_free(handle):
+                if time.monotonic() >= deadline:
+                    raise PanopticBlendError(f"{folder}: another process is at work in it; {remedy}")
+                time.sleep(0.2)
         try:
             yield
         finally:
@@ -108,6 +109,17 @@ def locked(folder: Path, remedy: str) -> Iterator[None]:
     finally:
         if handle is not None:
             os.close(handle)
+
+
+def _is_free(handle: int) -> bool:
+    """Whether the folder behind a handle could be locked, or cannot be at all."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        pass
+    return True
 
 
 def printable(text: str, limit: int = 2000) -> str:

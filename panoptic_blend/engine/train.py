@@ -57,7 +57,8 @@ def train(config: Config, output: Path, resume: bool = False) -> Evaluation:
             false, or a loss is not finite.
         RunInterruptedError: SIGTERM or Ctrl-C came; the run is saved and can be resumed.
     """
-    alone = locked(output, "wait for it, or choose another --output") if starts_run() else nullcontext()
+    remedy = "wait for it, or choose another --output"  # what a killed run has loading data ends within seconds
+    alone = locked(output, remedy, patience=15) if starts_run() else nullcontext()
     with alone, Interruption() as interruption:
         run = Run(config, output, resume, interruption)
         try:
