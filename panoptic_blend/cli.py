@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 from rich.console import Console
 
-from panoptic_blend.cli_data import data
+from panoptic_blend.cli_data import data, stoppable
 from panoptic_blend.config import Precision
 from panoptic_blend.files import printable
 from panoptic_blend.structures import PanopticBlendError
 
 if TYPE_CHECKING:
+    from panoptic_blend.data.dataset import CocoPanoptic
     from panoptic_blend.inference import Predictor
 
 app = typer.Typer(
@@ -118,14 +119,12 @@ def evaluate(
     precision: PrecisionOption = "32-true",
 ) -> None:
     """Score a model on the validation split of a data set (data.root=... data.val=...)."""
-    from panoptic_blend.data.dataset import CocoPanoptic, find_root
-    from panoptic_blend.engine.evaluate import evaluate, require_same_categories
+    from panoptic_blend.engine.evaluate import evaluate
     from panoptic_blend.engine.tables import class_table, column_table, progress_line, quality_table
 
     predictor = _predictor(model, weights, config, overrides, device, precision)
     options = predictor.config
-    dataset = CocoPanoptic(find_root(options.data.root), options.data.val)
-    require_same_categories(predictor.categories, dataset.categories, dataset.paths.json)
+    dataset = _validation(predictor)
     results = output / f"panoptic_{options.data.val}.json" if output else None
     with progress_line("evaluating") as progress:
         evaluation = evaluate(predictor.model, dataset, options, results, precision, progress)
@@ -148,8 +147,6 @@ def sweep(
     precision: PrecisionOption = "32-true",
 ) -> None:
     """PQ over confidence, overlap and stuff area of fusion, from one run of a model on the validation split."""
-    from panoptic_blend.data.dataset import CocoPanoptic, find_root
-    from panoptic_blend.engine.evaluate import require_same_categories
     from panoptic_blend.engine.fusion_cache import open_cache
     from panoptic_blend.engine.sweep import sweep
     from panoptic_blend.engine.sweep_report import draw_heat_map, lines, table, write_csv
@@ -157,8 +154,7 @@ def sweep(
 
     predictor = _predictor(model, weights, config, overrides, device, precision)
     options = predictor.config
-    dataset = CocoPanoptic(find_root(options.data.root), options.data.val)
-    require_same_categories(predictor.categories, dataset.categories, dataset.paths.json)
+    dataset = _validation(predictor)
     with progress_line("running the model") as progress:
         cache = open_cache(output / "cache.zip", predictor, dataset, progress, print)
     with progress_line("fusing") as progress:
@@ -194,16 +190,13 @@ def predict(
     from panoptic_blend.engine.tables import progress_line
 
     drawn = drawn_video(video, output) if video else output / "pictures"
-    try:
+    with stoppable("interrupted; the same command goes on where it was"):
         predictor = _predictor(model, weights, config, overrides, device, precision)
         with progress_line("predicting", "images") as progress:
             if video:
                 count = predict_video(predictor, video, output, progress, every, overwrite)
             else:
                 count = predict_pictures(predictor, inputs or [], output, progress, overwrite)
-    except KeyboardInterrupt:
-        print("interrupted; the same command goes on where it was", file=sys.stderr)
-        raise typer.Exit(130) from None
     print(f"{count} panoptic maps: {output}/panoptic.json; drawn in {drawn}")
 
 
@@ -260,11 +253,8 @@ def pq(
     policy = FilePolicy(missing, additional, area)
     other = (compare, compare_folder) if compare else None
     request = Request(truth, prediction, truth_folder, prediction_folder, other, details, boundary, policy, workers)
-    try:
+    with stoppable("stopped; nothing was written"):
         run(request, resamples, seed, as_json)
-    except KeyboardInterrupt:
-        print("stopped; nothing was written", file=sys.stderr)
-        raise typer.Exit(130) from None
 
 
 @weights_app.command("inspect")
@@ -312,3 +302,14 @@ def _predictor(
     if config is not None:
         return load(config, model, device, overrides or (), precision)
     return load(model, weights, device, overrides or (), precision)
+
+
+def _validation(predictor: Predictor) -> CocoPanoptic:
+    """The validation split that a model's config names; it has the model's categories."""
+    from panoptic_blend.data.dataset import CocoPanoptic, find_root
+    from panoptic_blend.engine.evaluate import require_same_categories
+
+    options = predictor.config.data
+    dataset = CocoPanoptic(find_root(options.root), options.val)
+    require_same_categories(predictor.categories, dataset.categories, dataset.paths.json)
+    return dataset

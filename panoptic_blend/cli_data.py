@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -18,6 +20,17 @@ if TYPE_CHECKING:
 data = typer.Typer(help="Fetch, make, convert and check data sets.", no_args_is_help=True)
 convert = typer.Typer(help="Make COCO panoptic of data sets in other formats.", no_args_is_help=True)
 data.add_typer(convert, name="convert")
+
+
+@contextmanager
+def stoppable(message: str) -> Iterator[None]:
+    """Ctrl-C in the block ends in one line and exit code 130."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        print(message, file=sys.stderr)
+        raise typer.Exit(130) from None
+
 
 Out = Annotated[Path, typer.Option(help="COCO root to write: SPLIT/, annotations/panoptic_SPLIT.json and PNGs.")]
 SplitName = Annotated[str, typer.Option(help="Name of the split to write.")]
@@ -62,12 +75,8 @@ def data_check(
     from panoptic_blend.engine.checkup_report import lines, record, summary_table
     from panoptic_blend.engine.tables import progress_line
 
-    try:
-        with progress_line("checking") as progress:
-            report = check(root, split, cases=cases, workers=workers, progress=progress, fix=fix)
-    except KeyboardInterrupt:
-        print("stopped; nothing was written", file=sys.stderr)
-        raise typer.Exit(130) from None
+    with stoppable("stopped; nothing was written"), progress_line("checking") as progress:
+        report = check(root, split, cases=cases, workers=workers, progress=progress, fix=fix)
     if as_json:
         print(json.dumps(record(report)))
     else:
@@ -178,12 +187,8 @@ def coco(
     if dry_run:
         print(*plan(wish).lines(), sep="\n")
         return
-    try:
-        with bytes_line() as progress:
-            prepare(wish, Feedback(progress, print))
-    except KeyboardInterrupt:
-        print("stopped; the same command goes on from here", file=sys.stderr)
-        raise typer.Exit(130) from None
+    with stoppable("stopped; the same command goes on from here"), bytes_line() as progress:
+        prepare(wish, Feedback(progress, print))
     print(f"COCO {' and '.join(wish.splits)}: complete in {root}")
 
 

@@ -16,6 +16,7 @@ RANKS = {
     "structures": 0,
     "files": 1,
     "scaling": 1,
+    "machine": 1,
     "config": 2,
     "config_files": 2,
     "figures": 2,

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
-from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -23,6 +21,8 @@ from panoptic_blend.data.coco_panoptic import (
     read_panoptic_json,
 )
 from panoptic_blend.data.images import decode_segment_ids
+from panoptic_blend.engine.overlap import overlapped
+from panoptic_blend.machine import cores
 from panoptic_blend.metrics.overlaps import Comparison, compare
 from panoptic_blend.structures import PanopticBlendError, PanopticMap
 
@@ -85,7 +85,11 @@ class FilePairs:
             PanopticBlendError: a PNG is missing or broken, not of its picture's size, or disagrees with its JSON.
         """
         disagreements: list[str] = []
-        for image_id, comparison, found in self._in_threads(boundary, workers or cores()):
+        threads = workers or cores()
+        compared = partial(self._compared, boundary=boundary)
+        for image_id, comparison, found in overlapped(
+            range(len(self)), lambda index: index, compared, finishers=threads, waiting=2 * threads
+        ):
             disagreements += found
             if len(disagreements) >= CASES:
                 break
@@ -95,19 +99,6 @@ class FilePairs:
                 f"{self._truth_path.name}: areas are not the pixels of the PNGs: {', '.join(disagreements[:CASES])}; "
                 "recompute them with `data check --fix`, or take them as they are with area `json`"
             )
-
-    def _in_threads(self, boundary: bool, workers: int) -> Iterator[tuple[int, Comparison, list[str]]]:
-        pending: deque[Future[tuple[int, Comparison, list[str]]]] = deque()
-        pool = ThreadPoolExecutor(workers)
-        try:
-            for index in range(len(self)):
-                pending.append(pool.submit(self._compared, index, boundary))
-                if len(pending) > 2 * workers:
-                    yield pending.popleft().result()
-            while pending:
-                yield pending.popleft().result()
-        finally:
-            pool.shutdown(cancel_futures=True)
 
     def _compared(self, index: int, boundary: bool) -> tuple[int, Comparison, list[str]]:
         """One image: its id, what is shared, and where its areas are not those the JSON states."""
@@ -169,11 +160,6 @@ def maps_folder(json_path: Path, folder: str | Path | None, annotations: Annotat
     if not path.exists():
         raise PanopticBlendError(f"{path}: no such folder; say where the PNGs of {json_path.name} are")
     return Folder(path, example=next(iter(annotations.pngs), None))
-
-
-def cores() -> int:
-    """How many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _read(annotation: Annotation | None, maps: Folder, size: tuple[int, int]) -> PanopticMap:

@@ -19,6 +19,7 @@ import torch
 from panoptic_blend.data.dataset import CocoPanoptic
 from panoptic_blend.data.loader import evaluation_cases
 from panoptic_blend.engine.evaluate import predict
+from panoptic_blend.engine.fingerprint import weights_digest
 from panoptic_blend.engine.precision import resolve
 from panoptic_blend.files import read_bytes, replacing
 from panoptic_blend.inference import Predictor
@@ -150,16 +151,12 @@ def open_cache(
 
 def identity(predictor: Predictor, dataset: CocoPanoptic) -> dict[str, str]:
     """Digests of all that a cache depends on, by what it is called; fusion's own options are no part of it."""
-    weights = hashlib.sha256()
-    for name, value in predictor.model.state_dict().items():
-        weights.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
-        weights.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
     options = predictor.config.model_dump(mode="json", include={"model", "test"})
     del options["model"]["fusion"]
     device = predictor.model.pixel_mean.device
     options |= {"device": device.type, "precision": resolve(predictor.precision, device)}
     return {
-        "weights": weights.hexdigest(),
+        "weights": weights_digest(predictor.model),
         "config": _digest(json.dumps(options, sort_keys=True).encode()),
         "data": _digest(read_bytes(dataset.paths.json), *_stamps(dataset)),
         "library": _digest(torch.__version__.encode(), *_sources()),

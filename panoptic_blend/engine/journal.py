@@ -7,7 +7,6 @@ its picture with size and time of change, the files written for it with their si
 
 from __future__ import annotations
 
-import hashlib
 import json
 import threading
 from collections.abc import Iterable, Mapping
@@ -16,8 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import torch
-
+from panoptic_blend.engine.fingerprint import weights_digest
 from panoptic_blend.engine.precision import resolve
 from panoptic_blend.files import inside, remove_unfinished, replacing
 from panoptic_blend.inference import Predictor
@@ -126,7 +124,7 @@ def made_with(predictor: Predictor, source: Mapping[str, Any]) -> dict[str, Any]
     """All that decides what a predictor makes of pictures; ``source`` says what it gets."""
     device = predictor.model.pixel_mean.device
     return {
-        "weights": _digest(predictor.model),
+        "weights": weights_digest(predictor.model),
         "options": predictor.config.model_dump(mode="json", include={"model", "test"}),
         "categories": predictor.categories.records(),
         "precision": resolve(predictor.precision, device),
@@ -139,14 +137,6 @@ def stamp_of(path: Path) -> list[int]:
     """Size and time of change of a file: other ones mean another content."""
     found = path.stat()
     return [found.st_size, found.st_mtime_ns]
-
-
-def _digest(model: torch.nn.Module) -> str:
-    digest = hashlib.sha256()
-    for name, tensor in sorted(model.state_dict().items()):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.cpu().contiguous().flatten().view(torch.uint8).numpy())
-    return digest.hexdigest()
 
 
 def _line(content: Any) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ from panoptic_blend.data.categories import Categories
 from panoptic_blend.data.dataset import CocoPanoptic
 from panoptic_blend.engine.fusion_cache import FusionCache
 from panoptic_blend.engine.fusion_grid import Grid, Outcomes, Setting, outcomes, usual_settings, usual_stuff_area
+from panoptic_blend.machine import cores
 
 Floats = npt.NDArray[np.float64]
 Progress = Callable[[int, int], None]
@@ -89,7 +89,7 @@ def sweep(
     home = settings.index(present)
 
     halves = np.zeros((2, len(settings), len(categories), 5))
-    crew = _Crew(cache, categories, workers or _cores())
+    crew = _Crew(cache, categories, workers or cores())
     parts = 2 * math.ceil(len(cache) / (2 * _CHUNK))
     chunks = [range(start, len(cache), parts) for start in range(parts)]
     for number, counts in enumerate(crew.run(settings, chunks, progress)):
@@ -175,7 +175,7 @@ class _Crew:
         self, settings: list[Setting], chunks: Sequence[Sequence[int]], progress: Progress | None = None
     ) -> Iterator[Floats]:
         """The sum of the counts (settings, classes, 5) of the images of each chunk."""
-        workers = min(self.workers, _cores())
+        workers = min(self.workers, cores())
         loader = DataLoader(
             _Chunks(self.cache, self.categories, settings, chunks),
             batch_size=None,
@@ -215,7 +215,3 @@ def _as_it_is(counts: Any) -> Any:
 def _leave_interrupts(worker: int) -> None:
     """Ctrl-C is for the process that workers work for."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from panoptic_blend.data.categories import Categories
+from panoptic_blend.data.columns import whole_number
 from panoptic_blend.data.convert.coco_masks import cutout_of
 from panoptic_blend.data.convert.painting import Labels, Region
-from panoptic_blend.data.convert.records import file_name, integer, records, size_of
+from panoptic_blend.data.convert.records import file_name, records, size_of
 from panoptic_blend.data.convert.stuff_maps import StuffMaps, read_stuff
 from panoptic_blend.data.convert.writing import Item, Source
 from panoptic_blend.data.images import read_picture
@@ -50,7 +51,7 @@ def read_coco_instances(path: Path, pictures: Path, stuff_names: Collection[str]
     drawn = _by_image(annotations, images, path)
     items = []
     for i, image in enumerate(images):
-        image_id = integer(image, "id", f"{path.name}: images[{i}]")
+        image_id = whole_number(image, "id", f"{path.name}: images[{i}]")
         where = f"{path.name}: image {image_id}"
         name, size = file_name(image, "file_name", where), size_of(image, ("height", "width"), where)
         picture = inside(pictures, name)
@@ -83,10 +84,10 @@ def _by_image(
 ) -> dict[int, list[dict[str, Any]]]:
     """The annotations of every image, in the order of the file."""
     result: dict[int, list[dict[str, Any]]] = {
-        integer(image, "id", f"{path.name}: images[{i}]"): [] for i, image in enumerate(images)
+        whole_number(image, "id", f"{path.name}: images[{i}]"): [] for i, image in enumerate(images)
     }
     for i, annotation in enumerate(annotations):
-        image_id = integer(annotation, "image_id", f"{path.name}: annotations[{i}]")
+        image_id = whole_number(annotation, "image_id", f"{path.name}: annotations[{i}]")
         if image_id not in result:
             raise PanopticBlendError(
                 f"{path.name}: annotations[{i}] is of image {image_id}, which `images` lacks; add it there"
@@ -108,7 +109,7 @@ def _labels(
     regions = maps.regions(name, size) if maps else []
     for i, annotation in enumerate(annotations):
         where = f"{source}: annotation {annotation.get('id', i)} of {name}"
-        category_id = integer(annotation, "category_id", where)
+        category_id = whole_number(annotation, "category_id", where)
         if category_id not in categories.by_id:
             raise PanopticBlendError(f"{where}: category {category_id}, which `categories` lacks; add it there")
         crowd = annotation.get("iscrowd", 0)

@@ -11,8 +11,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from panoptic_blend.data.columns import whole_number
 from panoptic_blend.files import inside
-from panoptic_blend.structures import PanopticBlendError, is_integer
+from panoptic_blend.structures import PanopticBlendError
 
 REACH = 10
 """How many picture sizes off a point may lie; shapes cross the border, but one so far off is a mistake."""
@@ -28,17 +29,9 @@ def records(content: Any, key: str, where: str, kind: str) -> list[dict[str, Any
     return value
 
 
-def integer(record: Mapping[str, Any], key: str, where: str) -> int:
-    """A whole number."""
-    value = record.get(key)
-    if not is_integer(value):
-        raise PanopticBlendError(f"{where}: `{key}` is {value!r}, not a whole number; correct it")
-    return value
-
-
 def size_of(record: Mapping[str, Any], keys: tuple[str, str], where: str) -> tuple[int, int]:
     """Height and width of a picture."""
-    height, width = (integer(record, key, where) for key in keys)
+    height, width = (whole_number(record, key, where) for key in keys)
     if min(height, width) < 1:
         raise PanopticBlendError(f"{where}: a picture of {width} x {height} pixels; correct its size")
     return height, width

@@ -13,12 +13,14 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import cv2
 
 from panoptic_blend.data.archives import Folder
 from panoptic_blend.data.doctor.files import Look, MapFacts, PictureFacts
 from panoptic_blend.data.doctor.records import Contents, file_name, segment_id, segments
+from panoptic_blend.machine import cores
 from panoptic_blend.structures import PanopticBlendError
 
 BATCH = 16
@@ -64,7 +66,7 @@ def gather(
         set() if maps is None else maps.names(),
     )
     tasks = list(_tasks(contents, pictures is not None, maps is not None))
-    workers = min(workers or _cores(), -(-len(tasks) // FEW))
+    workers = min(workers or cores(), -(-len(tasks) // FEW))
     look = Look(pictures, maps)
     facts = _in_processes(look, tasks, workers) if workers > 1 else _here(look, tasks)
     for done, (name, fact) in enumerate(facts, start=1):
@@ -166,9 +168,5 @@ def _silent() -> Iterator[None]:
 
 
 def _silence() -> None:
-    with open(os.devnull, "w") as nothing:  # noqa: PTH123
+    with Path(os.devnull).open("w") as nothing:
         os.dup2(nothing.fileno(), 2)
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

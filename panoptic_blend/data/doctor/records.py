@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from panoptic_blend.data.columns import MAX_SEGMENT_ID
 from panoptic_blend.files import inside
 from panoptic_blend.structures import PanopticBlendError, is_integer
 
@@ -15,7 +16,6 @@ Record = dict[str, Any]
 Size = tuple[int, int]
 """Height, width."""
 
-MAX_SEGMENT_ID = 2**24 - 1
 LISTS = ("images", "annotations", "categories")
 
 
