@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.models import resnet as torchvision_resnet
 from torchvision.ops import DeformConv2d, FrozenBatchNorm2d
@@ -17,6 +18,37 @@ _NORMS: dict[Norm, Callable[[int], nn.Module]] = {
     "bn": nn.BatchNorm2d,
     "gn": lambda channels: nn.GroupNorm(32, channels),
 }
+
+
+def normed(conv: nn.Module, norm: nn.Module, x: Tensor) -> Tensor:
+    """``norm(conv(x))``; a frozen norm only scales and shifts, which the convolution does at no cost."""
+    if not (type(conv) is nn.Conv2d and isinstance(norm, FrozenBatchNorm2d)):
+        normalised: Tensor = norm(conv(x))
+        return normalised
+    scale = norm.weight * (norm.running_var + norm.eps).rsqrt()
+    weight, shift = conv.weight * scale[:, None, None, None], norm.bias - norm.running_mean * scale
+    return F.conv2d(x, weight, shift, conv.stride, conv.padding, conv.dilation, conv.groups)
+
+
+class BasicBlock(torchvision_resnet.BasicBlock):
+    """torchvision's block (He et al., figure 5, left), its norms by `normed`."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        shortcut = x if self.downsample is None else normed(self.downsample[0], self.downsample[1], x)
+        x = self.relu(normed(self.conv1, self.bn1, x))
+        activated: Tensor = self.relu(normed(self.conv2, self.bn2, x) + shortcut)
+        return activated
+
+
+class Bottleneck(torchvision_resnet.Bottleneck):
+    """torchvision's block (He et al., figure 5, right), its norms by `normed`."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        shortcut = x if self.downsample is None else normed(self.downsample[0], self.downsample[1], x)
+        x = self.relu(normed(self.conv1, self.bn1, x))
+        x = self.relu(normed(self.conv2, self.bn2, x))
+        activated: Tensor = self.relu(normed(self.conv3, self.bn3, x) + shortcut)
+        return activated
 
 
 class ModulatedDeformConv(DeformConv2d):
@@ -38,6 +70,15 @@ class ModulatedDeformConv(DeformConv2d):
         with torch.autocast(x.device.type, enabled=False):  # sampling has no kernel in less than float32
             result: Tensor = super().forward(x.to(self.weight.dtype), moved, counted.sigmoid())
         return result
+
+
+_LAYOUTS: dict[int, tuple[type[BasicBlock | Bottleneck], list[int]]] = {
+    18: (BasicBlock, [2, 2, 2, 2]),
+    34: (BasicBlock, [3, 4, 6, 3]),
+    50: (Bottleneck, [3, 4, 6, 3]),
+    101: (Bottleneck, [3, 4, 23, 3]),
+}
+"""Blocks of each stage by depth (He et al., table 1)."""
 
 
 class ResNet(nn.Module):
@@ -62,8 +103,8 @@ class ResNet(nn.Module):
     ) -> None:
         super().__init__()
         self.depth = depth
-        build = getattr(torchvision_resnet, f"resnet{depth}")
-        trunk = build(weights=None, norm_layer=_NORMS[norm])
+        block, blocks = _LAYOUTS[depth]
+        trunk = torchvision_resnet.ResNet(block, blocks, norm_layer=_NORMS[norm])
         self.conv1, self.bn1, self.relu, self.maxpool = trunk.conv1, trunk.bn1, trunk.relu, trunk.maxpool
         self.layer1, self.layer2, self.layer3, self.layer4 = trunk.layer1, trunk.layer2, trunk.layer3, trunk.layer4
         if deformable_every:
@@ -95,7 +136,7 @@ class ResNet(nn.Module):
         return self
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        x = self.maxpool(self.relu(self.bn1(self.conv1(images))))
+        x = self.maxpool(self.relu(normed(self.conv1, self.bn1, images)))
         features = {}
         for name, layer in zip(self.channels, (self.layer1, self.layer2, self.layer3, self.layer4), strict=True):
             features[name] = x = layer(x)

@@ -3,6 +3,8 @@ from __future__ import annotations
 import copy
 import itertools
 import math
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -38,17 +40,34 @@ def test_blocks(depth: int, blocks: list[int]) -> None:
     assert [len(backbone.get_submodule(layer)) for layer in STAGES.values()] == blocks  # type: ignore[arg-type]
 
 
-def test_features_are_those_of_torchvision() -> None:
+@pytest.mark.parametrize(("depth", "build"), [(18, resnet18), (50, resnet50)])
+@pytest.mark.parametrize("norm", [FrozenBatchNorm2d, nn.BatchNorm2d])
+def test_features_and_gradients_are_those_of_torchvision(
+    depth: int, build: Callable[..., Any], norm: type[nn.Module]
+) -> None:
+    """Frozen norms with statistics of their own are part of the convolutions here, and layers of their own there."""
     torch.manual_seed(0)
-    trunk = resnet18(norm_layer=FrozenBatchNorm2d).eval()
-    backbone = ResNet(18).eval()
+    trunk = build(norm_layer=norm).double().eval()
+    for name, value in trunk.state_dict().items():
+        if name.endswith("running_var") or (value.ndim == 1 and name.endswith("weight")):
+            value.uniform_(0.5, 1.5)
+        elif name.endswith(("running_mean", "bias")):
+            value.normal_(std=0.1)
+    backbone = ResNet(depth, "frozen_bn" if norm is FrozenBatchNorm2d else "bn").double().eval()
     backbone.load_state_dict(trunk.state_dict(), strict=False)
-    images = torch.randn(1, 3, 64, 96)
+    images = torch.randn(1, 3, 64, 96, dtype=torch.float64)
     x = trunk.maxpool(trunk.relu(trunk.bn1(trunk.conv1(images))))
     found = backbone(images)
     for name, layer in STAGES.items():
         x = trunk.get_submodule(layer)(x)
         torch.testing.assert_close(found[name], x)
+    x.square().mean().backward()
+    found["c5"].square().mean().backward()
+    expected = dict(trunk.named_parameters())
+    learnt = {name: p.grad for name, p in backbone.named_parameters() if p.requires_grad}
+    assert len(learnt) > 10
+    for name, gradient in learnt.items():
+        torch.testing.assert_close(gradient, expected[name].grad, msg=name)
 
 
 @pytest.mark.parametrize(

@@ -58,7 +58,8 @@ def test_a_folded_model_says_the_same(overrides: list[str]) -> None:
 def test_rounded_weights_say_what_autocast_says_of_others(overrides: list[str], dtype: torch.dtype) -> None:
     torch.manual_seed(0)
     model = build_model(load_config("panoptic/blendmask_r50_3x", [*NARROW, *overrides, "model.fusion.confidence=0"]))
-    rounded = copy.deepcopy(model.eval())
+    fold_norms(model.eval())
+    rounded = copy.deepcopy(model)
     round_weights(rounded, dtype)
     assert rounded.fpn.pyramid.inner_blocks[0][0].weight.dtype == dtype
     image = [torch.randint(0, 256, (3, 64, 96), dtype=torch.uint8)]
