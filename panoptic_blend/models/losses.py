@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -52,4 +54,34 @@ def mask_loss(logits: Tensor, truth: Tensor, weights: Tensor, normalizer: Tensor
 
 def semantic_loss(logits: Tensor, truth: Tensor, num_pixels: Tensor) -> Tensor:
     """Cross entropy of the pixels of ``truth`` (N, H, W) int64 that are not ignored, over ``num_pixels``."""
-    return F.cross_entropy(logits, truth, ignore_index=IGNORE, reduction="sum") / num_pixels
+    per_pixel = logits.permute(0, 2, 3, 1).flatten(0, 2)  # no copy where channels come last in memory
+    return F.cross_entropy(per_pixel, truth.flatten(), ignore_index=IGNORE, reduction="sum") / num_pixels
+
+
+def upsampled_semantic_loss(logits: Tensor, stride: int, truth: Tensor, num_pixels: Tensor) -> Tensor:
+    """`semantic_loss` of logits (N, S + 1, h, w) upsampled by ``stride``, which exist for one image at a time."""
+    total: Tensor = _UpsampledSemanticLoss.apply(logits, stride, truth, num_pixels)
+    return total
+
+
+class _UpsampledSemanticLoss(torch.autograd.Function):
+    """Takes the gradient along with the value: nothing at the pixels' resolution waits for the backward pass."""
+
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, stride: int, truth: Tensor, num_pixels: Tensor) -> Tensor:
+        losses, gradients = [], []
+        for image, target in zip(logits.detach().split(1), truth.split(1), strict=True):
+            with torch.enable_grad():
+                upsampled = F.interpolate(
+                    image.requires_grad_(), scale_factor=float(stride), mode="bilinear", align_corners=False
+                )
+                loss = semantic_loss(upsampled, target, num_pixels)
+            gradients += torch.autograd.grad(loss, image)
+            losses.append(loss.detach())
+        ctx.save_for_backward(torch.cat(gradients))
+        return torch.stack(losses).sum()
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Any:
+        [saved] = ctx.saved_tensors
+        return gradient * saved, None, None, None

@@ -127,9 +127,10 @@ class PanopticBlend(nn.Module):
         features = self.features(self.batch(images))
         terms: dict[str, Tensor] = self.instances.losses(features, _sizes(images), targets, totals)
         if self.semantic is not None:
-            logits = _upsample(precise(self.semantic.predictor(features["trunk"])), self.semantic.stride)
+            logits = precise(self.semantic.predictor(features["trunk"]))
             truth = pad([t["semantic"].long() for t in targets], IGNORE)
-            loss = losses.semantic_loss(logits, truth, totals["pixels"].clamp(min=1))
+            pixels = totals["pixels"].clamp(min=1)
+            loss = losses.upsampled_semantic_loss(logits, self.semantic.stride, truth, pixels)
             terms["loss_semantic"] = self.semantic_weight * loss
         return terms
 
@@ -187,10 +188,6 @@ def _resizing(cells: int, stride: int, side: int, output_side: int, like: Tensor
     unit = torch.eye(cells, dtype=like.dtype, device=like.device)[None]
     full = F.interpolate(unit, scale_factor=float(stride), mode="linear", align_corners=False)[:, :, :side]
     return F.interpolate(full, size=output_side, mode="linear", align_corners=False)[0].T
-
-
-def _upsample(logits: Tensor, stride: int) -> Tensor:
-    return F.interpolate(logits, scale_factor=float(stride), mode="bilinear", align_corners=False)
 
 
 def _sizes(images: Sequence[Tensor]) -> list[Size]:

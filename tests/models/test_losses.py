@@ -4,12 +4,20 @@ import math
 
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 from torchvision.ops import generalized_box_iou
 
-from panoptic_blend.models.losses import box_loss, centerness_loss, class_loss, mask_loss, semantic_loss
+from panoptic_blend.models.losses import (
+    box_loss,
+    centerness_loss,
+    class_loss,
+    mask_loss,
+    semantic_loss,
+    upsampled_semantic_loss,
+)
 
 ONE = torch.tensor(1.0)
 
@@ -149,3 +157,27 @@ def test_semantic_loss_is_a_mean_over_as_many_pixels_as_it_is_told() -> None:
 def test_semantic_loss_where_all_is_ignored() -> None:
     logits = torch.randn(2, 4, 3, 3, requires_grad=True)
     assert has_zero_gradient(semantic_loss(logits, torch.full((2, 3, 3), 255), torch.tensor(1)), logits)
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_loss_of_upsampled_logits_is_that_of_all_of_them_at_once(layout: torch.memory_format) -> None:
+    torch.manual_seed(0)
+    logits = torch.randn(3, 5, 4, 6, dtype=torch.float64).to(memory_format=layout).requires_grad_()
+    truth = torch.randint(0, 5, (3, 16, 24))
+    truth[0], truth[1, :, 7:] = 255, 255
+    full = F.interpolate(logits, scale_factor=4.0, mode="bilinear", align_corners=False)
+    plain, found = (
+        semantic_loss(full, truth, torch.tensor(100)),
+        upsampled_semantic_loss(logits, 4, truth, torch.tensor(100)),
+    )
+    torch.testing.assert_close(found, plain)
+    expected, gradient = (torch.autograd.grad(3 * loss, logits)[0] for loss in (plain, found))
+    torch.testing.assert_close(gradient, expected)
+    assert gradient[1:].any()
+    assert not gradient[0].any()
+
+
+def test_loss_of_upsampled_logits_without_gradients() -> None:
+    with torch.no_grad():
+        found = upsampled_semantic_loss(torch.zeros(1, 2, 1, 1), 4, torch.zeros(1, 4, 4).long(), torch.tensor(16))
+    assert found.item() == pytest.approx(math.log(2))
