@@ -26,7 +26,7 @@ def fold_norms(model: nn.Module) -> None:
 
 
 def round_weights(model: nn.Module, dtype: torch.dtype) -> None:
-    """Round once what autocast to ``dtype`` would round in every call; what a folded model says there stays the same."""
+    """Round once what autocast to ``dtype`` rounds in every call; what a folded model says there stays the same."""
     for module in model.modules():
         if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)):
             module.to(dtype)

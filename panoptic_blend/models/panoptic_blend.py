@@ -20,8 +20,8 @@ from panoptic_blend.structures import IGNORE, THING_CLASS, Output, PanopticMap, 
 
 Size = tuple[int, int]
 
-_BAND = 64
-"""Rows of semantic classes that are computed at a time."""
+_TILE = 64
+"""Rows, and columns, of semantic classes that are computed at a time."""
 
 
 class InstanceBranch(Protocol):
@@ -168,19 +168,29 @@ class PanopticBlend(nn.Module):
 def semantic_classes(logits: Tensor, stride: int, size: Size, output_size: Size) -> Tensor:
     """Best class (H, W) int64 of (S + 1, h, w) logits at ``stride``: upsampled, unpadded, resized (appendix A).
 
-    All three steps are linear, so rows and columns each take one matrix; only a band of the result exists at a time.
+    All three steps are linear, so rows and columns each take one matrix; only a tile of the result exists at a time.
     """
     rows, columns = (
-        _resizing(cells, stride, side, output_side, logits)
+        _tiles(_resizing(cells, stride, side, output_side, logits))
         for cells, side, output_side in zip(logits.shape[1:], size, output_size, strict=True)
     )
+    cells = logits.permute(1, 2, 0)
     bands = []
     with torch.autocast(logits.device.type, enabled=False):
-        for band in rows.split(_BAND):
-            read = band.any(dim=0).nonzero()
-            window = slice(int(read[0]), int(read[-1]) + 1)
-            bands.append((band[:, window] @ logits[:, window] @ columns.T).argmax(dim=0))
+        for down, vertical in rows:
+            band = (down @ cells[vertical].flatten(1)).unflatten(1, cells.shape[1:])
+            bands.append(torch.cat([(along @ band[:, across]).argmax(dim=2) for along, across in columns], dim=1))
     return torch.cat(bands)
+
+
+def _tiles(weights: Tensor) -> list[tuple[Tensor, slice]]:
+    """Weights (n, cells) as parts of `_TILE` rows, each with the cells that they read and no others."""
+    parts = []
+    for part in weights.split(_TILE):
+        read = part.any(dim=0).nonzero()
+        window = slice(int(read[0]), int(read[-1]) + 1)
+        parts.append((part[:, window], window))
+    return parts
 
 
 def _resizing(cells: int, stride: int, side: int, output_side: int, like: Tensor) -> Tensor:
