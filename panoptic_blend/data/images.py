@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from panoptic_blend.data.png import decode_rgb
 from panoptic_blend.files import read_bytes, replacing
 from panoptic_blend.structures import PanopticBlendError
 
@@ -57,13 +58,17 @@ def read_segment_ids(path: Path, size: tuple[int, int] | None = None) -> npt.NDA
 
 def decode_segment_ids(data: bytes, path: str | Path, size: tuple[int, int] | None = None) -> npt.NDArray[np.int32]:
     """As `read_segment_ids` from the bytes of a file; errors name ``path``."""
-    colors = _decode(data, path, cv2.IMREAD_UNCHANGED)
+    colors, order = decode_rgb(data), cv2.COLOR_RGB2RGBA
+    if colors is None:  # not a plain one
+        colors = _decode(data, path, cv2.IMREAD_UNCHANGED)
+        order = cv2.COLOR_BGR2RGBA
     if colors.ndim != 3 or colors.shape[2] != 3 or colors.dtype != np.uint8:
         raise PanopticBlendError(f"{path}: not an 8-bit RGB PNG; COCO panoptic PNGs hold ids as R + 256 G + 256^2 B")
     if size is not None and colors.shape[:2] != size:
         raise PanopticBlendError(f"{path}: {_size(colors.shape[:2])}, but its picture is {_size(size)}; redo the PNG")
-    ids = cv2.cvtColor(colors, cv2.COLOR_BGR2RGBA).view("<i4").squeeze(2)  # R lowest, an opaque alpha highest
-    return ids & 0xFFFFFF
+    ids = cv2.cvtColor(colors, order).view("<i4").squeeze(2)  # R lowest, an opaque alpha highest
+    ids &= 0xFFFFFF
+    return ids
 
 
 def write_segment_ids(path: Path, ids: npt.NDArray[np.int32]) -> None:

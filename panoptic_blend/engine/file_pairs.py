@@ -22,7 +22,7 @@ from panoptic_blend.data.coco_panoptic import (
 )
 from panoptic_blend.data.images import decode_segment_ids
 from panoptic_blend.engine.overlap import overlapped
-from panoptic_blend.machine import cores
+from panoptic_blend.machine import cores, keep_freed_memory
 from panoptic_blend.metrics.overlaps import Comparison, compare
 from panoptic_blend.structures import PanopticBlendError, PanopticMap
 
@@ -84,6 +84,7 @@ class FilePairs:
         Raises:
             PanopticBlendError: a PNG is missing or broken, not of its picture's size, or disagrees with its JSON.
         """
+        keep_freed_memory()
         disagreements: list[str] = []
         threads = workers or cores()
         compared = partial(self._compared, boundary=boundary)
