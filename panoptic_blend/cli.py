@@ -227,6 +227,9 @@ def pq(
     details: Annotated[
         Path | None, typer.Option(metavar="OUT", help="Folder for tables of every segment, image, class, cause.")
     ] = None,
+    table_format: Annotated[
+        Literal["csv", "parquet"], typer.Option(help="Of its long tables: segments and images.")
+    ] = "csv",
     compare: Annotated[
         Path | None, typer.Option(metavar="B.json", help="Other results for the same images; say if they differ.")
     ] = None,
@@ -252,7 +255,10 @@ def pq(
 
     policy = FilePolicy(missing, additional, area)
     other = (compare, compare_folder) if compare else None
-    request = Request(truth, prediction, truth_folder, prediction_folder, other, details, boundary, policy, workers)
+    request = Request(
+        *(truth, prediction, truth_folder, prediction_folder, other),
+        *(details, boundary, policy, workers, table_format),
+    )
     with stoppable("stopped; nothing was written"):
         run(request, resamples, seed, as_json)
 

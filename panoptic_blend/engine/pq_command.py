@@ -11,15 +11,18 @@ from rich.console import Console
 from panoptic_blend.engine.detail_tables import comparison_tables, detail_tables
 from panoptic_blend.engine.evaluate_files import detail_files, evaluate_files
 from panoptic_blend.engine.file_pairs import FilePolicy
-from panoptic_blend.engine.pq_details import Resampling, find, summary, write_details
+from panoptic_blend.engine.parquet import require_parquet
+from panoptic_blend.engine.pq_details import Resampling, TableFormat, find, summary, write_details
 from panoptic_blend.engine.tables import class_table, progress_line, quality_table
 from panoptic_blend.files import require_empty
 from panoptic_blend.metrics.details import PanopticDetails
+from panoptic_blend.structures import PanopticBlendError
 
 
 @dataclass(frozen=True)
 class Request:
-    """Files to compare; ``other`` results and their PNGs; ``out``, the folder for details; how to read them."""
+    """Files to compare; ``other`` results and their PNGs; ``out``, the folder for details, and the format of its
+    long tables; how to read them."""
 
     truth: Path
     prediction: Path
@@ -30,10 +33,15 @@ class Request:
     boundary: bool = False
     policy: FilePolicy = field(default_factory=FilePolicy)
     workers: int | None = None
+    table_format: TableFormat = "csv"
 
 
 def run(request: Request, resamples: int, seed: int, as_json: bool) -> None:
     """Evaluate, write and print what was asked for."""
+    if request.table_format == "parquet":
+        if request.out is None:
+            raise PanopticBlendError("tables are written with --details only; give it a folder, or no --table-format")
+        require_parquet()
     if request.out or request.other or request.boundary:
         _run_details(request, Resampling(resamples, seed=seed), as_json)
         return
@@ -60,7 +68,7 @@ def _run_details(request: Request, resampling: Resampling, as_json: bool) -> Non
     other = _details(request, *request.other) if request.other else None
     findings = find(details, other, resampling)
     if request.out:
-        write_details(request.out, details, findings, resampling)
+        write_details(request.out, details, findings, resampling, request.table_format)
     if as_json:
         print(json.dumps(summary(findings, resampling)))
         return

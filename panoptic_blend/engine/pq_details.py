@@ -1,4 +1,4 @@
-"""What `PanopticDetails` tells, as a folder of CSV files and a summary; docs/evaluation.md defines the columns."""
+"""What `PanopticDetails` tells, as a folder of tables and a summary; docs/evaluation.md defines the columns."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+from panoptic_blend.engine.parquet import write_parquet
 from panoptic_blend.files import filling
 from panoptic_blend.metrics.causes import Cause
 from panoptic_blend.metrics.confusion import confusion
@@ -29,6 +30,7 @@ NO_CLASS = "(none)"
 """How line 0 of a confusion matrix is called."""
 
 Row = Sequence[object]
+TableFormat = Literal["csv", "parquet"]
 
 
 @dataclass(frozen=True)
@@ -65,13 +67,20 @@ def find(details: PanopticDetails, other: PanopticDetails | None, resampling: Re
     )
 
 
-def write_details(out: Path, details: PanopticDetails, findings: Findings, resampling: Resampling) -> None:
-    """Write the folder ``out``, whole or not at all; raises PanopticBlendError unless it is absent or empty."""
+def write_details(
+    out: Path, details: PanopticDetails, findings: Findings, resampling: Resampling, table_format: TableFormat = "csv"
+) -> None:
+    """Write the folder ``out``, whole or not at all; raises PanopticBlendError unless it is absent or empty.
+
+    ``table_format`` is that of the long tables, of segments and images; the others are CSV.
+    """
     names = {id: category.name for id, category in details.categories.items()}
+    image: dict[str, type] = {"image": str if any(isinstance(key, str) for key in details.images) else int}
     matrices = confusion(details)
     with filling(out) as folder:
-        _write(folder / "segments.csv", _SEGMENT_COLUMNS, _segment_rows(details, names))
-        _write(folder / "images.csv", ("image", "pq", "tp", "fp", "fn"), _image_rows(details))
+        write = _write if table_format == "csv" else write_parquet
+        write(folder / f"segments.{table_format}", image | _SEGMENT_COLUMNS, _segment_rows(details, names))
+        write(folder / f"images.{table_format}", image | _IMAGE_COLUMNS, _image_rows(details))
         _write(folder / "classes.csv", *_classes(findings))
         _write(
             folder / "errors.csv",
@@ -103,23 +112,21 @@ def summary(findings: Findings, resampling: Resampling) -> dict[str, Any]:
     return content
 
 
-_SEGMENT_COLUMNS = (
-    "image",
-    "side",
-    "segment",
-    "category",
-    "class",
-    "area",
-    "iou",
-    "outcome",
-    "matched_with",
-    "cause",
-    "nearest",
-    "nearest_class",
-    "nearest_iou",
-)
-
-
+_SEGMENT_COLUMNS: dict[str, type] = {
+    "side": str,
+    "segment": int,
+    "category": int,
+    "class": str,
+    "area": int,
+    "iou": float,
+    "outcome": str,
+    "matched_with": int,
+    "cause": str,
+    "nearest": int,
+    "nearest_class": str,
+    "nearest_iou": float,
+}
+_IMAGE_COLUMNS: dict[str, type] = {"pq": float, "tp": int, "fp": int, "fn": int}
 _SIZE_COLUMNS = "size", "category", "of", "pq", "sq", "rq", "tp", "fp", "fn"
 
 
@@ -177,7 +184,7 @@ def _write_matrix(path: Path, categories: Sequence[Category], matrix: Integers) 
     _write(path, ("truth \\ prediction", *names), rows)
 
 
-def _write(path: Path, header: Row, rows: Iterable[Row]) -> None:
+def _write(path: Path, header: Iterable[object], rows: Iterable[Row]) -> None:
     with path.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
         writer = csv.writer(file)
         writer.writerow(header)
