@@ -18,6 +18,8 @@ from panoptic_blend.data.dataset import CocoPanoptic
 from panoptic_blend.engine.fusion_cache import FusionCache
 from panoptic_blend.engine.fusion_grid import Grid, Outcomes, Setting, outcomes, usual_settings, usual_stuff_area
 from panoptic_blend.machine import cores
+from panoptic_blend.metrics.details import Tallies
+from panoptic_blend.metrics.resampling import compare_results
 
 Floats = npt.NDArray[np.float64]
 Progress = Callable[[int, int], None]
@@ -125,16 +127,16 @@ def qualities(parts: Floats, categories: Categories) -> Floats:
 
 
 def gain_intervals(per_image: Floats, categories: Categories, group: int, seed: int = 0) -> Floats:
-    """Intervals of 95 % (M, 2) of the gains in PQ of M settings over the first of them: a paired bootstrap over images.
+    """Intervals of 95 % (M, 2) of the gains in PQ of M settings over the first of them: see `compare_results`.
 
     Args:
-        per_image: (images, M, classes, 4), as `qualities` takes them; a resample takes all settings of an image.
+        per_image: (images, M, classes, 4), as `qualities` takes them; the seed gives all settings the same resamples.
     """
-    images = len(per_image)
-    draws = np.random.default_rng(seed).multinomial(images, np.full(images, 1 / images), RESAMPLES)
-    pq = qualities(np.tensordot(draws.astype(np.float64), per_image, axes=1), categories)[..., group]
-    low, high = np.percentile(pq - pq[:, :1], [2.5, 97.5], axis=0)
-    return np.stack([low, high], axis=1)
+    images = tuple(range(len(per_image)))
+    tallies = [Tallies(images, tuple(categories), *np.moveaxis(parts, -1, 0)) for parts in np.moveaxis(per_image, 1, 0)]
+    compared = [compare_results(tallies[0], other, resamples=RESAMPLES, seed=seed) for other in tallies]
+    intervals = [comparison.groups[GROUPS[group]] for comparison in compared]
+    return np.array([(interval.low, interval.high) for interval in intervals])
 
 
 def _marks(marked: dict[str, Setting], per_image: Floats, categories: Categories, group: int) -> list[Mark]:
