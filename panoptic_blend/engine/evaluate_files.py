@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from panoptic_blend.engine.file_pairs import FilePairs, FilePolicy
+from panoptic_blend.engine.file_pairs import FilePairs, FilePolicy, compare_together
 from panoptic_blend.metrics.details import PanopticDetails
 from panoptic_blend.metrics.panoptic_quality import PanopticQuality, PanopticReport
 
@@ -56,10 +56,32 @@ def detail_files(
     boundary: bool = False,
 ) -> PanopticDetails:
     """As `evaluate_files`, but everything that `PanopticDetails` can tell; ``boundary`` for Boundary PQ too."""
-    pairs = FilePairs(truth_json, prediction_json, truth_folder, prediction_folder, policy)
-    details = PanopticDetails(pairs.categories, boundary=boundary)
-    for done, (image_id, comparison) in enumerate(pairs.comparisons(boundary=boundary, workers=workers), start=1):
-        details.add(image_id, comparison)
-        if progress:
-            progress(done, len(pairs))
+    results = [(prediction_json, prediction_folder)]
+    (details,) = detail_result_sets(
+        truth_json, results, truth_folder, progress, policy=policy, workers=workers, boundary=boundary
+    )
     return details
+
+
+def detail_result_sets(
+    truth_json: str | Path,
+    results: Sequence[tuple[str | Path, str | Path | None]],
+    truth_folder: str | Path | None = None,
+    progress: Progress | None = None,
+    *,
+    policy: FilePolicy | None = None,
+    workers: int | None = None,
+    boundary: bool = False,
+) -> list[PanopticDetails]:
+    """`detail_files` of each of several ``results``, a JSON and where its PNGs are; the truth is read once."""
+    (json_path, folder), *others = results
+    first = FilePairs(truth_json, json_path, truth_folder, folder, policy)
+    pairs = [first, *(first.beside(*other) for other in others)]
+    found = [PanopticDetails(first.categories, boundary=boundary) for _ in pairs]
+    compared = compare_together(pairs, boundary=boundary, workers=workers)
+    for done, (image_id, comparisons) in enumerate(compared, start=1):
+        for details, comparison in zip(found, comparisons, strict=True):
+            details.add(image_id, comparison)
+        if progress:
+            progress(done, len(first))
+    return found

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -45,6 +46,16 @@ class FilePolicy:
     area: Literal["png", "json"] = "png"
 
 
+@dataclass(frozen=True)
+class _Results:
+    """Predictions in the file ``path``, their PNGs, and image id -> place among them."""
+
+    path: Path
+    annotations: Annotations
+    places: dict[int, int]
+    maps: Folder
+
+
 class FilePairs:
     """The images of a truth with one result set.
 
@@ -60,13 +71,16 @@ class FilePairs:
         prediction_folder: str | Path | None = None,
         policy: FilePolicy | None = None,
     ) -> None:
-        self._truth_path, self._prediction_path = Path(truth_json), Path(prediction_json)
-        self._policy = policy or FilePolicy()
+        self._truth_path, self._policy = Path(truth_json), policy or FilePolicy()
         self._truth: PanopticJson = read_panoptic_json(self._truth_path, areas=True)
-        self._predictions: Annotations = read_annotations(self._prediction_path, self._truth.categories)
-        self._places = self._paired()
+        self._results = self._read_results(Path(prediction_json), prediction_folder)
         self._truth_maps = maps_folder(self._truth_path, truth_folder, self._truth.images.annotations)
-        self._prediction_maps = maps_folder(self._prediction_path, prediction_folder, self._predictions)
+
+    def beside(self, prediction_json: str | Path, prediction_folder: str | Path | None = None) -> FilePairs:
+        """The same truth, not read again, with other results; raises as the constructor does."""
+        other = copy(self)
+        other._results = self._read_results(Path(prediction_json), prediction_folder)
+        return other
 
     @property
     def categories(self) -> Categories:
@@ -77,37 +91,15 @@ class FilePairs:
         return len(self._truth.images)
 
     def comparisons(self, *, boundary: bool = False, workers: int | None = None) -> Iterator[tuple[int, Comparison]]:
-        """Image id and what truth and prediction share, in the order of the truth's file.
-
-        ``workers`` are threads, by default as many as cores; each holds two images' maps.
-
-        Raises:
-            PanopticBlendError: a PNG is missing or broken, not of its picture's size, or disagrees with its JSON.
-        """
-        keep_freed_memory()
-        disagreements: list[str] = []
-        threads = workers or cores()
-        compared = partial(self._compared, boundary=boundary)
-        for image_id, comparison, found in overlapped(
-            range(len(self)), lambda index: index, compared, finishers=threads, waiting=2 * threads
-        ):
-            disagreements += found
-            if len(disagreements) >= CASES:
-                break
+        """Image id and what truth and prediction share, in the order of the truth's file: see `compare_together`."""
+        for image_id, (comparison,) in compare_together([self], boundary=boundary, workers=workers):
             yield image_id, comparison
-        if disagreements:
-            raise PanopticBlendError(
-                f"{self._truth_path.name}: areas are not the pixels of the PNGs: {', '.join(disagreements[:CASES])}; "
-                "recompute them with `data check --fix`, or take them as they are with area `json`"
-            )
 
-    def _compared(self, index: int, boundary: bool) -> tuple[int, Comparison, list[str]]:
-        """One image: its id, what is shared, and where its areas are not those the JSON states."""
-        image = self._truth.images[index]
-        place = self._places.get(image.id)
-        annotation = None if place is None else self._predictions[place]
-        truth = _read(image.annotation, self._truth_maps, image.size)
-        prediction = _read(annotation, self._prediction_maps, image.size)
+    def _compared(self, image: Image, truth: PanopticMap, boundary: bool) -> Comparison:
+        """What the truth of an image and its prediction share, which name the segments that are in their maps."""
+        results, place = self._results, self._results.places.get(image.id)
+        annotation = None if place is None else results.annotations[place]
+        prediction = _read(annotation, results.maps, image.size)
         try:
             found = compare(truth, prediction, boundary=boundary)
             is_sound = bool(found.truth.areas.all() and found.prediction.areas.all())
@@ -116,11 +108,8 @@ class FilePairs:
         if not is_sound:  # reading with checks names the file and the segment
             image.annotation.read(self._truth_path, self._truth_maps, image.size)
             if annotation:
-                annotation.read(self._prediction_path, self._prediction_maps, image.size)
-        stated = np.array(self._truth.images.annotations.areas(index))
-        if self._policy.area == "json":
-            return image.id, self._restated(found, image, stated), []
-        return image.id, found, _disagreements(found, image, stated)
+                annotation.read(results.path, results.maps, image.size)
+        return found
 
     def _restated(self, found: Comparison, image: Image, stated: np.ndarray) -> Comparison:
         wrong = np.flatnonzero(~(stated == np.floor(stated)) | (abs(stated) > 2**53))
@@ -131,10 +120,15 @@ class FilePairs:
             )
         return replace(found, truth=replace(found.truth, areas=stated.astype(np.int64)))
 
-    def _paired(self) -> dict[int, int]:
-        """Image id -> place among the predictions."""
-        name, ids, places = self._prediction_path.name, self._truth.images.ids, dict[int, int]()
-        for place, image_id in enumerate(self._predictions.image_ids):
+    def _read_results(self, path: Path, folder: str | Path | None) -> _Results:
+        annotations = read_annotations(path, self._truth.categories)
+        places = self._paired(path.name, annotations.image_ids)
+        return _Results(path, annotations, places, maps_folder(path, folder, annotations))
+
+    def _paired(self, name: str, image_ids: Iterable[int]) -> dict[int, int]:
+        """Image id -> place among the predictions, which are in the file of that name."""
+        ids, places = self._truth.images.ids, dict[int, int]()
+        for place, image_id in enumerate(image_ids):
             if image_id in places:
                 raise PanopticBlendError(f"{name}: image {image_id} is predicted twice; keep one")
             places[image_id] = place
@@ -151,6 +145,47 @@ class FilePairs:
                 "such); is it the right split? Else pass over additional images"
             )
         return places
+
+
+def compare_together(
+    pairs: Sequence[FilePairs], *, boundary: bool = False, workers: int | None = None
+) -> Iterator[tuple[int, list[Comparison]]]:
+    """Image id and what its truth shares with the prediction of each result set, in the order of the truth's file.
+
+    ``pairs`` are one and others made `FilePairs.beside` it, so that each map of the truth is read once. ``workers`` are
+    threads, by default as many as cores; each holds two maps at a time.
+
+    Raises:
+        PanopticBlendError: a PNG is missing or broken, not of its picture's size, or disagrees with its JSON.
+    """
+    keep_freed_memory()
+    first, disagreements = pairs[0], list[str]()
+    threads = workers or cores()
+    compared = partial(_compared, pairs, boundary=boundary)
+    for image_id, comparisons, found in overlapped(
+        range(len(first)), lambda index: index, compared, finishers=threads, waiting=2 * threads
+    ):
+        disagreements += found
+        if len(disagreements) >= CASES:
+            break
+        yield image_id, comparisons
+    if disagreements:
+        raise PanopticBlendError(
+            f"{first._truth_path.name}: areas are not the pixels of the PNGs: {', '.join(disagreements[:CASES])}; "
+            "recompute them with `data check --fix`, or take them as they are with area `json`"
+        )
+
+
+def _compared(pairs: Sequence[FilePairs], index: int, boundary: bool) -> tuple[int, list[Comparison], list[str]]:
+    """One image: its id, what is shared, and where its areas are not those the JSON states."""
+    first = pairs[0]
+    image = first._truth.images[index]
+    truth = _read(image.annotation, first._truth_maps, image.size)
+    found = [each._compared(image, truth, boundary) for each in pairs]
+    stated = np.array(first._truth.images.annotations.areas(index))
+    if first._policy.area == "json":
+        return image.id, [first._restated(comparison, image, stated) for comparison in found], []
+    return image.id, found, _disagreements(found[0], image, stated)
 
 
 def maps_folder(json_path: Path, folder: str | Path | None, annotations: Annotations) -> Folder:

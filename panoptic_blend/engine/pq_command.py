@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.console import Console
 
 from panoptic_blend.engine.detail_tables import comparison_tables, detail_tables
-from panoptic_blend.engine.evaluate_files import detail_files, evaluate_files
+from panoptic_blend.engine.evaluate_files import detail_result_sets, evaluate_files
 from panoptic_blend.engine.file_pairs import FilePolicy
 from panoptic_blend.engine.parquet import require_parquet
 from panoptic_blend.engine.pq_details import Resampling, TableFormat, find, summary, write_details
@@ -64,9 +64,8 @@ def run(request: Request, resamples: int, seed: int, as_json: bool) -> None:
 def _run_details(request: Request, resampling: Resampling, as_json: bool) -> None:
     if request.out:
         require_empty(request.out)  # better known before an hour of work than after it
-    details = _details(request, request.prediction, request.prediction_folder)
-    other = _details(request, *request.other) if request.other else None
-    findings = find(details, other, resampling)
+    details, *others = _details(request)
+    findings = find(details, next(iter(others), None), resampling)
     if request.out:
         write_details(request.out, details, findings, resampling, request.table_format)
     if as_json:
@@ -80,13 +79,14 @@ def _run_details(request: Request, resampling: Resampling, as_json: bool) -> Non
         print(f"tables of every segment, image, class and cause are in {request.out}")
 
 
-def _details(request: Request, prediction: Path, folder: Path | None) -> PanopticDetails:
-    with progress_line(f"comparing {prediction.name}") as progress:
-        return detail_files(
+def _details(request: Request) -> list[PanopticDetails]:
+    """Those of the results, and of others if there are any."""
+    results = [(request.prediction, request.prediction_folder), *([request.other] if request.other else [])]
+    with progress_line(f"comparing {' and '.join(path.name for path, _ in results)}") as progress:
+        return detail_result_sets(
             request.truth,
-            prediction,
+            results,
             request.truth_folder,
-            folder,
             progress,
             policy=request.policy,
             workers=request.workers,
