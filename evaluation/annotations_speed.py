@@ -21,13 +21,12 @@ import sys
 import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
 from torch.utils.data import DataLoader, Dataset
 
+from evaluation.timing import Figure, figure_table
 from panoptic_blend.data.categories import coco_categories
 from panoptic_blend.data.coco_panoptic import read_panoptic_json
 from panoptic_blend.data.dataset import CocoPanoptic
@@ -37,26 +36,12 @@ WORKERS, SAMPLES = 2, 2000
 MEGABYTE = 10**6
 
 
-@dataclass(frozen=True)
-class Figure:
-    """Something measured, in the unit that its name says, and the most it may be."""
-
-    name: str
-    value: float
-    target: float | None = None
-
-    @property
-    def is_missed(self) -> bool:
-        """Whether there is a target and it is not reached."""
-        return self.target is not None and self.value > self.target
-
-
 def main() -> None:
     """Measure, print, and exit non-zero if a target is missed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=118_000)
     title, figures = measured(parser.parse_args().images)
-    Console().print(table(title, figures))
+    Console().print(figure_table(title, figures))
     sys.exit(any(figure.is_missed for figure in figures))
 
 
@@ -180,17 +165,6 @@ def _memory(file: str, *keys: str) -> float:
     """The sum of some entries of a file of /proc/self, in megabytes."""
     entries = dict(re.findall(r"^(\w+):\s+(\d+) kB$", Path(f"/proc/self/{file}").read_text(), re.MULTILINE))
     return sum(int(entries[key]) for key in keys) * 1024 / MEGABYTE
-
-
-def table(title: str, figures: list[Figure]) -> Table:
-    """Every figure beside its target."""
-    result = Table("", "measured", "at most", "", title=title)
-    for column in result.columns[1:3]:
-        column.justify = "right"
-    for figure in figures:
-        target = "" if figure.target is None else f"{figure.target:.0f}"
-        result.add_row(figure.name, f"{figure.value:.1f}", target, "missed" if figure.is_missed else "")
-    return result
 
 
 if __name__ == "__main__":

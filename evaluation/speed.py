@@ -1,45 +1,48 @@
-"""How fast a picture becomes a panoptic map, stage by stage, against what its operations need at least.
+"""How fast a picture becomes a panoptic map, or a model learns, against what its operations need at least.
 
-    python -m evaluation.speed panoptic/blendmask_r50_3x --precision bf16-mixed
+    python -m evaluation.speed panoptic/blendmask_r50_3x instance/blendmask_rt_r50_4x --precision bf16-mixed
+    python -m evaluation.speed --train --precision bf16-mixed
 
 The floor is the time that the counted operations would take at the rate of one large matrix product, measured
-first, in the same arithmetic and with the same threads. Weights are random, set so that 100 instances are found.
+first, in the same arithmetic and with the same threads. Weights are random, set so that 100 instances are found in a
+picture of 640 x 480, which enters the network at the size the config tests at. A training step is of two pictures of
+640 x 512. Parts take turns and the shortest time of each counts. Exits with 1 if a target is missed.
 """
 
 from __future__ import annotations
 
 import argparse
-import time
-from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
-from multiprocessing import get_context
-from pathlib import Path
+import sys
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from rich.console import Console
-from rich.table import Table
 from torch import nn
-from torch.nn import functional
-from torch.utils.flop_counter import FlopCounterMode
 
+from evaluation.step_speed import measure_step, one_step
+from evaluation.timing import Figure, Stage, best_of, figure_table, measured_rate, peak_of, stage_table, stages
 from panoptic_blend.config import Precision, load_config
+from panoptic_blend.data.transforms import size_for
 from panoptic_blend.engine.precision import autocast, half
+from panoptic_blend.models.batching import precise
 from panoptic_blend.models.build import build_model
 from panoptic_blend.models.folding import fold_norms, round_weights
-from panoptic_blend.models.panoptic_blend import PanopticBlend
+from panoptic_blend.models.panoptic_blend import PanopticBlend, semantic_classes
+from panoptic_blend.models.postprocess import Instances
 
 CPU = torch.device("cpu")
+PICTURE = (480, 640)
+STEP_IMAGES, STEP_SIZE = 2, (512, 640)
 
+OFFICIAL_RATE = 220e9
+"""Float32 operations per second of the machine, two cores, on which the official implementation took:"""
+OFFICIAL_SECONDS, OFFICIAL_STEP_SECONDS = 4.15, 8.15
+"""for a picture of 640 x 480 with 100 instances (3.9 to 4.4), and for such a training step (7.8 to 8.5), in float32,"""
+OFFICIAL_STEP_BYTES = 3.4e9
+"""with this peak."""
 
-@dataclass(frozen=True)
-class Stage:
-    """The best time of one part, and the multiply-adds in it, counted twice as usual."""
-
-    name: str
-    seconds: float
-    operations: float
+Size = tuple[int, int]
 
 
 def main() -> None:
@@ -47,76 +50,118 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("config", nargs="*", default=["panoptic/blendmask_r50_3x"])
     parser.add_argument("--precision", choices=["32-true", "bf16-mixed"], default="32-true")
-    parser.add_argument("--size", type=int, nargs=2, default=(800, 1067), metavar=("H", "W"), help="network input")
-    parser.add_argument("--output-size", type=int, nargs=2, default=(480, 640), metavar=("H", "W"))
+    parser.add_argument("--train", action="store_true", help="measure a training step instead")
     parser.add_argument("--repeats", type=int, default=5)
     options = parser.parse_args()
-    rate = measured_rate(torch.bfloat16 if options.precision == "bf16-mixed" else torch.float32)
-    print(f"matrix product: {rate / 1e9:.0f} GFLOP/s in {options.precision} on {torch.get_num_threads()} threads")
-    for name in options.config:
-        with torch.inference_mode(), autocast(options.precision, CPU):
-            model = lively_model(name, options.precision)
-            stages, detections = measure(model, tuple(options.size), tuple(options.output_size), options.repeats)
-        Console().print(table(f"{name}, {detections} instances", stages, rate))
-        peak = in_fresh_process(peak_memory, name, tuple(options.size), tuple(options.output_size), options.precision)
-        print(f"peak memory of a picture, model included: {peak / 2**20:.0f} MiB above the imported libraries")
+    rates = {dtype: measured_rate(dtype) for dtype in (torch.float32, torch.bfloat16)}
+    rate = rates[half(options.precision, CPU) or torch.float32]
+    told = ", ".join(f"{value / 1e9:.0f} GFLOP/s in {str(dtype)[6:]}" for dtype, value in rates.items())
+    print(f"matrix product: {told}, on {torch.get_num_threads()} threads")
+    slower = OFFICIAL_RATE / rates[torch.float32]
+    report = training_report if options.train else report_of
+    results = [report(name, options.precision, options.repeats, rate, slower) for name in options.config]
+    for name, (measured, figures) in zip(options.config, results, strict=True):
+        Console().print(stage_table(f"{name}, {options.precision}", measured, rate))
+        Console().print(figure_table(name, figures))
+    sys.exit(any(figure.is_missed for _, figures in results for figure in figures))
 
 
-def measured_rate(dtype: torch.dtype, side: int = 4096) -> float:
-    """Operations per second of one matrix product."""
-    a = torch.randn(side, side, dtype=dtype)
-    return 2 * side**3 / best_of(3, lambda: a @ a)
+def report_of(
+    name: str, precision: Precision, repeats: int, rate: float, slower: float
+) -> tuple[list[Stage], list[Figure]]:
+    """Inference: its stages, and what is asked of it; ``slower`` is this machine than the official figures' one."""
+    with torch.inference_mode(), autocast(precision, CPU):
+        measured, detections, alone = measure(lively_model(name, precision), input_size(name), PICTURE, repeats)
+    found = {stage.name: stage for stage in measured}
+    whole, none = found["picture to map"], found["the same, no instances"]
+    extra = (
+        found["instances"].seconds
+        + found["paste and fuse"].seconds
+        - found["instances, paste and fuse of none"].seconds
+    )
+    half_units = precision != "32-true"
+    figures = [
+        Figure("times the floor", whole.ratio(rate) or 0, 2.5 if half_units else 1.2),
+        Figure("time with instances over time without", (none.seconds + extra) / none.seconds, 1.05),
+        Figure(f"ms for each of {detections} instances", 1000 * extra / max(detections, 1)),
+        Figure("ms to paste and fuse, on one core", 1000 * alone, 40),
+        Figure("peak of a picture, MB above the libraries", peak_of(one_picture, name, precision) / 1e6, 1000),
+    ]
+    if name == "panoptic/blendmask_r50_3x" and not half_units:
+        official = OFFICIAL_SECONDS * slower
+        figures.append(Figure(f"of the official time, here about {official:.1f} s", whole.seconds / official, 0.6))
+    return measured, figures
 
 
-def best_of(repeats: int, run: Callable[[], Any]) -> float:
-    """The shortest of some runs, in seconds, after one that does not count."""
-    run()
-    seconds = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        run()
-        seconds.append(time.perf_counter() - start)
-    return min(seconds)
+def training_report(
+    name: str, precision: Precision, repeats: int, rate: float, slower: float
+) -> tuple[list[Stage], list[Figure]]:
+    """A step of training, likewise."""
+    measured = measure_step(name, precision, STEP_IMAGES, STEP_SIZE, repeats)
+    official, target = OFFICIAL_STEP_SECONDS * slower, 0.8 if precision == "32-true" else 0.3
+    peak = peak_of(one_step, name, precision, STEP_IMAGES, STEP_SIZE)
+    return measured, [
+        Figure("times the floor", measured[-1].ratio(rate) or 0),
+        Figure(f"of the official time, here about {official:.1f} s", measured[-1].seconds / official, target),
+        Figure("peak, MB above the libraries", peak / 1e6, 0.6 * OFFICIAL_STEP_BYTES / 1e6),
+    ]
 
 
-def measure(
-    model: PanopticBlend, size: tuple[int, int], output_size: tuple[int, int], repeats: int
-) -> tuple[list[Stage], int]:
-    """The stages of a BlendMask model, the whole with 100 instances, and the whole with none."""
+def input_size(name: str) -> Size:
+    """Height and width at which the network of a config sees the picture."""
+    test = load_config(name).test
+    return size_for(PICTURE, test.short_side, test.long_side)
+
+
+def measure(model: PanopticBlend, size: Size, output_size: Size, repeats: int) -> tuple[list[Stage], int, float]:
+    """The stages of a BlendMask model; how many instances it finds; the seconds to paste and fuse them on one core."""
     image = torch.randint(0, 256, (3, *size), dtype=torch.uint8)
     batch = model.batch([image])
-    stages = model.backbone(batch)
-    pyramid = model.fpn(stages)
-    features = model.features(batch)
-    branch, semantic = model.instances, model.semantic
+    backbone = model.backbone(batch)
+    pyramid, features = model.fpn(backbone), model.features(batch)
+    branch = model.instances
+    levels, bases = branch.detect(features), precise(branch.bottom(features))
+    found = branch.select(0, levels, bases, size)
+    [output] = model([image], output_sizes=[output_size])
     parts: dict[str, Callable[[], Any]] = {
         "backbone": lambda: model.backbone(batch),
-        "pyramid": lambda: model.fpn(stages),
+        "pyramid": lambda: model.fpn(backbone),
         "detector": lambda: branch.detect(features),
         "bases": lambda: branch.bottom(features),
+        "instances": lambda: branch.select(0, levels, bases, size),
+        "paste and fuse": lambda: model.compose(found, size, output_size, output.semantic),
     }
-    if semantic is not None:
+    if (semantic := model.semantic) is not None:
+        logits = precise(semantic(pyramid))[0]
         parts["semantic head"] = lambda: semantic(pyramid)
-    measured = [_stage(part, run, repeats) for part, run in parts.items()]
-    whole = _stage("picture to map", lambda: model([image], output_sizes=[output_size]), repeats)
-    rest = whole.seconds - sum(stage.seconds for stage in measured)
-    [output] = model([image], output_sizes=[output_size])
-    decode, none = branch.decode, torch.zeros(0, dtype=torch.int64)
-    branch.decode = lambda levels, number: decode(levels, number)[none]
-    without = _stage("the same, no instances", lambda: model([image], output_sizes=[output_size]), repeats)
-    return [*measured, Stage("everything else", rest, 0), whole, without], len(output.scores)
+        parts["semantic classes"] = lambda: semantic_classes(logits, semantic.stride, size, output_size)
 
+    decode, nothing = branch.decode, torch.zeros(0, dtype=torch.int64)
 
-def _stage(name: str, run: Callable[[], Any], repeats: int) -> Stage:
-    with FlopCounterMode(display=False) as counter:
+    def without(run: Callable[[], Any]) -> None:
+        branch.decode = lambda levels, number: decode(levels, number)[nothing]
         run()
-    return Stage(name, best_of(repeats, run), counter.get_total_flops())
+        branch.decode = decode
+
+    def select_and_compose() -> None:
+        none: Instances = branch.select(0, levels, bases, size)
+        model.compose(none, size, output_size, output.semantic)
+
+    parts["picture to map"] = lambda: model([image], output_sizes=[output_size])
+    parts["the same, no instances"] = lambda: without(parts["picture to map"])
+    parts["instances, paste and fuse of none"] = lambda: without(select_and_compose)
+    measured = stages(repeats, parts)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    alone = best_of(repeats, parts["paste and fuse"])
+    torch.set_num_threads(threads)
+    return measured, len(output.scores), alone
 
 
-def lively_model(name: str, precision: Precision = "32-true") -> PanopticBlend:
+def lively_model(name: str, precision: Precision = "32-true", overrides: Sequence[str] = ()) -> PanopticBlend:
     """A model ready to predict whose random weights find as many instances as it may."""
     torch.manual_seed(0)
-    model = build_model(load_config(name)).eval()
+    model = build_model(load_config(name, overrides)).eval()
     head = model.instances.fcos
     nn.init.normal_(head.class_logits.weight, std=0.05)
     for conv, bias in ((head.class_logits, -2.5), (head.distances, 4.0), (head.centerness, 2.0)):
@@ -127,36 +172,11 @@ def lively_model(name: str, precision: Precision = "32-true") -> PanopticBlend:
     return model.to(memory_format=torch.channels_last)
 
 
-def table(title: str, stages: list[Stage], rate: float) -> Table:
-    """Times, operations, and the ratio of the two at ``rate``."""
-    result = Table("", "ms", "GFLOP", "times the floor", title=title)
-    for column in result.columns[1:]:
-        column.justify = "right"
-    for stage in stages:
-        ratio = f"{stage.seconds * rate / stage.operations:.2f}" if stage.operations else ""
-        result.add_row(stage.name, f"{1000 * stage.seconds:.0f}", f"{stage.operations / 1e9:.0f}", ratio)
-    return result
-
-
-def in_fresh_process(function: Callable[..., int], *arguments: Any) -> int:
-    """What ``function`` returns in a process that did nothing before."""
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
-        return process.submit(function, *arguments).result()
-
-
-def peak_memory(name: str, size: tuple[int, int], output_size: tuple[int, int], precision: Precision) -> int:
-    """Bytes by which making a model and running it on one picture raise the peak of this process."""
-    functional.conv2d(torch.zeros(1, 8, 8, 8), torch.zeros(8, 8, 3, 3))  # what the library loads when it is first used
-    before = _peak()
+def one_picture(name: str, precision: Precision) -> None:
+    """Make a model and run it once."""
     with torch.inference_mode(), autocast(precision, CPU):
-        lively_model(name, precision)([torch.zeros(3, *size, dtype=torch.uint8)], output_sizes=[output_size])
-    return _peak() - before
-
-
-def _peak() -> int:
-    """Peak resident memory of this process, in bytes; Linux tells it (getrusage would add the parent's)."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return int(next(line.split()[1] for line in lines if line.startswith("VmHWM"))) * 1024
+        picture = torch.zeros(3, *input_size(name), dtype=torch.uint8)
+        lively_model(name, precision)([picture], output_sizes=[PICTURE])
 
 
 if __name__ == "__main__":

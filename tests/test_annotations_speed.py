@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from evaluation import annotations_speed
-from evaluation.annotations_speed import Figure, main, measured, write_data_set
+from evaluation.annotations_speed import main, measured, write_data_set
+from evaluation.timing import Figure
 from panoptic_blend.data.dataset import CocoPanoptic
 
 

@@ -21,8 +21,7 @@ from panoptic_blend.structures import PanopticBlendError
 
 @dataclass(frozen=True)
 class Request:
-    """Files to compare; ``other`` results and their PNGs; ``out``, the folder for details, and the format of its
-    long tables; how to read them."""
+    """Files to compare; ``other`` results and their PNGs; ``out``, the folder for details; how to read and write."""
 
     truth: Path
     prediction: Path

@@ -150,11 +150,10 @@ class BlendMask(nn.Module):
     def predict(self, features: Features, sizes: Sequence[tuple[int, int]]) -> list[Instances]:
         """The instances of every image, in pixels of the padded batch; arguments as in `losses`."""
         levels, bases = self.detect(features), precise(self.bottom(features))
-        return [self._instances(i, levels, bases, size) for i, size in enumerate(sizes)]
+        return [self.select(i, levels, bases, size) for i, size in enumerate(sizes)]
 
-    def _instances(
-        self, image: int, levels: Sequence[LevelPredictions], bases: Tensor, size: tuple[int, int]
-    ) -> Instances:
+    def select(self, image: int, levels: Sequence[LevelPredictions], bases: Tensor, size: tuple[int, int]) -> Instances:
+        """Image number ``image``'s instances, from what `detect` and the bottom module say of the batch."""
         kept = self.suppress(self.decode(levels, image))
         attentions = self._attentions(levels, kept.places)
         bases = bases[image : image + 1]

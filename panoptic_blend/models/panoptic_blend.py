@@ -145,9 +145,9 @@ class PanopticBlend(nn.Module):
             logits, stride = precise(self.semantic.predictor(features["trunk"])), self.semantic.stride
             frames = zip(logits, sizes, output_sizes, strict=True)
             classes = [semantic_classes(x, stride, size, output_size) for x, size, output_size in frames]
-        return [self._output(*parts) for parts in zip(found, sizes, output_sizes, classes, strict=True)]
+        return [self.compose(*parts) for parts in zip(found, sizes, output_sizes, classes, strict=True)]
 
-    def _output(self, found: Instances, size: Size, output_size: Size, classes: Tensor) -> Output:
+    def compose(self, found: Instances, size: Size, output_size: Size, classes: Tensor) -> Output:
         """What an image of ``size`` shows: its instances moved to ``output_size`` and fused with its classes there."""
         boxes = rescale(found.boxes, size, output_size)
         visible = (boxes[:, 2:] > boxes[:, :2]).all(dim=1)

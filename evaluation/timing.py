@@ -1,0 +1,127 @@
+"""What the speed experiments share: times, counted operations, a processor's floor, peak memory, targets."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.table import Table
+from torch.nn import functional
+from torch.utils.flop_counter import FlopCounterMode
+
+
+@dataclass(frozen=True)
+class Stage:
+    """The best time of one part, and the multiply-adds in it, counted twice as usual."""
+
+    name: str
+    seconds: float
+    operations: float
+
+    def ratio(self, rate: float) -> float | None:
+        """Its time over what its operations take at ``rate``; None without operations."""
+        return self.seconds * rate / self.operations if self.operations else None
+
+
+@dataclass(frozen=True)
+class Figure:
+    """Something measured, in the unit that its name says, and the most it may be."""
+
+    name: str
+    value: float
+    target: float | None = None
+
+    @property
+    def is_missed(self) -> bool:
+        """Whether there is a target and it is not reached."""
+        return self.target is not None and self.value > self.target
+
+
+def best_of(repeats: int, run: Callable[[], Any]) -> float:
+    """The shortest of some runs, in seconds, after one that does not count."""
+    [shortest] = best_of_each(repeats, [run])
+    return shortest
+
+
+def best_of_each(repeats: int, runs: Sequence[Callable[[], Any]]) -> list[float]:
+    """`best_of` of several, which take turns, so that a busy minute of the machine hits all alike."""
+    shortest = [float("inf")] * len(runs)
+    for number in range(repeats + 1):
+        for i, run in enumerate(runs):
+            start = time.perf_counter()
+            run()
+            if number:
+                shortest[i] = min(shortest[i], time.perf_counter() - start)
+    return shortest
+
+
+def stages(repeats: int, parts: Mapping[str, Callable[[], Any]]) -> list[Stage]:
+    """Every part counted and timed, taking turns."""
+    operations = []
+    for run in parts.values():
+        with FlopCounterMode(display=False) as counter:
+            run()
+        operations.append(counter.get_total_flops())
+    seconds = best_of_each(repeats, list(parts.values()))
+    return [Stage(*part) for part in zip(parts, seconds, operations, strict=True)]
+
+
+def measured_rate(dtype: torch.dtype, side: int = 4096) -> float:
+    """Operations per second of one matrix product."""
+    a = torch.randn(side, side, dtype=dtype)
+    return 2 * side**3 / best_of(10, lambda: a @ a)
+
+
+def stage_table(title: str, measured: Sequence[Stage], rate: float) -> Table:
+    """Times, operations, and the ratio of the two at ``rate``."""
+    result = _table("", "ms", "GFLOP", "times the floor", title=title)
+    for stage in measured:
+        ratio, operations = stage.ratio(rate), stage.operations
+        result.add_row(
+            stage.name,
+            f"{1000 * stage.seconds:.0f}" if stage.seconds >= 0.1 else f"{1000 * stage.seconds:.1f}",
+            f"{operations / 1e9:.0f}" if operations else "",
+            "" if ratio is None else f"{ratio:.2f}",
+        )
+    return result
+
+
+def figure_table(title: str, figures: Sequence[Figure]) -> Table:
+    """Every figure beside its target."""
+    result = _table("", "measured", "at most", "", title=title)
+    for figure in figures:
+        target = "" if figure.target is None else f"{figure.target:.4g}"
+        result.add_row(figure.name, f"{figure.value:.4g}", target, "missed" if figure.is_missed else "")
+    return result
+
+
+def _table(*columns: str, title: str) -> Table:
+    result = Table(*columns, title=title)
+    for column in result.columns[1:]:
+        column.justify = "right"
+    return result
+
+
+def peak_of(run: Callable[..., Any], *arguments: Any) -> int:
+    """Bytes by which ``run`` raises the peak memory of a process that did nothing before but import."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
+        return process.submit(_rise, run, *arguments).result()
+
+
+def _rise(run: Callable[..., Any], *arguments: Any) -> int:
+    functional.conv2d(torch.zeros(1, 8, 8, 8), torch.zeros(8, 8, 3, 3))  # what the library loads when it is first used
+    before = _peak()
+    run(*arguments)
+    return _peak() - before
+
+
+def _peak() -> int:
+    """Peak resident memory of this process, in bytes; Linux tells it (getrusage would add the parent's)."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return int(next(line.split()[1] for line in lines if line.startswith("VmHWM"))) * 1024
