@@ -38,6 +38,20 @@ Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:0, ...")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what an earlier run wrote.")]
 PrecisionOption = Annotated[Precision, typer.Option(help="Arithmetic of the network.")]
 Output = Annotated[Path, typer.Option("--output", "-o", help="Folder for what the command makes.")]
+TruthJson = Annotated[Path, typer.Argument(help="COCO panoptic JSON of the truth.")]
+ResultsJson = Annotated[Path, typer.Argument(help="COCO panoptic JSON of the results.")]
+TruthFolder = Annotated[Path | None, typer.Option(help="PNGs of the truth; default: beside the JSON.")]
+PredictionFolder = Annotated[Path | None, typer.Option(help="PNGs of the results; likewise.")]
+Compare = Annotated[
+    Path | None, typer.Option(metavar="B.json", help="Other results for the same images; say if they differ.")
+]
+CompareFolder = Annotated[Path | None, typer.Option(help="PNGs of B; likewise.")]
+Missing = Annotated[Literal["error", "void"], typer.Option(help="Images without a prediction; void: count as empty.")]
+Additional = Annotated[Literal["error", "ignore"], typer.Option(help="Predictions of images the truth lacks.")]
+Area = Annotated[Literal["png", "json"], typer.Option(help="Areas of the truth; json: as the script of 2018.")]
+Resamples = Annotated[int, typer.Option(min=1, help="Draws of images for the intervals.")]
+Seed = Annotated[int, typer.Option(min=0, help="Of these draws.")]
+Threads = Annotated[int | None, typer.Option("--workers", min=1, help="Threads; default: one per core.")]
 
 
 def main(*command: str) -> None:
@@ -220,33 +234,25 @@ def draw(
 
 @app.command()
 def pq(
-    truth: Annotated[Path, typer.Argument(help="COCO panoptic JSON of the truth.")],
-    prediction: Annotated[Path, typer.Argument(help="COCO panoptic JSON of the results.")],
-    truth_folder: Annotated[Path | None, typer.Option(help="PNGs of the truth; default: beside the JSON.")] = None,
-    prediction_folder: Annotated[Path | None, typer.Option(help="PNGs of the results; likewise.")] = None,
+    truth: TruthJson,
+    prediction: ResultsJson,
+    truth_folder: TruthFolder = None,
+    prediction_folder: PredictionFolder = None,
     details: Annotated[
         Path | None, typer.Option(metavar="OUT", help="Folder for tables of every segment, image, class, cause.")
     ] = None,
     table_format: Annotated[
         Literal["csv", "parquet"], typer.Option(help="Of its long tables: segments and images.")
     ] = "csv",
-    compare: Annotated[
-        Path | None, typer.Option(metavar="B.json", help="Other results for the same images; say if they differ.")
-    ] = None,
-    compare_folder: Annotated[Path | None, typer.Option(help="PNGs of B; likewise.")] = None,
+    compare: Compare = None,
+    compare_folder: CompareFolder = None,
     boundary: Annotated[bool, typer.Option("--boundary", help="Boundary PQ too.")] = False,
-    missing: Annotated[
-        Literal["error", "void"], typer.Option(help="Images without a prediction; void: count as empty.")
-    ] = "error",
-    additional: Annotated[
-        Literal["error", "ignore"], typer.Option(help="Predictions of images the truth lacks.")
-    ] = "error",
-    area: Annotated[
-        Literal["png", "json"], typer.Option(help="Areas of the truth; json: as the script of 2018.")
-    ] = "png",
-    resamples: Annotated[int, typer.Option(min=1, help="Draws of images for the intervals.")] = 1000,
-    seed: Annotated[int, typer.Option(min=0, help="Of these draws.")] = 0,
-    workers: Annotated[int | None, typer.Option(min=1, help="Threads; default: one per core.")] = None,
+    missing: Missing = "error",
+    additional: Additional = "error",
+    area: Area = "png",
+    resamples: Resamples = 1000,
+    seed: Seed = 0,
+    workers: Threads = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print figures for machines.")] = False,
 ) -> None:
     """PQ, SQ and RQ of anyone's results, as the official script computes them; with --details, why."""
@@ -261,6 +267,42 @@ def pq(
     )
     with stoppable("stopped; nothing was written"):
         run(request, resamples, seed, as_json)
+
+
+@app.command()
+def report(
+    truth: TruthJson,
+    prediction: ResultsJson,
+    images: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the photos.")],
+    out: Annotated[Path, typer.Option(help="The page to write; what is large comes into a folder beside it.")] = Path(
+        "report.html"
+    ),
+    truth_folder: TruthFolder = None,
+    prediction_folder: PredictionFolder = None,
+    compare: Compare = None,
+    compare_folder: CompareFolder = None,
+    missing: Missing = "error",
+    additional: Additional = "error",
+    area: Area = "png",
+    resamples: Resamples = 1000,
+    seed: Seed = 0,
+    workers: Threads = None,
+    size: Annotated[int, typer.Option(min=64, max=8192, help="Longest side of photos and maps in it.")] = 1024,
+    overwrite: Overwrite = False,
+) -> None:
+    """One page for any browser: figures, classes, confusion, error budget, and every image with its errors."""
+    from panoptic_blend.engine.file_pairs import FilePolicy
+    from panoptic_blend.engine.pq_details import Resampling
+    from panoptic_blend.engine.report.command import ReportRequest, write_report
+    from panoptic_blend.engine.tables import progress_line
+
+    policy = FilePolicy(missing, additional, area)
+    other = (compare, compare_folder) if compare else None
+    folders = truth_folder, prediction_folder
+    request = ReportRequest(truth, prediction, images, out, *folders, other, policy, workers, size, overwrite)
+    with stoppable("stopped; nothing was written"), progress_line("comparing", "images") as progress:
+        written = write_report(request, Resampling(resamples, seed=seed), progress)
+    print(f"{written[0]} is the report" + (f"; {written[1]} belongs to it" if written[1:] else ", a single file"))
 
 
 @weights_app.command("inspect")

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from panoptic_blend.engine.file_pairs import FilePairs, FilePolicy, compare_together
+from panoptic_blend.engine.file_pairs import FilePairs, FilePolicy, Pair, each_image
 from panoptic_blend.metrics.details import PanopticDetails
+from panoptic_blend.metrics.overlaps import Comparison
 from panoptic_blend.metrics.panoptic_quality import PanopticQuality, PanopticReport
 
 Progress = Callable[[int, int], None]
@@ -78,10 +79,13 @@ def detail_result_sets(
     first = FilePairs(truth_json, json_path, truth_folder, folder, policy)
     pairs = [first, *(first.beside(*other) for other in others)]
     found = [PanopticDetails(first.categories, boundary=boundary) for _ in pairs]
-    compared = compare_together(pairs, boundary=boundary, workers=workers)
-    for done, (image_id, comparisons) in enumerate(compared, start=1):
-        for details, comparison in zip(found, comparisons, strict=True):
+    for done, compared in enumerate(each_image(pairs, _comparisons, boundary=boundary, workers=workers), start=1):
+        for details, (image_id, comparison) in zip(found, compared, strict=True):
             details.add(image_id, comparison)
         if progress:
             progress(done, len(first))
     return found
+
+
+def _comparisons(pairs: Sequence[Pair]) -> list[tuple[int, Comparison]]:
+    return [(pair.image.id, pair.comparison) for pair in pairs]

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 
@@ -17,6 +16,7 @@ from panoptic_blend.data.coco_panoptic import (
     Annotation,
     Annotations,
     Image,
+    Images,
     PanopticJson,
     read_annotations,
     read_panoptic_json,
@@ -26,6 +26,8 @@ from panoptic_blend.engine.overlap import overlapped
 from panoptic_blend.machine import cores, keep_freed_memory
 from panoptic_blend.metrics.overlaps import Comparison, compare
 from panoptic_blend.structures import PanopticBlendError, PanopticMap
+
+T = TypeVar("T")
 
 CASES = 3
 """Disagreements that a message lists."""
@@ -54,6 +56,16 @@ class _Results:
     annotations: Annotations
     places: dict[int, int]
     maps: Folder
+
+
+@dataclass(frozen=True, eq=False)
+class Pair:
+    """One image with both its maps as they are in their files, unmeasured, and what these share."""
+
+    image: Image
+    truth: PanopticMap
+    prediction: PanopticMap
+    comparison: Comparison
 
 
 class FilePairs:
@@ -90,13 +102,19 @@ class FilePairs:
     def __len__(self) -> int:
         return len(self._truth.images)
 
-    def comparisons(self, *, boundary: bool = False, workers: int | None = None) -> Iterator[tuple[int, Comparison]]:
-        """Image id and what truth and prediction share, in the order of the truth's file: see `compare_together`."""
-        for image_id, (comparison,) in compare_together([self], boundary=boundary, workers=workers):
-            yield image_id, comparison
+    @property
+    def images(self) -> Images:
+        """Those of the truth, in the order of its file."""
+        return self._truth.images
 
-    def _compared(self, image: Image, truth: PanopticMap, boundary: bool) -> Comparison:
-        """What the truth of an image and its prediction share, which name the segments that are in their maps."""
+    def comparisons(self, *, boundary: bool = False, workers: int | None = None) -> Generator[tuple[int, Comparison]]:
+        """Image id and what truth and prediction share; see `each_image`."""
+        return each_image(
+            [self], lambda pairs: (pairs[0].image.id, pairs[0].comparison), boundary=boundary, workers=workers
+        )
+
+    def _pair(self, image: Image, truth: PanopticMap, boundary: bool) -> Pair:
+        """An image whose truth and prediction name the segments that are in their maps."""
         results, place = self._results, self._results.places.get(image.id)
         annotation = None if place is None else results.annotations[place]
         prediction = _read(annotation, results.maps, image.size)
@@ -109,16 +127,18 @@ class FilePairs:
             image.annotation.read(self._truth_path, self._truth_maps, image.size)
             if annotation:
                 annotation.read(results.path, results.maps, image.size)
-        return found
+        return Pair(image, truth, prediction, found)
 
-    def _restated(self, found: Comparison, image: Image, stated: np.ndarray) -> Comparison:
+    def _restated(self, pair: Pair, stated: np.ndarray) -> Pair:
+        """The same with the areas that the JSON states."""
+        image, found = pair.image, pair.comparison
         wrong = np.flatnonzero(~(stated == np.floor(stated)) | (abs(stated) > 2**53))
         if wrong.size:
             raise PanopticBlendError(
                 f"{self._truth_path.name}: image {image.id}: segment {found.truth.ids[wrong[0]]}: no `area` in whole "
                 "pixels; give it, or take areas from the PNGs"
             )
-        return replace(found, truth=replace(found.truth, areas=stated.astype(np.int64)))
+        return replace(pair, comparison=replace(found, truth=replace(found.truth, areas=stated.astype(np.int64))))
 
     def _read_results(self, path: Path, folder: str | Path | None) -> _Results:
         annotations = read_annotations(path, self._truth.categories)
@@ -147,45 +167,48 @@ class FilePairs:
         return places
 
 
-def compare_together(
-    pairs: Sequence[FilePairs], *, boundary: bool = False, workers: int | None = None
-) -> Iterator[tuple[int, list[Comparison]]]:
-    """Image id and what its truth shares with the prediction of each result set, in the order of the truth's file.
+def each_image(
+    sets: Sequence[FilePairs], work: Callable[[list[Pair]], T], *, boundary: bool = False, workers: int | None = None
+) -> Generator[T]:
+    """What ``work`` makes of each image with its prediction in each result set, in the order of the truth's file.
 
-    ``pairs`` are one and others made `FilePairs.beside` it, so that each map of the truth is read once. ``workers`` are
-    threads, by default as many as cores; each holds two maps at a time.
+    ``sets`` are one and others made `FilePairs.beside` it, so that each map of the truth is read once. ``workers`` are
+    the threads that do the work, by default as many as cores; each holds the maps of one image.
 
     Raises:
         PanopticBlendError: a PNG is missing or broken, not of its picture's size, or disagrees with its JSON.
     """
     keep_freed_memory()
-    first, disagreements = pairs[0], list[str]()
+    disagreements: list[str] = []
     threads = workers or cores()
-    compared = partial(_compared, pairs, boundary=boundary)
-    for image_id, comparisons, found in overlapped(
-        range(len(first)), lambda index: index, compared, finishers=threads, waiting=2 * threads
-    ):
+
+    def finish(index: int) -> tuple[T, list[str]]:
+        pairs, found = _read_pairs(sets, index, boundary)
+        return work(pairs), found
+
+    images = range(len(sets[0]))
+    for done, found in overlapped(images, lambda index: index, finish, finishers=threads, waiting=2 * threads):
         disagreements += found
         if len(disagreements) >= CASES:
             break
-        yield image_id, comparisons
+        yield done
     if disagreements:
         raise PanopticBlendError(
-            f"{first._truth_path.name}: areas are not the pixels of the PNGs: {', '.join(disagreements[:CASES])}; "
+            f"{sets[0]._truth_path.name}: areas are not the pixels of the PNGs: {', '.join(disagreements[:CASES])}; "
             "recompute them with `data check --fix`, or take them as they are with area `json`"
         )
 
 
-def _compared(pairs: Sequence[FilePairs], index: int, boundary: bool) -> tuple[int, list[Comparison], list[str]]:
-    """One image: its id, what is shared, and where its areas are not those the JSON states."""
-    first = pairs[0]
+def _read_pairs(sets: Sequence[FilePairs], index: int, boundary: bool) -> tuple[list[Pair], list[str]]:
+    """One image in each set, and where its areas are not those the JSON states."""
+    first = sets[0]
     image = first._truth.images[index]
     truth = _read(image.annotation, first._truth_maps, image.size)
-    found = [each._compared(image, truth, boundary) for each in pairs]
+    pairs = [each._pair(image, truth, boundary) for each in sets]
     stated = np.array(first._truth.images.annotations.areas(index))
     if first._policy.area == "json":
-        return image.id, [first._restated(comparison, image, stated) for comparison in found], []
-    return image.id, found, _disagreements(found[0], image, stated)
+        return [first._restated(pair, stated) for pair in pairs], []
+    return pairs, _disagreements(pairs[0].comparison, image, stated)
 
 
 def maps_folder(json_path: Path, folder: str | Path | None, annotations: Annotations) -> Folder:

@@ -165,10 +165,11 @@ class PanopticDetails:
         class, with which the IoU, ``nearest_iou``, is largest; None if it touches none.
         """
         for image, comparison, diagnosis in self.diagnoses():
-            yield from _rows(image, comparison, diagnosis)
+            yield from segment_rows(image, comparison, diagnosis)
 
 
-def _rows(image: ImageKey, comparison: Comparison, diagnosis: Diagnosis) -> Iterator[SegmentRow]:
+def segment_rows(image: ImageKey, comparison: Comparison, diagnosis: Diagnosis) -> Iterator[SegmentRow]:
+    """What `PanopticDetails.segments` says of one image, whose mistakes have the causes of ``diagnosis``."""
     matches, iou = diagnosis.matches, diagnosis.iou
     pairs = list(zip(matches.truth.tolist(), matches.prediction.tolist(), matches.iou.tolist(), strict=True))
     found = {row: (column, iou) for row, column, iou in pairs}

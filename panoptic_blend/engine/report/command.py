@@ -1,0 +1,131 @@
+"""What ``panoptic-blend report`` does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from panoptic_blend.engine.file_pairs import FilePairs, FilePolicy
+from panoptic_blend.engine.pq_details import Resampling
+from panoptic_blend.engine.report.figures import class_records, comparison_figures, result_figures
+from panoptic_blend.engine.report.page import Assets, publish, require_room, script_json, writing
+from panoptic_blend.engine.report.pictures import CAUSES, Reader, Reading, Scene
+from panoptic_blend.metrics.details import PanopticDetails
+from panoptic_blend.structures import PanopticBlendError
+
+EMBEDDED_BYTES = 16 * 2**20
+"""Up to here, what belongs to the images is put into the page, which then is a single file."""
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class ReportRequest:
+    """Files to compare, the folder of the ``photos``, and the ``page`` to write; ``other`` results and their PNGs.
+
+    ``side`` bounds the longer side of photos and maps in the page, in pixels.
+    """
+
+    truth: Path
+    prediction: Path
+    photos: Path
+    page: Path
+    truth_folder: Path | None = None
+    prediction_folder: Path | None = None
+    other: tuple[Path, Path | None] | None = None
+    policy: FilePolicy = field(default_factory=FilePolicy)
+    workers: int | None = None
+    side: int = 1024
+    overwrite: bool = False
+
+
+def write_report(request: ReportRequest, resampling: Resampling, progress: Progress | None = None) -> list[Path]:
+    """Write the page, whole or not at all; returns it, and the folder beside it if there is one.
+
+    ``progress`` is called with the images done and their number.
+
+    Raises:
+        PanopticBlendError: the page is there already and not to be overwritten, or a file is missing or broken.
+    """
+    require_room(request.page, request.overwrite)
+    if not request.photos.is_dir():
+        raise PanopticBlendError(f"{request.photos}: no such folder; say where the photos are with --images")
+    sets = [_pairs(request, request.prediction, request.prediction_folder)]
+    if request.other:
+        sets.append(_pairs(request, *request.other))
+    with writing(request.page) as assets:
+        seen = _Seen([PanopticDetails(sets[0].categories) for _ in sets])
+        for done, (scene, readings) in enumerate(_looked_at(request, sets)):
+            _add(assets, done, scene, readings)
+            seen.add(readings)
+            if progress:
+                progress(done + 1, len(sets[0]))
+        return publish(request.page, assets, _content(request, sets[0], seen, resampling), EMBEDDED_BYTES)
+
+
+class _Seen:
+    """What is kept of the images in memory, by result set and in the order of the truth's file."""
+
+    def __init__(self, details: list[PanopticDetails]) -> None:
+        self.details = details
+        self.classes: list[list[list[int]]] = [[] for _ in details]
+        self.errors: list[list[list[int]]] = [[] for _ in details]
+
+    def add(self, readings: list[Reading]) -> None:
+        for details, classes, errors, reading in zip(self.details, self.classes, self.errors, readings, strict=True):
+            details.add(reading.image, reading.comparison)
+            classes.append(reading.classes)
+            errors.append([number for error in reading.errors for number in error])
+
+
+def _pairs(request: ReportRequest, prediction: Path, folder: Path | None) -> FilePairs:
+    return FilePairs(request.truth, prediction, request.truth_folder, folder, request.policy)
+
+
+def _looked_at(request: ReportRequest, sets: list[FilePairs]) -> Iterator[tuple[Scene, list[Reading]]]:
+    """Every image: its scene, and what each result set says of it, all sets going on in step."""
+    reader = Reader(sets[0].categories, request.photos, request.side)
+    with ExitStack() as stack:
+        first = stack.enter_context(closing(sets[0].worked(reader.both, workers=request.workers)))
+        others = [
+            stack.enter_context(closing(pairs.worked(reader.reading, workers=request.workers))) for pairs in sets[1:]
+        ]
+        for (scene, reading), *readings in zip(first, *others, strict=True):
+            yield scene, [reading, *readings]
+
+
+def _add(assets: Assets, place: int, scene: Scene, readings: list[Reading]) -> None:
+    assets.add(f"{place}.jpg", scene.photo)
+    assets.add(f"{place}.small.jpg", scene.thumbnail)
+    content = scene.content | {"sets": [reading.content for reading in readings]}
+    assets.add(f"{place}.js", f"panopticReport({place},{script_json(content)})\n".encode("ascii"))
+
+
+def _content(request: ReportRequest, pairs: FilePairs, seen: _Seen, resampling: Resampling) -> dict[str, Any]:
+    """Everything the page knows without looking at an image."""
+    compared = None
+    if request.other:
+        first, second = seen.details
+        results, compared = comparison_figures(first, second, resampling)
+    else:
+        results = [result_figures(seen.details[0], resampling)]
+    ids, names = list(pairs.images.ids), list(pairs.images.file_names)
+    places = {id: place for place, id in enumerate(seen.details[0].images)}
+    order = [places[id] for id in ids]
+    for result, classes, errors in zip(results, seen.classes, seen.errors, strict=True):
+        figures = {key: [column[place] for place in order] for key, column in result["images"].items()}
+        result["images"] = figures | {"classes": classes, "errors": errors}
+    return {
+        "truth": request.truth.name,
+        "sets": [path.name for path in (request.prediction, *([request.other[0]] if request.other else []))],
+        "resampling": {"resamples": resampling.resamples, "level": resampling.level, "seed": resampling.seed},
+        "causes": list(CAUSES),
+        "classes": class_records(pairs.categories),
+        "results": results,
+        "compared": compared,
+        "ids": ids,
+        "names": names,
+    }

@@ -1,0 +1,133 @@
+"""The page of a report and the folder beside it, written whole or not at all."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from panoptic_blend.files import replacing
+from panoptic_blend.structures import PanopticBlendError
+
+_TEMPLATE = Path(__file__).parent / "template"
+_SCRIPTS = "tools", "state", "figures", "classes", "matrix", "budget", "images", "maps", "viewer", "keys", "main"
+_MARK = "panoptic-blend-report"
+"""A file by which a folder of ours is known."""
+
+
+@dataclass
+class Assets:
+    """A folder that is being filled with what belongs to the images; ``size`` in bytes so far."""
+
+    folder: Path
+    size: int = 0
+    names: list[str] = field(default_factory=list)
+
+    def add(self, name: str, content: bytes) -> None:
+        (self.folder / name).write_bytes(content)
+        self.names.append(name)
+        self.size += len(content)
+
+
+def require_room(page: Path, overwrite: bool) -> None:
+    """Raise PanopticBlendError unless a report may be written at ``page`` and in the folder beside it."""
+    if page.suffix.lower() not in {".html", ".htm"}:
+        raise PanopticBlendError(f"{page}: a report is an HTML page; give a name that ends in .html")
+    folder = files_folder(page)
+    if page.is_dir():
+        raise PanopticBlendError(f"{page}: is a folder; choose another --out")
+    for path in (page, folder):
+        if (path.exists() or path.is_symlink()) and not overwrite:
+            raise PanopticBlendError(f"{path}: is there already; choose another --out, or give --overwrite")
+    if (folder.exists() or folder.is_symlink()) and not _is_ours(folder):
+        raise PanopticBlendError(f"{folder}: is not the folder of a report; choose another --out, or move it away")
+
+
+def files_folder(page: Path) -> Path:
+    """The folder beside a page."""
+    return page.with_name(f"{page.stem}_files")
+
+
+@contextmanager
+def writing(page: Path) -> Iterator[Assets]:
+    """Give assets to be added; `publish` them within the block. What is left behind is removed, however it ends."""
+    page.parent.mkdir(parents=True, exist_ok=True)
+    temporary = page.with_name(f".{files_folder(page).name}.{os.getpid()}.part")
+    shutil.rmtree(temporary, ignore_errors=True)
+    try:
+        temporary.mkdir()
+        (temporary / _MARK).touch()
+        yield Assets(temporary)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def publish(page: Path, assets: Assets, content: dict[str, Any], embedded_bytes: int) -> list[Path]:
+    """Write the page with its ``content``; the assets become its folder, or part of it up to ``embedded_bytes``.
+
+    The page comes last and an earlier one goes first: a page that is there is whole. Returns what was written.
+    """
+    folder = files_folder(page)
+    is_single = assets.size <= embedded_bytes
+    if is_single:
+        content = content | {"embedded": {name: _embedded(assets.folder / name) for name in assets.names}}
+    else:
+        content = content | {"folder": folder.name}
+    old = page.with_name(f".{folder.name}.{os.getpid()}.old.part")
+    try:
+        with replacing(page) as temporary:
+            temporary.write_text(_filled(content), encoding="utf-8", newline="\n")  # as its digests were taken
+            page.unlink(missing_ok=True)
+            if folder.exists():
+                folder.rename(old)
+            if not is_single:
+                assets.folder.rename(folder)
+    finally:
+        shutil.rmtree(old, ignore_errors=True)
+    return [page] if is_single else [page, folder]
+
+
+def script_json(content: object) -> str:
+    """JSON in ASCII that can stand in a script element and in a script file: nothing in it ends or opens a tag."""
+    text = json.dumps(content, allow_nan=False, separators=(",", ":"))
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def _is_ours(folder: Path) -> bool:
+    return folder.is_dir() and not folder.is_symlink() and (folder / _MARK).is_file()
+
+
+def _embedded(path: Path) -> str:
+    """A JPEG as a data URL; of a script, the JSON that it hands over."""
+    content = path.read_bytes()
+    if path.suffix == ".js":
+        return content[content.index(b"{") : content.rindex(b"}") + 1].decode("ascii")
+    return f"data:image/jpeg;base64,{base64.b64encode(content).decode()}"
+
+
+def _filled(content: dict[str, Any]) -> str:
+    style = (_TEMPLATE / "page.css").read_text(encoding="utf-8")
+    script = "".join((_TEMPLATE / f"{name}.js").read_text(encoding="utf-8") for name in _SCRIPTS)
+    script = f'"use strict";\n{script}'
+    parts = {
+        "style": style,
+        "script": script,
+        "style_hash": _digest(style),
+        "script_hash": _digest(script),
+        "content": script_json(content),
+    }
+    template = (_TEMPLATE / "page.html").read_text(encoding="utf-8")
+    return re.sub(r"\{\{(\w+)\}\}", lambda found: parts[found[1]], template)
+
+
+def _digest(text: str) -> str:
+    """What a Content-Security-Policy knows an inline element by."""
+    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"

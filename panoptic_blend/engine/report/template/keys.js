@@ -1,0 +1,59 @@
+// Everything by keyboard; `?` shows how.
+
+const KEYS = [
+  ["j k, ← →", "next and previous image"], ["↑ ↓", "a row of images up or down"], ["Enter", "open the marked image"],
+  ["1 2 3 4", "photo, truth, prediction, errors"], ["5", "all of them side by side"], ["+ −", "opacity of the layer"],
+  ["s", "the other result set"], ["/", "search by name"], ["Esc", "close, or leave the search"], ["?", "these keys"],
+];
+const keysDialog = byId("keys");
+
+function buildKeys() {
+  keysDialog.append(make("h2", { id: "keys-title" }, "Keys"),
+    make("dl", { class: "keys" }, KEYS.filter(([key]) => isCompared || key !== "s").flatMap(
+      ([key, meaning]) => [make("dt", {}, key.split(" ").map((one) => make("kbd", {}, one))), make("dd", {}, meaning)])),
+    make("button", { class: "quiet", click: () => keysDialog.close() }, "Close"));
+  byId("help").addEventListener("click", () => keysDialog.showModal());
+}
+
+const isTyping = (target) => target.matches?.("input:not([type=range]), select, textarea");
+
+function pressed(event) {
+  if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
+  if (keysDialog.open) return;
+  if (isTyping(event.target)) {
+    if (event.key === "Escape") event.target.blur();
+    return;
+  }
+  const action = actionOf(event);
+  if (!action) return;
+  event.preventDefault();
+  action();
+}
+
+function actionOf(event) {
+  const { key } = event;
+  if (key === "?") return () => keysDialog.showModal();
+  if (key === "s" && isCompared) return () => show({ set: state.set === "0" ? "1" : "0" });
+  if (state.image !== "") return viewerAction(key, event.target);
+  if (key === "/") return () => { show({ view: "images" }); byId("search").focus(); };
+  return state.view === "images" ? listAction(key, event.target) : null;
+}
+
+function viewerAction(key, target) {
+  const isRange = target.matches?.("input[type=range]");
+  if (key === "j" || (key === "ArrowRight" && !isRange)) return () => step(1);
+  if (key === "k" || (key === "ArrowLeft" && !isRange)) return () => step(-1);
+  if (LAYERS[Number(key) - 1]) return () => show({ layer: LAYERS[Number(key) - 1], layout: "one" });
+  if (key === "5") return () => show({ layout: "all" });
+  const by = { "+": 10, "=": 10, "-": -10, "−": -10 }[key];
+  if (by) return () => show({ opacity: String(Math.min(100, Math.max(0, Number(state.opacity) + by))) });
+  return null;
+}
+
+function listAction(key, target) {
+  const steps = { j: 1, k: -1, ArrowRight: 1, ArrowLeft: -1, ArrowDown: gridColumns(), ArrowUp: -gridColumns() };
+  const isFree = !target.closest?.("header, .bar");
+  if (key in steps && (isFree || key === "j" || key === "k")) return () => moveCurrent(steps[key]);
+  if (key === "Enter" && current >= 0 && !target.closest?.("a, button")) return () => openImage(filtered[current]);
+  return null;
+}

@@ -1,0 +1,77 @@
+// The confusion matrix of the classes that occur, and the pairs most often confused.
+
+let matrixKind = "segments";
+
+function drawConfusion(section) {
+  const set = Number(state.set);
+  const entries = content.results[set].confusion[matrixKind];
+  const choice = make("div", { class: "choice", role: "group", "aria-label": "Count", id: "matrix-kind" });
+  fillChoice(choice, [["segments", "Segments"], ["pixels", "Pixels"]], matrixKind, (kind) => {
+    matrixKind = kind;
+    drawConfusion(section);
+  });
+  const explained = matrixKind === "segments"
+    ? "Pairs with IoU above 0.5, whatever their classes; (none) are missed truths and spurious predictions. A cell leads to its images."
+    : "Every pixel once; (none) is void.";
+  section.replaceChildren(
+    make("div", { class: "bar" }, make("h1", {}, "Truth in rows, prediction in columns"), choice,
+      make("p", { class: "note" }, explained)),
+    make("div", { class: "columns matrix-columns" }, make("div", { class: "scroll matrix-box", tabindex: "0",
+      role: "region", "aria-label": "Confusion matrix" }, matrixTable(entries)), confusedPanel(entries)));
+}
+
+function matrixTable(entries) {
+  const lines = [...new Set(entries.flatMap(([row, column]) => [row, column]))].sort((a, b) => a - b);
+  const sums = new Map();
+  const values = new Map();
+  for (const [row, column, number] of entries) {
+    sums.set(row, (sums.get(row) ?? 0) + number);
+    values.set(row * 65536 + column, number);
+  }
+  const head = make("tr", {}, make("th", { class: "corner" }, "truth \\ prediction"), lines.map((line) =>
+    make("th", { scope: "col", class: "turned" }, make("span", {}, classLabel(line)))));
+  const body = lines.map((row) => make("tr", {}, make("th", { scope: "row" }, classLabel(row)),
+    lines.map((column) => matrixCell(row, column, values.get(row * 65536 + column) ?? 0, sums.get(row) ?? 0))));
+  const table = make("table", { class: "matrix", id: "matrix" }, make("thead", {}, head), make("tbody", {}, body));
+  table.addEventListener("click", matrixClicked);
+  table.addEventListener("keydown", (event) => { if (event.key === "Enter" || event.key === " ") matrixClicked(event); });
+  return table;
+}
+
+function matrixCell(row, column, number, sum) {
+  const node = make("td", { class: row === column ? "same" : row && column ? "other" : "none" });
+  if (!number) return node;
+  const share = number / sum;
+  node.textContent = matrixKind === "segments" ? compact(number) : share >= 0.0005 ? percent(share, share < 0.1 ? 1 : 0) : "·";
+  node.title = `${className(row)} taken for ${className(column)}: ${count(number)} (${percent(share)} % of the row)`;
+  styled(node, { "--share": Math.sqrt(share) });
+  if (share > 0.5) node.classList.add("full");
+  if (matrixKind === "segments" && (row || column)) {
+    Object.assign(node.dataset, { row, column });
+    node.tabIndex = 0;
+  }
+  return node;
+}
+
+const compact = (number) => number < 10000 ? String(number) : `${Math.round(number / 1000)}k`;
+
+function matrixClicked(event) {
+  const { row, column } = event.target.closest("td")?.dataset ?? {};
+  if (row === undefined) return;
+  event.preventDefault();
+  browse(row === column ? { class: row } : { true: row, taken: column });
+}
+
+function confusedPanel(entries) {
+  const confused = entries.filter(([row, column]) => row !== column && row && column);
+  const first = sortedRows(confused, (entry) => entry[2], true).slice(0, 30);
+  const item = ([row, column, number]) => {
+    const label = [classLabel(row), make("span", { class: "arrow" }, " → "), classLabel(column)];
+    const words = matrixKind === "segments"
+      ? make("button", { class: "link", click: () => browse({ true: String(row), taken: String(column) }) }, label)
+      : make("span", {}, label);
+    return make("li", {}, words, make("span", { class: "number" }, count(number)));
+  };
+  return make("article", { class: "card" }, make("h2", {}, "Most often confused"),
+    first.length ? make("ol", { class: "extremes", id: "confused" }, first.map(item)) : make("p", { class: "note" }, "Nothing is."));
+}

@@ -1,0 +1,102 @@
+// Small tools: elements, figures in words, colours. What comes from files becomes text, never markup.
+
+const content = JSON.parse(document.getElementById("content").textContent);
+const GROUPS = ["All", "Things", "Stuff"];
+const OUTCOMES = ["matched", "spurious", "missed", "ignored"];
+const OUTCOME_KINDS = ["tp", "fp", "fn", "ignored"];
+const byId = (id) => document.getElementById(id);
+
+/** An element with attributes (`class`, `data-x`; functions are listeners) and children, strings as text. */
+function make(tag, attributes = {}, ...children) {
+  const node = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (typeof value === "function") node.addEventListener(name, value);
+    else if (value === true) node.setAttribute(name, "");
+    else if (value !== false && value !== null && value !== undefined) node.setAttribute(name, value);
+  }
+  node.append(...children.flat().filter((child) => child !== null && child !== undefined));
+  return node;
+}
+
+/** An element whose custom properties are set, as a policy without inline styles allows. */
+function styled(node, properties) {
+  for (const [name, value] of Object.entries(properties)) node.style.setProperty(name, value);
+  return node;
+}
+
+const percent = (fraction, digits = 1) => (100 * fraction).toFixed(digits);
+const signed = (fraction, digits = 1) => (fraction < 0 ? "−" : "+") + Math.abs(100 * fraction).toFixed(digits);
+const count = (number) => number.toLocaleString("en");
+const rgb = (color) => `rgb(${color.join(" ")})`;
+const setName = (set) => content.sets.length > 1 ? `${"AB"[set]}: ${content.sets[set]}` : content.sets[set];
+const isCompared = content.sets.length > 1;
+
+/** Class of a line of the confusion matrix; line 0 is none. */
+const classOf = (line) => content.classes[line - 1];
+const className = (line) => line ? classOf(line).name : "(none)";
+const lineOfId = new Map(content.classes.map((category, place) => [category.id, place + 1]));
+
+function swatch(line) {
+  return styled(make("i", { class: "swatch", "aria-hidden": "true" }), { "--color": rgb(classOf(line).color) });
+}
+
+/** The name of a class behind its colour. */
+function classLabel(line) {
+  return make("span", { class: "class-label" }, line ? swatch(line) : null, make("span", {}, className(line)));
+}
+
+/** A figure from 0 to 1 as a dot on a track, between the bounds of its interval. */
+function intervalBar(value, low, high, title) {
+  const bar = make("span", { class: "interval", title }, make("i", { class: "range" }), make("i", { class: "dot" }));
+  return styled(bar, { "--low": low, "--high": high, "--value": value });
+}
+
+/** A bar of the shares of `parts`, [share, css class or colour, title]. */
+function stackedBar(parts, label) {
+  const bar = make("span", { class: "stack", role: "img", "aria-label": label });
+  for (const [share, color, title] of parts) {
+    if (share > 0.0005) bar.append(styled(make("i", { title }), { "--share": share, "--color": color }));
+  }
+  return bar;
+}
+
+/** A table head cell; with a key it sorts. */
+function headCell(label, options = {}) {
+  const { key, sort, numeric, onSort, title } = options;
+  const cell = make("th", { scope: "col", class: numeric ? "number" : null, title });
+  if (!key) {
+    cell.append(label);
+    return cell;
+  }
+  const isSorted = sort.key === key;
+  cell.setAttribute("aria-sort", isSorted ? (sort.down ? "descending" : "ascending") : "none");
+  cell.append(make("button", { class: "sorter", "data-key": key, click: () => onSort(key) }, label,
+    make("span", { class: "arrow", "aria-hidden": "true" }, isSorted ? (sort.down ? "↓" : "↑") : "")));
+  return cell;
+}
+
+/** Rows in the order of a key, which may give null (last) or text. */
+function sortedRows(rows, value, down) {
+  const direction = down ? -1 : 1;
+  return rows.map((row) => [value(row), row]).sort(([a], [b]) => {
+    if (a === null || b === null) return (a === null) - (b === null);
+    return direction * (typeof a === "string" ? a.localeCompare(b, "en", { numeric: true }) : a - b);
+  }).map(([, row]) => row);
+}
+
+function cell(text, kind = "number") {
+  return make("td", { class: kind }, text);
+}
+
+/** Buttons of which one is pressed. */
+function fillChoice(group, options, chosen, choose) {
+  group.replaceChildren(...options.map(([value, label, title]) => make("button", {
+    "aria-pressed": String(value === chosen), "data-value": value, title, click: () => choose(value),
+  }, label)));
+}
+
+function select(id, label, options, chosen, choose) {
+  const box = make("select", { id, change: (event) => choose(event.target.value) },
+    options.map(([value, text]) => make("option", { value, selected: String(value) === String(chosen) }, text)));
+  return make("label", { class: "field" }, make("span", {}, label), box);
+}

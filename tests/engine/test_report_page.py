@@ -1,0 +1,325 @@
+"""The page of `panoptic-blend report` in a real Chromium: every function is clicked through, from a file, offline."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from reporting_files import EVIL, Small, small
+
+from panoptic_blend.engine.pq_details import Resampling
+from panoptic_blend.engine.report import command
+from panoptic_blend.engine.report.command import ReportRequest, write_report
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+CHROMIUM = shutil.which("chromium")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install -e .[dev]")
+    if not CHROMIUM:
+        pytest.skip("no chromium on the PATH: apt install chromium")
+    with playwright.sync_playwright() as started:
+        launched = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield launched
+        launched.close()
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Small:
+    return small(
+        tmp_path_factory.mktemp("report"), ["a.jpg", "b.jpg", "c <b>.jpg", *(f"d{n:03}.jpg" for n in range(197))]
+    )
+
+
+@pytest.fixture(scope="module")
+def single(files: Small) -> Path:
+    """One result set, in one file."""
+    request = ReportRequest(files.truth, files.first, files.photos, files.root / "single.html")
+    return write_report(request, Resampling(20))[0]
+
+
+@pytest.fixture(scope="module")
+def compared(files: Small) -> Path:
+    """Two result sets, with a folder."""
+    request = ReportRequest(files.truth, files.first, files.photos, files.root / "two sets.html")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(command, "EMBEDDED_BYTES", 0)
+        page, folder = write_report(replace(request, other=(files.second, None)), Resampling(20))
+    assert folder.is_dir()
+    return page
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    """A page whose test fails if it has complained or asked a network for something."""
+    complaints: list[str] = []
+
+    def asked(request: Any) -> None:
+        if not request.url.startswith(("file:", "data:", "blob:")):
+            complaints.append(f"asked for {request.url}")
+
+    def refuse(dialog: Any) -> None:
+        complaints.append(f"dialog: {dialog.message}")
+        dialog.dismiss()
+
+    opened = browser.new_page(viewport={"width": 1280, "height": 800})
+    opened.set_default_timeout(5000)
+    opened.on("console", lambda message: complaints.append(f"{message.type}: {message.text}"))
+    opened.on("pageerror", lambda error: complaints.append(str(error)))
+    opened.on("dialog", refuse)
+    opened.on("requestfailed", lambda request: complaints.append(f"not there: {request.url}"))
+    opened.on("request", asked)
+    yield opened
+    opened.close()
+    assert complaints == []
+
+
+def visit(page: Page, path: Path, state: str = "") -> None:
+    page.goto(f"{path.as_uri()}#{state}")
+    page.wait_for_selector("main > section:not([hidden]) > *")
+
+
+def texts(page: Page, selector: str) -> list[str]:
+    return page.locator(selector).all_inner_texts()
+
+
+def pixel(page: Page, layer: str, x: int, y: int, set: int = 0) -> list[int]:
+    """Colour of a layer (`spotlight`: what dims all others) at a pixel of the maps."""
+    name = ".spotlight" if layer == "spotlight" else f'.frame[data-layer="{layer}"][data-set="{set}"] .layer'
+    read = """(node, [x, y]) => {
+        const copy = new OffscreenCanvas(node.width, node.height).getContext("2d", {willReadFrequently: true});
+        copy.drawImage(node, 0, 0);
+        return [...copy.getImageData(x, y, 1, 1).data];
+    }"""
+    return page.locator(name).evaluate(read, [x, y])
+
+
+def point_at(page: Page, layer: str, x: int, y: int, set: int = 0) -> str:
+    """Move the pointer over a pixel of the maps (80 x 60); what the page says there."""
+    frame = page.locator(f'.frame[data-layer="{layer}"][data-set="{set}"]')
+    frame.scroll_into_view_if_needed()
+    box = frame.bounding_box()
+    assert box
+    page.mouse.move(box["x"] + (x + 0.5) / 80 * box["width"], box["y"] + (y + 0.5) / 60 * box["height"])
+    return page.locator("#tip").inner_text()
+
+
+def test_figures_with_intervals(page: Page, single: Path) -> None:
+    visit(page, single)
+    assert page.title() == "first.json: panoptic report"
+    cards = page.locator(".figure")
+    assert cards.count() == 3 and cards.first.locator(".interval .range").is_visible()
+    # Class 3 misses one of 200, class 7 has a spurious one and misses 198, the sky has IoU 3000 / 3900 there.
+    expected = 100 * (199 / 199.5 + 2 / (2 + 0.5 + 99) + (2 + 198 * 3000 / 3900) / 200) / 3
+    assert cards.first.locator(".value").inner_text() == f"{expected:.1f}"
+    assert texts(page, "#overview .budget-bars > span:first-child") == ["All"]
+    assert page.locator("#overview .stack").count() == 3
+
+
+def test_classes_are_sorted_and_names_are_text(page: Page, single: Path) -> None:
+    visit(page, single)
+    page.click("#tab-classes")
+    first = "#class-table tbody tr:first-child th"
+    assert page.locator("#class-table tbody tr").count() == 3
+    assert page.locator(first).inner_text() == "cat & 'dog'"  # the worst comes first
+    page.click('.sorter[data-key="pq"]')
+    assert page.locator(first).inner_text() == EVIL
+    assert page.get_attribute('th:has(> .sorter[data-key="pq"])', "aria-sort") == "descending"
+    page.click('.sorter[data-key="name"]')
+    assert page.get_attribute('th:has(> .sorter[data-key="name"])', "aria-sort") == "ascending"
+    page.click('.sorter[data-key="fn"]')
+    assert page.locator(first).inner_text() == "cat & 'dog'"
+    page.keyboard.press("Enter")  # the sorter keeps the focus
+    assert page.locator(first).inner_text() != "cat & 'dog'"
+    page.click("#class-table tbody tr:last-child .link")
+    assert page.locator("#found").inner_text() == "200 of 200 images"
+    assert page.locator("#filter-class").input_value() == "2"
+
+
+def test_the_matrix_leads_to_images(page: Page, single: Path) -> None:
+    visit(page, single, "view=confusion")
+    assert page.locator('#matrix td[data-row="1"][data-column="2"]').inner_text() == "1"
+    assert page.locator("#confused li").count() == 1
+    page.click('#matrix-kind button[data-value="pixels"]')
+    assert page.locator("#matrix td[data-row]").count() == 0
+    assert "900" in (page.locator("#matrix tbody tr:nth-child(1) td:nth-child(3)").get_attribute("title") or "")
+    page.click('#matrix-kind button[data-value="segments"]')
+    page.click('#matrix td[data-row="1"][data-column="2"]')
+    assert page.locator("#found").inner_text() == "1 of 200 images"
+    assert texts(page, ".image .name") == ["b.jpg"]
+    page.click("#mixed")
+    assert page.locator("#found").inner_text() == "200 of 200 images"
+    page.go_back()
+    page.locator("#matrix").wait_for()
+
+
+def test_causes_lead_to_images(page: Page, single: Path) -> None:
+    visit(page, single, "view=errors")
+    assert page.locator("#causes tbody tr").count() == 9
+    page.click('#causes .link:has-text("wrong class")')
+    assert texts(page, ".image .name") == ["b.jpg"]
+    page.select_option("#filter-cause", label="missed")
+    assert page.locator("#found").inner_text() == "198 of 200 images"
+    page.select_option("#filter-class", label=EVIL)
+    assert page.locator("#nothing").is_visible()
+    page.click("#nothing button")
+    assert page.locator("#found").inner_text() == "200 of 200 images"
+
+
+def test_images_are_found_sorted_and_few_at_a_time(page: Page, single: Path) -> None:
+    visit(page, single, "view=images")
+    assert 10 < page.locator(".image").count() < 80
+    page.keyboard.press("/")
+    page.keyboard.type("C <B")
+    assert texts(page, ".image .name") == ["c <b>.jpg"]
+    page.fill("#search", "17")
+    numbers = [13, 17, 117, *range(170, 180)]  # the first has the id 17
+    assert sorted(texts(page, ".image .name")) == [f"d{number:03}.jpg" for number in numbers]
+    page.fill("#search", "")
+    page.select_option("#sort", "name")
+    assert texts(page, ".image .name")[:3] == ["a.jpg", "b.jpg", "c <b>.jpg"]
+    page.click("#direction")
+    assert texts(page, ".image .name")[0] == "d196.jpg"
+    page.mouse.wheel(0, 100_000)
+    page.locator('.image:has-text("a.jpg")').wait_for()
+    assert page.locator(".image").count() < 80
+    page.reload()
+    page.locator(".image").first.wait_for()
+    assert page.locator("#sort").input_value() == "name"
+
+
+def test_one_image_with_layers_opacity_and_hover(page: Page, single: Path) -> None:
+    visit(page, single, "view=images&sort=name")
+    page.click('.image:has-text("b.jpg")')
+    page.locator(".frame canvas.layer").wait_for()
+    red, blue = [200, 30, 40, 255], [70, 130, 180, 255]
+    assert point_at(page, "errors", 20, 20).split("\n")[1] == EVIL
+    said = point_at(page, "errors", 20, 20)
+    assert "missed: wrong class · #1" in said and "spurious: wrong class · #1" in said and "cat & 'dog'" in said
+    assert "matched, IoU 1.000" in point_at(page, "errors", 2, 2)
+    kinds = {"both": (20, 20), "matched": (60, 20)}
+    for kind, (x, y) in kinds.items():
+        color = page.evaluate(f"hexColor(getComputedStyle(document.documentElement).getPropertyValue('--{kind}'))")
+        assert pixel(page, "errors", x, y) == color
+    page.keyboard.press("2")
+    assert pixel(page, "truth", 20, 20) == red and pixel(page, "truth", 2, 2) == blue
+    page.keyboard.press("3")
+    cat = pixel(page, "prediction", 20, 20)
+    assert cat == pixel(page, "prediction", 60, 20) not in (red, blue)  # one class, one colour
+    assert pixel(page, "prediction", 2, 2) == blue
+    page.keyboard.press("-")
+    assert page.locator("#opacity-value").inner_text() == "60 %"
+    page.fill("#opacity", "25")
+    assert page.locator("canvas.layer").evaluate("node => getComputedStyle(node).opacity") == "0.25"
+    page.keyboard.press("1")
+    assert page.locator("canvas.layer").count() == 0
+    page.click('#layout button[data-value="all"]')
+    assert page.locator(".frame").count() == 4
+    point_at(page, "truth", 60, 20)
+    assert page.locator(".cross:visible").count() == 3  # at the same place of the others
+    page.keyboard.press("Escape")
+    assert not page.locator("#viewer").is_visible()
+
+
+def test_segments_of_an_image_are_chosen(page: Page, single: Path) -> None:
+    visit(page, single, "view=images&image=3")
+    page.locator("#segments .link").first.wait_for()
+    assert texts(page, "#segments .outcome") == ["missed"]
+    page.click("#segments .link")
+    alphas = [pixel(page, "spotlight", x, 20)[3] for x in (60, 20)]
+    assert alphas == [0, 150]  # it stays as it is, the rest is dimmed
+    assert "segment=t1" in page.url
+    page.click('#rows-shown button[data-value="all"]')
+    assert page.locator("#segments tbody tr").count() == 5
+    page.click(".frame", position={"x": 20, "y": 20})
+    assert page.locator('#segments tr[aria-selected="true"] .outcome').inner_text() == "matched"
+    page.click(".frame", position={"x": 20, "y": 20})
+    assert page.locator('#segments tr[aria-selected="true"]').count() == 0
+
+
+def test_keys(page: Page, single: Path) -> None:
+    visit(page, single, "view=images&sort=name")
+    page.keyboard.press("?")
+    assert page.locator("#keys").is_visible()
+    page.keyboard.press("Escape")
+    assert not page.locator("#keys").is_visible()
+    page.keyboard.press("j")
+    page.keyboard.press("ArrowRight")
+    assert page.locator(".image[aria-current] .name").inner_text() == "b.jpg"
+    page.keyboard.press("Enter")
+    name = page.locator("#viewer-name")
+    name.filter(has_text="b.jpg").wait_for()
+    for key, expected in {"j": "c <b>.jpg", "ArrowRight": "d000.jpg", "k": "c <b>.jpg", "ArrowLeft": "b.jpg"}.items():
+        page.keyboard.press(key)
+        assert name.inner_text() == expected
+    page.locator(".frame").wait_for()
+    page.reload()
+    name.filter(has_text="b.jpg").wait_for()
+    page.locator(".frame canvas.layer").wait_for()
+    page.keyboard.press("Escape")
+    page.locator("#tab-images").focus()
+    page.keyboard.press("ArrowRight")
+    assert page.locator("#overview").is_visible()
+
+
+def test_two_result_sets_beside_each_other(page: Page, compared: Path) -> None:
+    visit(page, compared)
+    assert page.locator(".figure").first.locator(".value").count() == 2
+    assert "B is better" in page.locator(".difference").first.inner_text()
+    page.click("#tab-classes")
+    page.click('.sorter[data-key="difference"]')
+    assert texts(page, "#class-table tbody tr th")[0] == "cat & 'dog'"
+    page.keyboard.press("s")
+    page.wait_for_selector('#sets button[data-value="1"][aria-pressed="true"]')
+    page.click("#tab-images")
+    page.select_option("#sort", "difference")
+    assert texts(page, ".image .name")[0] == "b.jpg"
+    page.click('.image:has-text("c <b>.jpg")')
+    page.locator('.frame[data-set="1"]').wait_for()
+    assert page.locator(".frame").count() == 2
+    assert "missed" in point_at(page, "errors", 60, 20, 0)
+    assert page.locator(".cross:visible").count() == 1
+    assert "matched" in point_at(page, "errors", 60, 20, 1)
+    page.click('#layers button[data-value="truth"]')
+    assert re.search(r"prediction A\s.*\s?sky", said := point_at(page, "truth", 60, 20, 1)) and "prediction B" in said
+    page.click('#layout button[data-value="all"]')
+    assert page.locator(".frame").count() == 6
+    page.click('#viewer-sets button[data-value="0"]')
+    assert texts(page, "#segments .outcome") == ["missed"]
+
+
+def test_a_folder_that_is_not_there_is_told(browser: Browser, compared: Path, tmp_path: Path) -> None:
+    lonely = tmp_path / "lonely.html"
+    shutil.copy(compared, lonely)
+    page = browser.new_page()
+    page.goto(f"{lonely.as_uri()}#view=images&image=2")
+    page.locator('#stage [role="alert"]').wait_for()
+    assert "two sets_files is not beside this page" in page.locator("#stage").inner_text()
+    page.close()
+
+
+@pytest.mark.parametrize(
+    "state", ["", "view=classes", "view=confusion", "view=errors", "view=images", "image=2", "image=2&layout=all"]
+)
+def test_narrow(browser: Browser, page: Page, compared: Path, state: str) -> None:
+    page.set_viewport_size({"width": 360, "height": 640})
+    visit(page, compared, state)
+    if "image" in state and "view" not in state:
+        page.locator(".frame").first.wait_for()
+        assert page.locator("#viewer").evaluate("node => node.scrollWidth <= innerWidth")
+        assert page.locator(".frame").first.bounding_box()["width"] > 150  # type: ignore[index]
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_an_address_that_is_nonsense_shows_the_overview(page: Page, single: Path) -> None:
+    visit(page, single, "view=%3Cscript%3E&image=999&class=77&cause=x&sort=constructor&opacity=abc&set=5&true=-1")
+    assert page.locator("#overview").is_visible() and not page.locator("#viewer").is_visible()
