@@ -74,7 +74,8 @@ class Reader:
         """Photo and truth of an image; raises as `both`."""
         photo = read_picture(inside(self._photos, pair.image.file_name), pair.image.size)
         height, width = _bounded(pair.image.size, self._side)
-        content = {"width": width, "height": height, "map": self._map(pair.truth, pair, "truth")}
+        size = {"width": width, "height": height}
+        content = {"image": pair.image.id, **size, "map": self._map(pair.truth, pair, "truth")}
         large = cv2.resize(photo, (width, height), interpolation=cv2.INTER_AREA)
         thumbnail = cv2.resize(large, _bounded((height, width), THUMBNAIL)[::-1], interpolation=cv2.INTER_AREA)
         return Scene(_jpeg(large, 82), _jpeg(thumbnail, 75), content)

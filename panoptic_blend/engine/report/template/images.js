@@ -68,7 +68,7 @@ function browserParts() {
     autocomplete: "off", spellcheck: "false", input: (event) => show({ q: event.target.value }) });
   return [
     make("div", { class: "bar filters" }, search, make("div", { class: "fields", id: "filters" }), make("span", { id: "found", role: "status" })),
-    make("div", { id: "list", role: "list", "aria-label": "Images" }),
+    make("div", { id: "list", role: "group", "aria-label": "Images" }),
     make("p", { id: "nothing", class: "note", hidden: true }, "No image is like that. ",
       make("button", { class: "quiet", click: () => browse({}) }, "Show all")),
   ];
@@ -133,17 +133,20 @@ function imageCard(place, at) {
   const counts = [tp[place], fn[place], fp[place]];
   const sum = counts.reduce((a, b) => a + b, 0) || 1;
   const kinds = ["var(--matched)", "var(--missed)", "var(--spurious)"];
-  const figures = [make("b", {}, percent(qualityOf(set, place)))];
+  const figures = content.sets.map((_, shown) => make(shown === set ? "b" : "span", { class: shown === set ? null : "even",
+    title: `PQ of ${setName(shown)}` }, percent(qualityOf(shown, place))));
   if (isCompared) figures.push(differenceMark(qualityOf(1, place) - qualityOf(0, place)));
-  figures.push(make("span", { class: "errors" }, `${errorsOf(set, place)} errors`));
+  figures.push(make("span", { class: "errors" }, errorWords(errorsOf(set, place))));
   return make("a", { class: "image", href: addressOf({ ...state, image: String(content.ids[place]), segment: "" }), "data-place": place,
-    "data-at": at, role: "listitem", "aria-current": at === current ? "true" : null, click: (event) => openCard(event, place, at) },
+    "data-at": at, "aria-current": at === current ? "true" : null, click: (event) => openCard(event, place, at) },
   make("img", { src: assetAddress(`${place}.small.jpg`), alt: "", decoding: "async" }),
   make("span", { class: "name", title: content.names[place] }, content.names[place]),
   make("span", { class: "figures" }, figures),
   stackedBar(counts.map((number, kind) => [number / sum, kinds[kind]]),
     `${tp[place]} matched, ${fn[place]} missed, ${fp[place]} spurious`));
 }
+
+const errorWords = (number) => number === 1 ? "1 error" : `${number} errors`;
 
 function differenceMark(value) {
   return make("span", { class: value > 0.0005 ? "up" : value < -0.0005 ? "down" : "even" }, signed(value));

@@ -46,7 +46,7 @@ function start() {
   document.addEventListener("keydown", pressed);
   window.addEventListener("hashchange", addressChanged);
   window.addEventListener("scroll", () => requestAnimationFrame(drawNear), { passive: true });
-  window.addEventListener("resize", () => requestAnimationFrame(drawNear));
+  window.addEventListener("resize", () => requestAnimationFrame(() => { drawNear(); fitPanes(); }));
   state = parsedState(location.hash);
   render(null);
 }

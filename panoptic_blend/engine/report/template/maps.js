@@ -28,6 +28,7 @@ function details(place) {
 async function readDetails(place) {
   const name = `${place}.js`;
   const found = content.embedded ? JSON.parse(content.embedded[name]) : await readScript(place, assetAddress(name));
+  if (found.image !== content.ids[place]) throw new Error(`${content.folder} belongs to another report`);
   const size = [found.width, found.height];
   found.map = await unpacked(found.map, ...size);
   for (const set of found.sets) set.map = await unpacked(set.map, ...size);
@@ -80,12 +81,19 @@ function isEdge(map, at, width) {
 /** Segments in the colours of their classes, void hatched, with a line between segments. */
 function classLayer(map, rows, width, height) {
   const colors = rows.map((row) => [...classOf(row[1]).color, 255]);
-  const edges = colors.map(([red, green, blue]) => [red, green, blue].map((part) => part > 140 ? part * 0.45 : part + (255 - part) * 0.75));
+  const edges = colors.map(edgeColor);
   return painted(width, height, (at) => {
     const place = map[at] - 1;
     if (place < 0) return voidColor(at, width);
-    return isEdge(map, at, width) ? [...edges[place], 255] : colors[place];
+    return isEdge(map, at, width) ? edges[place] : colors[place];
   });
+}
+
+/** A shade of a colour that stands out from it: darker if it is light, lighter if it is dark. */
+function edgeColor([red, green, blue, alpha]) {
+  const isLight = 0.3 * red + 0.59 * green + 0.11 * blue > 110;
+  const shade = (part) => isLight ? 0.4 * part : part + 0.65 * (255 - part);
+  return [shade(red), shade(green), shade(blue), alpha];
 }
 
 const voidColor = (at, width) => ((at % width) + Math.floor(at / width)) % 8 < 2 ? [150, 155, 165, 255] : [40, 44, 52, 255];

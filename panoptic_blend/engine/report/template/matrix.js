@@ -9,6 +9,7 @@ function drawConfusion(section) {
   fillChoice(choice, [["segments", "Segments"], ["pixels", "Pixels"]], matrixKind, (kind) => {
     matrixKind = kind;
     drawConfusion(section);
+    section.querySelector(`#matrix-kind [data-value="${kind}"]`).focus();
   });
   const explained = matrixKind === "segments"
     ? "Pairs with IoU above 0.5, whatever their classes; (none) are missed truths and spurious predictions. A cell leads to its images."

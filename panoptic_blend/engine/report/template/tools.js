@@ -88,11 +88,13 @@ function cell(text, kind = "number") {
   return make("td", { class: kind }, text);
 }
 
-/** Buttons of which one is pressed. */
+/** Buttons of which one is pressed; the focus stays. */
 function fillChoice(group, options, chosen, choose) {
+  const focused = group.contains(document.activeElement) ? document.activeElement.dataset.value : null;
   group.replaceChildren(...options.map(([value, label, title]) => make("button", {
     "aria-pressed": String(value === chosen), "data-value": value, title, click: () => choose(value),
   }, label)));
+  if (focused !== null) group.querySelector(`[data-value="${focused}"]`)?.focus();
 }
 
 function select(id, label, options, chosen, choose) {

@@ -20,7 +20,7 @@ function buildViewer() {
       make("label", { class: "field" }, make("span", {}, "Opacity"), range, make("output", { id: "opacity-value" })),
       make("ul", { class: "legend", id: "error-legend" }, ERROR_KINDS.map(([kind, label]) =>
         make("li", {}, styled(make("i", { class: "swatch" }), { "--color": `var(--${kind})` }), label)))),
-    make("div", { class: "viewer-body" }, make("div", { id: "stage" }),
+    make("div", { class: "viewer-body" }, make("div", { id: "stage", tabindex: "-1" }),
       make("aside", { id: "segments-panel" },
         make("div", { class: "bar" }, make("div", { id: "rows-shown", class: "choice", role: "group", "aria-label": "Segments" }),
           make("div", { id: "viewer-sets", class: "choice", role: "group", "aria-label": "Result set" })),
@@ -53,7 +53,10 @@ async function drawViewer(before) {
     return;
   }
   const place = placeOfId.get(state.image);
-  if (!viewer.open) viewer.showModal();
+  if (!viewer.open) {
+    viewer.showModal();
+    byId("stage").focus({ preventScroll: true });
+  }
   drawViewerTools(place);
   if (opened?.place !== place) {
     byId("stage").replaceChildren(make("p", { class: "note" }, "Reading …"));
@@ -83,7 +86,7 @@ function drawViewerTools(place) {
   byId("viewer-place").textContent = at < 0 ? `id ${content.ids[place]}` : `${count(at + 1)} of ${count(filtered.length)}`;
   byId("viewer-figures").replaceChildren(...content.sets.flatMap((_, set) => [
     make("span", { class: "figure-pair", title: setName(set) }, isCompared ? `${"AB"[set]} ` : "PQ ", make("b", {}, percent(qualityOf(set, place)))),
-    make("span", { class: "note" }, `${errorsOf(set, place)} errors`)]));
+    make("span", { class: "note" }, errorWords(errorsOf(set, place)))]));
   fillChoice(byId("layers"), LAYERS.map((layer, number) => [layer, layer, `Key ${number + 1}`]), state.layer,
     (layer) => show({ layer, layout: "one" }));
   fillChoice(byId("layout"), [["one", "One"], ["all", "All", "Photo, truth, prediction and errors side by side"]], state.layout,
@@ -105,15 +108,32 @@ function panes() {
 function drawStage() {
   hideTip();
   const shown = panes();
+  byId("stage").replaceChildren(...shown.map(([layer, set]) => pane(layer, set)));
+  fitPanes();
+}
+
+/** Lay the panes out so that the pictures are as large as they can be; where the stage scrolls, only width counts. */
+function fitPanes() {
+  if (!opened) return;
   const stage = byId("stage");
-  stage.dataset.panes = Math.min(shown.length, 6);
-  styled(stage, { "--ratio": opened.found.width / opened.found.height });
-  stage.replaceChildren(...shown.map(([layer, set]) => pane(layer, set)));
+  const ratio = opened.found.width / opened.found.height;
+  const [gap, caption, number] = [12, 24, stage.children.length];
+  const isScrolled = getComputedStyle(stage).overflowY === "visible";
+  const [width, height] = [stage.clientWidth - 32, stage.clientHeight - 24];
+  const widthIn = (columns) => {
+    const rows = Math.ceil(number / columns);
+    const across = (width - (columns - 1) * gap) / columns;
+    return isScrolled ? across : Math.min(across, ((height - (rows - 1) * gap) / rows - caption) * ratio);
+  };
+  const options = isScrolled ? [number > 2 ? 2 : 1] : Array.from({ length: number }, (_, index) => index + 1);
+  const columns = sortedRows(options, widthIn, true)[0];
+  styled(stage, { "--ratio": ratio, "--columns": columns, "--pane": `${Math.floor(widthIn(columns))}px` });
 }
 
 function pane(layer, set) {
   const { place, found } = opened;
-  const title = isCompared && (layer === "prediction" || layer === "errors") ? `${layer} ${"AB"[set]}` : layer;
+  const isOfSet = isCompared && (layer === "prediction" || layer === "errors");
+  const title = layer[0].toUpperCase() + layer.slice(1) + (isOfSet ? ` ${"AB"[set]}` : "");
   const frame = make("div", { class: "frame", "data-layer": layer, "data-set": set },
     make("img", { src: assetAddress(`${place}.jpg`), alt: `Photo ${content.names[place]}`, draggable: "false" }),
     layerCanvas(layer, set, found), make("canvas", { class: "spotlight", width: found.width, height: found.height }),
@@ -122,7 +142,7 @@ function pane(layer, set) {
   frame.addEventListener("pointerleave", hideTip);
   frame.addEventListener("click", (event) => chosen(event, frame, set));
   return make("figure", { class: "pane" }, make("figcaption", {}, title,
-    make("span", { class: "note" }, isCompared && title !== layer ? content.sets[set] : "")), frame);
+    make("span", { class: "note" }, isOfSet ? content.sets[set] : "")), frame);
 }
 
 function layerCanvas(layer, set, found) {
@@ -191,6 +211,7 @@ function hideTip() {
 
 /** A click on a pixel chooses its segment: that of the truth in the truth, else the predicted one; again, none. */
 function chosen(event, frame, set) {
+  pointed(event, frame, set); // a finger does not hover
   const { at } = pixelAt(event, frame);
   const side = frame.dataset.layer === "prediction" ? "prediction" : "truth";
   const map = side === "truth" ? opened.found.map : opened.found.sets[set].map;
@@ -232,9 +253,11 @@ function drawSegments() {
   const wanted = named.filter(([, , segment]) => rowsShown === "all" || segment.cause !== null);
   const heads = ["Segment", "Outcome", "IoU", "Area", "With"].map((label, column) =>
     headCell(label, { numeric: column === 2 || column === 3 }));
+  const focused = document.activeElement?.dataset?.segment;
   byId("segments").replaceChildren(make("thead", {}, make("tr", {}, heads)), make("tbody", {},
     wanted.length ? wanted.map((entry) => segmentRow(...entry, truth, prediction))
       : make("tr", {}, make("td", { colspan: 5, class: "note" }, "No errors in this image."))));
+  if (focused) byId("segments").querySelector(`[data-segment="${focused}"]`)?.focus({ preventScroll: true });
 }
 
 function segmentRow(side, place, segment, truth, prediction) {
