@@ -18,7 +18,7 @@ function budgetLegend() {
 
 function budgetSummary(set) {
   const groups = content.results[set].groups;
-  return make("article", { class: "card" }, make("h2", {}, "Where the points went"),
+  return make("article", { class: "card" }, make("h2", {}, "Where the points went", ofSet(set)),
     make("div", { class: "budget-bars" }, GROUPS.flatMap((group) => [
       make("span", {}, group), budgetBar(groups[group], group), make("span", { class: "number" }, percent(groups[group].pq))])),
     budgetLegend());
@@ -47,7 +47,7 @@ function causeTable(set) {
       cell(percent(groups.All.mended[cause]), "number strong"),
       cell(signed(groups.All.mended[cause] - groups.All.pq)));
   };
-  return make("article", { class: "card" }, make("h2", {}, "Points lost"), make("div", { class: "scroll" },
+  return make("article", { class: "card" }, make("h2", {}, "Points lost", ofSet(set)), make("div", { class: "scroll" },
     make("table", { class: "plain", id: "causes" }, make("thead", {}, make("tr", {}, headCell("Cause"),
       GROUPS.map((group) => headCell(group, { numeric: true })), headCell(""),
       headCell("PQ if mended", { numeric: true }), headCell("Gain", { numeric: true }))),
@@ -56,7 +56,7 @@ function causeTable(set) {
 
 function classBudgets(set) {
   const rows = sortedRows(classRows().filter((row) => row.found[set]), (row) => row.found[set].pq, false);
-  return make("article", { class: "card" }, make("h2", {}, "By class, worst first"),
+  return make("article", { class: "card" }, make("h2", {}, "By class, worst first", ofSet(set)),
     make("div", { class: "budget-bars tall" }, rows.flatMap((row) => [
       make("button", { class: "link", click: () => browse({ class: String(row.line) }) }, classLabel(row.line)),
       budgetBar(row.found[set], row.category.name), make("span", { class: "number" }, percent(row.found[set].pq))])));

@@ -35,11 +35,14 @@ function differenceLine({ value, low, high, better }) {
     make("span", { class: "share" }, `B better in ${percent(better)} % of draws`));
 }
 
+/** Whose figures a panel shows, where there are two result sets. */
+const ofSet = (set) => isCompared ? make("small", { class: "of-set" }, setName(set)) : null;
+
 function sizesPanel(set) {
   const sizes = Object.entries(content.results[set].sizes);
   const rows = GROUPS.map((group) => make("tr", {}, make("th", { scope: "row" }, group), sizes.map(
     ([, groups]) => cell(groups[group].n ? percent(groups[group].pq) : "–"))));
-  return make("article", { class: "card" }, make("h2", {}, "PQ by size of segments"),
+  return make("article", { class: "card" }, make("h2", {}, "PQ by size of segments", ofSet(set)),
     make("table", { class: "plain" },
       make("thead", {}, make("tr", {}, headCell("PQ of"), sizes.map(([size]) => headCell(size, { numeric: true })))),
       make("tbody", {}, rows)),
@@ -52,7 +55,7 @@ function extremesPanel(set) {
   const order = sortedRows([...pq.keys()], (place) => pq[place], false);
   const link = (place) => make("li", {}, make("button", { class: "link", click: () => openImage(place) },
     make("span", { class: "name" }, content.names[place]), make("span", { class: "number" }, percent(pq[place]))));
-  return make("article", { class: "card" }, make("h2", {}, "Worst images"),
+  return make("article", { class: "card" }, make("h2", {}, "Worst images", ofSet(set)),
     make("ol", { class: "extremes" }, order.slice(0, 8).map(link)),
     make("button", { class: "quiet", click: () => browse({}) }, `Browse all ${count(content.ids.length)}`));
 }

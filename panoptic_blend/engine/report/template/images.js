@@ -5,7 +5,8 @@ const SORTS = [["pq", "PQ"], ["errors", "errors"], ["name", "name"], ["differenc
 const FILTERS = ["q", "class", "cause", "true", "taken"];
 let filtered = [];
 let current = -1;
-let firstDrawn = null;
+let laidOut = ""; // what the cards in the page were placed with
+const cards = new Map(); // the cards in the page, by their places in the list
 
 /** Go to the images with these filters alone. */
 function browse(filters) {
@@ -59,7 +60,7 @@ function drawImages(section) {
   drawFilters();
   byId("found").textContent = `${count(filtered.length)} of ${count(content.ids.length)} images`;
   byId("nothing").hidden = filtered.length > 0;
-  firstDrawn = null;
+  laidOut = "";
   drawNear();
 }
 
@@ -113,18 +114,28 @@ function drawNear() {
   const above = Math.max(0, -list.getBoundingClientRect().top);
   const first = Math.max(0, Math.floor(above / height) - 2) * columns;
   const last = Math.min(filtered.length, first + (Math.ceil(window.innerHeight / height) + 5) * columns);
-  const key = [first, last, columns, width, state.set].join();
-  if (key === firstDrawn) return;
-  firstDrawn = key;
-  const focused = document.activeElement?.closest?.(".image")?.dataset.place;
-  const cards = [];
+  const layout = [columns, width, state.set].join();
+  if (layout !== laidOut) cards.forEach((card, at) => dropCard(at));
+  laidOut = layout;
+  cards.forEach((card, at) => { if (at < first || at >= last) dropCard(at); });
   for (let at = first; at < last; at += 1) {
-    const left = (at % columns) * width;
-    cards.push(styled(imageCard(filtered[at], at), {
-      width: `${width - CARD.gap}px`, transform: `translate(${left}px, ${Math.floor(at / columns) * height}px)` }));
+    if (cards.has(at)) continue;
+    const card = styled(imageCard(filtered[at], at), { width: `${width - CARD.gap}px`,
+      transform: `translate(${(at % columns) * width}px, ${Math.floor(at / columns) * height}px)` });
+    cards.set(at, card);
+    list.insertBefore(card, nextCard(at));
   }
-  list.replaceChildren(...cards);
-  if (focused !== undefined) list.querySelector(`.image[data-place="${focused}"]`)?.focus({ preventScroll: true });
+}
+
+function dropCard(at) {
+  cards.get(at).remove();
+  cards.delete(at);
+}
+
+/** The card in the page that follows a place; the order of Tab is that of the list. */
+function nextCard(at) {
+  const after = [...cards.keys()].filter((other) => other > at);
+  return after.length ? cards.get(Math.min(...after)) : null;
 }
 
 function imageCard(place, at) {
@@ -173,7 +184,8 @@ function moveCurrent(step) {
   const room = byId("tabs").closest("header").offsetHeight + 8;
   if (top < room) window.scrollBy(0, top - room);
   else if (top + height > window.innerHeight) window.scrollBy(0, top + height - window.innerHeight);
-  firstDrawn = null;
   drawNear();
-  list.querySelector(`[data-at="${current}"]`)?.focus({ preventScroll: true });
+  list.querySelector("[aria-current]")?.removeAttribute("aria-current");
+  cards.get(current)?.setAttribute("aria-current", "true");
+  cards.get(current)?.focus({ preventScroll: true });
 }

@@ -17,8 +17,7 @@ function drawConfusion(section) {
   section.replaceChildren(
     make("div", { class: "bar" }, make("h1", {}, "Truth in rows, prediction in columns"), choice,
       make("p", { class: "note" }, explained)),
-    make("div", { class: "columns matrix-columns" }, make("div", { class: "scroll matrix-box", tabindex: "0",
-      role: "region", "aria-label": "Confusion matrix" }, matrixTable(entries)), confusedPanel(entries)));
+    make("div", { class: "columns matrix-columns" }, make("div", { class: "scroll matrix-box", role: "region", "aria-label": "Confusion matrix" }, matrixTable(entries)), confusedPanel(entries)));
 }
 
 function matrixTable(entries) {
@@ -35,8 +34,28 @@ function matrixTable(entries) {
     lines.map((column) => matrixCell(row, column, values.get(row * 65536 + column) ?? 0, sums.get(row) ?? 0))));
   const table = make("table", { class: "matrix", id: "matrix" }, make("thead", {}, head), make("tbody", {}, body));
   table.addEventListener("click", matrixClicked);
-  table.addEventListener("keydown", (event) => { if (event.key === "Enter" || event.key === " ") matrixClicked(event); });
+  table.addEventListener("keydown", matrixPressed);
+  const first = table.querySelector("td[data-row]"); // one stop of Tab; arrows go on from there
+  if (first) first.tabIndex = 0;
   return table;
+}
+
+/** Enter opens a cell; arrows go to the next one that is not empty. */
+function matrixPressed(event) {
+  if (event.key === "Enter" || event.key === " ") return matrixClicked(event);
+  const [down, right] = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] }[event.key] ?? [];
+  const from = event.target.closest("td");
+  if (down === undefined || !from) return undefined;
+  event.preventDefault();
+  const rows = from.closest("tbody").rows;
+  let [row, column] = [from.parentElement.rowIndex - 1 + down, from.cellIndex + right];
+  while (rows[row]?.cells[column] && rows[row].cells[column].dataset.row === undefined) [row, column] = [row + down, column + right];
+  const found = rows[row]?.cells[column];
+  if (found?.matches("td")) {
+    [from.tabIndex, found.tabIndex] = [-1, 0];
+    found.focus();
+  }
+  return undefined;
 }
 
 function matrixCell(row, column, number, sum) {
@@ -46,10 +65,9 @@ function matrixCell(row, column, number, sum) {
   node.textContent = matrixKind === "segments" ? compact(number) : share >= 0.0005 ? percent(share, share < 0.1 ? 1 : 0) : "·";
   node.title = `${className(row)} taken for ${className(column)}: ${count(number)} (${percent(share)} % of the row)`;
   styled(node, { "--share": Math.sqrt(share) });
-  if (share > 0.5) node.classList.add("full");
   if (matrixKind === "segments" && (row || column)) {
     Object.assign(node.dataset, { row, column });
-    node.tabIndex = 0;
+    node.tabIndex = -1;
   }
   return node;
 }
