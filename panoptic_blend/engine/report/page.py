@@ -18,7 +18,10 @@ from panoptic_blend.files import replacing
 from panoptic_blend.structures import PanopticBlendError
 
 _TEMPLATE = Path(__file__).parent / "template"
-_SCRIPTS = "tools", "state", "figures", "classes", "matrix", "budget", "images", "maps", "viewer", "keys", "main"
+_SCRIPTS = (
+    *("tools", "state", "figures", "classes", "matrix", "budget"),
+    *("images", "grid", "maps", "viewer", "pointer", "segments", "keys", "main"),
+)
 _MARK = "panoptic-blend-report"
 """A file by which a folder of ours is known."""
 

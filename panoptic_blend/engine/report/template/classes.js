@@ -14,7 +14,7 @@ function classRows() {
 
 const CLASS_VALUES = {
   name: (row) => row.category.name,
-  kind: (row) => row.category.thing ? "thing" : "stuff",
+  kind: (row) => (row.category.thing ? "thing" : "stuff"),
   pq2: (row) => row.found[1]?.pq ?? null,
   difference: (row) => row.compared?.value ?? null,
 };
@@ -34,26 +34,69 @@ function drawClasses(section) {
   const rows = sortedRows(classRows(), (row) => classValue(row, classSort.key), classSort.down);
   const columns = [head("Class", "name"), head("Kind", "kind"), head("PQ", "pq", true), headCell("Interval")];
   if (isCompared) columns.push(head("B − A", "difference", true, "PQ of B minus PQ of A"));
-  columns.push(head("SQ", "sq", true), head("RQ", "rq", true), head("TP", "tp", true, "matched pairs"),
-    head("FP", "fp", true, "spurious predictions"), head("FN", "fn", true, "missed segments"), headCell("Where the points went"));
+  columns.push(
+    head("SQ", "sq", true),
+    head("RQ", "rq", true),
+    head("TP", "tp", true, "matched pairs"),
+    head("FP", "fp", true, "spurious predictions"),
+    head("FN", "fn", true, "missed segments"),
+    headCell("Where the points went"),
+  );
   section.replaceChildren(
-    make("div", { class: "bar" }, make("h1", {}, `${rows.length} classes occur`),
-      make("p", { class: "note" }, isCompared ? `Figures of ${setName(Number(state.set))}.` : "", " Choose a class to see its images.")),
-    make("div", { class: "scroll" }, make("table", { class: "dense", id: "class-table" },
-      make("thead", {}, make("tr", {}, columns)), make("tbody", {}, rows.map(classRow)))),
-    budgetLegend());
+    make(
+      "div",
+      { class: "bar" },
+      make("h1", {}, `${rows.length} classes occur`),
+      make(
+        "p",
+        { class: "note" },
+        isCompared ? `Figures of ${setName(Number(state.set))}.` : "",
+        " Choose a class to see its images.",
+      ),
+    ),
+    make(
+      "div",
+      { class: "scroll" },
+      make(
+        "table",
+        { class: "dense", id: "class-table" },
+        make("thead", {}, make("tr", {}, columns)),
+        make("tbody", {}, rows.map(classRow)),
+      ),
+    ),
+    budgetLegend(),
+  );
 }
 
 function classRow(row) {
   const found = row.found[Number(state.set)];
-  const open = make("button", { class: "link", click: () => browse({ class: String(row.line) }) }, classLabel(row.line));
+  const open = make(
+    "button",
+    { class: "link", click: () => browse({ class: String(row.line) }) },
+    classLabel(row.line),
+  );
   const cells = [make("th", { scope: "row" }, open), cell(row.category.thing ? "thing" : "stuff", "kind")];
-  if (found) cells.push(cell(percent(found.pq), "number strong"), make("td", { class: "wide" },
-    intervalBar(found.pq, found.low, found.high, `PQ ${percent(found.pq)}, interval ${percent(found.low)} to ${percent(found.high)}`)));
+  if (found)
+    cells.push(
+      cell(percent(found.pq), "number strong"),
+      make(
+        "td",
+        { class: "wide" },
+        intervalBar(
+          found.pq,
+          found.low,
+          found.high,
+          `PQ ${percent(found.pq)}, interval ${percent(found.low)} to ${percent(found.high)}`,
+        ),
+      ),
+    );
   else cells.push(cell("–"), cell(""));
   if (isCompared) cells.push(differenceCell(row.compared));
   if (found) {
-    cells.push(...["sq", "rq"].map((key) => cell(percent(found[key]))), ...["tp", "fp", "fn"].map((key) => cell(count(found[key]))));
+    cells.push(
+      ...["sq", "rq"].map((key) => cell(percent(found[key]))),
+      ...["tp", "fp", "fn"].map((key) => cell(count(found[key]))),
+    );
     cells.push(make("td", { class: "wide" }, budgetBar(found, row.category.name)));
   } else cells.push(...Array.from({ length: 6 }, () => cell("–")));
   return make("tr", {}, cells);
@@ -62,6 +105,9 @@ function classRow(row) {
 function differenceCell(compared) {
   if (!compared) return cell("–");
   const { value, low, high } = compared;
-  return make("td", { class: `number ${low > 0 ? "up" : high < 0 ? "down" : ""}`,
-    title: `interval ${signed(low)} to ${signed(high)}` }, signed(value));
+  return make(
+    "td",
+    { class: `number ${low > 0 ? "up" : high < 0 ? "down" : ""}`, title: `interval ${signed(low)} to ${signed(high)}` },
+    signed(value),
+  );
 }

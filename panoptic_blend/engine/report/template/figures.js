@@ -4,9 +4,18 @@ function drawOverview(section) {
   const set = Number(state.set);
   const level = Math.round(100 * content.resampling.level);
   section.replaceChildren(
-    make("div", { class: "cards" }, GROUPS.map((group) => groupCard(group))),
-    make("p", { class: "note" }, `Bars show the ${level} % interval of PQ over ${count(content.resampling.resamples)} `
-      + `draws of ${count(content.ids.length)} images (seed ${content.resampling.seed}): how far PQ would move with other images.`),
+    make(
+      "div",
+      { class: "cards" },
+      GROUPS.map((group) => groupCard(group)),
+    ),
+    make(
+      "p",
+      { class: "note" },
+      `Bars show the ${level} % interval of PQ over ${count(content.resampling.resamples)} ` +
+        `draws of ${count(content.ids.length)} images ` +
+        `(seed ${content.resampling.seed}): how far PQ would move with other images.`,
+    ),
     make("div", { class: "columns" }, budgetSummary(set), sizesPanel(set), extremesPanel(set)),
   );
 }
@@ -16,12 +25,27 @@ function groupCard(group) {
   content.results.forEach((result, set) => {
     const { pq, sq, rq, n, low, high } = result.groups[group];
     if (isCompared) card.append(make("h3", { class: "set-name", title: content.sets[set] }, setName(set)));
-    card.append(make("div", { class: "big" }, make("span", { class: "value", "data-set": set }, percent(pq)),
-      make("span", { class: "unit" }, "PQ"), make("span", { class: "bounds" }, `${percent(low)} – ${percent(high)}`)));
+    card.append(
+      make(
+        "div",
+        { class: "big" },
+        make("span", { class: "value", "data-set": set }, percent(pq)),
+        make("span", { class: "unit" }, "PQ"),
+        make("span", { class: "bounds" }, `${percent(low)} – ${percent(high)}`),
+      ),
+    );
     card.append(intervalBar(pq, low, high, `PQ ${percent(pq)}, interval ${percent(low)} to ${percent(high)}`));
-    card.append(make("dl", { class: "small-figures" },
-      [["SQ", percent(sq)], ["RQ", percent(rq)], ["classes", String(n)]].map(
-        ([name, value]) => make("div", {}, make("dt", {}, name), make("dd", {}, value)))));
+    card.append(
+      make(
+        "dl",
+        { class: "small-figures" },
+        [
+          ["SQ", percent(sq)],
+          ["RQ", percent(rq)],
+          ["classes", String(n)],
+        ].map(([name, value]) => make("div", {}, make("dt", {}, name), make("dd", {}, value))),
+      ),
+    );
   });
   if (content.compared) card.append(differenceLine(content.compared.groups[group]));
   return card;
@@ -29,33 +53,72 @@ function groupCard(group) {
 
 function differenceLine({ value, low, high, better }) {
   const verdict = low > 0 ? "B is better" : high < 0 ? "A is better" : "could be luck";
-  return make("div", { class: `difference ${low > 0 ? "up" : high < 0 ? "down" : ""}` },
-    make("b", {}, `B − A ${signed(value)}`), ` (${signed(low)} to ${signed(high)}) `,
+  return make(
+    "div",
+    { class: `difference ${low > 0 ? "up" : high < 0 ? "down" : ""}` },
+    make("b", {}, `B − A ${signed(value)}`),
+    ` (${signed(low)} to ${signed(high)}) `,
     make("span", { class: "verdict" }, verdict),
-    make("span", { class: "share" }, `B better in ${percent(better)} % of draws`));
+    make("span", { class: "share" }, `B better in ${percent(better)} % of draws`),
+  );
 }
 
 /** Whose figures a panel shows, where there are two result sets. */
-const ofSet = (set) => isCompared ? make("small", { class: "of-set" }, setName(set)) : null;
+const ofSet = (set) => (isCompared ? make("small", { class: "of-set" }, setName(set)) : null);
 
 function sizesPanel(set) {
   const sizes = Object.entries(content.results[set].sizes);
-  const rows = GROUPS.map((group) => make("tr", {}, make("th", { scope: "row" }, group), sizes.map(
-    ([, groups]) => cell(groups[group].n ? percent(groups[group].pq) : "–"))));
-  return make("article", { class: "card" }, make("h2", {}, "PQ by size of segments", ofSet(set)),
-    make("table", { class: "plain" },
-      make("thead", {}, make("tr", {}, headCell("PQ of"), sizes.map(([size]) => headCell(size, { numeric: true })))),
-      make("tbody", {}, rows)),
-    make("p", { class: "note" }, "Small: below 32² pixels; large: from 96² on."));
+  const rows = GROUPS.map((group) =>
+    make(
+      "tr",
+      {},
+      make("th", { scope: "row" }, group),
+      sizes.map(([, groups]) => cell(groups[group].n ? percent(groups[group].pq) : "–")),
+    ),
+  );
+  return make(
+    "article",
+    { class: "card" },
+    make("h2", {}, "PQ by size of segments", ofSet(set)),
+    make(
+      "table",
+      { class: "plain" },
+      make(
+        "thead",
+        {},
+        make(
+          "tr",
+          {},
+          headCell("PQ of"),
+          sizes.map(([size]) => headCell(size, { numeric: true })),
+        ),
+      ),
+      make("tbody", {}, rows),
+    ),
+    make("p", { class: "note" }, "Small: below 32² pixels; large: from 96² on."),
+  );
 }
 
 /** The images to look at first. */
 function extremesPanel(set) {
   const { pq } = content.results[set].images;
   const order = sortedRows([...pq.keys()], (place) => pq[place], false);
-  const link = (place) => make("li", {}, make("button", { class: "link", click: () => openImage(place) },
-    make("span", { class: "name" }, content.names[place]), make("span", { class: "number" }, percent(pq[place]))));
-  return make("article", { class: "card" }, make("h2", {}, "Worst images", ofSet(set)),
+  const link = (place) =>
+    make(
+      "li",
+      {},
+      make(
+        "button",
+        { class: "link", click: () => openImage(place) },
+        make("span", { class: "name" }, content.names[place]),
+        make("span", { class: "number" }, percent(pq[place])),
+      ),
+    );
+  return make(
+    "article",
+    { class: "card" },
+    make("h2", {}, "Worst images", ofSet(set)),
     make("ol", { class: "extremes" }, order.slice(0, 8).map(link)),
-    make("button", { class: "quiet", click: () => browse({}) }, `Browse all ${count(content.ids.length)}`));
+    make("button", { class: "quiet", click: () => browse({}) }, `Browse all ${count(content.ids.length)}`),
+  );
 }

@@ -1,17 +1,36 @@
 // Everything by keyboard; `?` shows how.
 
 const KEYS = [
-  ["j k, ← →", "next and previous image"], ["↑ ↓", "a row of images up or down"], ["Enter", "open the marked image"],
-  ["1 2 3 4", "photo, truth, prediction, errors"], ["5", "all of them side by side"], ["+ −", "opacity of the layer"],
-  ["s", "the other result set"], ["/", "search by name"], ["Esc", "close, or leave the search"], ["?", "these keys"],
+  ["j k, ← →", "next and previous image"],
+  ["↑ ↓", "a row of images up or down"],
+  ["Enter", "open the marked image"],
+  ["1 2 3 4", "photo, truth, prediction, errors"],
+  ["5", "all of them side by side"],
+  ["+ −", "opacity of the layer"],
+  ["s", "the other result set"],
+  ["/", "search by name"],
+  ["Esc", "close, or leave the search"],
+  ["?", "these keys"],
 ];
 const keysDialog = byId("keys");
 
 function buildKeys() {
-  keysDialog.append(make("h2", { id: "keys-title" }, "Keys"),
-    make("dl", { class: "keys" }, KEYS.filter(([key]) => isCompared || key !== "s").flatMap(
-      ([key, meaning]) => [make("dt", {}, key.split(" ").map((one) => make("kbd", {}, one))), make("dd", {}, meaning)])),
-    make("button", { class: "quiet", click: () => keysDialog.close() }, "Close"));
+  keysDialog.append(
+    make("h2", { id: "keys-title" }, "Keys"),
+    make(
+      "dl",
+      { class: "keys" },
+      KEYS.filter(([key]) => isCompared || key !== "s").flatMap(([key, meaning]) => [
+        make(
+          "dt",
+          {},
+          key.split(" ").map((one) => make("kbd", {}, one)),
+        ),
+        make("dd", {}, meaning),
+      ]),
+    ),
+    make("button", { class: "quiet", click: () => keysDialog.close() }, "Close"),
+  );
   byId("help").addEventListener("click", () => keysDialog.showModal());
 }
 
@@ -35,7 +54,11 @@ function actionOf(event) {
   if (key === "?") return () => keysDialog.showModal();
   if (key === "s" && isCompared) return () => show({ set: state.set === "0" ? "1" : "0" });
   if (state.image !== "") return viewerAction(key, event.target);
-  if (key === "/") return () => { show({ view: "images" }); byId("search").focus(); };
+  if (key === "/")
+    return () => {
+      show({ view: "images" });
+      byId("search").focus();
+    };
   return state.view === "images" ? listAction(key, event.target) : null;
 }
 

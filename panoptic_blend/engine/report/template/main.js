@@ -1,6 +1,12 @@
 // From the address to the page, and back.
 
-const DRAW = { overview: drawOverview, classes: drawClasses, confusion: drawConfusion, errors: drawErrors, images: drawImages };
+const DRAW = {
+  overview: drawOverview,
+  classes: drawClasses,
+  confusion: drawConfusion,
+  errors: drawErrors,
+  images: drawImages,
+};
 const drawnWith = {};
 
 /** Draw what changed since `before`; null draws everything. */
@@ -22,7 +28,13 @@ function render(before) {
 }
 
 function drawSets() {
-  if (isCompared) fillChoice(byId("sets"), content.sets.map((name, set) => [String(set), `${"AB"[set]}`, name]), state.set, (set) => show({ set }));
+  if (isCompared)
+    fillChoice(
+      byId("sets"),
+      content.sets.map((name, set) => [String(set), `${"AB"[set]}`, name]),
+      state.set,
+      (set) => show({ set }),
+    );
 }
 
 function tabPressed(event) {
@@ -40,13 +52,21 @@ function start() {
   buildViewer();
   buildKeys();
   for (const tab of byId("tabs").children) {
-    tab.addEventListener("click", () => { show({ view: tab.dataset.view }, true); window.scrollTo(0, 0); });
+    tab.addEventListener("click", () => {
+      show({ view: tab.dataset.view }, true);
+      window.scrollTo(0, 0);
+    });
   }
   byId("tabs").addEventListener("keydown", tabPressed);
   document.addEventListener("keydown", pressed);
   window.addEventListener("hashchange", addressChanged);
   window.addEventListener("scroll", () => requestAnimationFrame(drawNear), { passive: true });
-  window.addEventListener("resize", () => requestAnimationFrame(() => { drawNear(); fitPanes(); }));
+  window.addEventListener("resize", () =>
+    requestAnimationFrame(() => {
+      drawNear();
+      fitPanes();
+    }),
+  );
   state = parsedState(location.hash);
   render(null);
 }

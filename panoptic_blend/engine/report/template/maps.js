@@ -2,8 +2,12 @@
 
 const LAYERS = ["photo", "truth", "prediction", "errors"];
 const ERROR_KINDS = [
-  ["matched", "matched"], ["outline", "inexact outline"], ["missed", "missed"], ["spurious", "spurious"],
-  ["both", "missed and spurious"], ["ignored", "void or ignored"],
+  ["matched", "matched"],
+  ["outline", "inexact outline"],
+  ["missed", "missed"],
+  ["spurious", "spurious"],
+  ["both", "missed and spurious"],
+  ["ignored", "void or ignored"],
 ];
 const waiting = new Map();
 const loaded = new Map();
@@ -41,7 +45,10 @@ function readScript(place, address) {
     const failed = () => reject(new Error(`${content.folder} is not beside this page, or not whole`));
     waiting.set(place, resolve);
     script.addEventListener("error", failed);
-    script.addEventListener("load", () => { script.remove(); waiting.delete(place); });
+    script.addEventListener("load", () => {
+      script.remove();
+      waiting.delete(place);
+    });
     document.head.append(script);
   });
 }
@@ -75,7 +82,9 @@ function painted(width, height, colorAt) {
 
 /** Whether a pixel has a neighbour of another segment to the right or below. */
 function isEdge(map, at, width) {
-  return ((at + 1) % width !== 0 && map[at] !== map[at + 1]) || (at + width < map.length && map[at] !== map[at + width]);
+  return (
+    ((at + 1) % width !== 0 && map[at] !== map[at + 1]) || (at + width < map.length && map[at] !== map[at + width])
+  );
 }
 
 /** Segments in the colours of their classes, void hatched, with a line between segments. */
@@ -92,11 +101,12 @@ function classLayer(map, rows, width, height) {
 /** A shade of a colour that stands out from it: darker if it is light, lighter if it is dark. */
 function edgeColor([red, green, blue, alpha]) {
   const isLight = 0.3 * red + 0.59 * green + 0.11 * blue > 110;
-  const shade = (part) => isLight ? 0.4 * part : part + 0.65 * (255 - part);
+  const shade = (part) => (isLight ? 0.4 * part : part + 0.65 * (255 - part));
   return [shade(red), shade(green), shade(blue), alpha];
 }
 
-const voidColor = (at, width) => ((at % width) + Math.floor(at / width)) % 8 < 2 ? [150, 155, 165, 255] : [40, 44, 52, 255];
+const voidColor = (at, width) =>
+  ((at % width) + Math.floor(at / width)) % 8 < 2 ? [150, 155, 165, 255] : [40, 44, 52, 255];
 
 /** Which of ERROR_KINDS a pixel is, from the rows of its segments (null: void). */
 function errorKind(truth, prediction, truthPlace, predictionPlace) {
@@ -116,9 +126,9 @@ function errorLayer(found, set) {
   return painted(width, height, (at) => {
     const [truthPlace, place] = [map[at] - 1, other.map[at] - 1];
     const kind = errorKind(other.truth[truthPlace], other.prediction[place], truthPlace, place);
-    if (kind === 5) return (at % width + Math.floor(at / width)) % 8 < 2 ? colors[5] : null;
+    if (kind === 5) return ((at % width) + Math.floor(at / width)) % 8 < 2 ? colors[5] : null;
     const edge = isEdge(map, at, width) || isEdge(other.map, at, width);
-    return edge ? colors[kind].map((part, channel) => channel < 3 ? part * 0.6 : part) : colors[kind];
+    return edge ? colors[kind].map((part, channel) => (channel < 3 ? part * 0.6 : part)) : colors[kind];
   });
 }
 
@@ -131,7 +141,11 @@ function hexColor(text) {
 function spotlight(map, place, width, height) {
   const value = place + 1;
   const isInside = (at) => at >= 0 && at < map.length && map[at] === value;
-  const isRim = (at) => !isInside(at) && (isInside(at - width) || isInside(at + width)
-    || (at % width > 0 && isInside(at - 1)) || ((at + 1) % width > 0 && isInside(at + 1)));
-  return painted(width, height, (at) => isInside(at) ? null : isRim(at) ? [255, 255, 255, 255] : [0, 0, 0, 150]);
+  const isRim = (at) =>
+    !isInside(at) &&
+    (isInside(at - width) ||
+      isInside(at + width) ||
+      (at % width > 0 && isInside(at - 1)) ||
+      ((at + 1) % width > 0 && isInside(at + 1)));
+  return painted(width, height, (at) => (isInside(at) ? null : isRim(at) ? [255, 255, 255, 255] : [0, 0, 0, 150]));
 }

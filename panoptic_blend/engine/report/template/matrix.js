@@ -6,18 +6,43 @@ function drawConfusion(section) {
   const set = Number(state.set);
   const entries = content.results[set].confusion[matrixKind];
   const choice = make("div", { class: "choice", role: "group", "aria-label": "Count", id: "matrix-kind" });
-  fillChoice(choice, [["segments", "Segments"], ["pixels", "Pixels"]], matrixKind, (kind) => {
-    matrixKind = kind;
-    drawConfusion(section);
-    section.querySelector(`#matrix-kind [data-value="${kind}"]`).focus();
-  });
-  const explained = matrixKind === "segments"
-    ? "Pairs with IoU above 0.5, whatever their classes; (none) are missed truths and spurious predictions. A cell leads to its images."
-    : "Every pixel once; (none) is void.";
+  fillChoice(
+    choice,
+    [
+      ["segments", "Segments"],
+      ["pixels", "Pixels"],
+    ],
+    matrixKind,
+    (kind) => {
+      matrixKind = kind;
+      drawConfusion(section);
+      section.querySelector(`#matrix-kind [data-value="${kind}"]`).focus();
+    },
+  );
+  const explained =
+    matrixKind === "segments"
+      ? "Pairs with IoU above 0.5, whatever their classes; (none): missed truths, spurious predictions. " +
+        "A cell leads to its images."
+      : "Every pixel once; (none) is void.";
   section.replaceChildren(
-    make("div", { class: "bar" }, make("h1", {}, "Truth in rows, prediction in columns"), choice,
-      make("p", { class: "note" }, explained)),
-    make("div", { class: "columns matrix-columns" }, make("div", { class: "scroll matrix-box", role: "region", "aria-label": "Confusion matrix" }, matrixTable(entries)), confusedPanel(entries)));
+    make(
+      "div",
+      { class: "bar" },
+      make("h1", {}, "Truth in rows, prediction in columns"),
+      choice,
+      make("p", { class: "note" }, explained),
+    ),
+    make(
+      "div",
+      { class: "columns matrix-columns" },
+      make(
+        "div",
+        { class: "scroll matrix-box", role: "region", "aria-label": "Confusion matrix" },
+        matrixTable(entries),
+      ),
+      confusedPanel(entries),
+    ),
+  );
 }
 
 function matrixTable(entries) {
@@ -28,10 +53,20 @@ function matrixTable(entries) {
     sums.set(row, (sums.get(row) ?? 0) + number);
     values.set(row * 65536 + column, number);
   }
-  const head = make("tr", {}, make("th", { class: "corner" }, "truth \\ prediction"), lines.map((line) =>
-    make("th", { scope: "col", class: "turned" }, make("span", {}, classLabel(line)))));
-  const body = lines.map((row) => make("tr", {}, make("th", { scope: "row" }, classLabel(row)),
-    lines.map((column) => matrixCell(row, column, values.get(row * 65536 + column) ?? 0, sums.get(row) ?? 0))));
+  const head = make(
+    "tr",
+    {},
+    make("th", { class: "corner" }, "truth \\ prediction"),
+    lines.map((line) => make("th", { scope: "col", class: "turned" }, make("span", {}, classLabel(line)))),
+  );
+  const body = lines.map((row) =>
+    make(
+      "tr",
+      {},
+      make("th", { scope: "row" }, classLabel(row)),
+      lines.map((column) => matrixCell(row, column, values.get(row * 65536 + column) ?? 0, sums.get(row) ?? 0)),
+    ),
+  );
   const table = make("table", { class: "matrix", id: "matrix" }, make("thead", {}, head), make("tbody", {}, body));
   table.addEventListener("click", matrixClicked);
   table.addEventListener("keydown", matrixPressed);
@@ -43,13 +78,15 @@ function matrixTable(entries) {
 /** Enter opens a cell; arrows go to the next one that is not empty. */
 function matrixPressed(event) {
   if (event.key === "Enter" || event.key === " ") return matrixClicked(event);
-  const [down, right] = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] }[event.key] ?? [];
+  const [down, right] =
+    { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] }[event.key] ?? [];
   const from = event.target.closest("td");
   if (down === undefined || !from) return undefined;
   event.preventDefault();
   const rows = from.closest("tbody").rows;
   let [row, column] = [from.parentElement.rowIndex - 1 + down, from.cellIndex + right];
-  while (rows[row]?.cells[column] && rows[row].cells[column].dataset.row === undefined) [row, column] = [row + down, column + right];
+  while (rows[row]?.cells[column] && rows[row].cells[column].dataset.row === undefined)
+    [row, column] = [row + down, column + right];
   const found = rows[row]?.cells[column];
   if (found?.matches("td")) {
     [from.tabIndex, found.tabIndex] = [-1, 0];
@@ -62,7 +99,8 @@ function matrixCell(row, column, number, sum) {
   const node = make("td", { class: row === column ? "same" : row && column ? "other" : "none" });
   if (!number) return node;
   const share = number / sum;
-  node.textContent = matrixKind === "segments" ? compact(number) : share >= 0.0005 ? percent(share, share < 0.1 ? 1 : 0) : "·";
+  node.textContent =
+    matrixKind === "segments" ? compact(number) : share >= 0.0005 ? percent(share, share < 0.1 ? 1 : 0) : "·";
   node.title = `${className(row)} taken for ${className(column)}: ${count(number)} (${percent(share)} % of the row)`;
   styled(node, { "--share": Math.sqrt(share) });
   if (matrixKind === "segments" && (row || column)) {
@@ -72,7 +110,7 @@ function matrixCell(row, column, number, sum) {
   return node;
 }
 
-const compact = (number) => number < 10000 ? String(number) : `${Math.round(number / 1000)}k`;
+const compact = (number) => (number < 10000 ? String(number) : `${Math.round(number / 1000)}k`);
 
 function matrixClicked(event) {
   const { row, column } = event.target.closest("td")?.dataset ?? {};
@@ -86,11 +124,18 @@ function confusedPanel(entries) {
   const first = sortedRows(confused, (entry) => entry[2], true).slice(0, 30);
   const item = ([row, column, number]) => {
     const label = [classLabel(row), make("span", { class: "arrow" }, " → "), classLabel(column)];
-    const words = matrixKind === "segments"
-      ? make("button", { class: "link", click: () => browse({ true: String(row), taken: String(column) }) }, label)
-      : make("span", {}, label);
+    const words =
+      matrixKind === "segments"
+        ? make("button", { class: "link", click: () => browse({ true: String(row), taken: String(column) }) }, label)
+        : make("span", {}, label);
     return make("li", {}, words, make("span", { class: "number" }, count(number)));
   };
-  return make("article", { class: "card" }, make("h2", {}, "Most often confused"),
-    first.length ? make("ol", { class: "extremes", id: "confused" }, first.map(item)) : make("p", { class: "note" }, "Nothing is."));
+  return make(
+    "article",
+    { class: "card" },
+    make("h2", {}, "Most often confused"),
+    first.length
+      ? make("ol", { class: "extremes", id: "confused" }, first.map(item))
+      : make("p", { class: "note" }, "Nothing is."),
+  );
 }

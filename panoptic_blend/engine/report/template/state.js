@@ -1,8 +1,20 @@
 // What is shown, kept in the address: a link or a reload comes back to it.
 
 const DEFAULTS = {
-  view: "overview", set: "0", q: "", class: "", cause: "", true: "", taken: "", sort: "pq", down: "",
-  image: "", layer: "errors", layout: "one", opacity: "70", segment: "",
+  view: "overview",
+  set: "0",
+  q: "",
+  class: "",
+  cause: "",
+  true: "",
+  taken: "",
+  sort: "pq",
+  down: "",
+  image: "",
+  layer: "errors",
+  layout: "one",
+  opacity: "70",
+  segment: "",
 };
 const VIEWS = ["overview", "classes", "confusion", "errors", "images"];
 let state = { ...DEFAULTS };

@@ -28,12 +28,12 @@ const percent = (fraction, digits = 1) => (100 * fraction).toFixed(digits);
 const signed = (fraction, digits = 1) => (fraction < 0 ? "−" : "+") + Math.abs(100 * fraction).toFixed(digits);
 const count = (number) => number.toLocaleString("en");
 const rgb = (color) => `rgb(${color.join(" ")})`;
-const setName = (set) => content.sets.length > 1 ? `${"AB"[set]}: ${content.sets[set]}` : content.sets[set];
+const setName = (set) => (content.sets.length > 1 ? `${"AB"[set]}: ${content.sets[set]}` : content.sets[set]);
 const isCompared = content.sets.length > 1;
 
 /** Class of a line of the confusion matrix; line 0 is none. */
 const classOf = (line) => content.classes[line - 1];
-const className = (line) => line ? classOf(line).name : "(none)";
+const className = (line) => (line ? classOf(line).name : "(none)");
 const lineOfId = new Map(content.classes.map((category, place) => [category.id, place + 1]));
 
 function swatch(line) {
@@ -70,18 +70,27 @@ function headCell(label, options = {}) {
   }
   const isSorted = sort.key === key;
   cell.setAttribute("aria-sort", isSorted ? (sort.down ? "descending" : "ascending") : "none");
-  cell.append(make("button", { class: "sorter", "data-key": key, click: () => onSort(key) }, label,
-    make("span", { class: "arrow", "aria-hidden": "true" }, isSorted ? (sort.down ? "↓" : "↑") : "")));
+  cell.append(
+    make(
+      "button",
+      { class: "sorter", "data-key": key, click: () => onSort(key) },
+      label,
+      make("span", { class: "arrow", "aria-hidden": "true" }, isSorted ? (sort.down ? "↓" : "↑") : ""),
+    ),
+  );
   return cell;
 }
 
 /** Rows in the order of a key, which may give null (last) or text. */
 function sortedRows(rows, value, down) {
   const direction = down ? -1 : 1;
-  return rows.map((row) => [value(row), row]).sort(([a], [b]) => {
-    if (a === null || b === null) return (a === null) - (b === null);
-    return direction * (typeof a === "string" ? a.localeCompare(b, "en", { numeric: true }) : a - b);
-  }).map(([, row]) => row);
+  return rows
+    .map((row) => [value(row), row])
+    .sort(([a], [b]) => {
+      if (a === null || b === null) return (a === null) - (b === null);
+      return direction * (typeof a === "string" ? a.localeCompare(b, "en", { numeric: true }) : a - b);
+    })
+    .map(([, row]) => row);
 }
 
 function cell(text, kind = "number") {
@@ -91,14 +100,28 @@ function cell(text, kind = "number") {
 /** Buttons of which one is pressed; the focus stays. */
 function fillChoice(group, options, chosen, choose) {
   const focused = group.contains(document.activeElement) ? document.activeElement.dataset.value : null;
-  group.replaceChildren(...options.map(([value, label, title]) => make("button", {
-    "aria-pressed": String(value === chosen), "data-value": value, title, click: () => choose(value),
-  }, label)));
+  group.replaceChildren(
+    ...options.map(([value, label, title]) =>
+      make(
+        "button",
+        {
+          "aria-pressed": String(value === chosen),
+          "data-value": value,
+          title,
+          click: () => choose(value),
+        },
+        label,
+      ),
+    ),
+  );
   if (focused !== null) group.querySelector(`[data-value="${focused}"]`)?.focus();
 }
 
 function select(id, label, options, chosen, choose) {
-  const box = make("select", { id, change: (event) => choose(event.target.value) },
-    options.map(([value, text]) => make("option", { value, selected: String(value) === String(chosen) }, text)));
+  const box = make(
+    "select",
+    { id, change: (event) => choose(event.target.value) },
+    options.map(([value, text]) => make("option", { value, selected: String(value) === String(chosen) }, text)),
+  );
   return make("label", { class: "field" }, make("span", {}, label), box);
 }

@@ -1,0 +1,105 @@
+// The cards of the image browser; only what is near the window is in the page.
+
+const CARD = { width: 188, height: 196, gap: 12 };
+let laidOut = ""; // what the cards in the page were placed with
+const cards = new Map(); // the cards in the page, by their places in the list
+
+function gridColumns() {
+  return Math.max(2, Math.floor((byId("list").clientWidth + CARD.gap) / (CARD.width + CARD.gap)));
+}
+
+/** Put the cards near the window into the list, which is as high as all would be. */
+function drawNear() {
+  const list = byId("list");
+  if (!list || state.view !== "images") return;
+  const columns = gridColumns();
+  const width = (list.clientWidth + CARD.gap) / columns;
+  const height = CARD.height + CARD.gap;
+  styled(list, { height: `${Math.ceil(filtered.length / columns) * height}px` });
+  const above = Math.max(0, -list.getBoundingClientRect().top);
+  const first = Math.max(0, Math.floor(above / height) - 2) * columns;
+  const last = Math.min(filtered.length, first + (Math.ceil(window.innerHeight / height) + 5) * columns);
+  const layout = [columns, width, state.set].join();
+  if (layout !== laidOut) cards.forEach((card, at) => dropCard(at));
+  laidOut = layout;
+  cards.forEach((card, at) => {
+    if (at < first || at >= last) dropCard(at);
+  });
+  for (let at = first; at < last; at += 1) {
+    if (cards.has(at)) continue;
+    const card = styled(imageCard(filtered[at], at), {
+      width: `${width - CARD.gap}px`,
+      transform: `translate(${(at % columns) * width}px, ${Math.floor(at / columns) * height}px)`,
+    });
+    cards.set(at, card);
+    list.insertBefore(card, nextCard(at));
+  }
+}
+
+function dropCard(at) {
+  cards.get(at).remove();
+  cards.delete(at);
+}
+
+/** The card in the page that follows a place; the order of Tab is that of the list. */
+function nextCard(at) {
+  const after = [...cards.keys()].filter((other) => other > at);
+  return after.length ? cards.get(Math.min(...after)) : null;
+}
+
+function imageCard(place, at) {
+  const set = Number(state.set);
+  const { tp, fp, fn } = content.results[set].images;
+  const counts = [tp[place], fn[place], fp[place]];
+  const sum = counts.reduce((a, b) => a + b, 0) || 1;
+  const kinds = ["var(--matched)", "var(--missed)", "var(--spurious)"];
+  const figures = content.sets.map((_, shown) =>
+    make(
+      shown === set ? "b" : "span",
+      { class: shown === set ? null : "even", title: `PQ of ${setName(shown)}` },
+      percent(qualityOf(shown, place)),
+    ),
+  );
+  if (isCompared) figures.push(differenceMark(qualityOf(1, place) - qualityOf(0, place)));
+  figures.push(make("span", { class: "errors" }, errorWords(errorsOf(set, place))));
+  return make(
+    "a",
+    {
+      class: "image",
+      href: addressOf({ ...state, image: String(content.ids[place]), segment: "" }),
+      "data-place": place,
+      "data-at": at,
+      "aria-current": at === current ? "true" : null,
+      click: (event) => openCard(event, place, at),
+    },
+    make("img", { src: assetAddress(`${place}.small.jpg`), alt: "", decoding: "async" }),
+    make("span", { class: "name", title: content.names[place] }, content.names[place]),
+    make("span", { class: "figures" }, figures),
+    stackedBar(
+      counts.map((number, kind) => [number / sum, kinds[kind]]),
+      `${tp[place]} matched, ${fn[place]} missed, ${fp[place]} spurious`,
+    ),
+  );
+}
+
+const errorWords = (number) => (number === 1 ? "1 error" : `${number} errors`);
+
+function differenceMark(value) {
+  return make("span", { class: value > 0.0005 ? "up" : value < -0.0005 ? "down" : "even" }, signed(value));
+}
+
+/** Move the marked card of the list and bring it into sight. */
+function moveCurrent(step) {
+  if (!filtered.length) return;
+  current = Math.max(0, Math.min(filtered.length - 1, current < 0 ? 0 : current + step));
+  const list = byId("list");
+  const height = CARD.height + CARD.gap;
+  const top = list.getBoundingClientRect().top + Math.floor(current / gridColumns()) * height;
+  const room = byId("tabs").closest("header").offsetHeight + 8;
+  if (top < room) window.scrollBy(0, top - room);
+  else if (top + height > window.innerHeight) window.scrollBy(0, top + height - window.innerHeight);
+  drawNear();
+  list.querySelector("[aria-current]")?.removeAttribute("aria-current");
+  cards.get(current)?.setAttribute("aria-current", "true");
+  cards.get(current)?.focus({ preventScroll: true });
+}

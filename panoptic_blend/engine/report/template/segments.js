@@ -1,0 +1,112 @@
+// The segments of the open image as a table, and the one that is chosen.
+
+let rowsShown = "errors";
+
+/** A click on a pixel chooses its segment: that of the truth in the truth, else the predicted one; again, none. */
+function chosen(event, frame, set) {
+  pointed(event, frame, set); // a finger does not hover
+  const { at } = pixelAt(event, frame);
+  const side = frame.dataset.layer === "prediction" ? "prediction" : "truth";
+  const map = side === "truth" ? opened.found.map : opened.found.sets[set].map;
+  chooseSegment(side, map[at] - 1, set);
+}
+
+function chooseSegment(side, place, set) {
+  const name = place < 0 ? "" : `${side[0]}${place}`;
+  rowsShown = name && rowsShown === "errors" && opened.found.sets[set][side][place][6] === null ? "all" : rowsShown;
+  const changes = { set: String(set), segment: name === state.segment && String(set) === state.set ? "" : name };
+  show(changes);
+  byId("segments").querySelector('[aria-selected="true"]')?.scrollIntoView({ block: "nearest" });
+}
+
+function drawSpotlight() {
+  if (!opened) return;
+  const { found } = opened;
+  const side = state.segment[0] === "p" ? "prediction" : "truth";
+  const place = Number(state.segment.slice(1));
+  const map = side === "truth" ? found.map : found.sets[Number(state.set)].map;
+  const isChosen = state.segment !== "" && Boolean(found.sets[Number(state.set)][side][place]);
+  const light = isChosen ? spotlight(map, place, found.width, found.height) : null;
+  for (const canvas of byId("stage").querySelectorAll(".spotlight")) {
+    const context = canvas.getContext("2d");
+    context.clearRect(0, 0, canvas.width, canvas.height);
+    if (light) context.drawImage(light, 0, 0);
+  }
+}
+
+function drawSegments() {
+  if (!opened) return;
+  fillChoice(
+    byId("rows-shown"),
+    [
+      ["errors", "Errors"],
+      ["all", "All segments"],
+    ],
+    rowsShown,
+    (kind) => {
+      rowsShown = kind;
+      drawSegments();
+    },
+  );
+  const { truth, prediction } = opened.found.sets[Number(state.set)];
+  const named = [
+    ...truth.map((row, place) => ["truth", place, segmentOf(row)]),
+    ...prediction.map((row, place) => ["prediction", place, segmentOf(row)]),
+  ];
+  const wanted = named.filter(([, , segment]) => rowsShown === "all" || segment.cause !== null);
+  const heads = ["Segment", "Outcome", "IoU", "Area", "With"].map((label, column) =>
+    headCell(label, { numeric: column === 2 || column === 3 }),
+  );
+  const focused = document.activeElement?.dataset?.segment;
+  byId("segments").replaceChildren(
+    make("thead", {}, make("tr", {}, heads)),
+    make(
+      "tbody",
+      {},
+      wanted.length
+        ? wanted.map((entry) => segmentRow(...entry, truth, prediction))
+        : make("tr", {}, make("td", { colspan: 5, class: "note" }, "No errors in this image.")),
+    ),
+  );
+  if (focused) byId("segments").querySelector(`[data-segment="${focused}"]`)?.focus({ preventScroll: true });
+}
+
+function segmentRow(side, place, segment, truth, prediction) {
+  const set = Number(state.set);
+  const others = side === "truth" ? prediction : truth;
+  const other = others[segment.partner ?? segment.nearest];
+  const isChosen = state.segment === `${side[0]}${place}`;
+  const iou = segment.iou ?? (segment.nearest === null ? null : segment.nearestIou);
+  const kind =
+    segment.cause === null ? (segment.outcome === 0 ? "matched" : "ignored") : side === "truth" ? "missed" : "spurious";
+  return make(
+    "tr",
+    { "aria-selected": String(isChosen), class: "choosable", click: () => chooseSegment(side, place, set) },
+    make(
+      "th",
+      { scope: "row" },
+      make(
+        "button",
+        { class: "link", "data-segment": `${side[0]}${place}`, title: `segment ${segment.id} of the ${side}` },
+        classLabel(segment.line),
+        make("small", {}, side),
+      ),
+    ),
+    make(
+      "td",
+      { class: "outcome" },
+      styled(make("i", { class: "swatch" }), { "--color": `var(--${kind})` }),
+      segment.cause === null ? (segment.isCrowd ? "crowd" : OUTCOMES[segment.outcome]) : content.causes[segment.cause],
+    ),
+    cell(iou === null ? "–" : iou.toFixed(2), segment.iou === null ? "number faint" : "number"),
+    cell(count(segment.area)),
+    make(
+      "td",
+      {
+        class: segment.partner === null ? "faint" : null,
+        title: segment.partner === null ? "nearest, of any class" : "matched with",
+      },
+      other ? classLabel(other[1]) : "–",
+    ),
+  );
+}
