@@ -9,9 +9,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
-from reporting_files import EVIL, Small, small
+from reporting_files import CATEGORIES, EVIL, Small, annotation, small, write_results
 
+from panoptic_blend.data.images import write_picture
 from panoptic_blend.engine.pq_details import Resampling
 from panoptic_blend.engine.report import command
 from panoptic_blend.engine.report.command import ReportRequest, write_report
@@ -90,6 +92,11 @@ def visit(page: Page, path: Path, state: str = "") -> None:
 
 def texts(page: Page, selector: str) -> list[str]:
     return page.locator(selector).all_inner_texts()
+
+
+def addressed(page: Page, part: str) -> None:
+    """Wait until the address says so."""
+    page.wait_for_function("part => location.hash.includes(part)", arg=part)
 
 
 def pixel(page: Page, layer: str, x: int, y: int, set: int = 0) -> list[int]:
@@ -195,6 +202,7 @@ def test_images_are_found_sorted_and_few_at_a_time(page: Page, single: Path) -> 
     page.mouse.wheel(0, 100_000)
     page.locator('.image:has-text("a.jpg")').wait_for()
     assert page.locator(".image").count() < 80
+    addressed(page, "down=1")
     page.reload()
     page.locator(".image").first.wait_for()
     assert page.locator("#sort").input_value() == "name"
@@ -223,6 +231,8 @@ def test_one_image_with_layers_opacity_and_hover(page: Page, single: Path) -> No
     assert page.locator("#opacity-value").inner_text() == "60 %"
     page.fill("#opacity", "25")
     assert page.locator("canvas.layer").evaluate("node => getComputedStyle(node).opacity") == "0.25"
+    page.evaluate("for (let opacity = 0; opacity < 1000; opacity += 1) show({opacity: String(opacity % 90)})")
+    addressed(page, f"opacity={999 % 90}")  # a slider does not make the browser ignore the address
     page.keyboard.press("1")
     assert page.locator("canvas.layer").count() == 0
     page.click('#layout button[data-value="all"]')
@@ -240,7 +250,7 @@ def test_segments_of_an_image_are_chosen(page: Page, single: Path) -> None:
     page.click("#segments .link")
     alphas = [pixel(page, "spotlight", x, 20)[3] for x in (60, 20)]
     assert alphas == [0, 150]  # it stays as it is, the rest is dimmed
-    assert "segment=t1" in page.url
+    addressed(page, "segment=t1")
     page.click('#rows-shown button[data-value="all"]')
     assert page.locator("#segments tbody tr").count() == 5
     page.click(".frame", position={"x": 20, "y": 20})
@@ -264,7 +274,7 @@ def test_keys(page: Page, single: Path) -> None:
     for key, expected in {"j": "c <b>.jpg", "ArrowRight": "d000.jpg", "k": "c <b>.jpg", "ArrowLeft": "b.jpg"}.items():
         page.keyboard.press(key)
         assert name.inner_text() == expected
-    page.locator(".frame").wait_for()
+    addressed(page, "image=2")
     page.reload()
     name.filter(has_text="b.jpg").wait_for()
     page.locator(".frame canvas.layer").wait_for()
@@ -321,6 +331,22 @@ def test_narrow(browser: Browser, page: Page, compared: Path, state: str) -> Non
         assert page.locator("#viewer").evaluate("node => node.scrollWidth <= innerWidth")
         assert page.locator(".frame").first.bounding_box()["width"] > 150  # type: ignore[index]
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_one_thin_image_with_nothing_in_it(page: Page, tmp_path: Path) -> None:
+    photos, truth, nothing = tmp_path / "photos", tmp_path / "truth.json", np.zeros((1, 300), np.int32)
+    write_picture(photos / "thin.png", np.zeros((1, 300, 3), np.uint8))
+    images = [{"id": 5, "file_name": "thin.png", "height": 1, "width": 300}]
+    write_results(truth, [annotation(5, {})], [nothing], images=images, categories=CATEGORIES)
+    write_results(tmp_path / "results.json", [annotation(5, {})], [nothing])
+    request = ReportRequest(truth, tmp_path / "results.json", photos, tmp_path / "empty.html")
+    [written] = write_report(request, Resampling(20))
+    for view in ("overview", "classes", "confusion", "errors", "images"):
+        visit(page, written, f"view={view}")
+    assert texts(page, ".image .errors") == ["0 errors"]
+    page.click(".image")
+    page.locator(".frame .layer").wait_for()
+    assert "No errors" in page.locator("#segments").inner_text()
 
 
 def test_an_address_that_is_nonsense_shows_the_overview(page: Page, single: Path) -> None:

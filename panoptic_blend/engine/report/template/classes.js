@@ -1,6 +1,6 @@
 // The table of classes, sorted by any column; a row leads to the images of its class.
 
-let classSort = { key: "pq", down: false };
+let classSort = { key: isCompared ? "pq0" : "pq", down: false };
 
 function classRows() {
   const rows = [];
@@ -15,7 +15,8 @@ function classRows() {
 const CLASS_VALUES = {
   name: (row) => row.category.name,
   kind: (row) => (row.category.thing ? "thing" : "stuff"),
-  pq2: (row) => row.found[1]?.pq ?? null,
+  pq0: (row) => row.found[0]?.pq ?? null,
+  pq1: (row) => row.found[1]?.pq ?? null,
   difference: (row) => row.compared?.value ?? null,
 };
 
@@ -32,9 +33,13 @@ function drawClasses(section) {
   };
   const head = (label, key, numeric, title) => headCell(label, { key, numeric, title, sort: classSort, onSort: sort });
   const rows = sortedRows(classRows(), (row) => classValue(row, classSort.key), classSort.down);
-  const columns = [head("Class", "name"), head("Kind", "kind"), head("PQ", "pq", true), headCell("Interval")];
-  if (isCompared) columns.push(head("B − A", "difference", true, "PQ of B minus PQ of A"));
+  const columns = [head("Class", "name"), head("Kind", "kind")];
+  if (isCompared) {
+    columns.push(head("PQ A", "pq0", true), head("PQ B", "pq1", true));
+    columns.push(head("B − A", "difference", true, "PQ of B minus PQ of A"));
+  } else columns.push(head("PQ", "pq", true));
   columns.push(
+    headCell("Interval"),
     head("SQ", "sq", true),
     head("RQ", "rq", true),
     head("TP", "tp", true, "matched pairs"),
@@ -50,7 +55,7 @@ function drawClasses(section) {
       make(
         "p",
         { class: "note" },
-        isCompared ? `Figures of ${setName(Number(state.set))}.` : "",
+        isCompared ? `Interval and what follows: ${setName(Number(state.set))}.` : "",
         " Choose a class to see its images.",
       ),
     ),
@@ -69,37 +74,26 @@ function drawClasses(section) {
 }
 
 function classRow(row) {
-  const found = row.found[Number(state.set)];
-  const open = make(
-    "button",
-    { class: "link", click: () => browse({ class: String(row.line) }) },
-    classLabel(row.line),
-  );
-  const cells = [make("th", { scope: "row" }, open), cell(row.category.thing ? "thing" : "stuff", "kind")];
-  if (found)
-    cells.push(
-      cell(percent(found.pq), "number strong"),
-      make(
-        "td",
-        { class: "wide" },
-        intervalBar(
-          found.pq,
-          found.low,
-          found.high,
-          `PQ ${percent(found.pq)}, interval ${percent(found.low)} to ${percent(found.high)}`,
-        ),
-      ),
-    );
-  else cells.push(cell("–"), cell(""));
+  const set = Number(state.set);
+  const found = row.found[set];
+  const open = () => browse({ class: String(row.line) });
+  const cells = [
+    make("th", { scope: "row" }, make("button", { class: "link", click: open }, classLabel(row.line))),
+    cell(row.category.thing ? "thing" : "stuff", "kind"),
+    ...row.found.map((one, shown) => cell(one ? percent(one.pq) : "–", shown === set ? "number strong" : "number")),
+  ];
   if (isCompared) cells.push(differenceCell(row.compared));
-  if (found) {
-    cells.push(
-      ...["sq", "rq"].map((key) => cell(percent(found[key]))),
-      ...["tp", "fp", "fn"].map((key) => cell(count(found[key]))),
-    );
-    cells.push(make("td", { class: "wide" }, budgetBar(found, row.category.name)));
-  } else cells.push(...Array.from({ length: 6 }, () => cell("–")));
-  return make("tr", {}, cells);
+  return make("tr", {}, cells, found ? figureCells(found, row.category.name) : make("td", { colspan: 7 }));
+}
+
+function figureCells(found, name) {
+  const title = `PQ ${percent(found.pq)}, interval ${percent(found.low)} to ${percent(found.high)}`;
+  return [
+    make("td", { class: "wide" }, intervalBar(found.pq, found.low, found.high, title)),
+    ...["sq", "rq"].map((key) => cell(percent(found[key]))),
+    ...["tp", "fp", "fn"].map((key) => cell(count(found[key]))),
+    make("td", { class: "wide" }, budgetBar(found, name)),
+  ];
 }
 
 function differenceCell(compared) {

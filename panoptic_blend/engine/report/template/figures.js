@@ -99,26 +99,31 @@ function sizesPanel(set) {
   );
 }
 
-/** The images to look at first. */
+/** The images to look at first: the worst ones, or those where two result sets differ most. */
 function extremesPanel(set) {
-  const { pq } = content.results[set].images;
-  const order = sortedRows([...pq.keys()], (place) => pq[place], false);
+  const difference = (place) => qualityOf(1, place) - qualityOf(0, place);
+  const first = (place) => (isCompared ? -Math.abs(difference(place)) : qualityOf(set, place));
+  const order = sortedRows([...content.ids.keys()], first, false).slice(0, 8);
+  const figures = (place) => [
+    ...content.sets.map((_, shown) => make("span", { class: "number" }, percent(qualityOf(shown, place)))),
+    isCompared ? differenceMark(difference(place)) : null,
+  ];
   const link = (place) =>
     make(
-      "li",
-      {},
-      make(
-        "button",
-        { class: "link", click: () => openImage(place) },
-        make("span", { class: "name" }, content.names[place]),
-        make("span", { class: "number" }, percent(pq[place])),
-      ),
+      "button",
+      { class: "link", click: () => openImage(place) },
+      make("span", { class: "name" }, content.names[place]),
+      make("span", { class: "figures" }, figures(place)),
     );
   return make(
     "article",
     { class: "card" },
-    make("h2", {}, "Worst images", ofSet(set)),
-    make("ol", { class: "extremes" }, order.slice(0, 8).map(link)),
+    make("h2", {}, isCompared ? "Images that differ most" : "Worst images"),
+    make(
+      "ol",
+      { class: "extremes" },
+      order.map((place) => make("li", {}, link(place))),
+    ),
     make("button", { class: "quiet", click: () => browse({}) }, `Browse all ${count(content.ids.length)}`),
   );
 }

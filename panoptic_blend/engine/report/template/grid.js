@@ -1,6 +1,6 @@
 // The cards of the image browser; only what is near the window is in the page.
 
-const CARD = { width: 188, height: 196, gap: 12 };
+const CARD = { width: isCompared ? 214 : 188, height: 196, gap: 12 };
 let laidOut = ""; // what the cards in the page were placed with
 const cards = new Map(); // the cards in the page, by their places in the list
 

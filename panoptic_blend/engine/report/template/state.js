@@ -47,21 +47,39 @@ function addressOf(shown) {
   return `#${new URLSearchParams(said)}`;
 }
 
+let written = location.hash; // the address as the page itself left it
+let waitingToWrite = null;
+const PATIENCE = 300; // ms; browsers ignore addresses that change all the time, as under a slider
+
 /** Change what is shown; `step` makes it a step that the browser's Back undoes. */
 function show(changes, step = false) {
   const before = state;
   state = { ...state, ...changes };
-  const address = addressOf(state);
-  if (address === (location.hash || "#")) return render(before);
-  if (step) location.hash = address;
-  else location.replace(address);
+  if (step) {
+    if (waitingToWrite !== null) writeAddress(before);
+    location.hash = addressOf(state);
+    written = location.hash;
+  } else {
+    clearTimeout(waitingToWrite);
+    waitingToWrite = setTimeout(() => writeAddress(state), PATIENCE);
+  }
   render(before);
 }
 
+function writeAddress(shown) {
+  clearTimeout(waitingToWrite);
+  waitingToWrite = null;
+  location.replace(addressOf(shown));
+  written = location.hash;
+}
+
+/** Back, Forward or an address typed in. */
 function addressChanged() {
-  const found = parsedState(location.hash);
-  if (addressOf(found) === addressOf(state)) return;
+  if (location.hash === written) return;
+  clearTimeout(waitingToWrite);
+  waitingToWrite = null;
+  written = location.hash;
   const before = state;
-  state = found;
+  state = parsedState(location.hash);
   render(before);
 }
