@@ -195,6 +195,16 @@ def test_images_are_found_sorted_and_few_at_a_time(page: Page, single: Path) -> 
     numbers = [13, 17, 117, *range(170, 180)]  # the first has the id 17
     assert sorted(texts(page, ".image .name")) == [f"d{number:03}.jpg" for number in numbers]
     page.fill("#search", "")
+    page.fill("#filter-from", "60")  # 100 in the first, (0 + 2/3 + 1) / 3 and (1 + 0 + 3000 / 3900) / 3 in the others
+    page.keyboard.press("Tab")
+    assert texts(page, ".image .name") == ["a.jpg"] and page.locator("#filter-to").evaluate(
+        "node => node.matches(':focus')"
+    )
+    page.fill("#filter-from", "")
+    page.fill("#filter-to", "58")
+    page.keyboard.press("Enter")
+    assert texts(page, ".image .name") == ["b.jpg"]
+    page.click("#clear")
     page.select_option("#sort", "name")
     assert texts(page, ".image .name")[:3] == ["a.jpg", "b.jpg", "c <b>.jpg"]
     page.click("#direction")
@@ -350,5 +360,9 @@ def test_one_thin_image_with_nothing_in_it(page: Page, tmp_path: Path) -> None:
 
 
 def test_an_address_that_is_nonsense_shows_the_overview(page: Page, single: Path) -> None:
-    visit(page, single, "view=%3Cscript%3E&image=999&class=77&cause=x&sort=constructor&opacity=abc&set=5&true=-1")
+    visit(
+        page,
+        single,
+        "view=%3Cscript%3E&image=999&class=77&cause=x&sort=constructor&opacity=abc&set=5&true=-1&from=x&to=101",
+    )
     assert page.locator("#overview").is_visible() and not page.locator("#viewer").is_visible()

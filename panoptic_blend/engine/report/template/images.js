@@ -6,7 +6,7 @@ const SORTS = [
   ["name", "name"],
   ["difference", "B − A"],
 ];
-const FILTERS = ["q", "class", "cause", "true", "taken"];
+const FILTERS = ["q", "class", "cause", "true", "taken", "from", "to"];
 let filtered = [];
 let current = -1;
 
@@ -29,7 +29,7 @@ const SORT_VALUES = {
 };
 
 /** Whether one mistake of an image, [true line, predicted line, cause], is what the filters ask for. */
-function isWanted(wanted, line, taken, cause) {
+function isMistake(wanted, line, taken, cause) {
   return (
     (wanted.cause === null || wanted.cause === cause) &&
     (wanted.class === null || line === wanted.class || taken === wanted.class) &&
@@ -46,12 +46,15 @@ function filteredPlaces() {
   );
   const asksForError = wanted.cause !== null || wanted.true !== null || wanted.taken !== null;
   const text = state.q.trim().toLowerCase();
+  const [from, to] = [state.from === "" ? 0 : Number(state.from), state.to === "" ? 100 : Number(state.to)];
   const matches = (place) => {
+    const quality = 100 * qualityOf(set, place);
+    if (quality < from || quality > to) return false;
     if (text && !content.names[place].toLowerCase().includes(text) && String(content.ids[place]) !== text) return false;
     if (!asksForError) return wanted.class === null || classes[place].includes(wanted.class);
     const found = errors[place];
     for (let at = 0; at < found.length; at += 3) {
-      if (isWanted(wanted, found[at], found[at + 1], found[at + 2])) return true;
+      if (isMistake(wanted, found[at], found[at + 1], found[at + 2])) return true;
     }
     return false;
   };
@@ -85,6 +88,7 @@ function browserParts() {
       "div",
       { class: "bar filters" },
       search,
+      make("span", { class: "field" }, "PQ", bound("from", "least PQ", 0), "–", bound("to", "largest PQ", 100)),
       make("div", { class: "fields", id: "filters" }),
       make("span", { id: "found", role: "status" }),
     ),
@@ -98,10 +102,26 @@ function browserParts() {
   ];
 }
 
+/** A field for a bound of PQ in percent. */
+function bound(key, label, none) {
+  return make("input", {
+    id: `filter-${key}`,
+    type: "number",
+    min: 0,
+    max: 100,
+    step: "any",
+    placeholder: none,
+    "aria-label": label,
+    change: (event) => show({ [key]: event.target.value }),
+  });
+}
+
 function drawFilters() {
   const focused = document.activeElement?.id;
-  const search = byId("search");
-  if (search.value !== state.q) search.value = state.q;
+  const fields = { q: "search", from: "filter-from", to: "filter-to" }; // they stay, others are made anew
+  for (const [key, id] of Object.entries(fields)) {
+    if (byId(id).value !== state[key]) byId(id).value = state[key];
+  }
   const classes = sortedRows(classRows(), (row) => row.category.name, false).map((row) => [
     row.line,
     row.category.name,

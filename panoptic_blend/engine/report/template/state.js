@@ -8,6 +8,8 @@ const DEFAULTS = {
   cause: "",
   true: "",
   taken: "",
+  from: "",
+  to: "",
   sort: "pq",
   down: "",
   image: "",
@@ -34,6 +36,9 @@ function parsedState(hash) {
     if (found[key] !== "" && !(Number(found[key]) in [null, ...content.classes])) found[key] = "";
   }
   if (found.class === "0") found.class = "";
+  for (const key of ["from", "to"]) {
+    if (!(Number(found[key]) >= 0 && Number(found[key]) <= 100)) found[key] = "";
+  }
   if (found.cause !== "" && !content.causes[found.cause]) found.cause = "";
   if (found.image !== "" && !placeOfId.has(found.image)) found.image = "";
   found.opacity = String(Math.min(100, Math.max(0, Number(found.opacity) || 0)));

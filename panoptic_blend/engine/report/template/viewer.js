@@ -98,10 +98,7 @@ function step(by) {
 
 async function drawViewer(before) {
   if (state.image === "") {
-    opened = null;
-    hideTip();
-    if (viewer.open) viewer.close();
-    byId("list")?.querySelector(`[data-at="${current}"]`)?.focus({ preventScroll: true });
+    leaveViewer();
     return;
   }
   const place = placeOfId.get(state.image);
@@ -110,25 +107,36 @@ async function drawViewer(before) {
     byId("stage").focus({ preventScroll: true });
   }
   drawViewerTools(place);
-  if (opened?.place !== place) {
-    byId("stage").replaceChildren(make("p", { class: "note" }, "Reading …"));
-    byId("segments").replaceChildren();
-    try {
-      const found = await details(place);
-      if (placeOfId.get(state.image) !== place) return;
-      opened = { place, found };
-    } catch (error) {
-      byId("stage").replaceChildren(make("p", { class: "note", role: "alert" }, error.message));
-      return;
-    }
-    drawStage();
-    drawSegments();
-  } else {
-    if (["set", "layer", "layout"].some((key) => before[key] !== state[key])) drawStage();
-    if (before.set !== state.set || before.segment !== state.segment) drawSegments();
-  }
   styled(byId("stage"), { "--opacity": Number(state.opacity) / 100 });
-  drawSpotlight();
+  const isOther = opened?.place !== place;
+  if (isOther && !(await openPlace(place))) return;
+  const hasChanged = (...keys) => isOther || keys.some((key) => before[key] !== state[key]);
+  if (hasChanged("set", "layer", "layout")) drawStage();
+  if (hasChanged("set", "segment")) drawSegments();
+  if (hasChanged("set", "layer", "layout", "segment")) drawSpotlight();
+}
+
+/** Read what the viewer shows; whether that is still wanted. */
+async function openPlace(place) {
+  byId("stage").replaceChildren(make("p", { class: "note" }, "Reading …"));
+  byId("segments").replaceChildren();
+  const isWanted = () => placeOfId.get(state.image) === place;
+  try {
+    const found = await details(place);
+    if (isWanted()) opened = { place, found };
+  } catch (error) {
+    if (isWanted()) byId("stage").replaceChildren(make("p", { class: "note", role: "alert" }, error.message));
+    return false;
+  }
+  return isWanted();
+}
+
+function leaveViewer() {
+  opened = null;
+  if (!viewer.open) return;
+  hideTip();
+  viewer.close();
+  cards.get(current)?.focus({ preventScroll: true });
 }
 
 function drawViewerTools(place) {
