@@ -68,10 +68,14 @@ def filling(folder: Path) -> Iterator[Path]:
 
 
 def remove_unfinished(paths: Iterable[Path]) -> None:
-    """Remove those of ``paths`` that `replacing` left in their folders when its process was killed."""
-    for path in paths:
+    """Remove those of ``paths`` that `replacing` and `filling` left in their folders when their process was killed."""
+    for path in list(paths):
         name = re.fullmatch(r"\..+\.(\d+)\.part(\.\w+)?", path.name)
-        if name and path.is_file() and not path.is_symlink() and not _is_running(int(name[1])):
+        if not name or path.is_symlink() or _is_running(int(name[1])):
+            continue
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        elif path.is_file():
             path.unlink(missing_ok=True)
 
 

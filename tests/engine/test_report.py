@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import re
+import subprocess
 import sys
 import zlib
 from collections.abc import Callable
@@ -225,6 +226,16 @@ def test_interrupted_leaves_the_earlier_report(request_: ReportRequest) -> None:
         write_report(replace(request_, overwrite=True), FAST, interrupt)
     assert [path.name for path in request_.page.parent.iterdir()] == ["report.html"]
     assert request_.page.read_bytes() == before
+
+
+def test_what_a_killed_run_left_is_removed(request_: ReportRequest) -> None:
+    done = subprocess.Popen([sys.executable, "-c", ""])
+    done.wait()
+    left = request_.page.with_name(f".report_files.{done.pid}.part")
+    left.mkdir(parents=True)
+    (left / "0.jpg").touch()
+    write_report(request_, FAST)
+    assert [path.name for path in request_.page.parent.iterdir()] == ["report.html"]
 
 
 def test_failing_at_the_very_end_leaves_no_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import glob
 import hashlib
 import json
 import os
@@ -14,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from panoptic_blend.files import replacing
+from panoptic_blend.files import remove_unfinished, replacing
 from panoptic_blend.structures import PanopticBlendError
 
 _TEMPLATE = Path(__file__).parent / "template"
@@ -63,6 +64,7 @@ def files_folder(page: Path) -> Path:
 def writing(page: Path) -> Iterator[Assets]:
     """Give assets to be added; `publish` them within the block. What is left behind is removed, however it ends."""
     page.parent.mkdir(parents=True, exist_ok=True)
+    remove_unfinished(page.parent.glob(f".{glob.escape(page.stem)}*.part*"))  # by a run that was killed
     temporary = page.with_name(f".{files_folder(page).name}.{os.getpid()}.part")
     shutil.rmtree(temporary, ignore_errors=True)
     try:
@@ -76,7 +78,8 @@ def writing(page: Path) -> Iterator[Assets]:
 def publish(page: Path, assets: Assets, content: dict[str, Any], embedded_bytes: int) -> list[Path]:
     """Write the page with its ``content``; the assets become its folder, or part of it up to ``embedded_bytes``.
 
-    The page comes last and an earlier one goes first: a page that is there is whole. Returns what was written.
+    The page comes last, and if there is a folder an earlier page goes first: a page that is there is whole. Returns what
+    was written.
     """
     folder = files_folder(page)
     is_single = assets.size <= embedded_bytes
@@ -84,14 +87,15 @@ def publish(page: Path, assets: Assets, content: dict[str, Any], embedded_bytes:
         content = content | {"embedded": {name: _embedded(assets.folder / name) for name in assets.names}}
     else:
         content = content | {"folder": folder.name}
-    old = page.with_name(f".{folder.name}.{os.getpid()}.old.part")
+    old = page.with_name(f".{folder.name}.old.{os.getpid()}.part")
     try:
         with replacing(page) as temporary:
             temporary.write_text(_filled(content), encoding="utf-8", newline="\n")  # as its digests were taken
-            page.unlink(missing_ok=True)
             if folder.exists():
+                page.unlink(missing_ok=True)
                 folder.rename(old)
             if not is_single:
+                page.unlink(missing_ok=True)
                 assets.folder.rename(folder)
     finally:
         shutil.rmtree(old, ignore_errors=True)
