@@ -78,8 +78,8 @@ def writing(page: Path) -> Iterator[Assets]:
 def publish(page: Path, assets: Assets, content: dict[str, Any], embedded_bytes: int) -> list[Path]:
     """Write the page with its ``content``; the assets become its folder, or part of it up to ``embedded_bytes``.
 
-    The page comes last, and if there is a folder an earlier page goes first: a page that is there is whole. Returns what
-    was written.
+    The page comes last, and where there is a folder an earlier page goes first: a page that is there is whole.
+    Returns what was written.
     """
     folder = files_folder(page)
     is_single = assets.size <= embedded_bytes

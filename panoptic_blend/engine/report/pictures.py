@@ -78,7 +78,7 @@ class Reader:
         content = {"image": pair.image.id, **size, "map": self._map(pair.truth, pair, "truth")}
         large = cv2.resize(photo, (width, height), interpolation=cv2.INTER_AREA)
         thumbnail = cv2.resize(large, _bounded((height, width), THUMBNAIL)[::-1], interpolation=cv2.INTER_AREA)
-        return Scene(_jpeg(large, 82), _jpeg(thumbnail, 75), content)
+        return Scene(_jpeg(large), _jpeg(thumbnail), content)
 
     def reading(self, pair: Pair) -> Reading:
         """What one result set says of an image."""
@@ -152,6 +152,6 @@ def _bounded(size: tuple[int, int], side: int) -> tuple[int, int]:
     return height, width
 
 
-def _jpeg(picture: Picture | np.ndarray, quality: int) -> bytes:
-    _, data = cv2.imencode(".jpg", np.ascontiguousarray(picture[:, :, ::-1]), [cv2.IMWRITE_JPEG_QUALITY, quality])
+def _jpeg(picture: Picture | np.ndarray) -> bytes:
+    _, data = cv2.imencode(".jpg", np.ascontiguousarray(picture[:, :, ::-1]), [cv2.IMWRITE_JPEG_QUALITY, 75])
     return data.tobytes()

@@ -29,12 +29,17 @@ function tipLine(side, at, set) {
   const row = found.sets[set][side][map[at] - 1];
   if (!row) return make("div", { class: "tip-line" }, make("small", {}, label), make("span", {}, "void"));
   const segment = segmentOf(row);
+  const nearest = found.sets[set][side === "truth" ? "prediction" : "truth"][segment.nearest];
+  const isNear = segment.iou === null && nearest;
   return make(
     "div",
     { class: "tip-line" },
     make("small", {}, label),
     classLabel(segment.line),
     make("span", { class: "note" }, `${outcomeWords(segment)} · #${segment.id}`),
+    isNear
+      ? make("span", { class: "note" }, `IoU ${segment.nearestIou.toFixed(3)} with ${className(nearest[1])}`)
+      : null,
   );
 }
 
