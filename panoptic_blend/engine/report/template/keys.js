@@ -1,7 +1,7 @@
 // Everything by keyboard; `?` shows how.
 
 const KEYS = [
-  ["j k, ← →", "next and previous image"],
+  ["j k ← →", "next and previous image"],
   ["↑ ↓", "a row of images up or down"],
   ["Enter", "open the marked image"],
   ["1 2 3 4", "photo, truth, prediction, errors"],
