@@ -15,7 +15,7 @@ import pytest
 from panoptic_blend.data.images import decode_segment_ids, read_segment_ids, write_segment_ids
 from panoptic_blend.engine import file_pairs
 from panoptic_blend.engine.evaluate_files import detail_files, detail_result_sets
-from panoptic_blend.engine.file_pairs import FilePairs, FilePolicy, compare_together
+from panoptic_blend.engine.file_pairs import FilePairs, FilePolicy, each_image
 
 Refused = Callable[..., str]
 
@@ -79,7 +79,7 @@ def test_one_pair_can_be_asked_alone_after_others_were_put_beside_it(
     second = first.beside(*results[1])
     assert len(first) == len(second) == 3 and first.categories == second.categories
     alone = [[found.table.tolist() for _, found in pairs.comparisons()] for pairs in (first, second)]
-    both = [[found.table.tolist() for found in comparisons] for _, comparisons in compare_together([first, second])]
+    both = each_image([first, second], lambda pairs: [pair.comparison.table.tolist() for pair in pairs])
     assert alone == [list(tables) for tables in zip(*both, strict=True)] and alone[0] != alone[1]
 
 

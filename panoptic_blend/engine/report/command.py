@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing
+from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from panoptic_blend.engine.file_pairs import FilePairs, FilePolicy
+from panoptic_blend.engine.file_pairs import FilePairs, FilePolicy, each_image
 from panoptic_blend.engine.pq_details import Resampling
 from panoptic_blend.engine.report.figures import class_records, comparison_figures, result_figures
 from panoptic_blend.engine.report.page import Assets, publish, require_room, script_json, writing
@@ -53,12 +53,15 @@ def write_report(request: ReportRequest, resampling: Resampling, progress: Progr
     require_room(request.page, request.overwrite)
     if not request.photos.is_dir():
         raise PanopticBlendError(f"{request.photos}: no such folder; say where the photos are with --images")
-    sets = [_pairs(request, request.prediction, request.prediction_folder)]
+    folders = request.truth_folder, request.prediction_folder
+    sets = [FilePairs(request.truth, request.prediction, *folders, request.policy)]
     if request.other:
-        sets.append(_pairs(request, *request.other))
-    with writing(request.page) as assets:
+        sets.append(sets[0].beside(*request.other))
+    reader = Reader(sets[0].categories, request.photos, request.side)
+    looked_at = each_image(sets, reader.look, workers=request.workers)
+    with writing(request.page) as assets, closing(looked_at):
         seen = _Seen([PanopticDetails(sets[0].categories) for _ in sets])
-        for done, (scene, readings) in enumerate(_looked_at(request, sets)):
+        for done, (scene, readings) in enumerate(looked_at):
             _add(assets, done, scene, readings)
             seen.add(readings)
             if progress:
@@ -79,22 +82,6 @@ class _Seen:
             details.add(reading.image, reading.comparison)
             classes.append(reading.classes)
             errors.append([number for error in reading.errors for number in error])
-
-
-def _pairs(request: ReportRequest, prediction: Path, folder: Path | None) -> FilePairs:
-    return FilePairs(request.truth, prediction, request.truth_folder, folder, request.policy)
-
-
-def _looked_at(request: ReportRequest, sets: list[FilePairs]) -> Iterator[tuple[Scene, list[Reading]]]:
-    """Every image: its scene, and what each result set says of it, all sets going on in step."""
-    reader = Reader(sets[0].categories, request.photos, request.side)
-    with ExitStack() as stack:
-        first = stack.enter_context(closing(sets[0].worked(reader.both, workers=request.workers)))
-        others = [
-            stack.enter_context(closing(pairs.worked(reader.reading, workers=request.workers))) for pairs in sets[1:]
-        ]
-        for (scene, reading), *readings in zip(first, *others, strict=True):
-            yield scene, [reading, *readings]
 
 
 def _add(assets: Assets, place: int, scene: Scene, readings: list[Reading]) -> None:

@@ -63,15 +63,15 @@ class Reader:
         self._things = frozenset(category.id for category in categories if category.is_thing)
         self._photos, self._side = photos, side
 
-    def both(self, pair: Pair) -> tuple[Scene, Reading]:
-        """The scene of an image and what the first result set says of it.
+    def look(self, pairs: Sequence[Pair]) -> tuple[Scene, list[Reading]]:
+        """The scene of an image and what each result set says of it.
 
         Raises PanopticBlendError for a photo that is missing, broken or not of the annotated size.
         """
-        return self.scene(pair), self.reading(pair)
+        return self.scene(pairs[0]), [self.reading(pair) for pair in pairs]
 
     def scene(self, pair: Pair) -> Scene:
-        """Photo and truth of an image; raises as `both`."""
+        """Photo and truth of an image; raises as `look`."""
         photo = read_picture(inside(self._photos, pair.image.file_name), pair.image.size)
         height, width = _bounded(pair.image.size, self._side)
         size = {"width": width, "height": height}
