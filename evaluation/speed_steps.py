@@ -1,0 +1,146 @@
+"""What each step that makes inference fast brings: the whole is timed with it and without it, taking turns.
+
+    python -m evaluation.speed_steps --precision bf16-mixed
+
+The picture and the model are those of `evaluation.speed`. docs/speed.md lists the steps with what was expected of them.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+from unittest.mock import patch
+
+import torch
+import torch.nn.functional as F
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor, nn
+
+from evaluation.speed import CPU, PICTURE, input_size, lively_model
+from evaluation.timing import best_of_each
+from panoptic_blend.config import Precision
+from panoptic_blend.engine.precision import autocast
+from panoptic_blend.models import backbone, panoptic_blend
+from panoptic_blend.models.blender import TopLayer
+from panoptic_blend.models.panoptic_blend import PanopticBlend
+from panoptic_blend.structures import Cutout
+
+Size = tuple[int, int]
+Undone = Callable[[], Any]
+"""Opens a context in which a step is undone, and gives the model to run there."""
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("config", nargs="?", default="panoptic/blendmask_r50_3x")
+    parser.add_argument("--precision", choices=["32-true", "bf16-mixed"], default="32-true")
+    parser.add_argument("--repeats", type=int, default=5)
+    options = parser.parse_args()
+    with torch.inference_mode(), autocast(options.precision, CPU):
+        seconds = measure(options.config, options.precision, input_size(options.config), PICTURE, options.repeats)
+    Console().print(table(f"{options.config}, {options.precision}", seconds))
+
+
+def measure(name: str, precision: Precision, size: Size, output_size: Size, repeats: int) -> dict[str, float]:
+    """Seconds of a picture with all steps, and without each one."""
+    image = torch.randint(0, 256, (3, *size), dtype=torch.uint8)
+    runs = []
+    for undone in (variants := without_each(name, precision, output_size)).values():
+
+        def run(undone: Undone = undone) -> None:
+            with undone() as model:
+                model([image], output_sizes=[output_size])
+
+        runs.append(run)
+    return dict(zip(variants, best_of_each(repeats, runs), strict=True))
+
+
+def without_each(name: str, precision: Precision, output_size: Size) -> dict[str, Undone]:
+    """All steps, and all but one, by the name of that one."""
+    model = lively_model(name, precision)
+    with patch("evaluation.speed.fold_norms"):
+        unfolded = lively_model(name, precision)
+    planes = lively_model(name, precision).to(memory_format=torch.contiguous_format)
+    result = {
+        "all steps": lambda: _patched(model),
+        "channels last in memory": lambda: _patched(planes),
+        "frozen norms inside convolutions": lambda: _patched(unfolded, (backbone, "normed", apart)),
+        "attentions at detections only": lambda: _patched(model, (TopLayer, "at", densely)),
+        "semantic classes in tiles": lambda: _patched(model, (panoptic_blend, "semantic_classes", at_once)),
+        "masks pasted in their boxes": lambda: _patched(model, (panoptic_blend, "paste", over_all(output_size))),
+    }
+    if precision != "32-true":
+        with patch("evaluation.speed.round_weights"):
+            rounded_each_time = lively_model(name, precision)
+        result["weights rounded once"] = lambda: _patched(rounded_each_time)
+    return result
+
+
+@contextmanager
+def _patched(model: PanopticBlend, *patches: tuple[Any, str, Callable[..., Any]]) -> Iterator[PanopticBlend]:
+    replaced = [patch.object(*each) for each in patches]
+    for each in replaced:
+        each.start()
+    try:
+        yield model
+    finally:
+        for each in replaced:
+            each.stop()
+
+
+def apart(conv: nn.Module, norm: nn.Module, x: Tensor) -> Tensor:
+    """A convolution and its norm one after the other."""
+    normalised: Tensor = norm(conv(x))
+    return normalised
+
+
+def densely(layer: TopLayer, features: Sequence[Tensor], places: Tensor) -> Tensor:
+    """Attentions by the convolution of all locations, of which those at ``places`` are taken."""
+    maps = [layer(feature) for feature in features]
+    level, image, row, column = places.unbind(1)
+    taken = [maps[k][i, :, y, x] for k, i, y, x in zip(*(v.tolist() for v in (level, image, row, column)), strict=True)]
+    return torch.stack(taken).unflatten(1, layer.shape)
+
+
+def at_once(logits: Tensor, stride: int, size: Size, output_size: Size) -> Tensor:
+    """Semantic classes by way of all logits at the pixels' resolution."""
+    full = F.interpolate(logits[None], scale_factor=float(stride), mode="bilinear", align_corners=False)
+    cut = full[:, :, : size[0], : size[1]]
+    resized = F.interpolate(cut, size=output_size, mode="bilinear", align_corners=False)
+    return resized[0].argmax(dim=0)
+
+
+def over_all(output_size: Size) -> Callable[[Tensor, Tensor], list[Cutout]]:
+    """Masks pasted by sampling each at every pixel of the picture."""
+    height, width = output_size
+
+    def paste(probabilities: Tensor, boxes: Tensor) -> list[Cutout]:
+        x0, y0, x1, y1 = boxes.float().split(1, dim=1)
+        x = (torch.arange(width) + 0.5 - x0) / (x1 - x0) * 2 - 1
+        y = (torch.arange(height) + 0.5 - y0) / (y1 - y0) * 2 - 1
+        shape = len(boxes), height, width
+        grid = torch.stack([x[:, None].expand(shape), y[:, :, None].expand(shape)], dim=-1)
+        values = F.grid_sample(probabilities.float()[:, None], grid, align_corners=False)[:, 0]
+        return [Cutout(mask, 0, 0) for mask in (values >= 0.5).numpy()]
+
+    return paste
+
+
+def table(title: str, seconds: dict[str, float]) -> Table:
+    """Milliseconds of each, and what is lost without the step."""
+    result = Table("without", "ms", "more", title=title)
+    whole = seconds["all steps"]
+    for name, value in seconds.items():
+        lost = "" if name == "all steps" else f"{100 * (value / whole - 1):+.1f} %"
+        result.add_row("(nothing)" if name == "all steps" else name, f"{1000 * value:.0f}", lost)
+    for column in result.columns[1:]:
+        column.justify = "right"
+    return result
+
+
+if __name__ == "__main__":
+    main()
