@@ -13,7 +13,7 @@ from rich.console import Console
 
 from panoptic_blend.cli_data import data, stoppable
 from panoptic_blend.config import Precision
-from panoptic_blend.files import printable
+from panoptic_blend.files import locked, printable
 from panoptic_blend.structures import PanopticBlendError
 
 if TYPE_CHECKING:
@@ -206,7 +206,8 @@ def predict(
     drawn = drawn_video(video, output) if video else output / "pictures"
     with stoppable("interrupted; the same command goes on where it was"):
         predictor = _predictor(model, weights, config, overrides, device, precision)
-        with progress_line("predicting", "images") as progress:
+        alone = locked(output, "wait for it, or choose another --output")
+        with alone, progress_line("predicting", "images") as progress:
             if video:
                 count = predict_video(predictor, video, output, progress, every, overwrite)
             else:

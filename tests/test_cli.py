@@ -15,6 +15,7 @@ from panoptic_blend.checkpoints.io import save_checkpoint
 from panoptic_blend.cli import main
 from panoptic_blend.data.categories import Categories
 from panoptic_blend.data.shapes import CATEGORIES, write_shapes
+from panoptic_blend.files import locked
 
 SMALL = ["model.fpn.channels=32", "model.semantic.channels=32", "model.bottom.channels=32", "data.workers=0"]
 
@@ -109,6 +110,15 @@ def test_nothing_of_the_users_is_overwritten(
     before = photo.read_bytes()
     assert "would be overwritten" in error_of(monkeypatch, capsys, "predict", weights, photo, "-o", tmp_path)
     assert photo.read_bytes() == before
+
+
+def test_two_runs_do_not_predict_into_one_folder(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], weights: Path, root: Path, tmp_path: Path
+) -> None:
+    with locked(tmp_path / "out", "wait"):
+        message = error_of(monkeypatch, capsys, "predict", weights, root / "val2017", "-o", tmp_path / "out")
+    assert "another process is at work in it" in message
+    assert "journal.jsonl" not in {path.name for path in tmp_path.rglob("*")}
 
 
 def test_a_broken_picture_does_not_cost_the_others(

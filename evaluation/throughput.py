@@ -1,0 +1,88 @@
+"""Whether `predict` gains by reading, running the network and writing at the same time: images a second, both ways.
+
+    python -m evaluation.throughput --pictures DIR --config instance/blendmask_rt_r50_4x --precision bf16-mixed
+
+The pictures of DIR are predicted as often as ``--images`` asks, by random weights that find 100 instances in each, one
+step after the other and then by `predict`, which overlaps them; both write PNGs, JSON and drawings.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import cycle, islice
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import torch
+
+from evaluation.speed import lively_model
+from panoptic_blend.config import Precision, load_config
+from panoptic_blend.data.categories import usual_categories
+from panoptic_blend.engine import predict
+from panoptic_blend.inference import Predictor, find_pictures
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--pictures", type=Path, required=True, metavar="DIR")
+    parser.add_argument("--config", default="panoptic/blendmask_r50_3x")
+    parser.add_argument("--precision", choices=["32-true", "bf16-mixed"], default="32-true")
+    parser.add_argument("--images", type=int, default=40)
+    parser.add_argument("--rounds", type=int, default=2)
+    options = parser.parse_args()
+    predictor = lively_predictor(options.config, options.precision)
+    with tempfile.TemporaryDirectory() as folder:
+        pictures = copies(options.pictures, Path(folder) / "pictures", options.images)
+        print(f"{options.config}, {options.precision}, {torch.get_num_threads()} threads")
+        for _ in range(options.rounds):
+            with in_turn():
+                one_by_one = rate(predictor, pictures)
+            together = rate(predictor, pictures)
+            gain = f"{100 * (together / one_by_one - 1):+.1f} %"
+            print(f"{one_by_one:.2f} images/s one step after the other, {together:.2f} by predict ({gain})")
+
+
+def lively_predictor(name: str, precision: Precision) -> Predictor:
+    """The model of `evaluation.speed` with what it takes to run on pictures."""
+    config = load_config(name)
+    categories = usual_categories(config.model.num_things, config.model.num_stuff)
+    return Predictor(lively_model(name, precision), config, categories, precision)
+
+
+def copies(source: Path, folder: Path, number: int) -> Path:
+    """A folder with ``number`` files, each one of the pictures in ``source``."""
+    folder.mkdir()
+    for i, picture in enumerate(islice(cycle(list(find_pictures([source]))), number)):
+        shutil.copyfile(picture, folder / f"{i}{picture.suffix}")
+    return folder
+
+
+def rate(predictor: Predictor, pictures: Path) -> float:
+    """Images a second of predicting the pictures into a fresh folder."""
+    with tempfile.TemporaryDirectory() as folder:
+        start = time.perf_counter()
+        count = predict.predict_pictures(predictor, [pictures], Path(folder) / "out", lambda done, total: None)
+        return count / (time.perf_counter() - start)
+
+
+@contextmanager
+def in_turn() -> Iterator[None]:
+    """`predict` does one step after the other in the block."""
+
+    def plain(items: Any, work: Any, finish: Any, **_: Any) -> Iterator[Any]:
+        for item in items:
+            yield finish(work(item))
+
+    with patch.object(predict, "overlapped", plain):
+        yield
+
+
+if __name__ == "__main__":
+    main()
