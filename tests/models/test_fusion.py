@@ -123,6 +123,37 @@ def fused(detections: Detections, semantic: npt.NDArray[np.int64]) -> PanopticMa
     return fuse(detections, semantic, confidence=0.2, overlap=0.4, stuff_area=3)
 
 
+def plainly(
+    detections: Detections, semantic: npt.NDArray[np.int64], confidence: float, overlap: float, stuff_area: int
+) -> tuple[npt.NDArray[np.int32], list[tuple[int, bool]]]:
+    """The definition, on whole maps: the ids, and category and kind of each segment."""
+    ids, found = np.zeros(semantic.shape, dtype=np.int32), list[tuple[int, bool]]()
+    for row in np.argsort(-detections.scores.numpy(), kind="stable"):
+        mask = detections.masks[row].numpy()
+        if detections.scores[row] >= confidence and mask.any() and (mask & (ids > 0)).sum() / mask.sum() <= overlap:
+            found.append((int(detections.labels[row]), True))
+            ids[mask & (ids == 0)] = len(found)
+    for category in sorted(set(semantic.ravel().tolist()) - {THING, 255}):
+        free = (semantic == category) & (ids == 0)
+        if free.sum() >= stuff_area:
+            found.append((category, False))
+            ids[free] = len(found)
+    return ids, found
+
+
+@settings(deadline=None, max_examples=300)
+@given(scenes(), st.sampled_from([0.0, 0.2, 0.5]), st.sampled_from([0.0, 0.4, 1.0]), st.integers(0, 9), st.booleans())
+def test_windows_give_what_whole_maps_give(
+    scene: tuple[Detections, npt.NDArray[np.int64]], confidence: float, overlap: float, stuff_area: int, void: bool
+) -> None:
+    given_, semantic = scene
+    semantic = np.where(void & (semantic == 3), 255, semantic)
+    ids, expected = plainly(given_, semantic, confidence, overlap, stuff_area)
+    found = fuse(given_, semantic, confidence=confidence, overlap=overlap, stuff_area=stuff_area)
+    assert np.array_equal(found.segment_ids, ids)
+    assert [(segment.category, segment.is_thing) for segment in found.segments] == expected
+
+
 @settings(deadline=None)
 @given(scenes())
 def test_every_pixel_belongs_to_one_segment_and_records_are_measured(
