@@ -108,9 +108,7 @@ def paste(probabilities: Tensor, boxes: Tensor) -> list[Cutout]:
     A pixel reads the mask bilinearly at its centre, ``(x + 0.5 - x0) / (x1 - x0)``, zero outside, and is
     inside from one half on. Only pixels that touch the box are computed: beyond it the value stays below that.
     """
-    grids, sides = (
-        x.detach().float().cpu().numpy() for x in (probabilities, boxes)
-    )  # small steps, faster than torch's
+    grids, sides = (x.detach().float().cpu().numpy() for x in (probabilities, boxes))  # numpy's small steps are faster
     corners = np.concatenate([np.floor(sides[:, :2]), np.ceil(sides[:, 2:])], axis=1).astype(int).tolist()
     cutouts = []
     for grid, (x0, y0, x1, y1), (left, top, right, bottom) in zip(grids, sides, corners, strict=True):
