@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 import pytest
 
-from evaluation.throughput import copies, in_turn, lively_predictor, main
-from panoptic_blend.engine.predict import predict_pictures
+from evaluation.throughput import copies, lively_predictor, main, rate
+from panoptic_blend.engine import predict
 
 
 @pytest.fixture
@@ -21,15 +21,16 @@ def pictures(tmp_path: Path) -> Path:
     return folder
 
 
-def test_both_ways_write_the_same(pictures: Path, tmp_path: Path) -> None:
+def test_both_ways_write_the_same(pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     predictor = lively_predictor("demo/shapes_r18", "32-true")
     folder = copies(pictures, tmp_path / "three", 3)
     assert sorted(path.name for path in folder.iterdir()) == ["0.png", "1.png", "2.png"]
-    assert predict_pictures(predictor, [folder], tmp_path / "a", lambda done, total: None) == 3
-    with in_turn():
-        assert predict_pictures(predictor, [folder], tmp_path / "b", lambda done, total: None) == 3
+    for name, waiting in (("a", 0), ("b", 3)):
+        monkeypatch.setattr(predict, "ahead", lambda predictor, waiting=waiting: waiting)
+        assert predict.predict_pictures(predictor, [folder], tmp_path / name, lambda done, total: None) == 3
     a, b = (json.loads((tmp_path / name / "panoptic.json").read_text()) for name in "ab")
     assert a == b
+    assert rate(predictor, folder, waiting=3) > 0
 
 
 def test_both_rates_are_printed(

@@ -26,8 +26,12 @@ def overlapped(
 
     Items are made in one thread, worked on in the caller's, and finished in ``finishers`` others; at most
     ``waiting`` of them wait before the work, and as many are being finished or wait for it behind. Whatever raises,
-    raises here. Left early, what has been begun is ended and what waits is dropped.
+    raises here. Left early, what has been begun is ended and what waits is dropped. With ``waiting`` 0 there are no
+    threads: each item is finished before the next is made.
     """
+    if not waiting:
+        yield from (finish(work(item)) for item in items)
+        return
     source = iter(items)
     with _threads(1) as reader, _threads(finishers) as others:
         coming = deque(reader.submit(_next, source) for _ in range(waiting))

@@ -41,8 +41,9 @@ def predict_pictures(
 ) -> int:
     """Write ``output``/panoptic.json, its PNGs in panoptic/, and drawings in pictures/; return how many.
 
-    An image whose name is a number, as COCO's are, has that number as its id; others count up from 1. Pictures are
-    read, predicted and written at the same time. What an interrupted run has finished, the next one keeps (`Journal`).
+    An image whose name is a number, as COCO's are, has that number as its id; others count up from 1. On a GPU pictures
+    are read, predicted and written at the same time. What an interrupted run has finished, the next one keeps
+    (`Journal`).
 
     Raises:
         PanopticBlendError: ``output`` holds other results and is not to be overwritten, or, after all others are
@@ -59,7 +60,7 @@ def predict_pictures(
         run = _Run(predictor, journal, writer)
         progress(len(kept), len(jobs))
         left = [job for job in jobs if job.source not in kept]
-        with closing(overlapped(run.read(left), run.predict, run.write)) as finished:
+        with closing(overlapped(run.read(left), run.predict, run.write, waiting=ahead(predictor))) as finished:
             for job, image, annotation in finished:
                 records[job.source] = image, annotation
                 progress(len(records) + len(run.unread), len(jobs))
@@ -72,6 +73,11 @@ def predict_pictures(
     if skipped:
         raise PanopticBlendError(f"{skipped[0]} ({len(skipped)} of {len(jobs)} pictures skipped; the rest is written)")
     return len(jobs)
+
+
+def ahead(predictor: Predictor) -> int:
+    """How many pictures wait before and behind the network; none on the CPU, all of which the network uses itself."""
+    return 0 if predictor.model.pixel_mean.device.type == "cpu" else 3
 
 
 class _Run:

@@ -16,7 +16,7 @@ from panoptic_blend.data.videos import VideoReader, writing_video
 from panoptic_blend.drawing import draw
 from panoptic_blend.engine.journal import Entry, Journal, made_with, stamp_of
 from panoptic_blend.engine.overlap import overlapped
-from panoptic_blend.engine.predict import Report, require_others
+from panoptic_blend.engine.predict import Report, ahead, require_others
 from panoptic_blend.inference import Predictor
 from panoptic_blend.structures import PanopticBlendError, PanopticMap, Segment
 
@@ -53,7 +53,7 @@ def predict_video(
         writing_video(drawn, reader.fps / every) as add_frame,
     ):
         run, count = _Run(predictor, journal, writer), 0
-        with closing(overlapped(reader.frames(every), run.predict, run.write)) as finished:
+        with closing(overlapped(reader.frames(every), run.predict, run.write, waiting=ahead(predictor))) as finished:
             for count, (entry, picture) in enumerate(finished, start=1):
                 writer.append([entry.image], [entry.annotation])
                 add_frame(picture)

@@ -13,11 +13,24 @@ from panoptic_blend.engine.overlap import overlapped
 @given(
     count=st.integers(0, 12),
     finishers=st.integers(1, 4),
-    waiting=st.integers(1, 4),
+    waiting=st.integers(0, 4),
 )
 def test_every_item_goes_through_in_order(count: int, finishers: int, waiting: int) -> None:
     found = overlapped(range(count), lambda x: x + 1, lambda x: 10 * x, finishers=finishers, waiting=waiting)
     assert list(found) == [10 * (x + 1) for x in range(count)]
+
+
+def test_without_waiting_each_is_finished_before_the_next_is_made() -> None:
+    steps: list[str] = []
+
+    def noted(step: str, item: int) -> int:
+        steps.append(f"{step}{item} in {threading.current_thread().name}")
+        return item
+
+    items = (noted("made ", x) for x in range(2))
+    assert list(overlapped(items, lambda x: noted("worked ", x), lambda x: noted("finished ", x), waiting=0)) == [0, 1]
+    here = threading.current_thread().name
+    assert steps == [f"{step} {x} in {here}" for x in range(2) for step in ("made", "worked", "finished")]
 
 
 def test_items_that_are_false_are_no_end() -> None:
