@@ -156,13 +156,13 @@ class FilePairs:
         if missing and self._policy.missing == "error":
             raise PanopticBlendError(
                 f"{name}: no prediction of image {missing[0]} ({len(missing)} of {len(ids)} "
-                "lack one); predict every image of the truth, or count the others as void"
+                "lack one); predict every image of the truth, or count the others as void (--missing void)"
             )
         additional = sorted(places.keys() - set(ids))
         if additional and self._policy.additional == "error":
             raise PanopticBlendError(
                 f"{name}: image {additional[0]} is predicted and not in {self._truth_path.name} ({len(additional)} "
-                "such); is it the right split? Else pass over additional images"
+                "such); is it the right split? Else pass over them (--additional ignore)"
             )
         return places
 
@@ -195,7 +195,7 @@ def each_image(
     if disagreements:
         raise PanopticBlendError(
             f"{sets[0]._truth_path.name}: areas are not the pixels of the PNGs: {', '.join(disagreements[:CASES])}; "
-            "recompute them with `data check --fix`, or take them as they are with area `json`"
+            "recompute them with `data check --fix`, or take them as they are with --area json"
         )
 
 

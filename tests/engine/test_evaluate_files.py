@@ -126,7 +126,7 @@ def test_a_missing_prediction_is_named(truth: Path, prediction: Path, refused: R
     change(prediction, lambda content: content["annotations"].pop(1))
     missing = image_ids(truth)[1]
     expected = f"pred.json: no prediction of image {missing} (1 of 3 lack one); predict every image of the truth, or "
-    assert refused(evaluate_files, truth, prediction) == expected + "count the others as void"
+    assert refused(evaluate_files, truth, prediction) == expected + "count the others as void (--missing void)"
     change(prediction, lambda content: content["annotations"].clear())
     expected = f"pred.json: no prediction of image {image_ids(truth)[0]} (3 of 3 lack one); predict every image"
     assert refused(evaluate_files, truth, prediction).startswith(expected)
