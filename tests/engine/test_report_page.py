@@ -331,6 +331,34 @@ def test_a_folder_that_is_not_there_is_told(browser: Browser, compared: Path, tm
     page.close()
 
 
+def test_there_and_back_before_an_image_is_read(page: Page, single: Path) -> None:
+    visit(page, single, "view=images&sort=name&image=1")
+    page.locator(".frame canvas.layer").wait_for()
+    page.evaluate("step(1); step(-1)")
+    page.locator(".frame canvas.layer").wait_for()
+    assert page.locator("#viewer-name").inner_text() == "a.jpg"
+
+
+def test_an_image_that_cannot_be_read_is_left_and_tried_again(browser: Browser, compared: Path, tmp_path: Path) -> None:
+    copied, folder = shutil.copy(compared, tmp_path), tmp_path / "two sets_files"
+    shutil.copytree(compared.with_name("two sets_files"), folder)
+    (folder / "1.js").rename(folder / "kept.js")
+    page = browser.new_page()
+    page.set_default_timeout(5000)
+    page.goto(f"{Path(copied).as_uri()}#view=images&sort=name&image=1")
+    layer, alert = page.locator(".frame canvas.layer").first, page.locator('#stage [role="alert"]')
+    layer.wait_for()
+    page.keyboard.press("j")
+    alert.wait_for()
+    page.keyboard.press("k")
+    layer.wait_for()
+    (folder / "kept.js").rename(folder / "1.js")
+    page.keyboard.press("j")
+    layer.wait_for()
+    assert page.locator("#viewer-name").inner_text() == "b.jpg" and alert.count() == 0
+    page.close()
+
+
 @pytest.mark.parametrize(
     "state", ["", "view=classes", "view=confusion", "view=errors", "view=images", "image=2", "image=2&layout=all"]
 )

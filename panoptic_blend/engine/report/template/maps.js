@@ -23,7 +23,9 @@ window.panopticReport = (place, found) => waiting.get(place)?.(found);
 
 function details(place) {
   if (!loaded.has(place)) {
-    loaded.set(place, readDetails(place));
+    const reading = readDetails(place);
+    loaded.set(place, reading);
+    reading.catch(() => loaded.delete(place)); // it may be read again, once the file is there
     if (loaded.size > KEPT_IMAGES) loaded.delete(loaded.keys().next().value);
   }
   return loaded.get(place);
@@ -42,13 +44,14 @@ async function readDetails(place) {
 function readScript(place, address) {
   return new Promise((resolve, reject) => {
     const script = make("script", { src: address });
-    const failed = () => reject(new Error(`${content.folder} is not beside this page, or not whole`));
-    waiting.set(place, resolve);
-    script.addEventListener("error", failed);
-    script.addEventListener("load", () => {
+    const ended = () => {
       script.remove();
       waiting.delete(place);
-    });
+      reject(new Error(`${content.folder} is not beside this page, or not whole`)); // unless it has been resolved
+    };
+    waiting.set(place, resolve);
+    script.addEventListener("error", ended);
+    script.addEventListener("load", ended);
     document.head.append(script);
   });
 }

@@ -118,6 +118,7 @@ async function drawViewer(before) {
 
 /** Read what the viewer shows; whether that is still wanted. */
 async function openPlace(place) {
+  opened = null; // the stage is cleared: whatever comes next is drawn anew
   byId("stage").replaceChildren(make("p", { class: "note" }, "Reading …"));
   byId("segments").replaceChildren();
   const isWanted = () => placeOfId.get(state.image) === place;
