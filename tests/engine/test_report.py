@@ -129,9 +129,12 @@ def test_what_is_large_comes_into_a_folder(request_: ReportRequest, monkeypatch:
     assert folder == page.with_name("report_files") and content(page)["folder"] == "report_files"
     assert "embedded" not in content(page)
     names = {f"{place}{suffix}" for place in range(3) for suffix in (".jpg", ".small.jpg", ".js")}
-    assert {path.name for path in folder.iterdir()} == names | {"panoptic-blend-report"}
-    script = (folder / "1.js").read_text()
-    assert script.startswith("panopticReport(1,{") and script.endswith("})\n")
+    assert {path.name for path in folder.iterdir()} == names | {"panoptic-blend-report", "report.js"}
+    for name in ("report", "0", "1", "2"):
+        script = (folder / f"{name}.js").read_text()
+        assert script.startswith(f'panopticReport("{name}",{{') and script.endswith("})\n")
+        handed = json.loads(script[script.index("{") : script.rindex("}") + 1])
+        assert handed["report"] == content(page)["report"]
     with pytest.raises(
         PanopticBlendError, match=r"report\.html: is there already; choose another --out, or give --overwrite"
     ):

@@ -328,6 +328,7 @@ def test_a_folder_that_is_not_there_is_told(browser: Browser, compared: Path, tm
     page.goto(f"{lonely.as_uri()}#view=images&image=2")
     page.locator('#stage [role="alert"]').wait_for()
     assert "two sets_files is not beside this page" in page.locator("#stage").inner_text()
+    assert "two sets_files is not beside this page" in page.locator("#folder-trouble").inner_text()
     page.close()
 
 
@@ -356,6 +357,19 @@ def test_an_image_that_cannot_be_read_is_left_and_tried_again(browser: Browser, 
     page.keyboard.press("j")
     layer.wait_for()
     assert page.locator("#viewer-name").inner_text() == "b.jpg" and alert.count() == 0
+    page.close()
+
+
+def test_a_folder_of_another_report_is_told(browser: Browser, files: Small, compared: Path, tmp_path: Path) -> None:
+    request = ReportRequest(files.truth, files.second, files.photos, tmp_path / "two sets.html")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(command, "EMBEDDED_BYTES", 0)
+        write_report(request, Resampling(20))  # of the same images
+    shutil.copy(compared, request.page)
+    page = browser.new_page()
+    page.goto(f"{request.page.as_uri()}#view=images&image=2")
+    for place in ('#stage [role="alert"]', "#folder-trouble"):
+        page.locator(place).filter(has_text="two sets_files belongs to another report than this page").wait_for()
     page.close()
 
 

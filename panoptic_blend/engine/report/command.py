@@ -11,7 +11,7 @@ from typing import Any
 from panoptic_blend.engine.file_pairs import FilePairs, FilePolicy, each_image
 from panoptic_blend.engine.pq_details import Resampling
 from panoptic_blend.engine.report.figures import class_records, comparison_figures, result_figures
-from panoptic_blend.engine.report.page import Assets, publish, require_room, script_json, writing
+from panoptic_blend.engine.report.page import Assets, publish, require_room, writing
 from panoptic_blend.engine.report.pictures import CAUSES, Reader, Reading, Scene
 from panoptic_blend.metrics.details import PanopticDetails
 from panoptic_blend.structures import PanopticBlendError
@@ -88,7 +88,7 @@ def _add(assets: Assets, place: int, scene: Scene, readings: list[Reading]) -> N
     assets.add(f"{place}.jpg", scene.photo)
     assets.add(f"{place}.small.jpg", scene.thumbnail)
     content = scene.content | {"sets": [reading.content for reading in readings]}
-    assets.add(f"{place}.js", f"panopticReport({place},{script_json(content)})\n".encode("ascii"))
+    assets.add_script(str(place), content)
 
 
 def _content(request: ReportRequest, pairs: FilePairs, seen: _Seen, resampling: Resampling) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import re
+import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,9 +30,13 @@ _MARK = "panoptic-blend-report"
 
 @dataclass
 class Assets:
-    """A folder that is being filled with what belongs to the images; ``size`` in bytes so far."""
+    """A folder that is being filled with what belongs to the images; ``size`` in bytes so far.
+
+    ``report`` is in the page and in every script of the folder, so that a page knows its own folder.
+    """
 
     folder: Path
+    report: str = field(default_factory=lambda: secrets.token_hex(8))
     size: int = 0
     names: list[str] = field(default_factory=list)
 
@@ -39,6 +44,11 @@ class Assets:
         (self.folder / name).write_bytes(content)
         self.names.append(name)
         self.size += len(content)
+
+    def add_script(self, stem: str, content: dict[str, Any]) -> None:
+        """A script that hands ``content`` to the page, with the report it belongs to."""
+        text = f"panopticReport({json.dumps(stem)},{script_json(content | {'report': self.report})})\n"
+        self.add(f"{stem}.js", text.encode("ascii"))
 
 
 def require_room(page: Path, overwrite: bool) -> None:
@@ -83,10 +93,12 @@ def publish(page: Path, assets: Assets, content: dict[str, Any], embedded_bytes:
     """
     folder = files_folder(page)
     is_single = assets.size <= embedded_bytes
+    content = content | {"report": assets.report}
     if is_single:
         content = content | {"embedded": {name: _embedded(assets.folder / name) for name in assets.names}}
     else:
         content = content | {"folder": folder.name}
+        assets.add_script("report", {})
     old = page.with_name(f".{folder.name}.old.{os.getpid()}.part")
     try:
         with replacing(page) as temporary:

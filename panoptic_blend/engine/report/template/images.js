@@ -63,7 +63,10 @@ function filteredPlaces() {
 }
 
 function drawImages(section) {
-  if (!byId("list")) section.append(...browserParts());
+  if (!byId("list")) {
+    section.append(...browserParts());
+    checkFolder();
+  }
   filtered = filteredPlaces();
   current = Math.min(current, filtered.length - 1);
   drawFilters();
@@ -71,6 +74,17 @@ function drawImages(section) {
   byId("nothing").hidden = filtered.length > 0;
   laidOut = "";
   drawNear();
+}
+
+/** Say once above the images if the folder with their pictures is missing, or another report's. */
+async function checkFolder() {
+  if (content.embedded) return;
+  try {
+    await readScript("report");
+  } catch (error) {
+    byId("folder-trouble").textContent = error.message;
+    byId("folder-trouble").hidden = false;
+  }
 }
 
 function browserParts() {
@@ -92,6 +106,7 @@ function browserParts() {
       make("div", { class: "fields", id: "filters" }),
       make("span", { id: "found", role: "status" }),
     ),
+    make("p", { id: "folder-trouble", role: "alert", hidden: true }),
     make("div", { id: "list", role: "group", "aria-label": "Images" }),
     make(
       "p",

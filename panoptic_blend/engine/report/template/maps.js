@@ -19,7 +19,7 @@ function assetAddress(name) {
 }
 
 /** Called by the files of the folder, which a page from a disk can only read as scripts. */
-window.panopticReport = (place, found) => waiting.get(place)?.(found);
+window.panopticReport = (name, found) => waiting.get(name)?.(found);
 
 function details(place) {
   if (!loaded.has(place)) {
@@ -32,24 +32,30 @@ function details(place) {
 }
 
 async function readDetails(place) {
-  const name = `${place}.js`;
-  const found = content.embedded ? JSON.parse(content.embedded[name]) : await readScript(place, assetAddress(name));
-  if (found.image !== content.ids[place]) throw new Error(`${content.folder} belongs to another report`);
+  const found = content.embedded ? JSON.parse(content.embedded[`${place}.js`]) : await readScript(String(place));
   const size = [found.width, found.height];
   found.map = await unpacked(found.map, ...size);
   for (const set of found.sets) set.map = await unpacked(set.map, ...size);
   return found;
 }
 
-function readScript(place, address) {
+/** What a script of the folder hands over; an error unless it is one of this very report. */
+async function readScript(name) {
+  const found = await runScript(name);
+  if (found.report !== content.report)
+    throw new Error(`${content.folder} belongs to another report than this page; bring the folder that came with it`);
+  return found;
+}
+
+function runScript(name) {
   return new Promise((resolve, reject) => {
-    const script = make("script", { src: address });
+    const script = make("script", { src: assetAddress(`${name}.js`) });
     const ended = () => {
       script.remove();
-      waiting.delete(place);
+      waiting.delete(name);
       reject(new Error(`${content.folder} is not beside this page, or not whole`)); // unless it has been resolved
     };
-    waiting.set(place, resolve);
+    waiting.set(name, resolve);
     script.addEventListener("error", ended);
     script.addEventListener("load", ended);
     document.head.append(script);
