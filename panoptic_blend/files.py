@@ -31,17 +31,25 @@ def replacing(path: Path, *, durable: bool = False) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
     try:
-        yield temporary
-        if durable:
-            with temporary.open("rb+") as file:
-                os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        if error.errno and not error.filename:  # a full disk is not told with a name
-            error.filename = str(path)
-        raise
+        with naming(path):
+            yield temporary
+            if durable:
+                with temporary.open("rb+") as file:
+                    os.fsync(file.fileno())
+            temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Let an OSError that names no file, as that of a full disk, name ``path``."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno and not error.filename:
+            error.filename = str(path)
+        raise
 
 
 def require_empty(folder: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import os
 import re
 import subprocess
 import sys
@@ -241,6 +242,37 @@ def test_what_a_killed_run_left_is_removed(request_: ReportRequest) -> None:
     assert [path.name for path in request_.page.parent.iterdir()] == ["report.html"]
 
 
+def test_a_report_that_came_meanwhile_stays(request_: ReportRequest, refused: Refused) -> None:
+    def meanwhile(done: int, total: int) -> None:
+        request_.page.write_text("theirs")
+
+    assert "report.html: is there already" in refused(write_report, request_, FAST, meanwhile)
+    assert request_.page.read_text() == "theirs"
+
+
+def test_one_process_writes_a_report_at_a_time(request_: ReportRequest, refused: Refused) -> None:
+    other = request_.page.with_name(f".report_files.{os.getppid()}.part")  # of a process that runs
+    other.mkdir(parents=True)
+    said = refused(write_report, replace(request_, overwrite=True), FAST)
+    assert said.startswith(f"{other}: another process writes this report; ")
+    assert [path.name for path in request_.page.parent.iterdir()] == [other.name]
+    other.rmdir()
+    assert write_report(request_, FAST) == [request_.page]
+
+
+def test_a_full_disk_is_told_with_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(self: Path, content: bytes) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", fail)
+    with (
+        pytest.raises(OSError, match=r"No space left on device: '.*report_files.*0\.jpg'"),
+        writing(tmp_path / "report.html") as assets,
+    ):
+        assets.add("0.jpg", b"0")
+    assert not any(tmp_path.iterdir())
+
+
 def test_failing_at_the_very_end_leaves_no_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     page = tmp_path / "report.html"
     with writing(page) as assets:
@@ -253,7 +285,7 @@ def test_failing_at_the_very_end_leaves_no_page(tmp_path: Path, monkeypatch: pyt
     with pytest.raises(OSError, match="No space left"), writing(page) as assets:
         assets.add("0.jpg", b"1")
         monkeypatch.setattr(Path, "replace", fail)
-        publish(page, assets, {"old": False}, embedded_bytes=0)
+        publish(page, assets, {"old": False}, embedded_bytes=0, overwrite=True)
     assert not page.exists()  # never an old page with new images
     assert {path.name for path in tmp_path.iterdir()} <= {"report_files"}
 

@@ -66,7 +66,8 @@ def write_report(request: ReportRequest, resampling: Resampling, progress: Progr
             seen.add(readings)
             if progress:
                 progress(done + 1, len(sets[0]))
-        return publish(request.page, assets, _content(request, sets[0], seen, resampling), EMBEDDED_BYTES)
+        content = _content(request, sets[0], seen, resampling)
+        return publish(request.page, assets, content, EMBEDDED_BYTES, overwrite=request.overwrite)
 
 
 class _Seen:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from panoptic_blend.files import remove_unfinished, replacing
+from panoptic_blend.files import naming, remove_unfinished, replacing
 from panoptic_blend.structures import PanopticBlendError
 
 _TEMPLATE = Path(__file__).parent / "template"
@@ -41,7 +41,8 @@ class Assets:
     names: list[str] = field(default_factory=list)
 
     def add(self, name: str, content: bytes) -> None:
-        (self.folder / name).write_bytes(content)
+        with naming(self.folder / name):
+            (self.folder / name).write_bytes(content)
         self.names.append(name)
         self.size += len(content)
 
@@ -79,18 +80,22 @@ def writing(page: Path) -> Iterator[Assets]:
     shutil.rmtree(temporary, ignore_errors=True)
     try:
         temporary.mkdir()
+        _require_alone(temporary)
         (temporary / _MARK).touch()
         yield Assets(temporary)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def publish(page: Path, assets: Assets, content: dict[str, Any], embedded_bytes: int) -> list[Path]:
+def publish(
+    page: Path, assets: Assets, content: dict[str, Any], embedded_bytes: int, *, overwrite: bool = False
+) -> list[Path]:
     """Write the page with its ``content``; the assets become its folder, or part of it up to ``embedded_bytes``.
 
     The page comes last, and where there is a folder an earlier page goes first: a page that is there is whole.
-    Returns what was written.
+    Returns what was written. Raises as `require_room`, whose answer may have changed meanwhile.
     """
+    require_room(page, overwrite)
     folder = files_folder(page)
     is_single = assets.size <= embedded_bytes
     content = content | {"report": assets.report}
@@ -118,6 +123,19 @@ def script_json(content: object) -> str:
     """JSON in ASCII that can stand in a script element and in a script file: nothing in it ends or opens a tag."""
     text = json.dumps(content, allow_nan=False, separators=(",", ":"))
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def _require_alone(temporary: Path) -> None:
+    """Raise PanopticBlendError if another process writes this report too; of two that start at once, both may see it.
+
+    Each makes its own folder first and looks then, so they never both go on.
+    """
+    stem = temporary.name.removesuffix(f".{os.getpid()}.part")
+    others = set(temporary.parent.glob(f"{glob.escape(stem)}.[0-9]*.part")) - {temporary}
+    if others:
+        raise PanopticBlendError(
+            f"{min(others)}: another process writes this report; wait for it, or choose another --out"
+        )
 
 
 def _is_ours(folder: Path) -> bool:
