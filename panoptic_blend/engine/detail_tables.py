@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 from rich.table import Table
@@ -55,11 +56,11 @@ def comparison_tables(compared: PairedComparison, images: int = 10) -> Iterator[
     table = _table("", "PQ difference", "interval", "second better in", title="Second result set minus the first")
     for group in GROUPS:
         interval = compared.groups[group]
-        share = f"{100 * compared.better[group]:.1f}% of resamples"
+        share = f"{100 * compared.better[group]:.1f}% of draws"
         table.add_row(group, f"{100 * interval.value:+.2f}", _bounds(interval, signed=True), share)
     yield table
     table = _table("image", "first", "second", "difference", title="Images that differ most, by PQ of each alone")
-    for image in compared.images[:images]:
+    for image in [image for image in compared.images if not math.isnan(image.difference)][:images]:
         figures = f"{100 * image.first:.1f}", f"{100 * image.second:.1f}", f"{100 * image.difference:+.1f}"
         table.add_row(str(image.image), *figures)
     yield table

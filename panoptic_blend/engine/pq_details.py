@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -91,7 +92,7 @@ def write_details(
         _write_matrix(folder / "confusion_pixels.csv", matrices.categories, matrices.pixels)
         _write_matrix(folder / "confusion_segments.csv", matrices.categories, matrices.segments)
         if findings.compared:
-            rows = [(i.image, i.first, i.second, i.difference) for i in findings.compared.images]
+            rows = [(i.image, *map(known, (i.first, i.second, i.difference))) for i in findings.compared.images]
             _write(folder / "comparison.csv", ("image", "pq_first", "pq_second", "difference"), rows)
         (folder / "summary.json").write_text(json.dumps(summary(findings, resampling), indent=1), encoding="utf-8")
 
@@ -142,7 +143,12 @@ def _segment_rows(details: PanopticDetails, names: Mapping[int, str]) -> Iterabl
 def _image_rows(details: PanopticDetails) -> Iterable[Row]:
     tallies = details.tallies()
     counts = [array.sum(axis=1).astype(int).tolist() for array in (tallies.tp, tallies.fp, tallies.fn)]
-    return zip(tallies.images, image_qualities(tallies).tolist(), *counts, strict=True)
+    return zip(tallies.images, map(known, image_qualities(tallies).tolist()), *counts, strict=True)
+
+
+def known(figure: float) -> float | None:
+    """``figure``, or None for NaN: an empty cell, null."""
+    return None if math.isnan(figure) else figure
 
 
 def _classes(findings: Findings) -> tuple[Row, Iterable[Row]]:

@@ -39,7 +39,7 @@ class Intervals:
 
 @dataclass(frozen=True)
 class ImageDifference:
-    """PQ of one image alone in two result sets, over the classes that occur in it."""
+    """PQ of one image alone in two result sets, over the classes that occur in it; NaN where none does."""
 
     image: ImageKey
     first: float
@@ -56,7 +56,7 @@ class PairedComparison:
     """PQ of the second result set minus that of the first.
 
     ``better``: share of resamples in which the second has the higher PQ, ties counting half, by group.
-    ``images`` by size of their difference, the largest first.
+    ``images`` by size of their difference, the largest first; those without one last.
     """
 
     groups: dict[str, Interval]
@@ -90,16 +90,17 @@ def compare_results(
         ImageDifference(image, float(a), float(b))
         for image, a, b in zip(first.images, image_qualities(first), image_qualities(second), strict=True)
     ]
-    images.sort(key=lambda image: -abs(image.difference))
+    images.sort(key=lambda image: (np.isnan(image.difference), -abs(image.difference)))
     return PairedComparison(found.groups, found.per_class, better, images)
 
 
 def image_qualities(tallies: Tallies) -> Floats:
-    """(images,): PQ of each image alone, a mean over the classes that occur in it; 0 where none does."""
+    """(images,): PQ of each image alone, a mean over the classes that occur in it; NaN where none does."""
     weight = tallies.tp + (tallies.fp + tallies.fn) / 2
     seen = weight > 0
     quality = np.divide(tallies.iou_sum, weight, out=np.zeros_like(weight), where=seen)
-    return np.asarray(quality.sum(axis=1) / np.maximum(seen.sum(axis=1), 1))
+    number = seen.sum(axis=1)
+    return np.divide(quality.sum(axis=1), number, out=np.full(len(number), np.nan), where=number > 0)
 
 
 class _Qualities:

@@ -20,10 +20,10 @@ import pytest
 from reporting_files import EVIL, Small, small
 
 from panoptic_blend import cli
-from panoptic_blend.data.images import decode_picture, write_picture
+from panoptic_blend.data.images import decode_picture, write_picture, write_segment_ids
 from panoptic_blend.engine.evaluate_files import detail_files
 from panoptic_blend.engine.file_pairs import FilePolicy
-from panoptic_blend.engine.pq_details import Resampling, find
+from panoptic_blend.engine.pq_details import Resampling, find, write_details
 from panoptic_blend.engine.report import command
 from panoptic_blend.engine.report.command import ReportRequest, write_report
 from panoptic_blend.engine.report.page import publish, script_json, writing
@@ -103,6 +103,22 @@ def test_maps_photos_and_segments_of_an_image(request_: ReportRequest) -> None:
     for name in ("2.jpg", "2.small.jpg"):
         photo = decode_picture(base64.b64decode(content(request_.page)["embedded"][name].partition(",")[2]), name)
         assert photo.shape == (60, 80, 3) and abs(int(photo[5, 5, 0]) - 120) < 3
+
+
+def test_an_image_with_nothing_to_score_has_no_figure(request_: ReportRequest, files: Small) -> None:
+    nothing = np.zeros((60, 80), np.int32)
+    for results in (files.truth, files.first):
+        found = json.loads(results.read_text())
+        found["annotations"][1]["segments_info"] = []
+        results.write_text(json.dumps(found))
+        write_segment_ids(results.with_suffix("") / found["annotations"][1]["file_name"], nothing)
+    write_report(request_, FAST)
+    assert content(request_.page)["results"][0]["images"]["pq"][1] is None
+    details = detail_files(files.truth, files.first)
+    other = detail_files(files.truth, files.first)
+    write_details(files.root / "details", details, find(details, other, FAST), FAST)
+    assert (files.root / "details" / "images.csv").read_text().splitlines()[2] == "2,,0,0,0"
+    assert (files.root / "details" / "comparison.csv").read_text().splitlines()[-1] == "2,,,"
 
 
 def test_large_pictures_are_bounded(request_: ReportRequest) -> None:

@@ -397,6 +397,12 @@ def test_one_thin_image_with_nothing_in_it(page: Page, tmp_path: Path) -> None:
     for view in ("overview", "classes", "confusion", "errors", "images"):
         visit(page, written, f"view={view}")
     assert texts(page, ".image .errors") == ["0 errors"]
+    assert texts(page, ".image .figures b") == ["\N{EN DASH}"]
+    visit(page, written)
+    assert texts(page, ".figure .value") == ["\N{EN DASH}"] * 3 and texts(page, ".extremes li") == []
+    assert page.locator(".figure .interval").count() == 0
+    assert "One image: there is no interval" in page.locator("#overview").inner_text()
+    visit(page, written, "view=images")
     page.click(".image")
     page.locator(".frame .layer").wait_for()
     assert "No errors" in page.locator("#segments").inner_text()
@@ -409,3 +415,8 @@ def test_an_address_that_is_nonsense_shows_the_overview(page: Page, single: Path
         "view=%3Cscript%3E&image=999&class=77&cause=x&sort=constructor&opacity=abc&set=5&true=-1&from=x&to=101",
     )
     assert page.locator("#overview").is_visible() and not page.locator("#viewer").is_visible()
+    for state in ("set=length", "cause=length", "set=constructor"):
+        visit(page, single, f"view=images&{state}")
+        page.reload()
+        page.locator(".image").first.wait_for()
+        assert page.locator("#found").inner_text() == "200 of 200 images"

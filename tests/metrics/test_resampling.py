@@ -128,6 +128,20 @@ def test_no_images() -> None:
     assert image_qualities(data).shape == (0,)
 
 
+def test_an_image_with_nothing_to_score_has_no_quality_and_comes_last() -> None:
+    first = tallies(11)
+    second = tallies(12, base=first)
+    for data in (first, second):
+        for counts in (data.iou_sum, data.tp, data.fp, data.fn):
+            counts[3] = 0
+    found = image_qualities(first)
+    assert np.isnan(found[3]) and np.isnan(found).sum() == 1
+    images = compare_results(first, second).images
+    assert images[-1].image == 3 and np.isnan(images[-1].difference)
+    sizes = [abs(image.difference) for image in images[:-1]]
+    assert sizes == sorted(sizes, reverse=True)
+
+
 def test_results_of_other_images_or_truths_are_not_compared(refused: Refused) -> None:
     data = tallies(9)
     other = Tallies((*range(39), 77), CATEGORIES, data.iou_sum, data.tp, data.fp, data.fn)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from panoptic_blend.drawing import category_color
-from panoptic_blend.engine.pq_details import Findings, Resampling, find
+from panoptic_blend.engine.pq_details import Findings, Resampling, find, known
 from panoptic_blend.metrics.causes import Cause
 from panoptic_blend.metrics.confusion import confusion
 from panoptic_blend.metrics.details import PanopticDetails
@@ -61,7 +61,7 @@ def _figures(details: PanopticDetails, findings: Findings) -> dict[str, Any]:
         "sizes": {size: report.groups for size, report in findings.sizes.items()},
         "confusion": {"segments": _sparse(matrices.segments), "pixels": _sparse(matrices.pixels)},
         "images": {
-            "pq": np.round(image_qualities(tallies), 5).tolist(),
+            "pq": [known(figure) for figure in np.round(image_qualities(tallies), 5).tolist()],
             **dict(zip(("tp", "fp", "fn"), counts, strict=True)),
         },
     }

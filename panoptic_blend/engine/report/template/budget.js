@@ -51,7 +51,7 @@ function budgetSummary(set) {
       GROUPS.flatMap((group) => [
         make("span", {}, group),
         budgetBar(groups[group], group),
-        make("span", { class: "number" }, percent(groups[group].pq)),
+        make("span", { class: "number" }, percent(groups[group].n ? groups[group].pq : null)),
       ]),
     ),
     budgetLegend(),

@@ -89,7 +89,7 @@ function classRow(row) {
 function figureCells(found, name) {
   const title = `PQ ${percent(found.pq)}, interval ${percent(found.low)} to ${percent(found.high)}`;
   return [
-    make("td", { class: "wide" }, intervalBar(found.pq, found.low, found.high, title)),
+    make("td", { class: "wide" }, hasIntervals ? intervalBar(found.pq, found.low, found.high, title) : null),
     ...["sq", "rq"].map((key) => cell(percent(found[key]))),
     ...["tp", "fp", "fn"].map((key) => cell(count(found[key]))),
     make("td", { class: "wide" }, budgetBar(found, name)),

@@ -1,5 +1,8 @@
 // The overview: PQ, SQ and RQ with intervals, the difference of two result sets, sizes, where the points went.
 
+/** Draws of one image are all alike: they say nothing of other images. */
+const hasIntervals = content.ids.length > 1;
+
 function drawOverview(section) {
   const set = Number(state.set);
   const level = Math.round(100 * content.resampling.level);
@@ -12,7 +15,9 @@ function drawOverview(section) {
     make(
       "p",
       { class: "note" },
-      `Bars show the ${level} % interval of PQ over ${count(content.resampling.resamples)} ` +
+      !hasIntervals
+        ? "One image: there is no interval."
+        : `Bars show the ${level} % interval of PQ over ${count(content.resampling.resamples)} ` +
         `draws of ${count(content.ids.length)} images ` +
         `(seed ${content.resampling.seed}): how far PQ would move with other images.`,
     ),
@@ -29,25 +34,27 @@ function groupCard(group) {
       make(
         "div",
         { class: "big" },
-        make("span", { class: "value", "data-set": set }, percent(pq)),
+        make("span", { class: "value", "data-set": set }, percent(n ? pq : null)),
         make("span", { class: "unit" }, "PQ"),
-        make("span", { class: "bounds" }, `${percent(low)} – ${percent(high)}`),
+        n && hasIntervals ? make("span", { class: "bounds" }, `${percent(low)} – ${percent(high)}`) : null,
       ),
     );
-    card.append(intervalBar(pq, low, high, `PQ ${percent(pq)}, interval ${percent(low)} to ${percent(high)}`));
+    if (n && hasIntervals)
+      card.append(intervalBar(pq, low, high, `PQ ${percent(pq)}, interval ${percent(low)} to ${percent(high)}`));
     card.append(
       make(
         "dl",
         { class: "small-figures" },
         [
-          ["SQ", percent(sq)],
-          ["RQ", percent(rq)],
+          ["SQ", percent(n ? sq : null)],
+          ["RQ", percent(n ? rq : null)],
           ["classes", String(n)],
         ].map(([name, value]) => make("div", {}, make("dt", {}, name), make("dd", {}, value))),
       ),
     );
   });
-  if (content.compared) card.append(differenceLine(content.compared.groups[group]));
+  if (content.compared && content.results.some((result) => result.groups[group].n))
+    card.append(differenceLine(content.compared.groups[group]));
   return card;
 }
 
@@ -101,12 +108,12 @@ function sizesPanel(set) {
 
 /** The images to look at first: the worst ones, or those where two result sets differ most. */
 function extremesPanel(set) {
-  const difference = (place) => qualityOf(1, place) - qualityOf(0, place);
-  const first = (place) => (isCompared ? -Math.abs(difference(place)) : qualityOf(set, place));
-  const order = sortedRows([...content.ids.keys()], first, false).slice(0, 8);
+  const first = (place) => (isCompared ? bySize(differenceOf(place)) : qualityOf(set, place));
+  const scored = [...content.ids.keys()].filter((place) => first(place) !== null);
+  const order = sortedRows(scored, first, false).slice(0, 8);
   const figures = (place) => [
     ...content.sets.map((_, shown) => make("span", { class: "number" }, percent(qualityOf(shown, place)))),
-    isCompared ? differenceMark(difference(place)) : null,
+    isCompared ? differenceMark(differenceOf(place)) : null,
   ];
   const link = (place) =>
     make(

@@ -60,7 +60,7 @@ function imageCard(place, at) {
       percent(qualityOf(shown, place)),
     ),
   );
-  if (isCompared) figures.push(differenceMark(qualityOf(1, place) - qualityOf(0, place)));
+  if (isCompared) figures.push(differenceMark(differenceOf(place)));
   figures.push(make("span", { class: "errors" }, errorWords(errorsOf(set, place))));
   return make(
     "a",
@@ -85,6 +85,7 @@ function imageCard(place, at) {
 const errorWords = (number) => (number === 1 ? "1 error" : `${number} errors`);
 
 function differenceMark(value) {
+  if (value === null) return make("span", { class: "even" }, "–");
   return make("span", { class: value > 0.0005 ? "up" : value < -0.0005 ? "down" : "even" }, signed(value));
 }
 

@@ -19,13 +19,23 @@ function browse(filters) {
 }
 
 const errorsOf = (set, place) => content.results[set].images.fp[place] + content.results[set].images.fn[place];
+/** PQ of one image; null where nothing is scored. */
 const qualityOf = (set, place) => content.results[set].images.pq[place];
+
+/** PQ of B minus that of A in one image; null where one of them has none. */
+function differenceOf(place) {
+  const [first, second] = [qualityOf(0, place), qualityOf(1, place)];
+  return first === null || second === null ? null : second - first;
+}
+
+/** Minus the size of a difference, so that the largest comes first; null stays. */
+const bySize = (difference) => (difference === null ? null : -Math.abs(difference));
 
 const SORT_VALUES = {
   pq: (set, place) => qualityOf(set, place),
   errors: (set, place) => -errorsOf(set, place),
   name: (set, place) => content.names[place],
-  difference: (set, place) => (isCompared ? -Math.abs(qualityOf(1, place) - qualityOf(0, place)) : 0),
+  difference: (set, place) => (isCompared ? bySize(differenceOf(place)) : 0),
 };
 
 /** Whether one mistake of an image, [true line, predicted line, cause], is what the filters ask for. */
@@ -48,8 +58,9 @@ function filteredPlaces() {
   const text = state.q.trim().toLowerCase();
   const [from, to] = [state.from === "" ? 0 : Number(state.from), state.to === "" ? 100 : Number(state.to)];
   const matches = (place) => {
-    const quality = 100 * qualityOf(set, place);
-    if (quality < from || quality > to) return false;
+    const quality = qualityOf(set, place);
+    const isBounded = state.from !== "" || state.to !== "";
+    if (isBounded && (quality === null || 100 * quality < from || 100 * quality > to)) return false;
     if (text && !content.names[place].toLowerCase().includes(text) && String(content.ids[place]) !== text) return false;
     if (!asksForError) return wanted.class === null || classes[place].includes(wanted.class);
     const found = errors[place];

@@ -21,6 +21,9 @@ const DEFAULTS = {
 const VIEWS = ["overview", "classes", "confusion", "errors", "images"];
 let state = { ...DEFAULTS };
 
+/** Whether a text is one of the places of a list, and not "length" or another of its properties. */
+const isPlace = (list, text) => Object.keys(list).includes(text);
+
 /** The state that an address says, with nothing in it that the report does not have. */
 function parsedState(hash) {
   const found = { ...DEFAULTS };
@@ -28,7 +31,7 @@ function parsedState(hash) {
     if (Object.hasOwn(DEFAULTS, key)) found[key] = value;
   }
   if (!VIEWS.includes(found.view)) found.view = DEFAULTS.view;
-  if (!content.sets[found.set]) found.set = "0";
+  if (!isPlace(content.sets, found.set)) found.set = "0";
   if (!LAYERS.includes(found.layer)) found.layer = DEFAULTS.layer;
   if (!LAYOUTS.includes(found.layout)) found.layout = DEFAULTS.layout;
   if (!SORTS.some(([key]) => key === found.sort)) found.sort = DEFAULTS.sort;
@@ -39,7 +42,7 @@ function parsedState(hash) {
   for (const key of ["from", "to"]) {
     if (!(Number(found[key]) >= 0 && Number(found[key]) <= 100)) found[key] = "";
   }
-  if (found.cause !== "" && !content.causes[found.cause]) found.cause = "";
+  if (found.cause !== "" && !isPlace(content.causes, found.cause)) found.cause = "";
   if (found.image !== "" && !placeOfId.has(found.image)) found.image = "";
   found.opacity = String(Math.min(100, Math.max(0, Number(found.opacity) || 0)));
   return found;

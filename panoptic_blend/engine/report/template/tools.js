@@ -24,7 +24,7 @@ function styled(node, properties) {
   return node;
 }
 
-const percent = (fraction, digits = 1) => (100 * fraction).toFixed(digits);
+const percent = (fraction, digits = 1) => (fraction === null ? "–" : (100 * fraction).toFixed(digits));
 const signed = (fraction, digits = 1) => (fraction < 0 ? "−" : "+") + Math.abs(100 * fraction).toFixed(digits);
 const count = (number) => number.toLocaleString("en");
 const rgb = (color) => `rgb(${color.join(" ")})`;
