@@ -13,6 +13,7 @@ from panoptic_blend.engine.evaluate_files import detail_result_sets, evaluate_fi
 from panoptic_blend.engine.file_pairs import FilePolicy
 from panoptic_blend.engine.parquet import require_parquet
 from panoptic_blend.engine.pq_details import Resampling, TableFormat, find, summary, write_details
+from panoptic_blend.engine.report.naming import telling_names
 from panoptic_blend.engine.tables import class_table, progress_line, quality_table
 from panoptic_blend.files import require_empty
 from panoptic_blend.metrics.details import PanopticDetails
@@ -81,7 +82,8 @@ def _run_details(request: Request, resampling: Resampling, as_json: bool) -> Non
 def _details(request: Request) -> list[PanopticDetails]:
     """Those of the results, and of others if there are any."""
     results = [(request.prediction, request.prediction_folder), *([request.other] if request.other else [])]
-    with progress_line(f"comparing {' and '.join(path.name for path, _ in results)}") as progress:
+    names = telling_names([request.truth, *(path for path, _ in results)])[1:]
+    with progress_line(f"comparing {' and '.join(names)}") as progress:
         return detail_result_sets(
             request.truth,
             results,

@@ -11,6 +11,7 @@ from typing import Any
 from panoptic_blend.engine.file_pairs import FilePairs, FilePolicy, each_image
 from panoptic_blend.engine.pq_details import Resampling
 from panoptic_blend.engine.report.figures import class_records, comparison_figures, result_figures
+from panoptic_blend.engine.report.naming import telling_names
 from panoptic_blend.engine.report.page import Assets, publish, require_room, writing
 from panoptic_blend.engine.report.pictures import CAUSES, Reader, Reading, Scene
 from panoptic_blend.metrics.details import PanopticDetails
@@ -100,6 +101,8 @@ def _content(request: ReportRequest, pairs: FilePairs, seen: _Seen, resampling: 
         results, compared = comparison_figures(first, second, resampling)
     else:
         results = [result_figures(seen.details[0], resampling)]
+    files = [request.truth, request.prediction, *([request.other[0]] if request.other else [])]
+    truth_name, *set_names = telling_names(files)
     ids, names = list(pairs.images.ids), list(pairs.images.file_names)
     places = {id: place for place, id in enumerate(seen.details[0].images)}
     order = [places[id] for id in ids]
@@ -107,8 +110,8 @@ def _content(request: ReportRequest, pairs: FilePairs, seen: _Seen, resampling: 
         figures = {key: [column[place] for place in order] for key, column in result["images"].items()}
         result["images"] = figures | {"classes": classes, "errors": errors}
     return {
-        "truth": request.truth.name,
-        "sets": [path.name for path in (request.prediction, *([request.other[0]] if request.other else []))],
+        "truth": truth_name,
+        "sets": set_names,
         "resampling": {"resamples": resampling.resamples, "level": resampling.level, "seed": resampling.seed},
         "causes": list(CAUSES),
         "classes": class_records(pairs.categories),
