@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from collections.abc import Iterator
@@ -152,6 +153,25 @@ def test_classes_are_sorted_and_names_are_text(page: Page, single: Path) -> None
     assert page.locator("#filter-class").input_value() == "2"
 
 
+def test_long_and_empty_class_names(page: Page, tmp_path: Path) -> None:
+    files = small(tmp_path)
+    found = json.loads(files.truth.read_text())
+    found["categories"][0]["name"], found["categories"][1]["name"] = "long" * 50, ""
+    files.truth.write_text(json.dumps(found))
+    [written] = write_report(
+        ReportRequest(files.truth, files.first, files.photos, tmp_path / "names.html"), Resampling(20)
+    )
+    page.set_viewport_size({"width": 1440, "height": 900})
+    visit(page, written, "view=classes")
+    assert page.evaluate("document.querySelector('#class-table').offsetWidth <= 1400")
+    assert page.locator("#class-table .class-label span[title]:has-text('long')").get_attribute("title") == "long" * 50
+    assert "7" in texts(page, "#class-table tbody th")
+    visit(page, written, "view=confusion")
+    assert page.evaluate("document.querySelector('#matrix thead').offsetHeight < 200")
+    same = page.locator('#matrix td[data-row="1"][data-column="1"]').get_attribute("title") or ""
+    assert same.endswith("shows the images in which the class occurs")
+
+
 def test_the_matrix_leads_to_images(page: Page, single: Path) -> None:
     visit(page, single, "view=confusion")
     assert page.locator('#matrix td[data-row="1"][data-column="2"]').inner_text() == "1"
@@ -204,6 +224,9 @@ def test_images_are_found_sorted_and_few_at_a_time(page: Page, single: Path) -> 
     page.fill("#filter-to", "58")
     page.keyboard.press("Enter")
     assert texts(page, ".image .name") == ["b.jpg"]
+    page.fill("#filter-to", "150")
+    page.keyboard.press("Enter")
+    assert page.locator("#filter-to").input_value() == "100"
     page.click("#clear")
     page.select_option("#sort", "name")
     assert texts(page, ".image .name")[:3] == ["a.jpg", "b.jpg", "c <b>.jpg"]

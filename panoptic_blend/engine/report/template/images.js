@@ -128,6 +128,9 @@ function browserParts() {
   ];
 }
 
+/** A number of percent as it is typed, within 0 and 100. */
+const clamped = (text) => (text === "" ? "" : String(Math.min(100, Math.max(0, Number(text)))));
+
 /** A field for a bound of PQ in percent. */
 function bound(key, label, none) {
   return make("input", {
@@ -138,7 +141,7 @@ function bound(key, label, none) {
     step: "any",
     placeholder: none,
     "aria-label": label,
-    change: (event) => show({ [key]: event.target.value }),
+    change: (event) => show({ [key]: clamped(event.target.value) }),
   });
 }
 

@@ -102,6 +102,8 @@ function matrixCell(row, column, number, sum) {
   node.textContent =
     matrixKind === "segments" ? compact(number) : share >= 0.0005 ? percent(share, share < 0.1 ? 1 : 0) : "·";
   node.title = `${className(row)} taken for ${className(column)}: ${count(number)} (${percent(share)} % of the row)`;
+  if (matrixKind === "segments" && row + column > 0)
+    node.title += row === column ? "; shows the images in which the class occurs" : "; shows its images";
   styled(node, { "--share": Math.sqrt(share) });
   if (matrixKind === "segments" && (row || column)) {
     Object.assign(node.dataset, { row, column });

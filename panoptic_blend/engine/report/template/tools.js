@@ -33,7 +33,7 @@ const isCompared = content.sets.length > 1;
 
 /** Class of a line of the confusion matrix; line 0 is none. */
 const classOf = (line) => content.classes[line - 1];
-const className = (line) => (line ? classOf(line).name : "(none)");
+const className = (line) => (line ? classOf(line).name || String(classOf(line).id) : "(none)");
 const lineOfId = new Map(content.classes.map((category, place) => [category.id, place + 1]));
 
 function swatch(line) {
@@ -42,7 +42,7 @@ function swatch(line) {
 
 /** The name of a class behind its colour. */
 function classLabel(line) {
-  return make("span", { class: "class-label" }, line ? swatch(line) : null, make("span", {}, className(line)));
+  return make("span", { class: "class-label" }, line ? swatch(line) : null, make("span", { title: className(line) }, className(line)));
 }
 
 /** A figure from 0 to 1 as a dot on a track, between the bounds of its interval. */
