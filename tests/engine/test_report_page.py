@@ -146,7 +146,12 @@ def test_classes_are_sorted_and_names_are_text(page: Page, single: Path) -> None
     assert page.get_attribute('th:has(> .sorter[data-key="name"])', "aria-sort") == "ascending"
     page.click('.sorter[data-key="fn"]')
     assert page.locator(first).inner_text() == "cat & 'dog'"
-    page.keyboard.press("Enter")  # the sorter keeps the focus
+    addressed(page, "order=-fn")
+    page.reload()
+    assert page.get_attribute('th:has(> .sorter[data-key="fn"])', "aria-sort") == "descending"
+    page.locator('.sorter[data-key="fn"]').focus()
+    page.keyboard.press("Enter")
+    assert page.locator('.sorter[data-key="fn"]').evaluate("node => node === document.activeElement")
     assert page.locator(first).inner_text() != "cat & 'dog'"
     page.click("#class-table tbody tr:last-child .link")
     assert page.locator("#found").inner_text() == "200 of 200 images"
@@ -177,6 +182,9 @@ def test_the_matrix_leads_to_images(page: Page, single: Path) -> None:
     assert page.locator('#matrix td[data-row="1"][data-column="2"]').inner_text() == "1"
     assert page.locator("#confused li").count() == 1
     page.click('#matrix-kind button[data-value="pixels"]')
+    assert page.locator("#matrix td[data-row]").count() == 0
+    addressed(page, "matrix=pixels")
+    page.reload()
     assert page.locator("#matrix td[data-row]").count() == 0
     assert "900" in (page.locator("#matrix tbody tr:nth-child(1) td:nth-child(3)").get_attribute("title") or "")
     page.click('#matrix-kind button[data-value="segments"]')

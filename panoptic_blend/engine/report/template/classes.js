@@ -1,6 +1,14 @@
 // The table of classes, sorted by any column; a row leads to the images of its class.
 
-let classSort = { key: isCompared ? "pq0" : "pq", down: false };
+const CLASS_KEYS = ["name", "kind", "pq", "pq0", "pq1", "difference", "sq", "rq", "tp", "fp", "fn"];
+
+/** Whether a text is a column to sort by, "-" before it if downwards. */
+const isClassOrder = (text) => CLASS_KEYS.includes(text.replace(/^-/, ""));
+
+function classOrder() {
+  const order = state.order || (isCompared ? "pq0" : "pq");
+  return { key: order.replace(/^-/, ""), down: order[0] === "-" };
+}
 
 function classRows() {
   const rows = [];
@@ -26,9 +34,10 @@ function classValue(row, key) {
 }
 
 function drawClasses(section) {
+  const classSort = classOrder();
   const sort = (key) => {
-    classSort = { key, down: key === classSort.key ? !classSort.down : !["name", "kind"].includes(key) };
-    drawClasses(section);
+    const isDown = key === classSort.key ? !classSort.down : !["name", "kind"].includes(key);
+    show({ order: `${isDown ? "-" : ""}${key}` });
     section.querySelector(`[data-key="${key}"]`)?.focus();
   };
   const head = (label, key, numeric, title) => headCell(label, { key, numeric, title, sort: classSort, onSort: sort });

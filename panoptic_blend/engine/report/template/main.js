@@ -18,7 +18,7 @@ function render(before) {
     tab.tabIndex = isShown ? 0 : -1;
     byId(tab.dataset.view).hidden = !isShown;
   }
-  const key = view === "images" ? [set, state.sort, state.down, ...FILTERS.map((name) => state[name])].join("\n") : set;
+  const key = view === "images" ? [set, state.sort, state.down, ...FILTERS.map((name) => state[name])].join("\n") : [set, state.matrix, state.order].join();
   if (drawnWith[view] !== key || (before && before.view !== view && view === "images")) {
     drawnWith[view] = key;
     DRAW[view](byId(view));

@@ -1,10 +1,8 @@
 // The confusion matrix of the classes that occur, and the pairs most often confused.
 
-let matrixKind = "segments";
-
 function drawConfusion(section) {
   const set = Number(state.set);
-  const entries = content.results[set].confusion[matrixKind];
+  const entries = content.results[set].confusion[state.matrix];
   const choice = make("div", { class: "choice", role: "group", "aria-label": "Count", id: "matrix-kind" });
   fillChoice(
     choice,
@@ -12,15 +10,14 @@ function drawConfusion(section) {
       ["segments", "Segments"],
       ["pixels", "Pixels"],
     ],
-    matrixKind,
+    state.matrix,
     (kind) => {
-      matrixKind = kind;
-      drawConfusion(section);
+      show({ matrix: kind });
       section.querySelector(`#matrix-kind [data-value="${kind}"]`).focus();
     },
   );
   const explained =
-    matrixKind === "segments"
+    state.matrix === "segments"
       ? "Pairs with IoU above 0.5, whatever their classes; (none): missed truths, spurious predictions. " +
         "A cell leads to its images."
       : "Every pixel once; (none) is void.";
@@ -100,12 +97,12 @@ function matrixCell(row, column, number, sum) {
   if (!number) return node;
   const share = number / sum;
   node.textContent =
-    matrixKind === "segments" ? compact(number) : share >= 0.0005 ? percent(share, share < 0.1 ? 1 : 0) : "·";
+    state.matrix === "segments" ? compact(number) : share >= 0.0005 ? percent(share, share < 0.1 ? 1 : 0) : "·";
   node.title = `${className(row)} taken for ${className(column)}: ${count(number)} (${percent(share)} % of the row)`;
-  if (matrixKind === "segments" && row + column > 0)
+  if (state.matrix === "segments" && row + column > 0)
     node.title += row === column ? "; shows the images in which the class occurs" : "; shows its images";
   styled(node, { "--share": Math.sqrt(share) });
-  if (matrixKind === "segments" && (row || column)) {
+  if (state.matrix === "segments" && (row || column)) {
     Object.assign(node.dataset, { row, column });
     node.tabIndex = -1;
   }
@@ -127,7 +124,7 @@ function confusedPanel(entries) {
   const item = ([row, column, number]) => {
     const label = [classLabel(row), make("span", { class: "arrow" }, " → "), classLabel(column)];
     const words =
-      matrixKind === "segments"
+      state.matrix === "segments"
         ? make("button", { class: "link", click: () => browse({ true: String(row), taken: String(column) }) }, label)
         : make("span", {}, label);
     return make("li", {}, words, make("span", { class: "number" }, count(number)));

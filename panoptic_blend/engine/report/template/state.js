@@ -17,6 +17,8 @@ const DEFAULTS = {
   layout: "one",
   opacity: "70",
   segment: "",
+  matrix: "segments",
+  order: "",
 };
 const VIEWS = ["overview", "classes", "confusion", "errors", "images"];
 let state = { ...DEFAULTS };
@@ -35,6 +37,8 @@ function parsedState(hash) {
   if (!LAYERS.includes(found.layer)) found.layer = DEFAULTS.layer;
   if (!LAYOUTS.includes(found.layout)) found.layout = DEFAULTS.layout;
   if (!SORTS.some(([key]) => key === found.sort)) found.sort = DEFAULTS.sort;
+  if (!["segments", "pixels"].includes(found.matrix)) found.matrix = DEFAULTS.matrix;
+  if (!isClassOrder(found.order)) found.order = "";
   for (const key of ["class", "true", "taken"]) {
     if (found[key] !== "" && !(Number(found[key]) in [null, ...content.classes])) found[key] = "";
   }
