@@ -301,6 +301,13 @@ def test_segments_of_an_image_are_chosen(page: Page, single: Path) -> None:
     assert page.locator('#segments tr[aria-selected="true"]').count() == 0
 
 
+def test_the_keys_start_where_one_is(page: Page, single: Path) -> None:
+    visit(page, single, "view=images&sort=name")
+    page.evaluate("window.scrollTo(0, document.body.scrollHeight)")
+    page.keyboard.press("j")
+    assert int(page.get_attribute(".image[aria-current]", "data-at") or 0) > 100
+
+
 def test_keys(page: Page, single: Path) -> None:
     visit(page, single, "view=images&sort=name")
     page.keyboard.press("?")

@@ -89,10 +89,16 @@ function differenceMark(value) {
   return make("span", { class: value > 0.0005 ? "up" : value < -0.0005 ? "down" : "even" }, signed(value));
 }
 
+/** Place in the list of the first card that is whole in the window. */
+function firstInSight() {
+  const hidden = byId("tabs").closest("header").offsetHeight - byId("list").getBoundingClientRect().top;
+  return Math.max(0, Math.ceil(hidden / (CARD.height + CARD.gap))) * gridColumns();
+}
+
 /** Move the marked card of the list and bring it into sight. */
 function moveCurrent(step) {
   if (!filtered.length) return;
-  current = Math.max(0, Math.min(filtered.length - 1, current < 0 ? 0 : current + step));
+  current = Math.max(0, Math.min(filtered.length - 1, current < 0 ? firstInSight() : current + step));
   const list = byId("list");
   const height = CARD.height + CARD.gap;
   const top = list.getBoundingClientRect().top + Math.floor(current / gridColumns()) * height;

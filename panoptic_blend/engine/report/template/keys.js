@@ -8,7 +8,7 @@ const KEYS = [
   ["5", "all of them side by side"],
   ["+ −", "opacity of the layer"],
   ["s", "the other result set"],
-  ["/", "search by name"],
+  ["/", "search by name, in the list of images"],
   ["Esc", "close, or leave the search"],
   ["?", "these keys"],
 ];
