@@ -171,6 +171,8 @@ def require_file(path: Path, remedy: str = "check the path") -> None:
         is_file = path.is_file()
     except OSError as error:  # a name too long, a folder that may not be entered
         raise PanopticBlendError(f"{path}: cannot be read ({error.strerror}); {remedy}") from None
+    if path.is_dir():
+        raise PanopticBlendError(f"{path}: is a folder, not a file; {remedy}")
     if not is_file:
         raise PanopticBlendError(f"{path}: no such file; {remedy}")
 

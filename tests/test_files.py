@@ -104,7 +104,7 @@ def test_what_is_not_refused_lies_in_the_folder(name: str) -> None:
 def test_missing_files_are_named(refused: Refused, tmp_path: Path) -> None:
     for function in (require_file, read_bytes, read_json):
         assert refused(function, tmp_path / "no.json") == f"{tmp_path}/no.json: no such file; check the path"
-        assert refused(function, tmp_path) == f"{tmp_path}: no such file; check the path"
+        assert refused(function, tmp_path) == f"{tmp_path}: is a folder, not a file; check the path"
     assert refused(require_file, tmp_path / "a", "fetch it") == f"{tmp_path}/a: no such file; fetch it"
     endless = tmp_path / ("a" * 5000)
     assert refused(require_file, endless).startswith(f"{endless}: ")

@@ -120,7 +120,7 @@ def test_loading_a_pickle_into_a_model(tmp_path: Path) -> None:
 
 
 def test_a_folder_and_a_closed_file(tmp_path: Path) -> None:
-    assert "no such file" in refused(tmp_path)
+    assert "is a folder, not a file" in refused(tmp_path)
     save_file({"w": torch.ones(1)}, tmp_path / "w.safetensors")
     content = (tmp_path / "w.safetensors").read_bytes()
     (tmp_path / "w.safetensors").write_bytes(content[:20])

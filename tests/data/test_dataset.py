@@ -276,7 +276,9 @@ def test_a_folder_in_the_place_of_a_file_is_no_file(shapes: Path, refused: Refus
     path = shapes / SPLIT / dataset.images[1].file_name
     path.unlink()
     path.mkdir()
-    assert refused(CocoPanoptic, shapes, SPLIT).startswith(f"{path}: no such file; panoptic_val2017.json names it")
+    assert refused(CocoPanoptic, shapes, SPLIT).startswith(
+        f"{path}: is a folder, not a file; panoptic_val2017.json names it"
+    )
 
 
 def test_the_first_image_that_lacks_a_file_is_named(shapes: Path, refused: Refused) -> None:

@@ -199,6 +199,8 @@ def test_bad_photos_are_named(request_: ReportRequest, files: Small, refused: Re
     assert "b.jpg: 81 x 60 pixels, annotated as 80 x 60 pixels" in refused(write_report, request_, FAST)
     photo.unlink()
     assert "b.jpg: no such file" in refused(write_report, request_, FAST)
+    photo.mkdir()
+    assert "b.jpg: is a folder, not a file" in refused(write_report, request_, FAST)
     assert "nowhere: no such folder" in refused(write_report, replace(request_, photos=files.root / "nowhere"), FAST)
     assert not request_.page.parent.exists() or not any(request_.page.parent.iterdir())
 
