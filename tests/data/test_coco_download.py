@@ -334,7 +334,12 @@ def test_a_stopped_command_goes_on_where_it_was(
     command = [sys.executable, str(TOOL), "--root", str(wish.root), "--mirror", server.url]
     environment = {**os.environ, "PYTHONPATH": str(TOOL.parents[1])}
     with subprocess.Popen(
-        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environment
+        command,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # what runs in the background may ignore it
     ) as process:
         part = wish.root / "panoptic_annotations_trainval2017.zip.part"
         while not part.exists() or part.stat().st_size < 2**18:
