@@ -27,6 +27,7 @@ from panoptic_blend.data.dataset import CocoPanoptic, to_tensor
 from panoptic_blend.data.images import read_segment_ids
 from panoptic_blend.data.loader import Batch, training_batches
 from panoptic_blend.data.transforms import Augmentation, PackedTarget, resize_ids, resize_image, size_for
+from panoptic_blend.engine.tables import right_aligned
 from panoptic_blend.structures import PanopticMap, Runs
 
 T = TypeVar("T")
@@ -160,9 +161,7 @@ def table(steps: Sequence[Cost], alone: Cost, worker: Cost) -> Table:
     """The steps and their shares, what a sample takes in one process, and what handing it to another adds."""
     rest = [getattr(alone, kind) - sum(getattr(step, kind) for step in steps) for kind in ("cpu", "wall")]
     hand_over = Cost("hand-over between processes", worker.cpu - alone.cpu, worker.wall - alone.wall)
-    result = Table("", "CPU ms", "wall ms", "share", "samples/s", title="one training sample, one core")
-    for column in result.columns[1:]:
-        column.justify = "right"
+    result = right_aligned("", "CPU ms", "wall ms", "share", "samples/s", title="one training sample, one core")
     for cost in (*steps, Cost("everything else", *rest), alone, hand_over, worker):
         is_whole = cost in (alone, worker)
         times = f"{1000 * cost.cpu:.2f}", f"{1000 * cost.wall:.2f}", f"{cost.cpu / worker.cpu:.0%}"

@@ -36,6 +36,7 @@ from panoptic_blend.data.coco_panoptic import read_panoptic_json
 from panoptic_blend.data.images import read_segment_ids
 from panoptic_blend.engine.evaluate_files import evaluate_files
 from panoptic_blend.engine.file_pairs import maps_folder
+from panoptic_blend.engine.tables import right_aligned
 from panoptic_blend.metrics.panoptic_quality import PanopticQuality
 from panoptic_blend.structures import Category, PanopticMap
 
@@ -101,9 +102,7 @@ def missed(costs: dict[str, Cost]) -> list[str]:
 
 def table(costs: dict[str, Cost]) -> Table:
     """Milliseconds per pair, and how many times as much processor time as ours from files, in one thread."""
-    result = Table("", "ms CPU", "ms wall", "times ours", title="A pair of 640 x 480 maps")
-    for column in result.columns[1:]:
-        column.justify = "right"
+    result = right_aligned("", "ms CPU", "ms wall", "times ours", title="A pair of 640 x 480 maps")
     for key, cost in costs.items():
         ours = costs["memory" if key == "torchmetrics" else "one"].cpu
         times = "" if key in ("files", "memory", "one") else f"{cost.cpu / ours:.2f}"

@@ -22,7 +22,7 @@ from panoptic_blend.config import Precision
 from panoptic_blend.data.dataset import CocoPanoptic, find_root
 from panoptic_blend.data.loader import evaluation_cases
 from panoptic_blend.engine.evaluate import predict, require_same_categories
-from panoptic_blend.engine.tables import progress_line
+from panoptic_blend.engine.tables import progress_line, right_aligned
 from panoptic_blend.inference import Predictor, load
 from panoptic_blend.metrics.overlaps import Comparison, match, overlaps
 from panoptic_blend.metrics.panoptic_quality import PanopticQuality, PanopticReport
@@ -77,9 +77,7 @@ def compare(predictor: Predictor, dataset: CocoPanoptic) -> tuple[list[PanopticR
 
 def table(reports: list[PanopticReport]) -> Table:
     """PQ, SQ and RQ in percent, of all, things and stuff: of the one precision, the other, and their difference."""
-    result = Table("", *PRECISIONS, "difference", title="Panoptic quality")
-    for column in result.columns[1:]:
-        column.justify = "right"
+    result = right_aligned("", *PRECISIONS, "difference", title="Panoptic quality")
     for group in ("All", "Things", "Stuff"):
         for name in ("pq", "sq", "rq"):
             full, half = (100 * report[group][name] for report in reports)

@@ -23,6 +23,7 @@ from evaluation.speed import CPU, PICTURE, input_size, lively_model
 from evaluation.timing import best_of_each
 from panoptic_blend.config import Precision
 from panoptic_blend.engine.precision import autocast
+from panoptic_blend.engine.tables import right_aligned
 from panoptic_blend.models import backbone, panoptic_blend
 from panoptic_blend.models.blender import TopLayer
 from panoptic_blend.models.panoptic_blend import PanopticBlend
@@ -132,13 +133,11 @@ def over_all(output_size: Size) -> Callable[[Tensor, Tensor], list[Cutout]]:
 
 def table(title: str, seconds: dict[str, float]) -> Table:
     """Milliseconds of each, and what is lost without the step."""
-    result = Table("without", "ms", "more", title=title)
+    result = right_aligned("without", "ms", "more", title=title)
     whole = seconds["all steps"]
     for name, value in seconds.items():
         lost = "" if name == "all steps" else f"{100 * (value / whole - 1):+.1f} %"
         result.add_row("(nothing)" if name == "all steps" else name, f"{1000 * value:.0f}", lost)
-    for column in result.columns[1:]:
-        column.justify = "right"
     return result
 
 

@@ -15,6 +15,8 @@ from rich.table import Table
 from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
+from panoptic_blend.engine.tables import right_aligned
+
 
 @dataclass(frozen=True)
 class Stage:
@@ -80,7 +82,7 @@ def measured_rate(dtype: torch.dtype, side: int = 4096) -> float:
 
 def stage_table(title: str, measured: Sequence[Stage], rate: float) -> Table:
     """Times, operations, and the ratio of the two at ``rate``."""
-    result = _table("", "ms", "GFLOP", "times the floor", title=title)
+    result = right_aligned("", "ms", "GFLOP", "times the floor", title=title)
     for stage in measured:
         ratio, operations = stage.ratio(rate), stage.operations
         result.add_row(
@@ -94,17 +96,10 @@ def stage_table(title: str, measured: Sequence[Stage], rate: float) -> Table:
 
 def figure_table(title: str, figures: Sequence[Figure]) -> Table:
     """Every figure beside its target."""
-    result = _table("", "measured", "at most", "", title=title)
+    result = right_aligned("", "measured", "at most", "", title=title)
     for figure in figures:
         target = "" if figure.target is None else f"{figure.target:.4g}"
         result.add_row(figure.name, f"{figure.value:.4g}", target, "missed" if figure.is_missed else "")
-    return result
-
-
-def _table(*columns: str, title: str) -> Table:
-    result = Table(*columns, title=title)
-    for column in result.columns[1:]:
-        column.justify = "right"
     return result
 
 

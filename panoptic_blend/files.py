@@ -7,7 +7,7 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -192,3 +192,15 @@ def read_json(path: Path, object_hook: Callable[[dict[str, Any]], Any] | None = 
         return json.loads(read_bytes(path), object_hook=object_hook)
     except (ValueError, RecursionError) as error:
         raise PanopticBlendError(f"{path}: not valid JSON ({error}); is the file complete?") from None
+
+
+def telling_names(paths: Sequence[Path]) -> list[str]:
+    """The shortest trailing part of each path, of as many folders for all, that tells different ones apart.
+
+    `a/val/x.json` and `b/val/x.json` are those, `val/a.json` and `val/b.json` are `a.json` and `b.json`.
+    """
+    parts = [path.absolute().parts for path in paths]
+    depth = 1
+    while len({part[-depth:] for part in parts}) < len(set(parts)):
+        depth += 1
+    return [Path(*part[-depth:]).as_posix() for part in parts]

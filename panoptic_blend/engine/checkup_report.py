@@ -10,14 +10,13 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from panoptic_blend.data.doctor.report import Mended, Problem, Report, SplitReport, number_of
+from panoptic_blend.engine.tables import right_aligned
 from panoptic_blend.files import printable
 
 
 def summary_table(report: Report) -> Table:
     """One column for each split: how much there is, and how many errors and warnings."""
-    table = Table("", *(Column(Text(printable(split.name)), overflow="fold") for split in report.splits))
-    for column in table.columns[1:]:
-        column.justify = "right"
+    table = right_aligned("", *(Column(Text(printable(split.name)), overflow="fold") for split in report.splits))
     counts = [split.counts for split in report.splits]
     for name in ("images", "annotations", "segments", "things", "stuff", "pictures", "maps"):
         table.add_row("PNGs" if name == "maps" else name, *(f"{getattr(count, name):,}" for count in counts))

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from rich.table import Table
 
 from panoptic_blend.engine.pq_details import Findings
+from panoptic_blend.engine.tables import right_aligned
 from panoptic_blend.metrics.causes import Cause
 from panoptic_blend.metrics.error_budget import ErrorBudget
 from panoptic_blend.metrics.panoptic_quality import PanopticReport
@@ -25,7 +26,7 @@ def detail_tables(findings: Findings) -> Iterator[Table]:
 
 def interval_table(found: Intervals, boundary: PanopticReport | None) -> Table:
     """PQ of the groups between its bounds, with Boundary PQ beside it."""
-    table = _table("", "PQ", "interval", *(["Boundary PQ"] if boundary else []), title="PQ with other images")
+    table = right_aligned("", "PQ", "interval", *(["Boundary PQ"] if boundary else []), title="PQ with other images")
     for group in GROUPS:
         interval = found.groups[group]
         narrow = [f"{100 * boundary[group]['pq']:.1f}"] if boundary else []
@@ -35,7 +36,7 @@ def interval_table(found: Intervals, boundary: PanopticReport | None) -> Table:
 
 def size_table(sizes: dict[str, PanopticReport]) -> Table:
     """PQ of small, medium and large segments."""
-    table = _table("PQ of", *sizes, title="PQ by size of segments")
+    table = right_aligned("PQ of", *sizes, title="PQ by size of segments")
     for group in GROUPS:
         table.add_row(group, *(f"{100 * r[group]['pq']:.1f}" if r[group]["n"] else "-" for r in sizes.values()))
     return table
@@ -43,7 +44,9 @@ def size_table(sizes: dict[str, PanopticReport]) -> Table:
 
 def budget_table(budget: ErrorBudget) -> Table:
     """Points lost to each cause, the largest first, and PQ if that cause alone were mended."""
-    table = _table("cause", *(f"{group} lost" for group in GROUPS), "PQ if mended", title="Where the points went")
+    table = right_aligned(
+        "cause", *(f"{group} lost" for group in GROUPS), "PQ if mended", title="Where the points went"
+    )
     causes = sorted(Cause, key=lambda cause: -budget.groups["All"].lost[cause])
     for cause in causes:
         lost = (f"{100 * budget.groups[group].lost[cause]:.1f}" for group in GROUPS)
@@ -53,24 +56,21 @@ def budget_table(budget: ErrorBudget) -> Table:
 
 def comparison_tables(compared: PairedComparison, images: int = 10) -> Iterator[Table]:
     """How the second result set differs, and the images where it does most."""
-    table = _table("", "PQ difference", "interval", "second better in", title="Second result set minus the first")
+    table = right_aligned(
+        "", "PQ difference", "interval", "second better in", title="Second result set minus the first"
+    )
     for group in GROUPS:
         interval = compared.groups[group]
         share = f"{100 * compared.better[group]:.1f}% of draws"
         table.add_row(group, f"{100 * interval.value:+.2f}", _bounds(interval, signed=True), share)
     yield table
-    table = _table("image", "first", "second", "difference", title="Images that differ most, by PQ of each alone")
+    table = right_aligned(
+        "image", "first", "second", "difference", title="Images that differ most, by PQ of each alone"
+    )
     for image in [image for image in compared.images if not math.isnan(image.difference)][:images]:
         figures = f"{100 * image.first:.1f}", f"{100 * image.second:.1f}", f"{100 * image.difference:+.1f}"
         table.add_row(str(image.image), *figures)
     yield table
-
-
-def _table(*columns: str, title: str) -> Table:
-    table = Table(*columns, title=title)
-    for column in table.columns[1:]:
-        column.justify = "right"
-    return table
 
 
 def _bounds(interval: Interval, *, signed: bool = False) -> str:

@@ -13,9 +13,8 @@ from panoptic_blend.engine.evaluate_files import detail_result_sets, evaluate_fi
 from panoptic_blend.engine.file_pairs import FilePolicy
 from panoptic_blend.engine.parquet import require_parquet
 from panoptic_blend.engine.pq_details import Resampling, TableFormat, find, summary, write_details
-from panoptic_blend.engine.report.naming import telling_names
 from panoptic_blend.engine.tables import class_table, progress_line, quality_table
-from panoptic_blend.files import require_empty
+from panoptic_blend.files import require_empty, telling_names
 from panoptic_blend.metrics.details import PanopticDetails
 from panoptic_blend.structures import PanopticBlendError
 

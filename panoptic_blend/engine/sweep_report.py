@@ -15,6 +15,7 @@ from rich.table import Table
 
 from panoptic_blend.engine.fusion_grid import Setting
 from panoptic_blend.engine.sweep import BEST, GROUPS, PRESENT, RESAMPLES, Mark, Sweep
+from panoptic_blend.engine.tables import right_aligned
 from panoptic_blend.files import replacing
 
 _COLUMNS = ("confidence", "overlap", "stuff_area", "PQ", "PQ_Th", "PQ_St")
@@ -29,9 +30,7 @@ def table(sweep: Sweep) -> Table:
     """The marks, in percent; gains are over the present setting, with their interval of 95 %."""
     columns = "setting", *_COLUMNS[3:], "gain", "95 %"
     title = f"Fusion on {sweep.images} images: confidence/overlap/stuff area"
-    result = Table("", *columns, title=title)
-    for column in result.columns[1:]:
-        column.justify = "right"
+    result = right_aligned("", *columns, title=title)
     for mark in sweep.marks:
         figures = [f"{100 * value:.2f}" for value in mark.pq]
         gain, low, high = (f"{100 * value:+.2f}" for value in (mark.gain, mark.low, mark.high))

@@ -18,18 +18,24 @@ from rich.progress import (
     TimeRemainingColumn,
     TransferSpeedColumn,
 )
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from panoptic_blend.files import printable
 from panoptic_blend.metrics.panoptic_quality import PanopticReport
 
 
+def right_aligned(*columns: str | Column, title: str | None = None, words: int = 1) -> Table:
+    """An empty table whose first ``words`` columns hold words and the others figures."""
+    table = Table(*columns, title=title)
+    for column in table.columns[words:]:
+        column.justify = "right"
+    return table
+
+
 def quality_table(report: PanopticReport) -> Table:
     """PQ, SQ and RQ in percent over all, thing and stuff classes."""
-    table = Table("", "PQ", "SQ", "RQ", "classes", title="Panoptic quality")
-    for column in table.columns[1:]:
-        column.justify = "right"
+    table = right_aligned("", "PQ", "SQ", "RQ", "classes", title="Panoptic quality")
     for group in ("All", "Things", "Stuff"):
         quality = report[group]
         figures = (f"{100 * value:.1f}" for value in (quality["pq"], quality["sq"], quality["rq"]))
@@ -39,9 +45,7 @@ def quality_table(report: PanopticReport) -> Table:
 
 def class_table(report: PanopticReport) -> Table:
     """PQ, SQ and RQ in percent, and the counts, of every class that occurs."""
-    table = Table("category", "kind", "PQ", "SQ", "RQ", "TP", "FP", "FN")
-    for column in table.columns[2:]:
-        column.justify = "right"
+    table = right_aligned("category", "kind", "PQ", "SQ", "RQ", "TP", "FP", "FN", words=2)
     for category in report.categories:
         quality = report.per_class[category.id]
         counts = quality["tp"], quality["fp"], quality["fn"]

@@ -11,9 +11,9 @@ from typing import Any
 from panoptic_blend.engine.file_pairs import FilePairs, FilePolicy, each_image
 from panoptic_blend.engine.pq_details import Resampling
 from panoptic_blend.engine.report.figures import class_records, comparison_figures, result_figures
-from panoptic_blend.engine.report.naming import telling_names
 from panoptic_blend.engine.report.page import Assets, publish, require_room, writing
 from panoptic_blend.engine.report.pictures import CAUSES, Reader, Reading, Scene
+from panoptic_blend.files import telling_names
 from panoptic_blend.metrics.details import PanopticDetails
 from panoptic_blend.structures import PanopticBlendError
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from panoptic_blend.engine.report.naming import telling_names
+from panoptic_blend.files import telling_names
 
 
 @pytest.mark.parametrize(
