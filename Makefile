@@ -23,7 +23,7 @@ clean:
 	$(PYTHON) -m venv .venv
 
 .venv/installed: pyproject.toml setup.py | .venv/bin/python
-	$(BIN)/python -m pip install -q -e .
+	$(BIN)/python -m pip install -q -e ".[torch]"
 	touch $@
 
 .venv/installed-dev: pyproject.toml setup.py | .venv/bin/python

@@ -27,9 +27,9 @@ from rich.console import Console
 from torch.utils.data import DataLoader, Dataset
 
 from evaluation.timing import Figure, figure_table
-from panoptic_blend.data.categories import coco_categories
-from panoptic_blend.data.coco_panoptic import read_panoptic_json
 from panoptic_blend.data.dataset import CocoPanoptic
+from panoptic_blend.formats.categories import coco_categories
+from panoptic_blend.formats.coco_panoptic import read_panoptic_json
 
 SPLIT = "train2017"
 WORKERS, SAMPLES = 2, 2000

@@ -17,8 +17,8 @@ import time
 from itertools import cycle, islice
 from pathlib import Path
 
-from panoptic_blend.data.doctor.checkup import check
-from panoptic_blend.data.doctor.layout import Parts, find_splits
+from panoptic_blend.doctor.checkup import check
+from panoptic_blend.doctor.layout import Parts, find_splits
 
 NAME = "val2017"
 

@@ -22,13 +22,13 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from panoptic_blend.config import Config
+from panoptic_blend.config.experiment import Config
 from panoptic_blend.data.dataset import CocoPanoptic, to_tensor
-from panoptic_blend.data.images import read_segment_ids
 from panoptic_blend.data.loader import Batch, training_batches
 from panoptic_blend.data.transforms import Augmentation, PackedTarget, resize_ids, resize_image, size_for
-from panoptic_blend.engine.tables import right_aligned
+from panoptic_blend.formats.images import read_segment_ids
 from panoptic_blend.structures import PanopticMap, Runs
+from panoptic_blend.terminal import right_aligned
 
 T = TypeVar("T")
 
@@ -121,7 +121,7 @@ def _make(dataset: CocoPanoptic, number: int, augmentation: Augmentation, watch:
     resized = watch("resize the picture", lambda: resize_image(picture, size))
     large = watch("resize the map", lambda: resize_ids(numbers, size))
     watch("flip half of them", lambda: (resized.flip(2), cv2.flip(large, 1)) if number % 4 in (1, 2) else None)
-    watch("target", lambda: PackedTarget.of(Runs.of(large), segments, dataset.categories))
+    watch("target", lambda: PackedTarget.from_runs(Runs.from_pixels(large), segments, dataset.categories))
 
 
 def measure_batches(dataset: CocoPanoptic, count: int, batch_size: int, workers: int) -> tuple[Cost, Cost]:

@@ -14,10 +14,10 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from panoptic_blend.cli import guarded
-from panoptic_blend.config import load_config
-from panoptic_blend.engine.tables import class_table, column_table, quality_table
-from panoptic_blend.engine.train import train
+from panoptic_blend.cli.running import guarded
+from panoptic_blend.config.experiment import load_config
+from panoptic_blend.scoring.tables import class_table, column_table, quality_table
+from panoptic_blend.training.run import train
 
 TARGET = 0.80
 

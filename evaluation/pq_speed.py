@@ -31,14 +31,14 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
-from panoptic_blend.data.archives import Folder
-from panoptic_blend.data.coco_panoptic import read_panoptic_json
-from panoptic_blend.data.images import read_segment_ids
-from panoptic_blend.engine.evaluate_files import evaluate_files
-from panoptic_blend.engine.file_pairs import maps_folder
-from panoptic_blend.engine.tables import right_aligned
+from panoptic_blend.formats.archives import Folder
+from panoptic_blend.formats.coco_layout import maps_folder
+from panoptic_blend.formats.coco_panoptic import read_panoptic_json
+from panoptic_blend.formats.images import read_segment_ids
 from panoptic_blend.metrics.panoptic_quality import PanopticQuality
+from panoptic_blend.scoring.evaluate_files import evaluate_files
 from panoptic_blend.structures import Category, PanopticMap
+from panoptic_blend.terminal import right_aligned
 
 SIZE = 480, 640
 FASTER, MEMORY_MS = 2.5, 3.0

@@ -17,16 +17,18 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from panoptic_blend.cli import guarded
-from panoptic_blend.config import Precision
-from panoptic_blend.data.dataset import CocoPanoptic, find_root
-from panoptic_blend.data.loader import evaluation_cases
-from panoptic_blend.engine.evaluate import predict, require_same_categories
-from panoptic_blend.engine.tables import progress_line, right_aligned
-from panoptic_blend.inference import Predictor, load
+from panoptic_blend.cli.running import guarded
+from panoptic_blend.config.options import Precision
+from panoptic_blend.data.dataset import CocoPanoptic
+from panoptic_blend.data.loader import evaluation_samples
+from panoptic_blend.formats.coco_layout import find_root
+from panoptic_blend.inference.evaluation import require_same_categories
+from panoptic_blend.inference.forward import predict
+from panoptic_blend.inference.predictor import Predictor, load
 from panoptic_blend.metrics.overlaps import Comparison, match, overlaps
 from panoptic_blend.metrics.panoptic_quality import PanopticQuality, PanopticReport
 from panoptic_blend.structures import PanopticMap
+from panoptic_blend.terminal import progress_line, right_aligned
 
 TOLERANCE = 0.001
 PRECISIONS: tuple[Precision, Precision] = ("32-true", "bf16-mixed")
@@ -53,7 +55,7 @@ class Difference:
 def difference(first: PanopticMap, second: PanopticMap) -> Difference:
     """Compare two maps of one image, whose ids may differ."""
     table = overlaps(first, second)
-    pairs = match(Comparison.of(table, first.segments, second.segments))
+    pairs = match(Comparison.from_table(table, first.segments, second.segments))
     shared = table[0, 0] + table[pairs.truth + 1, pairs.prediction + 1].sum()
     pixels, segments = int(table.sum()), len(first.segments) + len(second.segments)
     return Difference(pixels, pixels - int(shared), segments, segments - 2 * len(pairs.iou))
@@ -63,7 +65,7 @@ def compare(predictor: Predictor, dataset: CocoPanoptic) -> tuple[list[PanopticR
     """PQ of the model in each of `PRECISIONS`, and what their maps do not share."""
     categories, test, total = predictor.categories, predictor.config.test, Difference()
     qualities = [PanopticQuality(categories) for _ in PRECISIONS]
-    cases = evaluation_cases(dataset, test.short_side, test.long_side, predictor.config.data.workers)
+    cases = evaluation_samples(dataset, test.short_side, test.long_side, predictor.config.data.workers)
     with progress_line("comparing", "images") as progress:
         for done, case in enumerate(cases, start=1):
             size = case.truth.segment_ids.shape

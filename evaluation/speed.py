@@ -22,14 +22,15 @@ from torch import nn
 
 from evaluation.step_speed import measure_step, one_step
 from evaluation.timing import Figure, Stage, best_of, figure_table, measured_rate, peak_of, stage_table, stages
-from panoptic_blend.config import Precision, load_config
+from panoptic_blend.config.experiment import load_config
+from panoptic_blend.config.options import Precision
 from panoptic_blend.data.transforms import size_for
-from panoptic_blend.engine.precision import autocast, half
-from panoptic_blend.models.batching import precise
+from panoptic_blend.models.batching import at_least_float32
 from panoptic_blend.models.build import build_model
 from panoptic_blend.models.folding import fold_norms, round_weights
 from panoptic_blend.models.panoptic_blend import PanopticBlend, semantic_classes
 from panoptic_blend.models.postprocess import Instances
+from panoptic_blend.runtime.precision import autocast, half
 
 CPU = torch.device("cpu")
 PICTURE = (480, 640)
@@ -120,7 +121,7 @@ def measure(model: PanopticBlend, size: Size, output_size: Size, repeats: int) -
     backbone = model.backbone(batch)
     pyramid, features = model.fpn(backbone), model.features(batch)
     branch = model.instances
-    levels, bases = branch.detect(features), precise(branch.bottom(features))
+    levels, bases = branch.detect(features), at_least_float32(branch.bottom(features))
     found = branch.select(0, levels, bases, size)
     [output] = model([image], output_sizes=[output_size])
     parts: dict[str, Callable[[], Any]] = {
@@ -132,7 +133,7 @@ def measure(model: PanopticBlend, size: Size, output_size: Size, repeats: int) -
         "paste and fuse": lambda: model.compose(found, size, output_size, output.semantic),
     }
     if (semantic := model.semantic) is not None:
-        logits = precise(semantic(pyramid))[0]
+        logits = at_least_float32(semantic(pyramid))[0]
         parts["semantic head"] = lambda: semantic(pyramid)
         parts["semantic classes"] = lambda: semantic_classes(logits, semantic.stride, size, output_size)
 

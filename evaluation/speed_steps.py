@@ -21,13 +21,14 @@ from torch import Tensor, nn
 
 from evaluation.speed import CPU, PICTURE, input_size, lively_model
 from evaluation.timing import best_of_each
-from panoptic_blend.config import Precision
-from panoptic_blend.engine.precision import autocast
-from panoptic_blend.engine.tables import right_aligned
-from panoptic_blend.models import backbone, panoptic_blend
+from panoptic_blend.config.options import Precision
+from panoptic_blend.models import panoptic_blend
+from panoptic_blend.models.backbones import resnet as backbone
 from panoptic_blend.models.blender import TopLayer
 from panoptic_blend.models.panoptic_blend import PanopticBlend
+from panoptic_blend.runtime.precision import autocast
 from panoptic_blend.structures import Cutout
+from panoptic_blend.terminal import right_aligned
 
 Size = tuple[int, int]
 Undone = Callable[[], Any]

@@ -9,14 +9,15 @@ from lightning.fabric import Fabric
 from torch import Tensor
 
 from evaluation.timing import Stage, stages
-from panoptic_blend.config import Precision, load_config
-from panoptic_blend.engine.optim import build_optimizer
-from panoptic_blend.engine.precision import autocast
-from panoptic_blend.engine.ranks import launch
-from panoptic_blend.engine.step import add_gradients
+from panoptic_blend.config.experiment import load_config
+from panoptic_blend.config.options import Precision
 from panoptic_blend.models.build import build_model
 from panoptic_blend.models.panoptic_blend import PanopticBlend
+from panoptic_blend.runtime.precision import autocast
+from panoptic_blend.runtime.processes import launch
 from panoptic_blend.structures import Target
+from panoptic_blend.training.optimizer import build_optimizer
+from panoptic_blend.training.step import add_gradients
 
 INSTANCES = 8
 """Things in a picture, about the mean of COCO's train2017."""

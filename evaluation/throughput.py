@@ -19,10 +19,12 @@ from unittest.mock import patch
 import torch
 
 from evaluation.speed import lively_model
-from panoptic_blend.config import Precision, load_config
-from panoptic_blend.data.categories import usual_categories
-from panoptic_blend.engine import predict
-from panoptic_blend.inference import Predictor, find_pictures
+from panoptic_blend.config.experiment import load_config
+from panoptic_blend.config.options import Precision
+from panoptic_blend.formats.categories import usual_categories
+from panoptic_blend.inference import pictures as prediction
+from panoptic_blend.inference.pictures import find_pictures
+from panoptic_blend.inference.predictor import Predictor
 
 
 def main() -> None:
@@ -61,9 +63,9 @@ def copies(source: Path, folder: Path, number: int) -> Path:
 
 def rate(predictor: Predictor, pictures: Path, waiting: int) -> float:
     """Images a second of predicting the pictures into a fresh folder, with so many ``waiting`` for each step."""
-    with tempfile.TemporaryDirectory() as folder, patch.object(predict, "ahead", lambda predictor: waiting):
+    with tempfile.TemporaryDirectory() as folder, patch.object(prediction, "ahead", lambda predictor: waiting):
         start = time.perf_counter()
-        count = predict.predict_pictures(predictor, [pictures], Path(folder) / "out", lambda done, total: None)
+        count = prediction.predict_pictures(predictor, [pictures], Path(folder) / "out", lambda done, total: None)
         return count / (time.perf_counter() - start)
 
 

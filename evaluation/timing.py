@@ -15,7 +15,7 @@ from rich.table import Table
 from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
-from panoptic_blend.engine.tables import right_aligned
+from panoptic_blend.terminal import right_aligned
 
 
 @dataclass(frozen=True)

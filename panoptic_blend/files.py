@@ -204,3 +204,10 @@ def telling_names(paths: Sequence[Path]) -> list[str]:
     while len({part[-depth:] for part in parts}) < len(set(parts)):
         depth += 1
     return [Path(*part[-depth:]).as_posix() for part in parts]
+
+
+def require_others(written: Sequence[Path], read: Sequence[Path]) -> None:
+    """Raise if what is to be written would replace what is to be read."""
+    clash = {path.resolve() for path in written} & {path.resolve() for path in read}
+    if clash:
+        raise PanopticBlendError(f"{min(clash)}: would be overwritten; choose another --output")

@@ -11,7 +11,7 @@ covers the square from ``(x, y)`` to ``(x + 1, y + 1)``. Images are RGB.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NotRequired, TypedDict, TypeGuard, TypeVar
 
@@ -23,6 +23,12 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Number = TypeVar("Number", bound=np.number[Any])
+
+Size = tuple[int, int]
+"""Height, width."""
+
+Progress = Callable[[int, int], None]
+"""Called with how many items are done, and how many there are."""
 
 IGNORE = 255
 """Semantic class of pixels that no loss counts."""
@@ -88,7 +94,7 @@ class Cutout:
     left: int
 
     @classmethod
-    def of(cls, mask: npt.NDArray[np.bool_]) -> Cutout:
+    def from_mask(cls, mask: npt.NDArray[np.bool_]) -> Cutout:
         """The part of a whole image's mask (H, W) in which it is True."""
         [window] = find_objects(mask.view(np.uint8), max_label=1)
         rows, columns = window or (slice(0, 0), slice(0, 0))
@@ -130,13 +136,13 @@ class PanopticMap:
     @classmethod
     def measured(cls, segment_ids: npt.NDArray[np.int32], segments: Sequence[Segment]) -> PanopticMap:
         """The map with every segment's ``area`` and ``box`` taken from the pixels, whatever the records say."""
-        areas, boxes = cls(segment_ids, list(segments)).runs().extents(len(segments))
+        areas, boxes = cls(segment_ids, list(segments)).runs().areas_and_boxes(len(segments))
         found = zip(segments, areas.tolist(), boxes.tolist(), strict=True)
         return cls(segment_ids, [replace(s, area=area, box=tuple(box) if area else None) for s, area, box in found])
 
     def runs(self) -> Runs:
         """The map as runs of the position of their segment in ``segments`` plus 1; 0 for void and unknown ids."""
-        runs = Runs.of(self.segment_ids)
+        runs = Runs.from_pixels(self.segment_ids)
         return replace(runs, values=positions(runs.values, [segment.id for segment in self.segments]))
 
     def index(self) -> npt.NDArray[np.integer]:
@@ -157,7 +163,7 @@ class Runs:
     shape: tuple[int, int]
 
     @classmethod
-    def of(cls, pixels: npt.NDArray[np.integer]) -> Runs:
+    def from_pixels(cls, pixels: npt.NDArray[np.integer]) -> Runs:
         """The runs of a map (H, W)."""
         height, width = pixels.shape
         flat = pixels.ravel()
@@ -176,7 +182,7 @@ class Runs:
         """The map (H, W) in which the runs have ``values`` (n,)."""
         return np.repeat(values, self.lengths).reshape(self.shape)
 
-    def extents(self, count: int) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    def areas_and_boxes(self, count: int) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
         """Areas (count,) and tight boxes (count, 4) of the values 1 to ``count``, where no value is larger.
 
         The box of a value without pixels means nothing.

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from panoptic_blend.data.shapes import write_shapes
+from panoptic_blend.shapes.dataset import write_shapes
 from panoptic_blend.structures import PanopticBlendError
 
 settings.register_profile("no clock", deadline=None)

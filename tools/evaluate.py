@@ -1,5 +1,5 @@
 """``python tools/evaluate.py ...``: ``panoptic-blend evaluate`` for clones."""
 
-from panoptic_blend.cli import main
+from panoptic_blend.cli.main import main
 
 main("evaluate")

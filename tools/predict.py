@@ -1,5 +1,5 @@
 """``python tools/predict.py ...``: ``panoptic-blend predict`` for clones."""
 
-from panoptic_blend.cli import main
+from panoptic_blend.cli.main import main
 
 main("predict")

@@ -1,5 +1,5 @@
 """``python tools/prepare_coco.py --root DIR ...``: ``panoptic-blend data coco`` for clones."""
 
-from panoptic_blend.cli import main
+from panoptic_blend.cli.main import main
 
 main("data", "coco")

@@ -33,7 +33,7 @@ def is_backbone(names: Mapping[str, object]) -> bool:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class StateDifference:
     """Where a state dict differs from a model's."""
 
     missing: list[str]
@@ -56,7 +56,7 @@ class Comparison:
         return shapes | missing | {name: f"{name} is unknown" for name in self.unknown}
 
 
-def compare(state: Shapes, model: Shapes) -> Comparison:
+def compare(state: Shapes, model: Shapes) -> StateDifference:
     """A state dict against a model's.
 
     A backbone alone need not have the other parts, nor what makes it deformable; counters of batch norm are
@@ -69,14 +69,14 @@ def compare(state: Shapes, model: Shapes) -> Comparison:
         if not name.endswith("num_batches_tracked")
         and (not alone or (name.startswith("backbone.") and ".conv2.offset." not in name))
     }
-    return Comparison(
+    return StateDifference(
         missing=sorted(wanted - state.keys()),
         unknown=sorted(n for n in state.keys() - model.keys() if not n.endswith("num_batches_tracked")),
         different={n: (state[n], model[n]) for n in sorted(state.keys() & model.keys()) if state[n] != model[n]},
     )
 
 
-def remedy(comparison: Comparison, model: Shapes) -> str:
+def remedy(comparison: StateDifference, model: Shapes) -> str:
     """What to do about weights that do not fit."""
     if len(comparison.problems()) == len(comparison.of_classes):
         return (
@@ -89,7 +89,7 @@ def remedy(comparison: Comparison, model: Shapes) -> str:
     return "use the config it is for, which `panoptic-blend weights inspect` names"
 
 
-def obstacle(comparison: Comparison, state: Shapes, model: Shapes) -> str | None:
+def obstacle(comparison: StateDifference, state: Shapes, model: Shapes) -> str | None:
     """Why weights cannot be loaded even in part; None if they can.
 
     Heads may be missing, left over, or of another number of classes. The backbone must be whole, and what has a

@@ -12,9 +12,9 @@ from panoptic_blend.checkpoints.inspection import match_configs, with_classes
 from panoptic_blend.checkpoints.io import is_checkpoint, load_weights, save_checkpoint
 from panoptic_blend.checkpoints.official import adapt
 from panoptic_blend.checkpoints.reading import read_weights
-from panoptic_blend.config import Config, load_config
-from panoptic_blend.data.categories import Categories, usual_categories
+from panoptic_blend.config.experiment import Config, load_config
 from panoptic_blend.files import read_json
+from panoptic_blend.formats.categories import Categories, usual_categories
 from panoptic_blend.models.build import build_model
 from panoptic_blend.structures import PanopticBlendError
 

@@ -11,10 +11,12 @@ from pathlib import Path
 import torch
 
 from panoptic_blend.checkpoints.architecture import Architecture, architecture_of
-from panoptic_blend.checkpoints.fitting import BUFFERS, Comparison, Shapes, align_pyramid, compare, shapes_of
+from panoptic_blend.checkpoints.fitting import BUFFERS, Shapes, StateDifference, align_pyramid, compare, shapes_of
 from panoptic_blend.checkpoints.official import adapt, source_of
 from panoptic_blend.checkpoints.reading import WeightsFile, read_weights
-from panoptic_blend.config import Config, Model, config_names, load_config
+from panoptic_blend.config.experiment import Config, load_config
+from panoptic_blend.config.options import Model
+from panoptic_blend.config.yaml_files import config_names
 from panoptic_blend.models.build import build_model
 from panoptic_blend.structures import PanopticBlendError
 
@@ -25,7 +27,7 @@ class Match:
 
     name: str
     config: Config
-    comparison: Comparison
+    comparison: StateDifference
 
     @property
     def difference(self) -> str:

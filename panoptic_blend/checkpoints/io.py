@@ -15,10 +15,10 @@ from panoptic_blend.checkpoints.fitting import align_pyramid, compare, obstacle,
 from panoptic_blend.checkpoints.official import adapt
 from panoptic_blend.checkpoints.pickles import reason
 from panoptic_blend.checkpoints.reading import read_header, read_weights
-from panoptic_blend.config import Config, parse_config
-from panoptic_blend.data.categories import Categories
+from panoptic_blend.config.experiment import Config, parse_config
 from panoptic_blend.files import replacing
-from panoptic_blend.models.backbone import ResNet
+from panoptic_blend.formats.categories import Categories
+from panoptic_blend.models.backbones.resnet import ResNet
 from panoptic_blend.structures import PanopticBlendError
 
 

@@ -11,11 +11,12 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from panoptic_blend.data.archives import Folder, first_present
-from panoptic_blend.data.coco_panoptic import Image, read_panoptic_json
-from panoptic_blend.data.images import Picture, read_picture
 from panoptic_blend.files import inside, require_file
-from panoptic_blend.structures import PanopticBlendError, PanopticMap
+from panoptic_blend.formats.archives import Folder
+from panoptic_blend.formats.coco_layout import find_split
+from panoptic_blend.formats.coco_panoptic import Image, read_panoptic_json
+from panoptic_blend.formats.images import Picture, read_picture
+from panoptic_blend.structures import PanopticMap
 
 
 @dataclass(frozen=True)
@@ -26,42 +27,6 @@ class Sample:
     file_name: str
     image: torch.Tensor
     panoptic: PanopticMap
-
-
-@dataclass(frozen=True)
-class Split:
-    """Where the parts of one split lie."""
-
-    pictures: Path
-    json: Path
-    maps: Path
-    """A folder, or a zip in its place, which is read as it is."""
-
-
-def find_root(root: str | None) -> Path:
-    """The data set's folder: as given, or PANOPTIC_BLEND_DATA, DETECTRON2_DATASETS/coco, ./datasets/coco."""
-    if root is not None:
-        return Path(root)
-    if "PANOPTIC_BLEND_DATA" in os.environ:
-        return Path(os.environ["PANOPTIC_BLEND_DATA"])
-    return Path(os.environ.get("DETECTRON2_DATASETS", "datasets")) / "coco"
-
-
-def find_split(root: Path, split: str) -> Split:
-    """Find a split laid out as COCO, detectron2 or mmdetection users have it.
-
-    Raises:
-        PanopticBlendError: the folder or one of its parts is missing.
-    """
-    if not root.is_dir():
-        raise PanopticBlendError(f"{root}: no such folder; set data.root or PANOPTIC_BLEND_DATA to your data set")
-    name = f"panoptic_{split}"
-    maps = first_present([root / "annotations" / name, root / name])
-    parts = Split(root / split, root / "annotations" / f"{name}.json", maps)
-    for path in (parts.json, parts.pictures, parts.maps):
-        if not path.exists():
-            raise PanopticBlendError(f"{path}: missing; a COCO panoptic split `{split}` needs it")
-    return parts
 
 
 class CocoPanoptic(Dataset[Sample]):

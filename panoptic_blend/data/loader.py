@@ -43,7 +43,7 @@ class Batch:
 
 
 @dataclass(frozen=True)
-class Case:
+class EvaluationSample:
     """One evaluation image: resized for the network (3, H, W) uint8, as read, and with its truth."""
 
     image_id: int
@@ -54,18 +54,18 @@ class Case:
 
 
 @dataclass(frozen=True)
-class Share:
+class Shard:
     """One of the processes that divide work: its number, from 0, and how many there are."""
 
     rank: int = 0
-    of: int = 1
+    count: int = 1
 
-    def of_range(self, number: int) -> range:
+    def range_of(self, number: int) -> range:
         """Which of ``number`` consecutive things are its; the shares together are all of them, in order."""
-        return range(number * self.rank // self.of, number * (self.rank + 1) // self.of)
+        return range(number * self.rank // self.count, number * (self.rank + 1) // self.count)
 
 
-WHOLE = Share()
+WHOLE = Shard()
 
 
 def training_batches(
@@ -76,11 +76,11 @@ def training_batches(
     *,
     workers: int = 0,
     start: int = 0,
-    share: Share = WHOLE,
+    shard: Shard = WHOLE,
     skip: bool = False,
     pin: bool = False,
 ) -> Iterator[Batch]:
-    """The ``share`` of batches without end, from batch number ``start`` on.
+    """The ``shard`` of batches without end, from batch number ``start`` on.
 
     What a batch holds depends on ``seed``, ``batch_size`` and its number alone, not on the workers.
 
@@ -89,7 +89,7 @@ def training_batches(
         pin: for a GPU: batches are made ready while it computes, in memory from which it can copy meanwhile.
     """
     sizes = dataset.images.sizes
-    batches = _AspectRatioBatches(sizes, batch_size, seed, start, share)
+    batches = _AspectRatioBatches(sizes, batch_size, seed, start, shard)
     source = _Guarded(_Training(dataset, augmentation, seed), _Substitutes(seed, len(sizes)) if skip else None)
     made = map(partial(_batch, pin), _load(source, batches, workers, pin))
     return _ahead(made) if pin else made
@@ -112,11 +112,11 @@ def _ahead(batches: Iterator[Batch]) -> Iterator[Batch]:
             yield batch
 
 
-def evaluation_cases(
-    dataset: CocoPanoptic, short_side: int, long_side: int, workers: int = 0, share: Share = WHOLE
-) -> Iterator[Case]:
-    """The ``share`` of the data set's images, each once, in its order."""
-    singles = [[index] for index in share.of_range(len(dataset))]
+def evaluation_samples(
+    dataset: CocoPanoptic, short_side: int, long_side: int, workers: int = 0, shard: Shard = WHOLE
+) -> Iterator[EvaluationSample]:
+    """The ``shard`` of the data set's images, each once, in its order."""
+    singles = [[index] for index in shard.range_of(len(dataset))]
     for [loaded] in _load(_Guarded(_Evaluation(dataset, short_side, long_side)), singles, workers):
         yield loaded.value
 
@@ -128,11 +128,11 @@ class _AspectRatioBatches(Sampler[list[tuple[int, int]]]):
     """
 
     def __init__(
-        self, sizes: Sequence[tuple[int, int]], batch_size: int, seed: int, start: int, share: Share = WHOLE
+        self, sizes: Sequence[tuple[int, int]], batch_size: int, seed: int, start: int, shard: Shard = WHOLE
     ) -> None:
         self._is_wide = np.array([width > height for height, width in sizes])
         self._batch_size, self._seed, self._start = batch_size, seed, start
-        self._own = share.of_range(batch_size)
+        self._own = shard.range_of(batch_size)
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
         waiting: dict[bool, list[tuple[int, int]]] = {False: [], True: []}
@@ -159,19 +159,19 @@ class _Training(Dataset[tuple[Tensor, PackedTarget, str]]):
         sample = self._dataset[index]
         rng = np.random.default_rng([self._seed, position, index])
         image, numbers = self._augmentation(sample.image, sample.panoptic.index(), rng)
-        target = PackedTarget.of(Runs.of(numbers), sample.panoptic.segments, self._dataset.categories)
+        target = PackedTarget.from_runs(Runs.from_pixels(numbers), sample.panoptic.segments, self._dataset.categories)
         return image, target, sample.file_name
 
 
-class _Evaluation(Dataset[Case]):
+class _Evaluation(Dataset[EvaluationSample]):
     def __init__(self, dataset: CocoPanoptic, short_side: int, long_side: int) -> None:
         self._dataset, self._sides = dataset, (short_side, long_side)
 
-    def __getitem__(self, index: int) -> Case:
+    def __getitem__(self, index: int) -> EvaluationSample:
         sample = self._dataset[index]
         size = sample.image.shape[1], sample.image.shape[2]
         resized = resize_image(sample.image, size_for(size, *self._sides))
-        return Case(sample.image_id, sample.file_name, resized, sample.image, sample.panoptic)
+        return EvaluationSample(sample.image_id, sample.file_name, resized, sample.image, sample.panoptic)
 
 
 class _Loaded(NamedTuple, Generic[T]):

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torchvision.transforms.v2 import functional
 
-from panoptic_blend.data.categories import Categories
+from panoptic_blend.formats.categories import Categories
 from panoptic_blend.structures import IGNORE, PanopticMap, Runs, Segment, Target
 
 Ids = npt.NDArray[np.integer[Any]]
@@ -82,13 +82,13 @@ class PackedTarget:
     tables: dict[str, Ids]
 
     @classmethod
-    def of(cls, runs: Runs, segments: Sequence[Segment], categories: Categories) -> PackedTarget:
+    def from_runs(cls, runs: Runs, segments: Sequence[Segment], categories: Categories) -> PackedTarget:
         """Derive it from a map of dataset category ids, given as `PanopticMap.runs` gives it, and its ``segments``.
 
         Crowds and void are no instances; semantics count crowds under their class and ignore void.
         Areas and boxes are the map's, whatever the records say.
         """
-        areas, boxes = runs.extents(len(segments))
+        areas, boxes = runs.areas_and_boxes(len(segments))
         labels = [categories.label(segment.category) for segment in segments]
         instances = [i for i, s in enumerate(segments) if s.is_thing and not s.is_crowd and areas[i]]
         numbers: Ids = np.zeros(len(segments) + 1, dtype=np.uint8 if len(instances) < 256 else np.int32)

@@ -1,0 +1,1 @@
+"""Maps to numbers: definitions, without files."""

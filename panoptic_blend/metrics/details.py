@@ -10,7 +10,7 @@ import numpy as np
 
 from panoptic_blend.metrics.causes import Cause, Diagnosis, diagnose
 from panoptic_blend.metrics.conversion import PanopticLike, panoptic_map
-from panoptic_blend.metrics.overlaps import Comparison, Floats, Side, compare, match
+from panoptic_blend.metrics.overlaps import Comparison, Floats, SegmentTable, compare, match
 from panoptic_blend.metrics.panoptic_quality import PanopticQuality, PanopticReport, categories_by_id
 from panoptic_blend.structures import Category, PanopticBlendError
 
@@ -215,5 +215,5 @@ def _row(
     )
 
 
-def _existing(side: Side) -> list[int]:
+def _existing(side: SegmentTable) -> list[int]:
     return np.flatnonzero(side.areas > 0).tolist()

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from panoptic_blend.metrics.causes import Cause
 from panoptic_blend.metrics.details import PanopticDetails
-from panoptic_blend.metrics.panoptic_quality import PanopticQuality
+from panoptic_blend.metrics.panoptic_quality import GROUPS, PanopticQuality
 from panoptic_blend.structures import Category
 
 
@@ -80,7 +80,7 @@ class _Books:
             for category, quality in self._report.per_class.items()
             if quality["tp"] + quality["fp"] + quality["fn"]
         }
-        kinds = {"All": (True, False), "Things": (True,), "Stuff": (False,)}
+        kinds = dict(zip(GROUPS, ((True, False), (True,), (False,)), strict=True))
         groups = {}
         for group, kind in kinds.items():
             members = [budget for id, budget in per_class.items() if self._categories[id].is_thing in kind]

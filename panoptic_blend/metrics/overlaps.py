@@ -23,7 +23,7 @@ Entries = npt.NDArray[np.int32]
 
 
 @dataclass(frozen=True, eq=False)
-class Side:
+class SegmentTable:
     """The n segments of one map: ``ids``, ``categories`` and ``areas`` (n,) int64, ``is_crowd`` (n,) bool."""
 
     ids: Integers
@@ -32,7 +32,7 @@ class Side:
     is_crowd: Booleans
 
     @classmethod
-    def of(cls, segments: Sequence[Segment], areas: Integers) -> Side:
+    def from_segments(cls, segments: Sequence[Segment], areas: Integers) -> SegmentTable:
         """The columns of some segments, whose areas in pixels are ``areas`` (n,)."""
         return cls(
             np.array([segment.id for segment in segments], dtype=np.int64),
@@ -50,15 +50,18 @@ class Comparison:
     `boundary`; ``boundary_entries`` is None where boundaries were not looked at.
     """
 
-    truth: Side
-    prediction: Side
+    truth: SegmentTable
+    prediction: SegmentTable
     entries: Entries
     boundary_entries: Entries | None = None
 
     @classmethod
-    def of(cls, table: Integers, truth: Sequence[Segment], prediction: Sequence[Segment]) -> Comparison:
+    def from_table(cls, table: Integers, truth: Sequence[Segment], prediction: Sequence[Segment]) -> Comparison:
         """What a table of `overlaps` says of these segments."""
-        sides = Side.of(truth, table[1:].sum(axis=1)), Side.of(prediction, table[:, 1:].sum(axis=0))
+        sides = (
+            SegmentTable.from_segments(truth, table[1:].sum(axis=1)),
+            SegmentTable.from_segments(prediction, table[:, 1:].sum(axis=0)),
+        )
         return cls(*sides, _entries(table))
 
     @property
@@ -91,7 +94,7 @@ class Matches:
 
 def compare(truth: PanopticMap, prediction: PanopticMap, *, boundary: bool = False) -> Comparison:
     """What the segments of one image share, of their ``boundary`` too if asked; raises what `overlaps` raises."""
-    found = Comparison.of(overlaps(truth, prediction), truth.segments, prediction.segments)
+    found = Comparison.from_table(overlaps(truth, prediction), truth.segments, prediction.segments)
     if not boundary:
         return found
     return replace(found, boundary_entries=_entries(boundary_table(truth, prediction)))

@@ -16,6 +16,9 @@ from panoptic_blend.metrics.conversion import PanopticLike, panoptic_map
 from panoptic_blend.metrics.overlaps import Comparison, compare, match
 from panoptic_blend.structures import Category, PanopticBlendError
 
+GROUPS = ("All", "Things", "Stuff")
+"""What averages are taken over: all classes, things, stuff."""
+
 
 class Quality(TypedDict):
     """Panoptic, segmentation and recognition quality as fractions; ``pq = sq * rq`` within one class."""
@@ -116,7 +119,7 @@ class PanopticQuality:
         per_class = {category.id: self._class_quality(category.id) for category in categories}
         things = [per_class[category.id] for category in categories if category.is_thing]
         stuff = [per_class[category.id] for category in categories if not category.is_thing]
-        groups = {"All": _mean(per_class.values()), "Things": _mean(things), "Stuff": _mean(stuff)}
+        groups = dict(zip(GROUPS, map(_mean, (per_class.values(), things, stuff)), strict=True))
         return PanopticReport(categories, groups, per_class)
 
     def _class_quality(self, category: int) -> ClassQuality:

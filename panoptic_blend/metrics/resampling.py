@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from panoptic_blend.metrics.details import ImageKey, Tallies
 from panoptic_blend.metrics.overlaps import Floats
+from panoptic_blend.metrics.panoptic_quality import GROUPS
 from panoptic_blend.structures import PanopticBlendError
 
 _AT_ONCE = 100
@@ -68,8 +69,8 @@ class PairedComparison:
 def intervals(tallies: Tallies, *, resamples: int = 1000, level: float = 0.95, seed: int = 0) -> Intervals:
     """Percentile intervals of PQ. A class's interval is over the resamples in which it occurs."""
     everything = _Qualities(tallies)
-    drawn = _stacked([everything.of(weights) for weights in _draws(len(tallies.images), resamples, seed)])
-    return _intervals(tallies, everything.of(np.ones((1, len(tallies.images)))), drawn, level)
+    drawn = _stacked([everything.quality(weights) for weights in _draws(len(tallies.images), resamples, seed)])
+    return _intervals(tallies, everything.quality(np.ones((1, len(tallies.images)))), drawn, level)
 
 
 def compare_results(
@@ -81,9 +82,9 @@ def compare_results(
     """
     _require_same_truth(first, second)
     one, two, size = _Qualities(first), _Qualities(second), len(first.images)
-    drawn = _stacked([two.of(weights) - one.of(weights) for weights in _draws(size, resamples, seed)])
+    drawn = _stacked([two.quality(weights) - one.quality(weights) for weights in _draws(size, resamples, seed)])
     everything = np.ones((1, size))
-    found = _intervals(first, two.of(everything) - one.of(everything), drawn, level)
+    found = _intervals(first, two.quality(everything) - one.quality(everything), drawn, level)
     wins = np.where(np.isnan(drawn), 0, np.sign(drawn)).mean(axis=0) if drawn.size else np.zeros(3)
     better = {group: float((1 + wins[place]) / 2) for place, group in enumerate(found.groups)}
     images = [
@@ -111,7 +112,7 @@ class _Qualities:
         is_thing = np.array([category.is_thing for category in tallies.categories], dtype=np.bool_)
         self._groups = np.stack([np.ones_like(is_thing), is_thing, ~is_thing], axis=1).astype(np.float64)
 
-    def of(self, weights: Floats) -> Floats:
+    def quality(self, weights: Floats) -> Floats:
         """(R, 3 + C) for weights (R, images): PQ of groups, then of classes; 0 and NaN where no class occurs."""
         weight = weights @ self._weight
         quality = np.divide(weights @ self._iou_sum, weight, out=np.full_like(weight, np.nan), where=weight > 0)
@@ -135,7 +136,7 @@ def _intervals(tallies: Tallies, value: Floats, drawn: Floats, level: float) -> 
         Interval(float(figure), *_bounds(drawn[:, place] if drawn.size else value[:, place], level))
         for place, figure in enumerate(value[0])
     ]
-    groups = dict(zip(("All", "Things", "Stuff"), found, strict=False))
+    groups = dict(zip(GROUPS, found, strict=False))
     classes = zip(tallies.categories, found[3:], strict=True)
     return Intervals(
         groups, {category.id: interval for category, interval in classes if interval.value == interval.value}

@@ -24,6 +24,6 @@ def pad(maps: Sequence[Tensor], value: float) -> Tensor:
     return torch.stack([F.pad(x, (0, width - x.shape[-1], 0, height - x.shape[-2]), value=value) for x in maps])
 
 
-def precise(x: Tensor) -> Tensor:
+def at_least_float32(x: Tensor) -> Tensor:
     """At least float32: what follows the network is computed there whatever the network runs in."""
     return x.to(torch.promote_types(x.dtype, torch.float32))

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from panoptic_blend.models import losses
-from panoptic_blend.models.batching import pad, precise
+from panoptic_blend.models.batching import at_least_float32, pad
 from panoptic_blend.models.blender import TopLayer
 from panoptic_blend.models.bottom import BottomModule, ThingSemanticHead
 from panoptic_blend.models.fcos import FCOSHead, LevelPredictions, unravel
@@ -62,11 +62,16 @@ class BlendMask(nn.Module):
         """The detector's predictions on every level, the ones that are decoded or judged in at least float32."""
         levels = self.fcos([features[name] for name in self.levels], self.strides)
         return [
-            replace(x, logits=precise(x.logits), distances=precise(x.distances), centerness=precise(x.centerness))
+            replace(
+                x,
+                logits=at_least_float32(x.logits),
+                distances=at_least_float32(x.distances),
+                centerness=at_least_float32(x.centerness),
+            )
             for x in levels
         ]
 
-    def counts(self, frame: tuple[int, int], targets: Sequence[Target]) -> dict[str, Tensor]:
+    def loss_normalizers(self, frame: tuple[int, int], targets: Sequence[Target]) -> dict[str, Tensor]:
         """What the loss terms are means over, for the images of one padded batch whose size is ``frame`` (H, W).
 
         Returns:
@@ -86,24 +91,26 @@ class BlendMask(nn.Module):
         features: Features,
         sizes: Sequence[tuple[int, int]],
         targets: Sequence[Target],
-        totals: Mapping[str, Tensor],
+        normalizers: Mapping[str, Tensor],
     ) -> dict[str, Tensor]:
         """The weighted loss terms (BlendMask, section 4).
 
         Args:
             features: of the padded batch, by name, (N, c, h, w).
             sizes: (H, W) of its images, without padding.
-            totals: `counts` of all that a step sees, of which these images may be a part.
+            normalizers: `loss_normalizers` of all that a step sees, of which these images may be a part.
 
         Returns:
             ``loss_class``, ``loss_box``, ``loss_centerness``, ``loss_mask``, and ``loss_thing_semantic``
             if there is the auxiliary head.
         """
-        terms = self._instance_losses(self.detect(features), precise(self.bottom(features)), targets, totals)
+        terms = self._instance_losses(
+            self.detect(features), at_least_float32(self.bottom(features)), targets, normalizers
+        )
         if self.thing_semantic is not None:
             truth = pad([thing_semantic(t).long() for t in targets], 0)[:, ::8, ::8]
-            logits = precise(self.thing_semantic(features["p3"]))
-            loss = losses.semantic_loss(logits, truth, totals["thing_pixels"].clamp(min=1))
+            logits = at_least_float32(self.thing_semantic(features["p3"]))
+            loss = losses.semantic_loss(logits, truth, normalizers["thing_pixels"].clamp(min=1))
             terms["loss_thing_semantic"] = self.thing_semantic_weight * loss
         return terms
 
@@ -117,14 +124,14 @@ class BlendMask(nn.Module):
         levels: Sequence[LevelPredictions],
         bases: Tensor,
         targets: Sequence[Target],
-        totals: Mapping[str, Tensor],
+        normalizers: Mapping[str, Tensor],
     ) -> dict[str, Tensor]:
         sizes = [(level.logits.shape[-2], level.logits.shape[-1]) for level in levels]
         truth = self._assign(targets, sizes)
         positives = (truth.labels < self.num_classes).nonzero().squeeze(1)
         instances, distances = truth.instances[positives], truth.distances[positives]
         weights = centerness(distances)
-        num_positives, normalizer = totals["positives"].clamp(min=1), totals["centerness"].clamp(min=1e-6)
+        num_positives, normalizer = normalizers["positives"].clamp(min=1), normalizers["centerness"].clamp(min=1e-6)
 
         attentions = self._attentions(levels, unravel(positives, sizes, len(targets)))
         crops = self.crop(bases, [t["boxes"].to(bases.dtype) for t in targets])
@@ -145,11 +152,11 @@ class BlendMask(nn.Module):
         """Attentions (P, K, M, M) at ``places`` (P, 4); None without a top layer."""
         if self.top_layer is None:
             return None
-        return precise(self.top_layer.at([level.features for level in levels], places))
+        return at_least_float32(self.top_layer.at([level.features for level in levels], places))
 
     def predict(self, features: Features, sizes: Sequence[tuple[int, int]]) -> list[Instances]:
         """The instances of every image, in pixels of the padded batch; arguments as in `losses`."""
-        levels, bases = self.detect(features), precise(self.bottom(features))
+        levels, bases = self.detect(features), at_least_float32(self.bottom(features))
         return [self.select(i, levels, bases, size) for i, size in enumerate(sizes)]
 
     def select(self, image: int, levels: Sequence[LevelPredictions], bases: Tensor, size: tuple[int, int]) -> Instances:

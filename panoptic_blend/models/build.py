@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from functools import partial
 
-from panoptic_blend.config import Config, Model
-from panoptic_blend.models.backbone import ResNet
+from panoptic_blend.config.experiment import Config
+from panoptic_blend.config.options import Model
+from panoptic_blend.models.backbones.resnet import ResNet
 from panoptic_blend.models.blender import TopLayer, assemble, blend, crop
 from panoptic_blend.models.blendmask import BlendMask
 from panoptic_blend.models.bottom import BottomModule, DeepLabDecoder, ProtoNet, SharedBottom, ThingSemanticHead

@@ -33,7 +33,7 @@ def fuse(
     Returns:
         Segments numbered from 1 in the order of painting; ``category`` is the thing label or stuff class.
     """
-    cutouts = [Cutout.of(mask) for mask in _array(detections.masks).astype(bool)]
+    cutouts = [Cutout.from_mask(mask) for mask in _array(detections.masks).astype(bool)]
     return paint(
         cutouts,
         detections.scores,
@@ -58,7 +58,7 @@ def paint(
     """`fuse`, of masks that are cut out already: each is compared with the map within its window only."""
     classes, ranking = _array(semantic), _array(scores)
     segment_ids = np.zeros(classes.shape, dtype=np.int32)
-    painted = place(cutouts, ranking, segment_ids, confidence=confidence, overlap=overlap)
+    painted = paint_instances(cutouts, ranking, segment_ids, confidence=confidence, overlap=overlap)
     things = list(zip(_array(labels)[painted].tolist(), ranking[painted].tolist(), strict=True))
 
     free = segment_ids == 0
@@ -78,7 +78,7 @@ def paint(
     return PanopticMap.measured(segment_ids, segments)
 
 
-def place(
+def paint_instances(
     cutouts: Sequence[Cutout],
     scores: npt.NDArray[np.floating],
     segment_ids: npt.NDArray[np.int32],

@@ -15,11 +15,9 @@ from torchvision.models.detection.roi_heads import RoIHeads
 from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead
 from torchvision.ops import roi_align
 
-from panoptic_blend.models.batching import precise
+from panoptic_blend.models.batching import at_least_float32
 from panoptic_blend.models.postprocess import Instances, cut_masks
-from panoptic_blend.structures import Target, instance_masks
-
-Size = tuple[int, int]
+from panoptic_blend.structures import Size, Target, instance_masks
 
 _RPN_SAMPLES = 256
 """Anchors of an image that the proposals' loss judges."""
@@ -76,7 +74,7 @@ class PyramidPooler(nn.Module):
         places, pooled = [], []
         for level in (2, 3, 4, 5):
             places.append((levels == level).nonzero().squeeze(1))
-            feature = precise(features[f"p{level}"])
+            feature = at_least_float32(features[f"p{level}"])
             of_level = rois[places[-1]].to(feature.dtype)
             pooled.append(roi_align(feature, of_level, self.size, 1 / 2**level, sampling_ratio=0, aligned=True))
         return torch.cat(pooled).index_select(0, torch.argsort(torch.cat(places)))
@@ -85,19 +83,19 @@ class PyramidPooler(nn.Module):
 class _ProposalHead(RPNHead):
     def forward(self, x: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
         logits, deltas = super().forward(x)
-        return [precise(y) for y in logits], [precise(y) for y in deltas]
+        return [at_least_float32(y) for y in logits], [at_least_float32(y) for y in deltas]
 
 
 class _BoxPredictor(FastRCNNPredictor):
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         logits, deltas = super().forward(x)
-        return precise(logits), precise(deltas)
+        return at_least_float32(logits), at_least_float32(deltas)
 
 
 class _MaskPredictor(MaskRCNNPredictor):
     def forward(self, x: Tensor) -> Tensor:
         logits: Tensor = super().forward(x)
-        return precise(logits)
+        return at_least_float32(logits)
 
 
 class _Proposals(RegionProposalNetwork):
@@ -220,7 +218,7 @@ class MaskRCNN(nn.Module):
             if name.endswith("bias"):
                 nn.init.zeros_(parameter)
 
-    def counts(self, frame: Size, targets: Sequence[Target]) -> dict[str, Tensor]:
+    def loss_normalizers(self, frame: Size, targets: Sequence[Target]) -> dict[str, Tensor]:
         """The number of ``images``: the losses are means over samples of each, as many as there are proposals."""
         return {"images": torch.tensor(len(targets), device=targets[0]["boxes"].device)}
 
@@ -229,7 +227,7 @@ class MaskRCNN(nn.Module):
         features: Mapping[str, Tensor],
         sizes: Sequence[Size],
         targets: Sequence[Target],
-        totals: Mapping[str, Tensor],
+        normalizers: Mapping[str, Tensor],
     ) -> dict[str, Tensor]:
         """The loss terms, in training mode; arguments as in `BlendMask.losses`, targets with masks of the whole image.
 
@@ -240,7 +238,7 @@ class MaskRCNN(nn.Module):
         proposals, rpn = self.rpn(_images(sizes), self._read(features), truth)
         of_proposals = {"loss_rpn_class": rpn["loss_objectness"], "loss_rpn_box": rpn["loss_rpn_box_reg"]}
         terms = of_proposals | self.roi_heads.losses(features, proposals, truth)
-        share = len(targets) / totals["images"]
+        share = len(targets) / normalizers["images"]
         return {name: share * term for name, term in terms.items()}
 
     def predict(self, features: Mapping[str, Tensor], sizes: Sequence[Size]) -> list[Instances]:

@@ -10,15 +10,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from panoptic_blend.models import losses
-from panoptic_blend.models.backbone import ResNet
-from panoptic_blend.models.batching import frame, pad, precise
+from panoptic_blend.models.backbones.resnet import ResNet
+from panoptic_blend.models.batching import at_least_float32, frame, pad
 from panoptic_blend.models.blendmask import Features
 from panoptic_blend.models.fpn import FPN
 from panoptic_blend.models.postprocess import Instances, paste, rescale
 from panoptic_blend.models.semantic import SemanticHead
-from panoptic_blend.structures import IGNORE, THING_CLASS, Output, PanopticMap, Target
-
-Size = tuple[int, int]
+from panoptic_blend.structures import IGNORE, THING_CLASS, Output, PanopticMap, Size, Target
 
 _TILE = 64
 """Rows, and columns, of semantic classes that are computed at a time."""
@@ -27,11 +25,11 @@ _TILE = 64
 class InstanceBranch(Protocol):
     """What finds instances: `BlendMask` or `MaskRCNN`. See `BlendMask` for the arguments."""
 
-    def counts(self, frame: Size, targets: Sequence[Target]) -> dict[str, Tensor]:
+    def loss_normalizers(self, frame: Size, targets: Sequence[Target]) -> dict[str, Tensor]:
         """What the loss terms are means over."""
 
     def losses(
-        self, features: Features, sizes: Sequence[Size], targets: Sequence[Target], totals: Mapping[str, Tensor]
+        self, features: Features, sizes: Sequence[Size], targets: Sequence[Target], normalizers: Mapping[str, Tensor]
     ) -> dict[str, Tensor]:
         """The weighted loss terms by name."""
 
@@ -77,7 +75,7 @@ class PanopticBlend(nn.Module):
         images: Sequence[Tensor],
         targets: Sequence[Target] | None = None,
         output_sizes: Sequence[Size] | None = None,
-        totals: Mapping[str, Tensor] | None = None,
+        normalizers: Mapping[str, Tensor] | None = None,
     ) -> Any:
         """Losses in training mode, outputs in evaluation mode.
 
@@ -85,8 +83,9 @@ class PanopticBlend(nn.Module):
             images: each (3, H, W) RGB, uint8 or float in [0, 1]; sizes may differ.
             targets: one `Target` per image; needed in training mode.
             output_sizes: (H, W) per image at which results are wanted; the image's own size if absent.
-            totals: sums of `counts` over all that an optimiser step sees, where these images are a part of it (of
-                several devices, or of a batch that is taken in turns); the losses are then their share of the step's.
+            normalizers: sums of `loss_normalizers` over all images of an optimizer step, where ``images`` are only a
+                part of them (on one of several devices, or of a batch taken in turns); the losses are then this
+                part's share of the losses of the step.
 
         Returns:
             ``{"loss_semantic": scalar, ...}`` with the terms of the instance branch, or a list of `Output`.
@@ -94,7 +93,7 @@ class PanopticBlend(nn.Module):
         if self.training:
             if targets is None or len(targets) != len(images):
                 raise ValueError(f"training needs one target per image: {len(images)} images")
-            return self.losses(images, targets, totals or self.counts(images, targets))
+            return self.losses(images, targets, normalizers or self.loss_normalizers(images, targets))
         return self.predict(images, output_sizes or _sizes(images))
 
     def batch(self, images: Sequence[Tensor]) -> Tensor:
@@ -113,23 +112,23 @@ class PanopticBlend(nn.Module):
         trunk = {} if self.semantic is None else {"trunk": self.semantic.trunk(pyramid)}
         return stages | pyramid | trunk
 
-    def counts(self, images: Sequence[Tensor], targets: Sequence[Target]) -> dict[str, Tensor]:
+    def loss_normalizers(self, images: Sequence[Tensor], targets: Sequence[Target]) -> dict[str, Tensor]:
         """What the loss terms of these images are means over, by name: positive locations, pixels, ... (scalars)."""
-        found: dict[str, Tensor] = self.instances.counts(frame(images), targets)
+        found: dict[str, Tensor] = self.instances.loss_normalizers(frame(images), targets)
         if self.semantic is not None:
             found["pixels"] = torch.stack([(t["semantic"] != IGNORE).sum() for t in targets]).sum()
         return found
 
     def losses(
-        self, images: Sequence[Tensor], targets: Sequence[Target], totals: Mapping[str, Tensor]
+        self, images: Sequence[Tensor], targets: Sequence[Target], normalizers: Mapping[str, Tensor]
     ) -> dict[str, Tensor]:
         """Every weighted loss term; their plain sum is the objective (BlendMask, section 4; appendix A)."""
         features = self.features(self.batch(images))
-        terms: dict[str, Tensor] = self.instances.losses(features, _sizes(images), targets, totals)
+        terms: dict[str, Tensor] = self.instances.losses(features, _sizes(images), targets, normalizers)
         if self.semantic is not None:
-            logits = precise(self.semantic.predictor(features["trunk"]))
+            logits = at_least_float32(self.semantic.predictor(features["trunk"]))
             truth = pad([t["semantic"].long() for t in targets], IGNORE)
-            pixels = totals["pixels"].clamp(min=1)
+            pixels = normalizers["pixels"].clamp(min=1)
             loss = losses.upsampled_semantic_loss(logits, self.semantic.stride, truth, pixels)
             terms["loss_semantic"] = self.semantic_weight * loss
         return terms
@@ -142,7 +141,7 @@ class PanopticBlend(nn.Module):
         if self.semantic is None:
             classes = [torch.full(size, THING_CLASS, device=batch.device) for size in output_sizes]
         else:
-            logits, stride = precise(self.semantic.predictor(features["trunk"])), self.semantic.stride
+            logits, stride = at_least_float32(self.semantic.predictor(features["trunk"])), self.semantic.stride
             frames = zip(logits, sizes, output_sizes, strict=True)
             classes = [semantic_classes(x, stride, size, output_size) for x, size, output_size in frames]
         return [self.compose(*parts) for parts in zip(found, sizes, output_sizes, classes, strict=True)]

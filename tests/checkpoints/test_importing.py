@@ -12,12 +12,12 @@ import torch
 from foreign import BLENDMASK, RCNN, Shapes
 from torchvision.models import resnet18
 
-from panoptic_blend import cli
 from panoptic_blend.checkpoints.importing import import_weights
 from panoptic_blend.checkpoints.io import read_checkpoint
-from panoptic_blend.config import load_config
-from panoptic_blend.data.categories import Categories, coco_categories, numbered_categories
-from panoptic_blend.inference import load
+from panoptic_blend.cli import main as cli
+from panoptic_blend.config.experiment import load_config
+from panoptic_blend.formats.categories import Categories, coco_categories, numbered_categories
+from panoptic_blend.inference.predictor import load
 from panoptic_blend.models.build import build_model
 from panoptic_blend.structures import PanopticBlendError
 

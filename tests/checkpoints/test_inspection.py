@@ -17,8 +17,8 @@ from panoptic_blend.checkpoints.fitting import shapes_of
 from panoptic_blend.checkpoints.inspection import Inspection, inspect_weights, match_configs
 from panoptic_blend.checkpoints.io import save_checkpoint
 from panoptic_blend.checkpoints.official import adapt
-from panoptic_blend.config import load_config
-from panoptic_blend.data.categories import numbered_categories
+from panoptic_blend.config.experiment import load_config
+from panoptic_blend.formats.categories import numbered_categories
 from panoptic_blend.models.build import build_model
 from panoptic_blend.structures import PanopticBlendError
 

@@ -20,8 +20,8 @@ from torchvision.models import ResNet18_Weights, resnet18, resnet34
 from panoptic_blend.checkpoints.io import load_weights, read_checkpoint, save_checkpoint
 from panoptic_blend.checkpoints.official import rename
 from panoptic_blend.checkpoints.states import read_state
-from panoptic_blend.config import Config
-from panoptic_blend.data.categories import Categories
+from panoptic_blend.config.experiment import Config
+from panoptic_blend.formats.categories import Categories
 from panoptic_blend.models.build import build_model
 from panoptic_blend.models.panoptic_blend import PanopticBlend
 from panoptic_blend.structures import Category, PanopticBlendError

@@ -11,8 +11,8 @@ from torchvision.models import resnet18, resnet50
 
 from panoptic_blend.checkpoints.fitting import compare, shapes_of
 from panoptic_blend.checkpoints.official import adapt, rename, source_of
-from panoptic_blend.config import load_config
-from panoptic_blend.models.backbone import ResNet
+from panoptic_blend.config.experiment import load_config
+from panoptic_blend.models.backbones.resnet import ResNet
 from panoptic_blend.models.build import build_model
 
 

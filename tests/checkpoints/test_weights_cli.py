@@ -13,11 +13,11 @@ from test_io import state_of
 from torch import Tensor
 from torchvision.models import resnet18
 
-from panoptic_blend import cli
 from panoptic_blend.checkpoints.io import read_checkpoint
-from panoptic_blend.config import load_config
-from panoptic_blend.data.shapes import write_shapes
+from panoptic_blend.cli import main as cli
+from panoptic_blend.config.experiment import load_config
 from panoptic_blend.models.build import build_model
+from panoptic_blend.shapes.dataset import write_shapes
 
 SMALL = ["model.fpn.channels=32", "model.semantic.channels=32", "model.bottom.channels=32", "data.workers=0"]
 COUNTS = ["model.num_things=6", "model.num_stuff=4"]

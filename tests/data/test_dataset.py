@@ -19,11 +19,12 @@ import pytest
 import torch
 
 from panoptic_blend.data import dataset as dataset_module
-from panoptic_blend.data.dataset import CocoPanoptic, find_root, find_split, to_tensor
-from panoptic_blend.data.images import Picture, write_picture
-from panoptic_blend.data.panoptic_writer import PanopticWriter
-from panoptic_blend.data.shapes import VAL_START, generate
+from panoptic_blend.data.dataset import CocoPanoptic, to_tensor
 from panoptic_blend.data.transforms import PackedTarget
+from panoptic_blend.formats.coco_layout import find_root, find_split
+from panoptic_blend.formats.images import Picture, write_picture
+from panoptic_blend.formats.panoptic_writer import PanopticWriter
+from panoptic_blend.shapes.dataset import VAL_START, generate
 from panoptic_blend.structures import Category, PanopticMap, Segment, instance_masks
 
 Refused = Callable[..., str]
@@ -96,7 +97,7 @@ def test_real_coco_is_read(coco_sample: Path) -> None:
     assert (len(dataset), len(dataset.categories.thing_ids), len(dataset.categories.stuff_ids)) == (2, 80, 53)
     sample = dataset[0]
     assert (sample.image_id, sample.image.shape, len(sample.panoptic.segments)) == (142238, (3, 427, 640), 18)
-    target = PackedTarget.of(sample.panoptic.runs(), sample.panoptic.segments, dataset.categories).unpack()
+    target = PackedTarget.from_runs(sample.panoptic.runs(), sample.panoptic.segments, dataset.categories).unpack()
     things = [s for s in sample.panoptic.segments if s.is_thing and not s.is_crowd]
     assert target["boxes"].shape == (len(things), 4) and len(things) < 18
     assert int(target["semantic"].max()) == 255 and 0 in target["semantic"]
@@ -155,7 +156,7 @@ def test_images_may_lack_things_or_stuff_or_any_segment(tmp_path: Path) -> None:
     }
     dataset = write_set(tmp_path, images)
     maps = [dataset.truth(i) for i in range(5)]
-    targets = [PackedTarget.of(x.runs(), x.segments, dataset.categories).unpack() for x in maps]
+    targets = [PackedTarget.from_runs(x.runs(), x.segments, dataset.categories).unpack() for x in maps]
     assert [len(target["boxes"]) for target in targets] == [0, 1, 0, 0, 1]
     assert [tuple(instance_masks(target).shape) for target in targets] == [
         (0, 4, 5),

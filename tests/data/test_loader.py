@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from panoptic_blend.data.dataset import CocoPanoptic
-from panoptic_blend.data.loader import Batch, Share, _ahead, _AspectRatioBatches, evaluation_cases, training_batches
+from panoptic_blend.data.loader import Batch, Shard, _ahead, _AspectRatioBatches, evaluation_samples, training_batches
 from panoptic_blend.data.transforms import Augmentation, size_for
 from panoptic_blend.structures import PanopticBlendError
 
@@ -126,7 +126,7 @@ def test_an_error_arrives_as_it_is(shapes: Path, refused: Refused, workers: int)
     path.write_bytes(path.read_bytes()[:500])
     expected = f"{path}: cannot be decoded; it is cut short or not a picture, so fetch it again"
     assert refused(first, training_batches(dataset, AUGMENTATION, 1, seed=0, workers=workers), 3) == expected
-    cases = evaluation_cases(dataset, 64, 80, workers)
+    cases = evaluation_samples(dataset, 64, 80, workers)
     assert next(cases).image_id == dataset.images[0].id  # what comes before the broken image is not lost
     assert refused(next, cases) == expected
 
@@ -134,7 +134,7 @@ def test_an_error_arrives_as_it_is(shapes: Path, refused: Refused, workers: int)
 def test_evaluation_sees_every_image_once_in_order_and_unchanged(dataset: CocoPanoptic) -> None:
     expected = [dataset[index] for index in range(len(dataset))]
     for workers in (0, 2):
-        cases = list(evaluation_cases(dataset, 50, 70, workers))
+        cases = list(evaluation_samples(dataset, 50, 70, workers))
         assert [case.image_id for case in cases] == [image.id for image in dataset.images]
         for case, sample in zip(cases, expected, strict=True):
             assert case.file_name == sample.file_name and torch.equal(case.original, sample.image)
@@ -148,7 +148,7 @@ def test_a_broken_image_of_a_later_batch_does_not_stop_an_earlier_one(shapes: Pa
     dataset = CocoPanoptic(shapes, "val2017")
     last = shapes / "annotations" / "panoptic_val2017" / dataset.images[2].annotation.png
     last.unlink()
-    cases = evaluation_cases(dataset, 64, 80, workers=1)
+    cases = evaluation_samples(dataset, 64, 80, workers=1)
     assert [next(cases).image_id for _ in range(2)] == [image.id for image in dataset.images[:2]]
     with pytest.raises(PanopticBlendError, match=f"^{last}: no such file; check the path$"):
         next(cases)
@@ -172,13 +172,13 @@ def test_shares_of_a_batch_are_the_batch(dataset: CocoPanoptic, processes: int) 
     """Whatever the number of processes; they divide what they evaluate alike."""
     whole = first(training_batches(dataset, AUGMENTATION, 5, seed=2), 3)
     shares = [
-        first(training_batches(dataset, AUGMENTATION, 5, seed=2, share=Share(rank, processes)), 3)
+        first(training_batches(dataset, AUGMENTATION, 5, seed=2, shard=Shard(rank, processes)), 3)
         for rank in range(processes)
     ]
     for i, batch in enumerate(whole):
         assert [name for share in shares for name in share[i].names] == batch.names
         assert all(map(torch.equal, [image for share in shares for image in share[i].images], batch.images))
-    cases = [evaluation_cases(dataset, 64, 80, share=Share(rank, processes)) for rank in range(processes)]
+    cases = [evaluation_samples(dataset, 64, 80, shard=Shard(rank, processes)) for rank in range(processes)]
     assert [case.image_id for share in cases for case in share] == list(dataset.images.ids)
 
 

@@ -18,9 +18,9 @@ from scipy import ndimage
 from torch import Tensor
 from torchvision.transforms.v2 import functional
 
-from panoptic_blend.data.categories import Categories
 from panoptic_blend.data.dataset import CocoPanoptic
 from panoptic_blend.data.transforms import Augmentation, PackedTarget, resize_ids, resize_image, semantic_map, size_for
+from panoptic_blend.formats.categories import Categories
 from panoptic_blend.structures import IGNORE, Category, PanopticMap, Runs, Segment, Target, instance_masks
 
 Ids = npt.NDArray[np.integer[Any]]
@@ -33,7 +33,7 @@ SIDES = st.integers(1, 40)
 
 
 def target_of(panoptic: PanopticMap) -> Target:
-    return PackedTarget.of(panoptic.runs(), panoptic.segments, CATEGORIES).unpack()
+    return PackedTarget.from_runs(panoptic.runs(), panoptic.segments, CATEGORIES).unpack()
 
 
 def segment(id: int, category: int, is_crowd: bool = False) -> Segment:
@@ -284,8 +284,8 @@ def test_targets_agree_with_their_map(panoptic: PanopticMap) -> None:
 def test_a_packed_target_is_small_and_unpacks_alike_after_a_journey(coco_sample: Path) -> None:
     dataset = CocoPanoptic(coco_sample, "val2017")
     truth = dataset.truth(1)
-    large = Runs.of(resize_ids(truth.index(), (800, 1422)))
-    packed = PackedTarget.of(large, truth.segments, dataset.categories)
+    large = Runs.from_pixels(resize_ids(truth.index(), (800, 1422)))
+    packed = PackedTarget.from_runs(large, truth.segments, dataset.categories)
     sent = pickle.dumps(packed)
     assert len(sent) < 800 * 1422 / 10  # of three maps of that size
     before, after = packed.unpack(), pickle.loads(sent).unpack()

@@ -312,7 +312,7 @@ def test_matches_point_into_the_lists_of_segments() -> None:
     truth = [segment(1, SKY), segment(2, CAT), segment(3, PERSON)]
     prediction = [segment(1, CAT), segment(2, ROAD)]
     table = np.array([[0, 0, 0], [0, 0, 4], [0, 9, 1], [5, 0, 0]])
-    found = match(Comparison.of(table, truth, prediction))
+    found = match(Comparison.from_table(table, truth, prediction))
     assert (found.truth.tolist(), found.prediction.tolist(), found.iou.tolist()) == ([1], [0], [0.9])
     assert (found.missed.tolist(), found.spurious.tolist()) == ([0, 2], [1])
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import torch
 
-from panoptic_blend.models.batching import pad, precise
+from panoptic_blend.models.batching import at_least_float32, pad
 
 
 def test_pad() -> None:
@@ -13,8 +13,8 @@ def test_pad() -> None:
     assert pad([torch.zeros(5, 64, 3)], 0).shape == (1, 5, 64, 32)
 
 
-def test_precise() -> None:
-    assert precise(torch.zeros(1, dtype=torch.bfloat16)).dtype == torch.float32
-    assert precise(torch.zeros(1, dtype=torch.float16)).dtype == torch.float32
-    assert precise(torch.zeros(1, dtype=torch.float32)).dtype == torch.float32
-    assert precise(torch.zeros(1, dtype=torch.float64)).dtype == torch.float64
+def test_at_least_float32() -> None:
+    assert at_least_float32(torch.zeros(1, dtype=torch.bfloat16)).dtype == torch.float32
+    assert at_least_float32(torch.zeros(1, dtype=torch.float16)).dtype == torch.float32
+    assert at_least_float32(torch.zeros(1, dtype=torch.float32)).dtype == torch.float32
+    assert at_least_float32(torch.zeros(1, dtype=torch.float64)).dtype == torch.float64

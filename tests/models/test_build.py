@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from panoptic_blend.config import Config
-from panoptic_blend.models.backbone import ModulatedDeformConv
+from panoptic_blend.config.experiment import Config
+from panoptic_blend.models.backbones.resnet import ModulatedDeformConv
 from panoptic_blend.models.blender import assemble
 from panoptic_blend.models.build import build_model
 from panoptic_blend.models.panoptic_blend import PanopticBlend

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from panoptic_blend.config import config_names, load_config
+from panoptic_blend.config.experiment import load_config
+from panoptic_blend.config.yaml_files import config_names
 from panoptic_blend.models.blendmask import BlendMask
 from panoptic_blend.models.build import build_model
 from panoptic_blend.structures import Target

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torchvision.ops import FrozenBatchNorm2d
 
-from panoptic_blend.config import load_config
+from panoptic_blend.config.experiment import load_config
 from panoptic_blend.models.build import build_model
 from panoptic_blend.models.folding import fold_norms, round_weights
 

@@ -14,7 +14,7 @@ from golden_weights import GOLDEN, golden_weights
 from torch import Tensor
 
 from panoptic_blend.checkpoints.io import load_weights
-from panoptic_blend.config import load_config
+from panoptic_blend.config.experiment import load_config
 from panoptic_blend.models.blender import blend, crop
 from panoptic_blend.models.build import build_model
 from panoptic_blend.models.fcos import LevelPredictions

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from panoptic_blend.checkpoints.io import load_weights
 from panoptic_blend.checkpoints.official import rename
-from panoptic_blend.config import Config
+from panoptic_blend.config.experiment import Config
 from panoptic_blend.models.blender import blend, crop
 from panoptic_blend.models.blendmask import mask_targets, thing_semantic
 from panoptic_blend.models.build import build_model

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from panoptic_blend.models.batching import precise
+from panoptic_blend.models.batching import at_least_float32
 
 
 @pytest.mark.parametrize("half", [torch.bfloat16, torch.float16])
@@ -28,4 +28,4 @@ def test_what_is_judged_is_at_least_float32() -> None:
         (torch.float16, torch.float32),
         (torch.float64, torch.float64),
     ):
-        assert precise(torch.zeros(1, dtype=given)).dtype == found
+        assert at_least_float32(torch.zeros(1, dtype=given)).dtype == found

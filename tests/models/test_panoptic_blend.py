@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from panoptic_blend.config import Config
+from panoptic_blend.config.experiment import Config
 from panoptic_blend.models.blendmask import mask_targets, thing_semantic
 from panoptic_blend.models.build import build_model
 from panoptic_blend.models.fusion import fuse

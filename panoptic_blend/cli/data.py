@@ -1,0 +1,91 @@
+"""``panoptic-blend data ...``: parse and dispatch, nothing else."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from panoptic_blend.cli.convert import convert
+from panoptic_blend.cli.options import AsJson
+from panoptic_blend.cli.running import stoppable
+from panoptic_blend.terminal import progress_line
+
+data = typer.Typer(help="Fetch, make, convert and check data sets.", no_args_is_help=True)
+data.add_typer(convert, name="convert")
+
+
+@data.command()
+def shapes(
+    out: Annotated[Path, typer.Option(help="Folder to write.")] = Path("datasets/shapes"),
+    train: Annotated[int, typer.Option(min=0, help="Training images.")] = 2000,
+    val: Annotated[int, typer.Option(min=0, help="Validation images.")] = 200,
+    seed: int = 0,
+) -> None:
+    """Generate the Shapes data set in COCO panoptic format."""
+    from panoptic_blend.shapes.dataset import write_shapes
+
+    with progress_line("generating") as progress:
+        write_shapes(out, train, val, seed, lambda done: progress(done, train + val))
+    print(f"{train} training and {val} validation images are in {out}")
+
+
+@data.command("check")
+def data_check(
+    root: Annotated[Path, typer.Argument(metavar="DIR", help="Root of a data set in COCO's layout.")],
+    split: Annotated[str | None, typer.Option(help="Only this one, like val2017; default: all there are.")] = None,
+    cases: Annotated[int, typer.Option(min=0, help="How many of each kind of problem to tell.")] = 3,
+    fix: Annotated[Path | None, typer.Option(metavar="OUT.json", help="Write the split's JSON, corrected.")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes; default: one per core.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say what is wrong with a COCO panoptic data set; exit code 1 if there are errors."""
+    from panoptic_blend.doctor.checkup import check
+    from panoptic_blend.doctor.description import lines, record, summary_table
+
+    with stoppable("stopped; nothing was written"), progress_line("checking") as progress:
+        report = check(root, split, cases=cases, workers=workers, progress=progress, fix=fix)
+    if as_json:
+        print(json.dumps(record(report)))
+    else:
+        Console().print(summary_table(report))
+        print(*lines(report), sep="\n")
+    raise typer.Exit(0 if report.is_sound else 1)
+
+
+@data.command()
+def coco(
+    root: Annotated[Path, typer.Option(help="Folder to fill; all of COCO with its zips takes 40 GB.")] = Path(
+        "datasets/coco"
+    ),
+    split: Annotated[list[str] | None, typer.Option(help="val2017 or train2017; default: both.")] = None,
+    instances: Annotated[bool, typer.Option("--instances", help="Fetch instances_*.json too.")] = False,
+    unzip_pngs: Annotated[bool, typer.Option(help="Unpack the PNGs, or leave annotations/panoptic_*.zip.")] = True,
+    keep_zips: Annotated[bool, typer.Option("--keep-zips/--delete-zips", help="What to do with them after.")] = True,
+    mirror: Annotated[str | None, typer.Option(help="Address to use instead of images.cocodataset.org.")] = None,
+    checksums: Annotated[Path | None, typer.Option(help="SHA-256 of the zips, as sha256sum writes them.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and how large it is.")] = False,
+) -> None:
+    """Fetch, check and unpack COCO for the panoptic task; run again to go on after a stop."""
+    from panoptic_blend.download.coco import HOST, SPLITS, DownloadRequest, Feedback, plan, prepare
+    from panoptic_blend.terminal import bytes_line
+
+    host = HOST if mirror is None else mirror
+    request = DownloadRequest(
+        root=root,
+        splits=tuple(split or SPLITS),
+        instances=instances,
+        unzip_pngs=unzip_pngs,
+        keep_zips=keep_zips,
+        mirror=host,
+        checksums=checksums,
+    )
+    if dry_run:
+        print(*plan(request).lines(), sep="\n")
+        return
+    with stoppable("stopped; the same command goes on from here"), bytes_line() as progress:
+        prepare(request, Feedback(progress, print))
+    print(f"COCO {' and '.join(request.splits)}: complete in {root}")

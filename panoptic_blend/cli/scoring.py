@@ -1,0 +1,141 @@
+"""``panoptic-blend pq``, ``report`` and ``draw``: result files alone, without a model and without torch."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+from rich.console import Console
+
+from panoptic_blend.cli import options
+from panoptic_blend.cli.running import stoppable
+from panoptic_blend.terminal import progress_line
+
+
+def pq(
+    truth: options.TruthJson,
+    prediction: options.ResultsJson,
+    truth_folder: options.TruthFolder = None,
+    prediction_folder: options.PredictionFolder = None,
+    details: Annotated[
+        Path | None, typer.Option(metavar="OUT", help="Folder for tables of every segment, image, class and cause.")
+    ] = None,
+    table_format: Annotated[
+        Literal["csv", "parquet"], typer.Option(help="Format of the long tables, of segments and images.")
+    ] = "csv",
+    compare: options.Compare = None,
+    compare_folder: options.CompareFolder = None,
+    boundary: Annotated[bool, typer.Option("--boundary", help="Boundary PQ too.")] = False,
+    missing: options.Missing = "error",
+    additional: options.Additional = "error",
+    area: options.Area = "png",
+    resamples: options.Resamples = 1000,
+    seed: options.BootstrapSeed = 0,
+    workers: options.Threads = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """PQ, SQ and RQ of anyone's results, as the official script computes them; with --details, why."""
+    from panoptic_blend.files import telling_names
+    from panoptic_blend.scoring.details import Resampling, summary
+    from panoptic_blend.scoring.evaluate_files import evaluate_files
+    from panoptic_blend.scoring.file_pairs import FilePolicy
+    from panoptic_blend.scoring.run import DetailRequest, require_writable, score_in_detail
+    from panoptic_blend.scoring.tables import class_table, quality_table
+
+    policy, resampling = FilePolicy(missing, additional, area), Resampling(resamples, seed=seed)
+    require_writable(details, table_format)
+    with stoppable("stopped; nothing was written"):
+        if not (details or compare or boundary):
+            with progress_line("comparing") as progress:
+                report = evaluate_files(
+                    truth, prediction, truth_folder, prediction_folder, progress, policy=policy, workers=workers
+                )
+            if as_json:
+                print(json.dumps({**report.groups, "per_class": report.per_class}))
+            else:
+                Console().print(class_table(report), quality_table(report))
+            return
+        request = DetailRequest(
+            truth=truth,
+            prediction=prediction,
+            truth_folder=truth_folder,
+            prediction_folder=prediction_folder,
+            other=(compare, compare_folder) if compare else None,
+            out=details,
+            boundary=boundary,
+            policy=policy,
+            workers=workers,
+            table_format=table_format,
+        )
+        names = telling_names([truth, *(path for path, _ in request.results)])[1:]
+        with progress_line(f"comparing {' and '.join(names)}") as progress:
+            findings = score_in_detail(request, resampling, progress)
+    if as_json:
+        print(json.dumps(summary(findings, resampling)))
+        return
+    from panoptic_blend.scoring.detail_tables import all_tables
+
+    Console().print(*all_tables(findings))
+    if details:
+        print(f"tables of every segment, image, class and cause are in {details}")
+
+
+def report(
+    truth: options.TruthJson,
+    prediction: options.ResultsJson,
+    images: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the photos.")],
+    out: Annotated[
+        Path, typer.Option(help="The page to write; what is too large for it goes into a folder beside it.")
+    ] = Path("report.html"),
+    truth_folder: options.TruthFolder = None,
+    prediction_folder: options.PredictionFolder = None,
+    compare: options.Compare = None,
+    compare_folder: options.CompareFolder = None,
+    missing: options.Missing = "error",
+    additional: options.Additional = "error",
+    area: options.Area = "png",
+    resamples: options.Resamples = 1000,
+    seed: options.BootstrapSeed = 0,
+    workers: options.Threads = None,
+    size: Annotated[int, typer.Option(min=64, max=8192, help="Longest side of photos and maps in it.")] = 1024,
+    overwrite: options.Overwrite = False,
+) -> None:
+    """One page for any browser: figures, classes, confusion, error budget, and every image with its errors."""
+    from panoptic_blend.report.command import ReportRequest, write_report
+    from panoptic_blend.scoring.details import Resampling
+    from panoptic_blend.scoring.file_pairs import FilePolicy
+
+    request = ReportRequest(
+        truth=truth,
+        prediction=prediction,
+        photos=images,
+        page=out,
+        truth_folder=truth_folder,
+        prediction_folder=prediction_folder,
+        other=(compare, compare_folder) if compare else None,
+        policy=FilePolicy(missing, additional, area),
+        workers=workers,
+        side=size,
+        overwrite=overwrite,
+    )
+    with stoppable("stopped; nothing was written"), progress_line("comparing", "images") as progress:
+        page, *folder = write_report(request, Resampling(resamples, seed=seed), progress)
+    print(f"{page} is the report" + (f"; {folder[0]} belongs to it" if folder else ", a single file"))
+
+
+def draw(
+    panoptic_json: Annotated[Path, typer.Argument(help="COCO panoptic JSON of a data set or of predictions.")],
+    pictures: Annotated[Path, typer.Argument(help="Folder of the photos.")],
+    maps: Annotated[Path | None, typer.Option(help="Folder of its PNGs; default: beside the JSON.")] = None,
+    output: options.Output = Path("drawings"),
+    scale: Annotated[int, typer.Option(min=1, max=16, help="Enlarge small photos so that labels fit.")] = 1,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only the first N images.", metavar="N")] = None,
+) -> None:
+    """Draw panoptic maps over their photos."""
+    from panoptic_blend.drawing.results import draw_json
+
+    with progress_line("drawing") as progress:
+        count = draw_json(panoptic_json, pictures, output, maps, scale, limit, progress)
+    print(f"{count} drawings are in {output}")

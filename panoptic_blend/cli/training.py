@@ -1,0 +1,55 @@
+"""``panoptic-blend demo`` and ``train``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+from rich.console import Console
+
+from panoptic_blend.cli.options import Output, Overrides
+
+
+def demo(
+    output: Output = Path("runs/demo"),
+    data_root: Annotated[Path, typer.Option("--data", help="Folder of the Shapes data set.")] = Path("datasets/shapes"),
+) -> None:
+    """Generate Shapes, train on it, evaluate, and draw what was learned; reuses what is there."""
+    from panoptic_blend.demo import run_demo
+
+    run_demo(output, data_root)
+
+
+def train(
+    config: Annotated[str, typer.Argument(help="Config by name, like panoptic/blendmask_r50_3x, or path.")],
+    overrides: Overrides = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Default: runs/<config>.")] = None,
+    resume: Annotated[
+        Literal["auto"] | None, typer.Option(help="auto: go on from the newest whole state in the folder, if any.")
+    ] = None,
+    weights: Annotated[str | None, typer.Option(help="Start from a file of any known kind, or `imagenet`.")] = None,
+    partial: Annotated[
+        bool, typer.Option("--partial", help="Load what fits, start heads of other classes anew.")
+    ] = False,
+    devices: Annotated[int | None, typer.Option(min=1, help="Devices of each node. [default: train.devices]")] = None,
+    nodes: Annotated[int | None, typer.Option(min=1, help="Machines. [default: train.nodes]")] = None,
+) -> None:
+    """Train a model on a COCO panoptic data set and evaluate it.
+
+    Exit code 0: finished. 75: interrupted, to be resumed. 2: an error.
+    """
+    from panoptic_blend.config.experiment import load_config
+    from panoptic_blend.runtime.processes import is_first
+    from panoptic_blend.scoring.tables import evaluation_tables
+    from panoptic_blend.training.run import train
+
+    folder = output or Path("runs") / Path(config).stem
+    given = {"weights": weights and json.dumps(weights), "partial": partial or None, "devices": devices, "nodes": nodes}
+    changes = [f"train.{key}={value}" for key, value in given.items() if value is not None]
+    evaluation = train(load_config(config, [*(overrides or ()), *changes]), folder, resume == "auto")
+    if not is_first():
+        return
+    Console().print(*evaluation_tables(evaluation.panoptic, evaluation.columns()))
+    print(f"weights, log and results are in {folder}")

@@ -1,0 +1,1 @@
+"""Every option of an experiment, and how it is read."""

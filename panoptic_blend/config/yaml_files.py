@@ -1,0 +1,105 @@
+"""YAML files with a ``base:``, and ``key=value`` overrides, as plain options."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from panoptic_blend.config.linear_rule import rescaled
+from panoptic_blend.files import read_bytes
+from panoptic_blend.structures import PanopticBlendError
+
+Schedule = Mapping[str, Any]
+
+
+def config_names() -> list[str]:
+    """Names of all configs that come with the library."""
+    return sorted(
+        str(path.relative_to(folder).with_suffix("")) for folder in _folders() for path in folder.rglob("*.yaml")
+    )
+
+
+def _folders() -> list[Path]:
+    """The configs of a clone, and those of an installed wheel."""
+    library = Path(__file__).resolve().parents[1]
+    return [folder for folder in (library / "configs", library.parent / "configs") if folder.is_dir()]
+
+
+def locate(name: str) -> Path:
+    """The YAML file of a config, by name or path; PanopticBlendError if there is none."""
+    candidates = [Path(name), *(folder / f"{name}.yaml" for folder in _folders())]
+    for path in candidates:
+        if path.is_file():
+            return path
+    close = difflib.get_close_matches(name, config_names(), n=1, cutoff=0.3)
+    hint = f"did you mean {close[0]}?" if close else "give the path of a YAML file"
+    raise PanopticBlendError(f"no config {name!r}; {hint}")
+
+
+def read_options(path: Path, schedule: Schedule, notes: list[str], seen: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """The options of a YAML file over those of its ``base:``, unchecked.
+
+    Args:
+        schedule: the training options where files say nothing.
+        notes: takes what was changed because something else was.
+    """
+    if path.resolve() in seen:
+        raise PanopticBlendError(f"{path}: its `base:` leads back to itself; remove the circle")
+    options = _yaml(read_bytes(path).decode("utf-8", "replace"), str(path)) or {}
+    if not isinstance(options, dict):
+        raise PanopticBlendError(f"{path}: not a YAML table of options")
+    base = options.pop("base", None)
+    if base is None:
+        return options
+    below = read_options(path.parent / str(base), schedule, notes, (*seen, path.resolve()))
+    return _changed(below, options, schedule, notes)
+
+
+def _yaml(text: str, source: str) -> Any:
+    try:
+        return yaml.load(text, _Loader)
+    except yaml.YAMLError as error:
+        raise PanopticBlendError(f"{source}: not valid YAML ({' '.join(str(error).split())})") from None
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe, and without dates: a folder may be called 2026-01-01."""
+
+    yaml_implicit_resolvers = {  # noqa: RUF012
+        key: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith(":timestamp")]
+        for key, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+
+def _merge(base: Any, changes: Any) -> Any:
+    if not (isinstance(base, Mapping) and isinstance(changes, Mapping)):
+        return changes
+    return {**base, **{key: _merge(base.get(key), value) for key, value in changes.items()}}
+
+
+def overridden(options: Any, overrides: Iterable[str], schedule: Schedule, notes: list[str]) -> Any:
+    """``options`` with ``key=value`` changes, and with what follows from these; arguments as in `read_options`."""
+    changes: Any = {}
+    for item in overrides:
+        key, equals, value = item.partition("=")
+        if not equals or not key:
+            raise PanopticBlendError(f"{item!r}: not an override; write key=value, like train.lr=0.02")
+        nested: Any = _yaml(value, item)
+        for part in reversed(key.split(".")):
+            nested = {part: nested}
+        changes = _merge(changes, nested)
+    return _changed(options, changes, schedule, notes)
+
+
+def _changed(options: Any, changes: Any, schedule: Schedule, notes: list[str]) -> Any:
+    merged = _merge(options, changes)
+    before, given = (x.get("train", {}) if isinstance(x, Mapping) else {} for x in (options, changes))
+    if not isinstance(before, Mapping) or not isinstance(given, Mapping):
+        return merged
+    following, note = rescaled({**schedule, **before}, given)
+    notes += [note] if note else []
+    return _merge(merged, {"train": following})

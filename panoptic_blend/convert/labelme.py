@@ -1,0 +1,213 @@
+"""A folder of LabelMe files, one JSON beside each picture or with the picture in it, as COCO panoptic."""
+
+from __future__ import annotations
+
+import base64
+import difflib
+from collections import Counter
+from collections.abc import Collection, Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import cv2
+
+from panoptic_blend.convert import labelme_shapes
+from panoptic_blend.convert.painting import LabeledRegion, Labels, union
+from panoptic_blend.convert.records import decoded, records, size_of, text
+from panoptic_blend.convert.writing import Item, LabeledSource
+from panoptic_blend.files import inside, read_json
+from panoptic_blend.formats.categories import Categories
+from panoptic_blend.formats.images import read_picture
+from panoptic_blend.structures import Category, Cutout, PanopticBlendError
+
+KIND = "a LabelMe JSON"
+PNG = "iVBOR"  # how a PNG begins in base64
+SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"}
+VOID = ("__ignore__", "_background_")
+"""Labels that LabelMe's own exports take for no class."""
+
+CROWD = "crowd"
+"""The flag of a shape that is a crowd: several things in one outline."""
+
+
+@dataclass(frozen=True)
+class Classes:
+    """What labels mean: ``stuff``, ``void``, and all others things; only those in ``things`` if it has any."""
+
+    things: Sequence[str] = ()
+    stuff: Sequence[str] = ()
+    void: Sequence[str] = VOID
+
+
+@dataclass(frozen=True, eq=False)
+class _File:
+    """A LabelMe file at first sight: where it is, its picture (None: it is inside) and that one's name, its labels."""
+
+    path: Path
+    picture: Path | None
+    name: str
+    labels: Collection[str]
+
+
+def read_labelme(folder: Path, classes: Classes, pictures: Path | None = None) -> LabeledSource:
+    """What the JSON files in a folder, and in the folders below it, label.
+
+    Args:
+        pictures: where the pictures are if not beside the files; found by their plain names, in the same subfolders
+            or without any.
+
+    Raises:
+        PanopticBlendError: no files, files that are not LabelMe's, missing pictures, labels that fit no class.
+    """
+    for place in filter(None, (folder, pictures)):
+        if not place.is_dir():
+            raise PanopticBlendError(f"{place}: no such folder; check the path")
+    paths = sorted(path for path in folder.rglob("*.json") if path.is_file())
+    if not paths:
+        raise PanopticBlendError(f"{folder}: no JSON files; give the folder LabelMe saves in")
+    files = [_first_sight(path, folder, pictures) for path in paths]
+    by_name: dict[str, Path] = {}
+    for file in files:
+        if file.name in by_name:
+            raise PanopticBlendError(
+                f"{file.path}: labels {file.name}, as {by_name[file.name]} does; keep one of the two"
+            )
+        by_name[file.name] = file.path
+    categories = _categories(files, classes, folder)
+    items = []
+    for number, file in enumerate(files, start=1):
+        picture = file.picture or partial(_embedded, file.path)
+        items.append(Item(number, file.name, picture, partial(_labels, file, categories, classes)))
+    notes = Counter({"pictures without a LabelMe file were left out": _strangers(files, pictures or folder)})
+    return LabeledSource(folder, [folder, *([pictures] if pictures else [])], categories, items, notes)
+
+
+def _first_sight(path: Path, folder: Path, pictures: Path | None) -> _File:
+    content = read_json(path)
+    shapes = records(content, "shapes", str(path), KIND)
+    labels = {
+        text(shape, "label", f"{path}: shapes[{i}]").strip()
+        for i, shape in enumerate(shapes)
+        if labelme_shapes.has_area(shape, f"{path}: shapes[{i}]")
+    }
+    named = text(content, "imagePath", str(path)).replace("\\", "/")  # as LabelMe writes it on Windows
+    below = PurePosixPath(path.parent.relative_to(folder).as_posix())
+    candidates = _candidates(path, named, below, pictures)
+    for name, picture in candidates.items():
+        if picture.is_file():
+            return _File(path, picture, str(name), labels)
+    if content.get("imageData"):
+        suffix = ".png" if str(content["imageData"]).startswith(PNG) else ".jpg"
+        return _File(path, None, str(below / f"{path.stem}{suffix}"), labels)
+    if not candidates:
+        raise PanopticBlendError(
+            f"{path}: `imagePath` {named!r} leads out of its folder; say with --pictures where the pictures are"
+        )
+    raise PanopticBlendError(
+        f"{path}: no picture {PurePosixPath(named).name} beside it, and none in it; "
+        "add it, or say with --pictures where it is"
+    )
+
+
+def _candidates(path: Path, named: str, below: PurePosixPath, pictures: Path | None) -> dict[PurePosixPath, Path]:
+    """Where a file's picture may be, by its name in the data set; nowhere, if what is named leads out."""
+    try:
+        if pictures is None:
+            return {below / named: inside(path.parent, named)}
+        plain = PurePosixPath(named).name
+        return {below / plain: inside(pictures / below, plain), PurePosixPath(plain): pictures / plain}
+    except PanopticBlendError:
+        return {}
+
+
+def _categories(files: Sequence[_File], classes: Classes, folder: Path) -> Categories:
+    """Things from 1, by name unless listed, then stuff as listed."""
+    found = {label: file.path for file in reversed(files) for label in file.labels if label not in classes.void}
+    if not found:
+        raise PanopticBlendError(f"{folder}: no shape with an area in any file; label some pictures")
+    named = [*classes.things, *classes.stuff]
+    if len({*named}) < len(named):
+        twice = next(name for name in named if named.count(name) > 1)
+        raise PanopticBlendError(f"--things, --stuff: {twice} is named twice; a label has one meaning")
+    missing = [name for name in classes.stuff if name not in found and not classes.things]
+    if missing:
+        close = difflib.get_close_matches(missing[0], found, n=1)
+        hint = f"did you mean {close[0]}?" if close else f"known are {', '.join(sorted(found)[:20])}"
+        raise PanopticBlendError(f"{folder}: --stuff {missing[0]}: no shape has this label; {hint}")
+    others = sorted(found.keys() - {*named})
+    if others and classes.things:
+        raise PanopticBlendError(
+            f"{found[others[0]]}: label {others[0]!r} is neither in --things nor in --stuff; add it there or to --void"
+        )
+    things = [*classes.things, *others]
+    return Categories(
+        Category(number, name, number <= len(things)) for number, name in enumerate([*things, *classes.stuff], start=1)
+    )
+
+
+def _labels(file: _File, categories: Categories, classes: Classes) -> Labels:
+    content = read_json(file.path)
+    size, notes = _size(file, content), Counter[str]()
+    known = {category.name: category for category in categories}
+    parts: dict[Hashable, list[Cutout]] = {}
+    meanings: dict[Hashable, tuple[Category | None, bool]] = {}
+    for i, shape in enumerate(records(content, "shapes", str(file.path), KIND)):
+        where = f"{file.path}: shapes[{i}]"
+        if not labelme_shapes.has_area(shape, where):
+            notes["shapes are lines or points, which have no area: left out"] += 1
+            continue
+        label, flags, group = text(shape, "label", where).strip(), _flags(shape, where), shape.get("group_id")
+        notes[f"shapes have flags other than `{CROWD}`, which mean nothing here"] += bool(flags - {CROWD})
+        category = None if label in classes.void else known[label]
+        is_joined = group is not None and category is not None and category.is_thing
+        key = (label, str(group)) if is_joined else i
+        parts.setdefault(key, []).append(labelme_shapes.cutout_of(shape, size, where))
+        meanings[key] = category, CROWD in flags or meanings.get(key, (None, False))[1]
+    regions = [LabeledRegion(meanings[key][0], union(cutouts), meanings[key][1]) for key, cutouts in parts.items()]
+    return Labels(size, regions, notes)
+
+
+def _flags(shape: Mapping[str, Any], where: str) -> set[str]:
+    """The flags that are set."""
+    flags = shape.get("flags") or {}
+    if not isinstance(flags, dict):
+        raise PanopticBlendError(f"{where}: `flags` is {flags!r}, no table of true and false; correct it")
+    return {name for name, is_set in flags.items() if is_set}
+
+
+def _size(file: _File, content: Mapping[str, Any]) -> tuple[int, int]:
+    """Height and width of the picture, which is read to see that it is one and as large as the file says, if it does.
+
+    LabelMe turns pictures upright before one draws on them.
+    """
+    keys = "imageHeight", "imageWidth"
+    stated = None if None in map(content.get, keys) else size_of(content, keys, str(file.path))
+    if file.picture is not None:
+        picture = read_picture(file.picture, stated)
+    else:
+        found = decoded(_embedded(file.path), cv2.IMREAD_COLOR)
+        if found is None:
+            raise PanopticBlendError(f"{file.path}: its `imageData` is no picture; save it again in LabelMe")
+        picture = found
+        if stated not in (None, picture.shape[:2]):
+            raise PanopticBlendError(
+                f"{file.path}: its `imageData` has {picture.shape[1]} x {picture.shape[0]} pixels, not imageWidth x "
+                f"imageHeight, {content['imageWidth']} x {content['imageHeight']}; save it again in LabelMe"
+            )
+    return picture.shape[0], picture.shape[1]
+
+
+def _embedded(path: Path) -> bytes:
+    """The picture file inside a LabelMe file."""
+    try:
+        return base64.b64decode(read_json(path)["imageData"], validate=True)
+    except (TypeError, ValueError):
+        raise PanopticBlendError(f"{path}: its `imageData` is not base64; save it again in LabelMe") from None
+
+
+def _strangers(files: Sequence[_File], folder: Path) -> int:
+    """How many pictures in the folder have no file."""
+    used = {file.picture for file in files}
+    return sum(path.suffix.lower() in SUFFIXES and path not in used for path in folder.rglob("*"))

@@ -1,0 +1,65 @@
+"""What a conversion did, in figures and in words."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from panoptic_blend.convert.painting import Labels, Painted
+from panoptic_blend.files import printable
+from panoptic_blend.formats.categories import Categories
+
+
+@dataclass
+class Summary:
+    """Counts over all pictures of a conversion; ``images`` by split, ``segments`` and ``pixels`` by category id."""
+
+    categories: Categories
+    images: dict[str, int] = field(default_factory=dict)
+    segments: Counter[int] = field(default_factory=Counter)
+    pixels: Counter[int] = field(default_factory=Counter)
+    notes: Counter[str] = field(default_factory=Counter)
+    read: int = 0
+    unlabelled: int = 0
+    crowds: int = 0
+    contested: int = 0
+    hidden: int = 0
+    empty: int = 0
+    void: int = 0
+    total: int = 0
+
+    def count(self, labels: Labels, painted: Painted) -> None:
+        """Add a picture."""
+        self.read += 1
+        self.unlabelled += not painted.panoptic.segments
+        self.notes.update(labels.notes)
+        self.contested += painted.contested
+        self.hidden += painted.hidden
+        self.empty += painted.empty
+        for segment in painted.panoptic.segments:
+            self.segments[segment.category] += 1
+            self.pixels[segment.category] += segment.area
+            self.crowds += segment.is_crowd
+        self.total += painted.panoptic.segment_ids.size
+        self.void += painted.panoptic.segment_ids.size - sum(s.area for s in painted.panoptic.segments)
+
+
+def lines(summary: Summary) -> list[str]:
+    """The summary in words: classes in the order of their ids, then what was given up."""
+    width = max(len(printable(category.name)) for category in summary.categories)
+    result = [f"{split}: {count} pictures" for split, count in summary.images.items()]
+    for category in summary.categories:
+        kind = "thing" if category.is_thing else "stuff"
+        share = 100 * summary.pixels[category.id] / max(summary.total, 1)
+        count = summary.segments[category.id]
+        result.append(f"  {printable(category.name):{width}}  {kind}  {count:>7} segments {share:5.1f}% of the pixels")
+    result.append(f"void: {100 * summary.void / max(summary.total, 1):.1f}% of the pixels")
+    counted = {
+        "crowd segments": summary.crowds,
+        "pixels were claimed by more than one segment": summary.contested,
+        "segments dropped: wholly below others": summary.hidden,
+        "shapes dropped: they cover no pixel of their picture": summary.empty,
+        "pictures without any segment": summary.unlabelled,
+        **summary.notes,
+    }
+    return result + [f"{count} {what}" for what, count in counted.items() if count]

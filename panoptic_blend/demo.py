@@ -1,0 +1,84 @@
+"""The demo: generate Shapes, train, evaluate, and show what was learned."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+from rich.console import Console
+
+from panoptic_blend.config.experiment import load_config
+from panoptic_blend.data.dataset import CocoPanoptic
+from panoptic_blend.drawing.figures import draw_attentions, draw_bases, side_by_side, stack
+from panoptic_blend.drawing.overlay import draw, enlarge
+from panoptic_blend.formats.images import Picture, write_picture
+from panoptic_blend.inference.predictor import Predictor, load
+from panoptic_blend.scoring.tables import column_table, quality_table
+from panoptic_blend.shapes.dataset import write_shapes
+from panoptic_blend.terminal import progress_line
+from panoptic_blend.training.run import train
+from panoptic_blend.training.starting import LAST
+
+_SCALE = 3
+"""Shapes' pictures are small; they are shown this much larger."""
+_ROWS = 5
+"""Images, and detections, in a figure."""
+
+
+def run_demo(output: Path, data_root: Path, name: str = "demo/shapes_r18") -> None:
+    """Do what is not done yet: the data set in ``data_root``, training in ``output``, then tables and figures."""
+    config = load_config(name, [f"data.root={data_root}"])
+    if not _is_generated(data_root):
+        with progress_line("generating Shapes") as progress:
+            write_shapes(data_root, 2000, 200, progress=lambda done: progress(done, 2200))
+    print(f"data set: {data_root}")
+    evaluation = train(config, output, resume=True)  # a finished run is only evaluated
+    Console().print(quality_table(evaluation.panoptic), column_table(evaluation.columns()))
+    predictor = load(output / LAST, precision=config.train.precision)
+    for path in draw_figures(predictor, CocoPanoptic(data_root, config.data.val), output / "figures"):
+        print(f"see {path}")
+
+
+def draw_figures(predictor: Predictor, dataset: CocoPanoptic, folder: Path) -> list[Path]:
+    """Photo | truth | prediction of a few images; of the first, the bases and how they are blended.
+
+    The last two are the paper's figures 1 and 3.
+    """
+    figures = {
+        "panoptic.png": stack([_comparison(predictor, dataset, i) for i in range(min(_ROWS, len(dataset)))]),
+        **_blending(predictor, dataset.picture(0)),
+    }
+    for file_name, figure in figures.items():
+        write_picture(folder / file_name, figure)
+    return [folder / file_name for file_name in figures]
+
+
+def _comparison(predictor: Predictor, dataset: CocoPanoptic, index: int) -> Picture:
+    photo = dataset.picture(index)
+    maps = dataset.truth(index), predictor.predict(photo)
+    drawn = [draw(*enlarge(photo, panoptic, _SCALE), dataset.categories) for panoptic in maps]
+    return side_by_side([_enlarged(photo), *drawn], ["photo", "truth", "prediction"])
+
+
+def _blending(predictor: Predictor, photo: Picture) -> dict[str, Picture]:
+    output, large = predictor.output(photo), _enlarged(photo)
+    best = slice(min(_ROWS, len(output.scores)))
+    things = [predictor.categories.by_id[predictor.categories.thing_ids[label]] for label in output.labels[best]]
+    titles = [f"{c.name} {score:.2f}" for c, score in zip(things, output.scores[best].tolist(), strict=True)]
+    masks = np.kron(output.masks[best].numpy(), np.ones((_SCALE, _SCALE), dtype=bool))
+    assert output.attentions is not None
+    assert output.bases is not None
+    boxes, attentions, bases = (x.numpy() for x in (output.boxes[best] * _SCALE, output.attentions[best], output.bases))
+    return {
+        "bases.png": draw_bases(large, bases),
+        "attentions.png": draw_attentions(large, boxes, attentions, masks, bases, titles),
+    }
+
+
+def _enlarged(picture: Picture) -> Picture:
+    return np.asarray(cv2.resize(picture, None, fx=_SCALE, fy=_SCALE, interpolation=cv2.INTER_CUBIC), np.uint8)
+
+
+def _is_generated(root: Path) -> bool:
+    return all((root / "annotations" / f"panoptic_{split}2017.json").exists() for split in ("train", "val"))

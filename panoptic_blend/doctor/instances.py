@@ -1,0 +1,93 @@
+"""instances_<split>.json against the panoptic JSON of the same split."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from panoptic_blend.doctor import kinds
+from panoptic_blend.doctor.kinds import Finding, Kind
+from panoptic_blend.doctor.pixels import shown
+from panoptic_blend.doctor.records import LISTS, Contents, Record, file_name, flag, integer, segments, size
+from panoptic_blend.files import read_bytes
+from panoptic_blend.structures import PanopticBlendError
+
+KEPT = {*LISTS, "id", "image_id", "category_id", "iscrowd", "height", "width", "file_name", "name"}
+
+
+def check_instances(path: Path, contents: Contents) -> Iterator[Finding]:
+    """Images, sizes, thing categories, and per image and category the counts of instances and crowds."""
+    try:
+        content = _read(path)
+    except PanopticBlendError as error:
+        yield Finding(kinds.INSTANCES_UNREADABLE, str(error))
+        return
+    for key in LISTS:
+        if not isinstance(content, dict) or not isinstance(content.get(key), list):
+            yield Finding(kinds.INSTANCES_UNREADABLE, f"{path.name}: no list of records `{key}`")
+            return
+    instances = Contents.from_json(content)
+    yield from _images(instances, contents)
+    yield from _categories(instances, contents)
+    for kind, is_crowd in ((kinds.INSTANCES_COUNT, False), (kinds.INSTANCES_CROWDS, True)):
+        yield from _counts(kind, instances, contents, is_crowd)
+
+
+def _read(path: Path) -> Any:
+    """Without polygons, which are most of such a file."""
+    try:
+        return json.loads(read_bytes(path), object_hook=lambda record: {k: record[k] for k in KEPT & record.keys()})
+    except (ValueError, RecursionError) as error:
+        raise PanopticBlendError(f"{path}: not valid JSON ({error})") from None
+
+
+def _images(instances: Contents, contents: Contents) -> Iterator[Finding]:
+    theirs, ours = instances.image_by_id, contents.image_by_id
+    for number in sorted(theirs.keys() ^ ours.keys()):
+        where = "the instances JSON" if number in theirs else "the panoptic JSON"
+        yield Finding(kinds.INSTANCES_IMAGES, f"image {number}: only in {where}")
+    for number in sorted(theirs.keys() & ours.keys()):
+        there, here = _described(theirs[number]), _described(ours[number])
+        if there != here:
+            yield Finding(kinds.INSTANCES_SIZE, f"image {number}: {there} there, {here} here")
+
+
+def _described(image: Record) -> str:
+    known = size(image)
+    return f"{file_name(image)}, {shown(known) if known else 'of no size'}"
+
+
+def _categories(instances: Contents, contents: Contents) -> Iterator[Finding]:
+    things = {number: name for number, name in contents.class_names.items() if contents.is_thing[number] is not False}
+    theirs = instances.class_names
+    for number in sorted(theirs.keys() | things.keys()):
+        there, here = theirs.get(number, "absent"), things.get(number, "no thing")
+        if there != here:
+            yield Finding(kinds.INSTANCES_CATEGORIES, f"category {number}: {there} there, {here} here")
+
+
+def _counts(kind: Kind, instances: Contents, contents: Contents, is_crowd: bool) -> Iterator[Finding]:
+    shared = instances.image_by_id.keys() & contents.image_by_id.keys()
+    there = Counter(_keys(instances.annotations, None, is_crowd))
+    here = Counter(
+        key for annotation in contents.annotations for key in _keys(segments(annotation), annotation, is_crowd)
+    )
+    differing = [
+        (image, category)
+        for image, category in there.keys() | here.keys()
+        if image in shared and contents.is_thing.get(category) and there[image, category] != here[image, category]
+    ]
+    for image, category in sorted(differing):
+        where = f"image {image}, category {category} ({contents.class_names[category]})"
+        yield Finding(kind, f"{where}: {there[image, category]} there, {here[image, category]} segments here")
+
+
+def _keys(records: Iterable[Record], image: Record | None, is_crowd: bool) -> Iterator[tuple[int, int]]:
+    """Image and category of the records that are crowds, or of those that are none; ``image`` None: they say it."""
+    for record in records:
+        number, category = integer(record if image is None else image, "image_id"), integer(record, "category_id")
+        if number is not None and category is not None and bool(flag(record, "iscrowd")) == is_crowd:
+            yield number, category

@@ -1,0 +1,176 @@
+"""What the panoptic JSON says by itself: fields, ids, names, categories, and what pairs up with what."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable, Iterator
+from typing import Any
+
+from panoptic_blend.doctor import kinds
+from panoptic_blend.doctor.kinds import Finding, Kind
+from panoptic_blend.doctor.records import (
+    LISTS,
+    Contents,
+    Record,
+    brief,
+    file_name,
+    flag,
+    integer,
+    place,
+    segment_id,
+    segments,
+    stays_inside,
+)
+from panoptic_blend.formats.categories import coco_categories
+from panoptic_blend.structures import IGNORE, MAX_CATEGORY_ID, is_integer
+
+Test = tuple[str, Callable[[Any], bool], str]
+"""A field, what it must pass, and that in words."""
+
+WHOLE = is_integer, "a whole number"
+NAME = (lambda value: isinstance(value, str)), "text"
+PIXELS = (lambda value: is_integer(value) and value > 0), "a whole number above 0"
+FLAG = (lambda value: isinstance(value, (int, float)) and value in (0, 1)), "0 or 1"
+RECORDS = (lambda value: isinstance(value, list)), "a list of records"
+CATEGORY_ID = (lambda value: is_integer(value) and 0 <= value <= MAX_CATEGORY_ID), f"0 to {MAX_CATEGORY_ID}"
+COLOR = (
+    lambda value: (
+        value is None
+        or (isinstance(value, list) and len(value) == 3 and all(is_integer(c) and 0 <= c <= 255 for c in value))
+    ),
+    "three whole numbers from 0 to 255",
+)
+REQUIRED: dict[str, tuple[Test, ...]] = {
+    "images": (("id", *WHOLE), ("file_name", *NAME), ("height", *PIXELS), ("width", *PIXELS)),
+    "annotations": (("image_id", *WHOLE), ("file_name", *NAME), ("segments_info", *RECORDS)),
+    "categories": (("id", *CATEGORY_ID),),
+    "segments_info": (("id", *WHOLE), ("category_id", *WHOLE)),
+}
+OPTIONAL: dict[str, tuple[Test, ...]] = {
+    "images": (),
+    "annotations": (),
+    "categories": (("name", *NAME), ("isthing", *FLAG), ("color", *COLOR)),
+    "segments_info": (("iscrowd", *FLAG),),
+}
+
+
+def check_fields(content: Any) -> Iterator[Finding]:
+    """Lists that are none, and fields that are missing or of the wrong type, in a parsed JSON."""
+    for key in LISTS:
+        value = content.get(key) if isinstance(content, dict) else None
+        if not isinstance(value, list):
+            yield Finding(kinds.JSON_STRUCTURE, f"no list of records `{key}`")
+            continue
+        yield from _list_findings(value, key, key)
+        for i, annotation in enumerate(value if key == "annotations" else ()):
+            if isinstance(annotation, dict) and isinstance(infos := annotation.get("segments_info"), list):
+                where = place(annotation, "image_id") if "image_id" in annotation else f"annotations[{i}]"
+                yield from _list_findings(infos, "segments_info", f"{where}: segments_info")
+    if isinstance(content, dict) and content.get("images") == []:
+        yield Finding(kinds.NO_IMAGES, "`images` is empty")
+
+
+def _list_findings(items: list[Any], key: str, where: str) -> Iterator[Finding]:
+    for i, item in enumerate(items):
+        if not isinstance(item, dict):
+            yield Finding(kinds.FIELD, f"{where}[{i}] is {brief(item)}, not a record")
+            continue
+        for name, passes, expected in REQUIRED[key]:
+            if name not in item:
+                yield Finding(kinds.FIELD, f"{where}[{i}] has no `{name}`")
+            elif not passes(item[name]):
+                yield Finding(kinds.FIELD, f"{where}[{i}]: `{name}` is {brief(item[name])}, not {expected}")
+        for name, passes, expected in OPTIONAL[key]:
+            if name in item and not passes(item[name]):
+                yield Finding(kinds.FIELD, f"{where}[{i}]: `{name}` is {brief(item[name])}, not {expected}")
+
+
+def check_categories(contents: Contents) -> Iterator[Finding]:
+    """Ids, names and kinds of the classes, and which of them this split lacks."""
+    numbers = [number for record in contents.categories if (number := integer(record, "id")) is not None]
+    yield from _repeated(kinds.CATEGORY_DUPLICATE, numbers, "category ")
+    by_id = {number: record for record in contents.categories if (number := integer(record, "id")) is not None}
+    names = [record["name"] for record in by_id.values() if isinstance(record.get("name"), str)]
+    yield from _repeated(kinds.CATEGORY_NAME, names, "category ")
+    coco = {category.name.casefold(): category.is_thing for category in coco_categories()}
+    for record in contents.categories:
+        where = f"category {brief(record.get('id'))} ({brief(record.get('name'))})"
+        is_thing, name = flag(record, "isthing"), record.get("name")
+        if "isthing" not in record:
+            yield Finding(kinds.ISTHING_MISSING, where)
+        elif is_thing is not None and isinstance(name, str) and coco.get(name.casefold(), is_thing) != is_thing:
+            yield Finding(kinds.ISTHING_COCO, f"{where}: {'thing' if is_thing else 'stuff'} here")
+    if None not in (things := list(contents.is_thing.values())):
+        if not any(things):
+            yield Finding(kinds.UNLEARNABLE, "no category is a thing; at least one needs `isthing: 1`")
+        elif max(things.count(True), things.count(False)) >= IGNORE:
+            yield Finding(kinds.UNLEARNABLE, f"over {IGNORE - 1} categories of one kind; semantic maps hold 8 bits")
+    used = {integer(segment, "category_id") for a in contents.annotations for segment in segments(a)}
+    for number, name in contents.class_names.items():
+        if number not in used:
+            yield Finding(kinds.CATEGORY_UNUSED, f"category {number} ({name})")
+
+
+def check_images(contents: Contents) -> Iterator[Finding]:
+    """Ids and names of images."""
+    numbers = [number for image in contents.images if (number := integer(image, "id")) is not None]
+    yield from _repeated(kinds.IMAGE_DUPLICATE, numbers, "image ")
+    yield from _names(contents.images, "id", kinds.PICTURE_LISTED_TWICE)
+    for number in contents.image_by_id:
+        if number not in contents.annotation_by_image:
+            yield Finding(kinds.IMAGE_UNANNOTATED, f"image {number}")
+
+
+def check_annotations(contents: Contents) -> Iterator[Finding]:
+    """Ids and names of annotations, and their segments."""
+    numbers = [number for a in contents.annotations if (number := integer(a, "image_id")) is not None]
+    yield from _repeated(kinds.ANNOTATION_DUPLICATE, numbers, "image ")
+    yield from _names(contents.annotations, "image_id", kinds.MAP_LISTED_TWICE)
+    for annotation in contents.annotations:
+        where = place(annotation, "image_id")
+        if (number := integer(annotation, "image_id")) is not None and number not in contents.image_by_id:
+            yield Finding(kinds.ANNOTATION_ORPHAN, f"{where} ({brief(annotation.get('file_name'))})")
+        yield from _segments(contents, annotation, where)
+
+
+def _segments(contents: Contents, annotation: Record, where: str) -> Iterator[Finding]:
+    numbers: list[int] = []
+    stuff: list[int] = []
+    for segment in segments(annotation):
+        number, category = integer(segment, "id"), integer(segment, "category_id")
+        here = f"{where}, segment {brief(segment.get('id'))}"
+        if number is not None and segment_id(segment) is None:
+            yield Finding(kinds.SEGMENT_ID, here)
+        elif number is not None:
+            numbers.append(number)
+        if category is not None and category not in contents.is_thing:
+            yield Finding(kinds.CATEGORY_UNKNOWN, f"{here}: category {brief(category)}")
+        if "iscrowd" not in segment:
+            yield Finding(kinds.ISCROWD_MISSING, here)
+        if category is not None and contents.is_thing.get(category) is False:
+            stuff.append(category)
+            if flag(segment, "iscrowd"):
+                yield Finding(kinds.STUFF_CROWD, f"{here}: category {category} ({contents.class_names[category]})")
+    yield from _repeated(kinds.SEGMENT_DUPLICATE, numbers, f"{where}, segment ")
+    if len(set(numbers)) == len(numbers):  # else the stuff may be there twice for that reason
+        for category, count in Counter(stuff).items():
+            if count > 1:
+                name = contents.class_names[category]
+                yield Finding(kinds.STUFF_SEVERAL, f"{where}: {count} segments of category {category} ({name})")
+
+
+def _names(records: list[Record], key: str, twice: Kind) -> Iterator[Finding]:
+    """Names that leave their folder, and names that records of two images share."""
+    for record in records:
+        name = record.get("file_name")
+        if isinstance(name, str) and not stays_inside(name):
+            yield Finding(kinds.NAME_OUTSIDE, f"{place(record, key)}: {brief(name)}")
+    owners = {(file_name(record), integer(record, key)) for record in records}
+    names = sorted(name for name, owner in owners if name is not None and owner is not None)
+    yield from _repeated(twice, names, "")
+
+
+def _repeated(kind: Kind, values: Iterable[Hashable], before: str) -> Iterator[Finding]:
+    for value, count in Counter(values).items():
+        if count > 1:
+            yield Finding(kind, f"{before}{value}: {count} times")

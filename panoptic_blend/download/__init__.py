@@ -1,0 +1,1 @@
+"""COCO from its server, resumed and checked."""

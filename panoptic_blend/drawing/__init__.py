@@ -1,0 +1,1 @@
+"""Maps, boxes, bases and attentions as pictures."""

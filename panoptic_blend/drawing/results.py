@@ -1,0 +1,38 @@
+"""Maps on disk, drawn over their photos."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from panoptic_blend.drawing.overlay import draw, enlarge
+from panoptic_blend.files import inside, require_others
+from panoptic_blend.formats.coco_layout import maps_folder
+from panoptic_blend.formats.coco_panoptic import read_panoptic_json
+from panoptic_blend.formats.images import read_picture, write_picture
+from panoptic_blend.structures import Progress
+
+
+def draw_json(
+    panoptic_json: Path,
+    pictures: Path,
+    output: Path,
+    maps: Path | None,
+    scale: int,
+    limit: int | None,
+    progress: Progress,
+) -> int:
+    """Draw the maps of a COCO panoptic JSON over the photos in ``pictures``; return how many."""
+    content = read_panoptic_json(panoptic_json)
+    folder = maps_folder(panoptic_json, maps, content.images.annotations)
+    images = content.images[:limit]
+    photos = [inside(pictures, image.file_name) for image in images]
+    drawings = [inside(output, f"{image.file_name}.png") for image in images]
+    require_others(drawings, photos)
+    for number, (image, photo, drawing) in enumerate(zip(images, photos, drawings, strict=True), start=1):
+        picture = read_picture(photo, image.size)
+        panoptic = image.annotation.read(panoptic_json, folder, image.size)
+        if scale > 1:
+            picture, panoptic = enlarge(picture, panoptic, scale)
+        write_picture(drawing, draw(picture, panoptic, content.categories))
+        progress(number, len(images))
+    return len(images)

@@ -1,0 +1,31 @@
+"""Optional dependencies: which packages each extra of the installation brings, and what to do without them."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+from panoptic_blend.structures import PanopticBlendError
+
+EXTRAS = {
+    "torch": ("torch", "torchvision", "lightning", "safetensors", "tensorboard", "matplotlib"),
+    "timm": ("timm",),
+    "parquet": ("pyarrow",),
+}
+"""Importable packages of each extra; ``pip install "panoptic-blend[NAME]"`` installs them."""
+
+
+class MissingExtraError(PanopticBlendError, ImportError):
+    """A package of an extra is not installed; the message says how to install it."""
+
+
+def require_extra(extra: str, remedy: str = "") -> None:
+    """Raise `MissingExtraError` unless every package of ``extra`` is installed.
+
+    Args:
+        extra: a key of `EXTRAS`.
+        remedy: what could be done instead of installing it, such as ``or write CSV``.
+    """
+    missing = next((package for package in EXTRAS[extra] if find_spec(package) is None), None)
+    if missing:
+        command = f'pip install "panoptic-blend[{extra}]"'
+        raise MissingExtraError(f"{missing} is not installed; {command}{f', {remedy}' if remedy else ''}")

@@ -1,0 +1,1 @@
+"""Files to structures and back: pictures, maps, COCO JSON, tables, videos."""

@@ -1,0 +1,57 @@
+"""Where the parts of a COCO panoptic data set lie, as people have them."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from panoptic_blend.formats.archives import Folder, first_present
+from panoptic_blend.formats.coco_panoptic import Annotations
+from panoptic_blend.structures import PanopticBlendError
+
+
+@dataclass(frozen=True)
+class Split:
+    """Where the parts of one split lie."""
+
+    pictures: Path
+    json: Path
+    maps: Path
+    """A folder, or a zip in its place, which is read as it is."""
+
+
+def find_root(root: str | None) -> Path:
+    """The data set's folder: as given, or PANOPTIC_BLEND_DATA, DETECTRON2_DATASETS/coco, ./datasets/coco."""
+    if root is not None:
+        return Path(root)
+    if "PANOPTIC_BLEND_DATA" in os.environ:
+        return Path(os.environ["PANOPTIC_BLEND_DATA"])
+    return Path(os.environ.get("DETECTRON2_DATASETS", "datasets")) / "coco"
+
+
+def find_split(root: Path, split: str) -> Split:
+    """Find a split laid out as COCO, detectron2 or mmdetection users have it.
+
+    Raises:
+        PanopticBlendError: the folder or one of its parts is missing.
+    """
+    if not root.is_dir():
+        raise PanopticBlendError(f"{root}: no such folder; set data.root or PANOPTIC_BLEND_DATA to your data set")
+    name = f"panoptic_{split}"
+    maps = first_present([root / "annotations" / name, root / name])
+    parts = Split(root / split, root / "annotations" / f"{name}.json", maps)
+    for path in (parts.json, parts.pictures, parts.maps):
+        if not path.exists():
+            raise PanopticBlendError(f"{path}: missing; a COCO panoptic split `{split}` needs it")
+    return parts
+
+
+def maps_folder(json_path: Path, folder: str | Path | None, annotations: Annotations) -> Folder:
+    """The folder or zip of the PNGs; a COCO data set may also keep it beside ``annotations``."""
+    name = json_path.stem
+    beside = [json_path.parent / name, json_path.parent.parent / name]
+    path = first_present(beside) if folder is None else Path(folder)
+    if not path.exists():
+        raise PanopticBlendError(f"{path}: no such folder; say where the PNGs of {json_path.name} are")
+    return Folder(path, example=next(iter(annotations.pngs), None))

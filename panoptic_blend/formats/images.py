@@ -1,0 +1,128 @@
+"""Pictures and segment maps as files: JPEG, PNG and whatever else OpenCV reads."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from panoptic_blend.files import read_bytes, replacing
+from panoptic_blend.formats.png import decode_rgb
+from panoptic_blend.structures import PanopticBlendError
+
+Picture = npt.NDArray[np.uint8]
+
+
+def read_picture(path: Path, size: tuple[int, int] | None = None) -> Picture:
+    """A picture as (H, W, 3) uint8 RGB; grey is repeated, alpha dropped, 16 bits become 8.
+
+    A camera's orientation tag (EXIF) is followed, unless the picture has the annotated ``size``
+    (height, width) only without it.
+
+    Raises:
+        PanopticBlendError: the file is missing, no picture, cut short, or not of ``size``.
+    """
+    data = read_bytes(path)
+    picture = decode_picture(data, path)
+    if size is not None and picture.shape[:2] != size:
+        upright = picture.shape[:2]
+        picture = decode_picture(data, path, turn=False)
+        if picture.shape[:2] != size:
+            raise PanopticBlendError(f"{path}: {_size(upright)}, annotated as {_size(size)}; restore the original")
+    return picture
+
+
+def decode_picture(data: bytes, path: str | Path, *, turn: bool = True) -> Picture:
+    """As `read_picture` from the bytes of a file, with the orientation tag followed or not; errors name ``path``."""
+    return _decode(data, path, cv2.IMREAD_COLOR_RGB | (0 if turn else cv2.IMREAD_IGNORE_ORIENTATION))
+
+
+def write_picture(path: Path, picture: Picture) -> None:
+    """Write (H, W, 3) uint8 RGB in the format of the suffix; JPEG at quality 95."""
+    data = _encode(path, picture)
+    with replacing(path) as temporary:
+        temporary.write_bytes(data)
+
+
+def read_segment_ids(path: Path, size: tuple[int, int] | None = None) -> npt.NDArray[np.int32]:
+    """Segment ids (H, W) of a COCO panoptic PNG: ``R + 256 G + 256**2 B``, 0 for void.
+
+    Raises:
+        PanopticBlendError: the file is missing, broken, no 8-bit RGB picture, or not of ``size`` (height, width).
+    """
+    return decode_segment_ids(read_bytes(path), path, size)
+
+
+def decode_segment_ids(data: bytes, path: str | Path, size: tuple[int, int] | None = None) -> npt.NDArray[np.int32]:
+    """As `read_segment_ids` from the bytes of a file; errors name ``path``."""
+    colors, order = decode_rgb(data), cv2.COLOR_RGB2RGBA
+    if colors is None:  # not a plain one
+        colors = _decode(data, path, cv2.IMREAD_UNCHANGED)
+        order = cv2.COLOR_BGR2RGBA
+    if colors.ndim != 3 or colors.shape[2] != 3 or colors.dtype != np.uint8:
+        raise PanopticBlendError(f"{path}: not an 8-bit RGB PNG; COCO panoptic PNGs hold ids as R + 256 G + 256^2 B")
+    if size is not None and colors.shape[:2] != size:
+        raise PanopticBlendError(f"{path}: {_size(colors.shape[:2])}, but its picture is {_size(size)}; redo the PNG")
+    ids = cv2.cvtColor(colors, order).view("<i4").squeeze(2)  # R lowest, an opaque alpha highest
+    ids &= 0xFFFFFF
+    return ids
+
+
+def write_segment_ids(path: Path, ids: npt.NDArray[np.int32]) -> None:
+    """Write segment ids (H, W) below 2**24 as a COCO panoptic PNG."""
+    colors = np.stack([ids & 255, ids >> 8 & 255, ids >> 16], axis=-1).astype(np.uint8)
+    data = _encode(path, colors)
+    with replacing(path) as temporary:
+        temporary.write_bytes(data)
+
+
+class _Quiet:
+    """OpenCV writes nothing to standard error while any thread is in this context."""
+
+    _set_level = staticmethod(getattr(cv2, "setLogLevel", None) or cv2.utils.logging.setLogLevel)  # OpenCV 4 and 5
+
+    def __init__(self) -> None:
+        self._lock, self._inside, self._before = threading.Lock(), 0, 0
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._inside:
+                self._before = self._set_level(0)
+            self._inside += 1
+
+    def __exit__(self, *error: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if not self._inside:
+                self._set_level(self._before)
+
+
+quiet = _Quiet()
+
+
+def _decode(data: bytes, path: str | Path, flags: int) -> Picture:
+    try:
+        with quiet:
+            decoded = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), flags)
+    except cv2.error:  # an empty file, in OpenCV 4
+        decoded = None
+    if decoded is None:
+        raise PanopticBlendError(f"{path}: cannot be decoded; it is cut short or not a picture, so fetch it again")
+    return decoded  # type: ignore[return-value]
+
+
+def _encode(path: Path, rgb: Picture) -> bytes:
+    if not cv2.haveImageWriter(path.name):
+        raise PanopticBlendError(f"{path}: cannot write {path.suffix} pictures; use .png or .jpg")
+    options = [cv2.IMWRITE_JPEG_QUALITY, 95] if path.suffix.lower() in {".jpg", ".jpeg"} else []
+    ok, data = cv2.imencode(path.suffix, rgb[:, :, ::-1], options)
+    if not ok:
+        raise PanopticBlendError(f"{path}: {_size(rgb.shape)} are too many for {path.suffix}; use .png")
+    return data.tobytes()
+
+
+def _size(shape: tuple[int, ...]) -> str:
+    return f"{shape[1]} x {shape[0]} pixels"

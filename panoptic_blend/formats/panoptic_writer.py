@@ -1,0 +1,97 @@
+"""Panoptic maps to COCO panoptic JSON + PNG, as `coco_panoptic` reads them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from types import TracebackType
+
+from panoptic_blend.files import inside, replacing
+from panoptic_blend.formats.categories import Categories
+from panoptic_blend.formats.images import write_segment_ids
+from panoptic_blend.structures import Category, PanopticMap, Segment
+
+
+class PanopticWriter:
+    """Writes panoptic maps as COCO panoptic JSON + PNG; a context manager.
+
+    PNGs appear as they are added, the JSON, atomically, when the block ends without an error: a
+    JSON that exists is complete.
+
+    Args:
+        json_path: the JSON; its PNGs go to ``folder``, by default beside it under its stem.
+    """
+
+    def __init__(
+        self, json_path: Path, folder: Path | None = None, *, categories: Sequence[Category | Mapping[str, object]]
+    ) -> None:
+        self.json_path, self.folder = json_path, folder or json_path.with_suffix("")
+        self._categories = Categories(categories)
+        self._written: set[str] = set()
+        self._images: list[dict[str, object]] = []
+        self._annotations: list[dict[str, object]] = []
+
+    def __enter__(self) -> PanopticWriter:
+        self.json_path.unlink(missing_ok=True)
+        return self
+
+    @property
+    def records(self) -> tuple[list[dict[str, object]], list[dict[str, object]]]:
+        """The ``images`` and ``annotations`` so far."""
+        return self._images, self._annotations
+
+    def reserve(self, file_names: Iterable[str]) -> None:
+        """Leave the PNGs of these images to other writers to the same folder."""
+        self._written.update(_png(name) for name in file_names)
+
+    def append(self, images: Iterable[dict[str, object]], annotations: Iterable[dict[str, object]]) -> None:
+        """Add the `records` of another writer to the same folder."""
+        self._images.extend(images)
+        self._annotations.extend(annotations)
+
+    def add(self, image_id: int, file_name: str, panoptic: PanopticMap) -> None:
+        """Write the map of one image; segments without pixels are left out."""
+        image, annotation = self.save(image_id, file_name, panoptic)
+        self.append([image], [annotation])
+
+    def save(self, image_id: int, file_name: str, panoptic: PanopticMap) -> tuple[dict[str, object], dict[str, object]]:
+        """Write the PNG of one image; its ``images`` and ``annotations`` records are for `append`, in its turn."""
+        png = _png(file_name)
+        if png in self._written:  # by a.jpg, say, and this is a.png
+            png = f"{file_name}.{image_id}.png"
+        write_segment_ids(inside(self.folder, png), panoptic.segment_ids)
+        height, width = panoptic.segment_ids.shape
+        segments = [_record(segment) for segment in panoptic.segments if segment.box]
+        self._written.add(png)
+        image: dict[str, object] = {"id": image_id, "file_name": file_name, "height": height, "width": width}
+        return image, {"image_id": image_id, "file_name": png, "segments_info": segments}
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            content = {
+                "images": self._images,
+                "annotations": self._annotations,
+                "categories": self._categories.records(),
+            }
+            with replacing(self.json_path, durable=True) as temporary:
+                temporary.write_text(json.dumps(content), encoding="utf-8")
+
+
+def _png(file_name: str) -> str:
+    return str(PurePosixPath(file_name).with_suffix(".png"))
+
+
+def _record(segment: Segment) -> dict[str, object]:
+    assert segment.box is not None
+    x0, y0, x1, y1 = segment.box
+    record: dict[str, object] = {
+        "id": segment.id,
+        "category_id": segment.category,
+        "iscrowd": int(segment.is_crowd),
+        "bbox": [x0, y0, x1 - x0, y1 - y0],
+        "area": segment.area,
+    }
+    return record if segment.score is None else record | {"score": round(segment.score, 6)}

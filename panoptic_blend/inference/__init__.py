@@ -1,0 +1,5 @@
+"""A trained model on pictures, videos and data sets."""
+
+from panoptic_blend.extras import require_extra
+
+require_extra("torch")

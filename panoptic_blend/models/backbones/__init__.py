@@ -1,0 +1,1 @@
+"""Backbones: what turns images into features of several strides."""

@@ -1,0 +1,87 @@
+"""The figures of a report as the page's script reads them; docs/evaluation.md defines each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from panoptic_blend.drawing.overlay import category_color
+from panoptic_blend.metrics.causes import Cause
+from panoptic_blend.metrics.confusion import confusion
+from panoptic_blend.metrics.details import PanopticDetails
+from panoptic_blend.metrics.error_budget import Budget
+from panoptic_blend.metrics.overlaps import Integers
+from panoptic_blend.metrics.resampling import Interval, PairedComparison, image_qualities
+from panoptic_blend.scoring.details import Findings, Resampling, find, known
+from panoptic_blend.structures import Category
+
+
+def class_records(categories: Sequence[Category]) -> list[dict[str, Any]]:
+    """Classes in the order of their ids, in their own colours, which are the same in every report."""
+    return [
+        {"id": c.id, "name": c.name, "thing": c.is_thing, "color": list(c.color or category_color(c.id))}
+        for c in categories
+    ]
+
+
+def result_figures(details: PanopticDetails, resampling: Resampling) -> dict[str, Any]:
+    """All figures of one result set, and those of its images by ascending id."""
+    return _figures(details, find(details, None, resampling))
+
+
+def comparison_figures(
+    first: PanopticDetails, second: PanopticDetails, resampling: Resampling
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """The figures of two result sets, and how the second differs from the first."""
+    findings = find(first, second, resampling)
+    assert findings.compared is not None
+    both = [_figures(first, findings), result_figures(second, resampling)]
+    return both, _compared(findings.compared)
+
+
+def _figures(details: PanopticDetails, findings: Findings) -> dict[str, Any]:
+    tallies, matrices = details.tallies(), confusion(details)
+    counts = [array.sum(axis=1).astype(int).tolist() for array in (tallies.tp, tallies.fp, tallies.fn)]
+    classes = {}
+    for category in findings.report.categories:
+        quality, interval = findings.report.per_class[category.id], findings.intervals.per_class.get(category.id)
+        if interval:
+            row = {key: quality[key] for key in ("pq", "sq", "rq", "tp", "fp", "fn")}
+            classes[category.id] = row | _bounds(interval) | _budget(findings.budget.per_class[category.id])
+    groups = {}
+    for group, means in findings.report.groups.items():
+        extra = _bounds(findings.intervals.groups[group]) | _budget(findings.budget.groups[group])
+        groups[group] = {**means, **extra}
+    return {
+        "groups": groups,
+        "classes": classes,
+        "sizes": {size: report.groups for size, report in findings.sizes.items()},
+        "confusion": {"segments": _sparse(matrices.segments), "pixels": _sparse(matrices.pixels)},
+        "images": {
+            "pq": [known(figure) for figure in np.round(image_qualities(tallies), 5).tolist()],
+            **dict(zip(("tp", "fp", "fn"), counts, strict=True)),
+        },
+    }
+
+
+def _compared(compared: PairedComparison) -> dict[str, Any]:
+    groups = {group: asdict(found) | {"better": compared.better[group]} for group, found in compared.groups.items()}
+    return {"groups": groups, "classes": {id: asdict(found) for id, found in compared.per_class.items()}}
+
+
+def _bounds(interval: Interval) -> dict[str, float]:
+    return {"low": interval.low, "high": interval.high}
+
+
+def _budget(budget: Budget) -> dict[str, list[float]]:
+    """Points lost to each cause and PQ with it mended, in the order of `Cause`."""
+    return {"lost": [budget.lost[cause] for cause in Cause], "mended": [budget.mended[cause] for cause in Cause]}
+
+
+def _sparse(matrix: Integers) -> list[list[int]]:
+    """Row, column and count of what is not 0."""
+    rows, columns = np.nonzero(matrix)
+    return np.stack([rows, columns, matrix[rows, columns]], axis=1).tolist()

@@ -1,0 +1,112 @@
+"""The processes of a run, one a device: how they start, and what they agree on."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
+
+import torch
+from lightning.fabric import Fabric
+from lightning.fabric.strategies.model_parallel import ModelParallelStrategy
+from lightning.fabric.strategies.strategy import Strategy
+from torch import Tensor, distributed, nn
+from torch.distributed.device_mesh import DeviceMesh
+
+from panoptic_blend.config.options import Train
+from panoptic_blend.runtime.precision import Autocast, default_device, resolve
+from panoptic_blend.structures import PanopticBlendError
+
+T = TypeVar("T")
+
+
+def launch(options: Train) -> Fabric:
+    """Start the processes of this node, or join those that torchrun or SLURM started; this one is one of them.
+
+    Raises:
+        PanopticBlendError: there are fewer devices, or the batch cannot be shared among them.
+    """
+    device = default_device()
+    devices, nodes = options.devices, options.nodes
+    if distributed.is_torchelastic_launched():
+        devices = int(os.environ["LOCAL_WORLD_SIZE"])
+        nodes = int(os.environ["WORLD_SIZE"]) // devices
+    if device.type != "cpu" and devices > (present := torch.accelerator.device_count()):
+        raise PanopticBlendError(f"train.devices is {devices}, but this machine has {present}; ask for no more")
+    if options.batch_size % (devices * nodes):
+        raise PanopticBlendError(
+            f"train.batch_size {options.batch_size} cannot be shared by {devices * nodes} devices; make it a multiple"
+        )
+    precision = resolve(options.precision, device)
+    if options.strategy == "fsdp" and precision == "16-mixed" and devices * nodes > 1:
+        raise PanopticBlendError(
+            "train.precision 16-mixed scales losses, which fsdp does not; use bf16-mixed or 32-true"
+        )
+    for name in ("lightning.fabric", "lightning.pytorch"):  # they would announce what we announce
+        logging.getLogger(name).setLevel(logging.WARNING)
+    fabric = Fabric(
+        accelerator=device.type,
+        devices=devices,
+        num_nodes=nodes,
+        strategy=strategy(options, devices * nodes),
+        plugins=None if precision == "32-true" else Autocast(precision, device.type),
+    )
+    fabric.launch()
+    return fabric
+
+
+def strategy(options: Train, world_size: int) -> Strategy | str:
+    """How ``world_size`` processes share the work."""
+    if world_size == 1:
+        return "auto"
+    if options.strategy == "ddp":
+        return "ddp"
+    return ModelParallelStrategy(_shard, data_parallel_size=world_size, tensor_parallel_size=1)
+
+
+def _shard(model: nn.Module, mesh: DeviceMesh) -> nn.Module:
+    """Every rank keeps its part of each parameter; a stage of the backbone is whole only while it runs."""
+    from torch.distributed.fsdp import fully_shard
+
+    backbone: Any = model.backbone
+    for part in (backbone.layer1, backbone.layer2, backbone.layer3, backbone.layer4, model):
+        fully_shard(part, mesh=mesh["data_parallel"])
+    return model
+
+
+def starts_run() -> bool:
+    """Whether this process, before it is launched, is to be the first of its run."""
+    numbers = ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID")
+    return all(os.environ.get(name, "0") == "0" for name in numbers)
+
+
+def is_first() -> bool:
+    """Whether this process speaks for its run."""
+    return not distributed.is_initialized() or distributed.get_rank() == 0
+
+
+def is_sharded(fabric: Fabric) -> bool:
+    """Whether no rank holds the whole model."""
+    return isinstance(fabric.strategy, ModelParallelStrategy)
+
+
+def stop_others(fabric: Fabric) -> None:
+    """Ask the processes that this one started to end; those of torchrun or SLURM are looked after by it."""
+    for process in getattr(fabric.strategy.launcher, "procs", []):
+        process.terminate()
+
+
+def sum_over_ranks(fabric: Fabric, counts: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """Scalars by name, summed over the sequence and over all ranks, in float64."""
+    own = torch.stack([torch.stack([x.double() for x in part.values()]) for part in counts]).sum(dim=0)
+    summed: Any = fabric.all_reduce(own, reduce_op="sum")
+    return dict(zip(counts[0], summed.unbind(), strict=True))
+
+
+def gather(fabric: Fabric, value: T) -> list[T]:
+    """The picklable ``value`` of every rank, in their order, on every rank."""
+    values: list[Any] = [value] * fabric.world_size
+    if fabric.world_size > 1:
+        distributed.all_gather_object(values, value)
+    return values

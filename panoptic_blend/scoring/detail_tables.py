@@ -1,0 +1,85 @@
+"""The figures of `pq --details` and `pq --compare` as tables for a terminal."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from rich.table import Table
+
+from panoptic_blend.metrics.causes import Cause
+from panoptic_blend.metrics.error_budget import ErrorBudget
+from panoptic_blend.metrics.panoptic_quality import GROUPS, PanopticReport
+from panoptic_blend.metrics.resampling import Interval, Intervals, PairedComparison
+from panoptic_blend.scoring.details import Findings
+from panoptic_blend.scoring.tables import class_table, quality_table
+from panoptic_blend.terminal import right_aligned
+
+
+def all_tables(findings: Findings) -> Iterator[Table]:
+    """Everything about scored results: classes and groups, `detail_tables`, and `comparison_tables` if compared."""
+    yield class_table(findings.report)
+    yield quality_table(findings.report)
+    yield from detail_tables(findings)
+    if findings.compared:
+        yield from comparison_tables(findings.compared)
+
+
+def detail_tables(findings: Findings) -> Iterator[Table]:
+    """Intervals, sizes, Boundary PQ and the error budget, each as a table of percent."""
+    yield interval_table(findings.intervals, findings.boundary)
+    yield size_table(findings.sizes)
+    yield budget_table(findings.budget)
+
+
+def interval_table(found: Intervals, boundary: PanopticReport | None) -> Table:
+    """PQ of the groups between its bounds, with Boundary PQ beside it."""
+    table = right_aligned("", "PQ", "interval", *(["Boundary PQ"] if boundary else []), title="PQ with other images")
+    for group in GROUPS:
+        interval = found.groups[group]
+        narrow = [f"{100 * boundary[group]['pq']:.1f}"] if boundary else []
+        table.add_row(group, f"{100 * interval.value:.1f}", _bounds(interval), *narrow)
+    return table
+
+
+def size_table(sizes: dict[str, PanopticReport]) -> Table:
+    """PQ of small, medium and large segments."""
+    table = right_aligned("PQ of", *sizes, title="PQ by size of segments")
+    for group in GROUPS:
+        table.add_row(group, *(f"{100 * r[group]['pq']:.1f}" if r[group]["n"] else "-" for r in sizes.values()))
+    return table
+
+
+def budget_table(budget: ErrorBudget) -> Table:
+    """Points lost to each cause, the largest first, and PQ if that cause alone were mended."""
+    table = right_aligned(
+        "cause", *(f"{group} lost" for group in GROUPS), "PQ if mended", title="Where the points went"
+    )
+    causes = sorted(Cause, key=lambda cause: -budget.groups["All"].lost[cause])
+    for cause in causes:
+        lost = (f"{100 * budget.groups[group].lost[cause]:.1f}" for group in GROUPS)
+        table.add_row(cause, *lost, f"{100 * budget.groups['All'].mended[cause]:.1f}")
+    return table
+
+
+def comparison_tables(compared: PairedComparison, images: int = 10) -> Iterator[Table]:
+    """How the second result set differs, and the images where it does most."""
+    table = right_aligned(
+        "", "PQ difference", "interval", "second better in", title="Second result set minus the first"
+    )
+    for group in GROUPS:
+        interval = compared.groups[group]
+        share = f"{100 * compared.better[group]:.1f}% of draws"
+        table.add_row(group, f"{100 * interval.value:+.2f}", _bounds(interval, signed=True), share)
+    yield table
+    table = right_aligned(
+        "image", "first", "second", "difference", title="Images that differ most, by PQ of each alone"
+    )
+    for image in [image for image in compared.images if not math.isnan(image.difference)][:images]:
+        figures = f"{100 * image.first:.1f}", f"{100 * image.second:.1f}", f"{100 * image.difference:+.1f}"
+        table.add_row(str(image.image), *figures)
+    yield table
+
+
+def _bounds(interval: Interval, *, signed: bool = False) -> str:
+    return " to ".join(f"{100 * bound:{'+.2f' if signed else '.1f'}}" for bound in (interval.low, interval.high))

@@ -1,0 +1,191 @@
+"""What `PanopticDetails` tells, as a folder of tables and a summary; docs/evaluation.md defines the columns."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from panoptic_blend.files import filling
+from panoptic_blend.formats.parquet import write_parquet
+from panoptic_blend.metrics.causes import Cause
+from panoptic_blend.metrics.confusion import confusion
+from panoptic_blend.metrics.details import PanopticDetails
+from panoptic_blend.metrics.error_budget import ErrorBudget, error_budget
+from panoptic_blend.metrics.overlaps import Integers
+from panoptic_blend.metrics.panoptic_quality import PanopticReport
+from panoptic_blend.metrics.resampling import Intervals, PairedComparison, compare_results, image_qualities, intervals
+from panoptic_blend.structures import Category
+
+NO_CLASS = "(none)"
+"""How line 0 of a confusion matrix is called."""
+
+Row = Sequence[object]
+TableFormat = Literal["csv", "parquet"]
+
+
+@dataclass(frozen=True)
+class Resampling:
+    """How intervals are made: percentiles at ``level`` of ``resamples`` draws of images, seeded."""
+
+    resamples: int = 1000
+    level: float = 0.95
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Findings:
+    """All figures of one result set, and how another one differs from it if there is one."""
+
+    report: PanopticReport
+    boundary: PanopticReport | None
+    intervals: Intervals
+    sizes: dict[str, PanopticReport]
+    budget: ErrorBudget
+    compared: PairedComparison | None
+
+
+def find(details: PanopticDetails, other: PanopticDetails | None, resampling: Resampling) -> Findings:
+    """Compute every figure; ``other`` is a result set for the same images, to be compared with the first."""
+    options, tallies = asdict(resampling), details.tallies()
+    return Findings(
+        report=details.compute(),
+        boundary=details.compute(boundary=True) if details.boundary else None,
+        intervals=intervals(tallies, **options),
+        sizes=details.by_size(),
+        budget=error_budget(details),
+        compared=None if other is None else compare_results(tallies, other.tallies(), **options),
+    )
+
+
+def write_details(
+    out: Path, details: PanopticDetails, findings: Findings, resampling: Resampling, table_format: TableFormat = "csv"
+) -> None:
+    """Write the folder ``out``, whole or not at all; raises PanopticBlendError unless it is absent or empty.
+
+    ``table_format`` is that of the long tables, of segments and images; the others are CSV.
+    """
+    names = {id: category.name for id, category in details.categories.items()}
+    image: dict[str, type] = {"image": str if any(isinstance(key, str) for key in details.images) else int}
+    matrices = confusion(details)
+    with filling(out) as folder:
+        write = _write if table_format == "csv" else write_parquet
+        write(folder / f"segments.{table_format}", image | _SEGMENT_COLUMNS, _segment_rows(details, names))
+        write(folder / f"images.{table_format}", image | _IMAGE_COLUMNS, _image_rows(details))
+        _write(folder / "classes.csv", *_classes(findings))
+        _write(
+            folder / "errors.csv",
+            ("category", "of", "cause", "lost", "pq_if_mended"),
+            _error_rows(findings.budget, names),
+        )
+        _write(folder / "sizes.csv", _SIZE_COLUMNS, _size_rows(findings, names))
+        _write_matrix(folder / "confusion_pixels.csv", matrices.categories, matrices.pixels)
+        _write_matrix(folder / "confusion_segments.csv", matrices.categories, matrices.segments)
+        if findings.compared:
+            rows = [(i.image, *map(known, (i.first, i.second, i.difference))) for i in findings.compared.images]
+            _write(folder / "comparison.csv", ("image", "pq_first", "pq_second", "difference"), rows)
+        (folder / "summary.json").write_text(json.dumps(summary(findings, resampling), indent=1), encoding="utf-8")
+
+
+def summary(findings: Findings, resampling: Resampling) -> dict[str, Any]:
+    """The figures of the groups, and those of classes, for machines."""
+    content: dict[str, Any] = {
+        **findings.report.groups,
+        "per_class": findings.report.per_class,
+        "intervals": {"method": "percentile bootstrap over images", **asdict(resampling), **asdict(findings.intervals)},
+        "sizes": {size: report.groups for size, report in findings.sizes.items()},
+        "errors": {group: asdict(budget) for group, budget in findings.budget.groups.items()},
+    }
+    if findings.boundary:
+        content["boundary"] = findings.boundary.groups
+    if findings.compared:
+        content["comparison"] = {key: asdict(findings.compared)[key] for key in ("groups", "per_class", "better")}
+    return content
+
+
+_SEGMENT_COLUMNS: dict[str, type] = {
+    "side": str,
+    "segment": int,
+    "category": int,
+    "class": str,
+    "area": int,
+    "iou": float,
+    "outcome": str,
+    "matched_with": int,
+    "cause": str,
+    "nearest": int,
+    "nearest_class": str,
+    "nearest_iou": float,
+}
+_IMAGE_COLUMNS: dict[str, type] = {"pq": float, "tp": int, "fp": int, "fn": int}
+_SIZE_COLUMNS = "size", "category", "of", "pq", "sq", "rq", "tp", "fp", "fn"
+
+
+def _segment_rows(details: PanopticDetails, names: Mapping[int, str]) -> Iterable[Row]:
+    for row in details.segments():
+        nearest = None if row.nearest_category is None else names[row.nearest_category]
+        yield (
+            *(row.image, row.side, row.segment, row.category, names[row.category], row.area, row.iou, row.outcome),
+            *(row.matched_with, row.cause, row.nearest, nearest, row.nearest_iou),
+        )
+
+
+def _image_rows(details: PanopticDetails) -> Iterable[Row]:
+    tallies = details.tallies()
+    counts = [array.sum(axis=1).astype(int).tolist() for array in (tallies.tp, tallies.fp, tallies.fn)]
+    return zip(tallies.images, map(known, image_qualities(tallies).tolist()), *counts, strict=True)
+
+
+def known(figure: float) -> float | None:
+    """``figure``, or None for NaN: an empty cell, null."""
+    return None if math.isnan(figure) else figure
+
+
+def _classes(findings: Findings) -> tuple[Row, Iterable[Row]]:
+    header = ["category", "class", "kind", "pq", "sq", "rq", "tp", "fp", "fn", "pq_low", "pq_high"]
+    if findings.boundary:
+        header.append("boundary_pq")
+    rows = []
+    for category in findings.report.categories:
+        quality, interval = findings.report.per_class[category.id], findings.intervals.per_class.get(category.id)
+        row: list[object] = [category.id, category.name, "thing" if category.is_thing else "stuff"]
+        row += [quality["pq"], quality["sq"], quality["rq"], quality["tp"], quality["fp"], quality["fn"]]
+        row += [interval.low, interval.high] if interval else [None, None]
+        if findings.boundary:
+            row.append(findings.boundary.per_class[category.id]["pq"])
+        rows.append(row)
+    return header, rows
+
+
+def _error_rows(budget: ErrorBudget, names: Mapping[int, str]) -> Iterable[Row]:
+    named = [(None, group, found) for group, found in budget.groups.items()]
+    for category, name, found in [*named, *((id, names[id], found) for id, found in budget.per_class.items())]:
+        for cause in Cause:
+            yield category, name, cause, found.lost[cause], found.mended[cause]
+
+
+def _size_rows(findings: Findings, names: Mapping[int, str]) -> Iterable[Row]:
+    for size, report in findings.sizes.items():
+        for group, quality in report.groups.items():
+            yield size, None, group, quality["pq"], quality["sq"], quality["rq"], None, None, None
+        for category, found in report.per_class.items():
+            if found["tp"] + found["fp"] + found["fn"]:
+                figures = found["pq"], found["sq"], found["rq"]
+                yield size, category, names[category], *figures, found["tp"], found["fp"], found["fn"]
+
+
+def _write_matrix(path: Path, categories: Sequence[Category], matrix: Integers) -> None:
+    names = [NO_CLASS, *(category.name for category in categories)]
+    rows = [(name, *line) for name, line in zip(names, matrix.tolist(), strict=True)]
+    _write(path, ("truth \\ prediction", *names), rows)
+
+
+def _write(path: Path, header: Iterable[object], rows: Iterable[Row]) -> None:
+    with path.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
+        writer = csv.writer(file)
+        writer.writerow(header)
+        writer.writerows(rows)

@@ -1,0 +1,47 @@
+"""Figures as tables for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from rich.markup import escape
+from rich.table import Table
+
+from panoptic_blend.files import printable
+from panoptic_blend.metrics.panoptic_quality import GROUPS, PanopticReport
+from panoptic_blend.terminal import right_aligned
+
+
+def quality_table(report: PanopticReport) -> Table:
+    """PQ, SQ and RQ in percent over all, thing and stuff classes."""
+    table = right_aligned("", "PQ", "SQ", "RQ", "classes", title="Panoptic quality")
+    for group in GROUPS:
+        quality = report[group]
+        figures = (f"{100 * value:.1f}" for value in (quality["pq"], quality["sq"], quality["rq"]))
+        table.add_row(group, *figures, str(quality["n"]))
+    return table
+
+
+def class_table(report: PanopticReport) -> Table:
+    """PQ, SQ and RQ in percent, and the counts, of every class that occurs."""
+    table = right_aligned("category", "kind", "PQ", "SQ", "RQ", "TP", "FP", "FN", words=2)
+    for category in report.categories:
+        quality = report.per_class[category.id]
+        counts = quality["tp"], quality["fp"], quality["fn"]
+        if any(counts):
+            figures = (f"{100 * value:.1f}" for value in (quality["pq"], quality["sq"], quality["rq"]))
+            kind = "thing" if category.is_thing else "stuff"
+            table.add_row(escape(printable(category.name)), kind, *figures, *map(str, counts))
+    return table
+
+
+def column_table(columns: Mapping[str, float]) -> Table:
+    """The columns of BlendMask's appendix A, table 1, in percent."""
+    table = Table(*columns, title="All figures")
+    table.add_row(*(f"{100 * value:.1f}" for value in columns.values()))
+    return table
+
+
+def evaluation_tables(report: PanopticReport, columns: Mapping[str, float]) -> tuple[Table, Table, Table]:
+    """Everything about an evaluated model: its classes, its groups, and its `column_table`."""
+    return class_table(report), quality_table(report), column_table(columns)

@@ -1,0 +1,1 @@
+"""Shapes, the generated data set."""

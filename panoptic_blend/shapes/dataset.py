@@ -1,0 +1,245 @@
+"""Shapes: a generated panoptic data set, small enough to train on in minutes and hard enough to tell methods apart.
+
+A scene is a landscape of textured stuff with three to nine things before it. Things are told apart by their outline
+(solid, hollow, concave, thin), never by their colour; stuff by colour and texture. There are clusters of overlapping
+instances of one class, occlusion, crowds (one segment for a bunch of small instances) and void regions.
+`shapes_drawing` says how all this looks; here is what a scene is made of, and what is true about it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from panoptic_blend.formats.images import write_picture
+from panoptic_blend.formats.panoptic_writer import PanopticWriter
+from panoptic_blend.shapes.painting import (
+    FAR,
+    Canvas,
+    Contours,
+    Floats,
+    Rng,
+    Shape,
+    Texture,
+    Thing,
+    bar,
+    blob,
+    borders,
+    disk,
+    expose,
+    grass,
+    paint_shadow,
+    placed,
+    rasterise,
+    ring,
+    rubble,
+    sand,
+    sky,
+    square,
+    star,
+    thing_fill,
+    triangle,
+    two_colors,
+    water,
+)
+from panoptic_blend.structures import Category, PanopticBlendError, PanopticMap, Segment
+
+CATEGORIES = (
+    Category(1, "disk", True, (220, 20, 60)),
+    Category(3, "ring", True, (255, 140, 0)),
+    Category(4, "square", True, (106, 0, 228)),
+    Category(7, "triangle", True, (0, 180, 190)),
+    Category(9, "star", True, (250, 210, 30)),
+    Category(12, "bar", True, (255, 90, 190)),
+    Category(21, "grass", False, (107, 142, 35)),
+    Category(24, "water", False, (40, 90, 170)),
+    Category(25, "sand", False, (210, 180, 140)),
+    Category(29, "sky", False, (150, 205, 250)),
+)
+DISK, RING, SQUARE, TRIANGLE, STAR, BAR, GRASS, WATER, SAND, SKY = (category.id for category in CATEGORIES)
+VOID = 0
+
+VAL_START = 1_000_000
+"""Index of the first validation scene. Training scenes count from 0, so no scene is in both splits."""
+
+SIDES = (96, 112, 128, 144, 160)
+MIN_PIXELS, MIN_VISIBLE = 20, 0.3  # of a segment in pixels; of a thing's outline, as a share
+CROWD_SHARE, BAND_SHARE, VOID_SHARE = 0.1, 0.1, 0.2
+
+_OUTLINES: dict[int, Callable[[Rng], Contours]] = {
+    DISK: disk,
+    RING: ring,
+    SQUARE: square,
+    TRIANGLE: triangle,
+    STAR: star,
+    BAR: bar,
+}
+_TEXTURES = {
+    GRASS: Texture(grass, (38, 82, 24), (150, 182, 72)),
+    WATER: Texture(water, (12, 62, 104), (92, 170, 190)),
+    SAND: Texture(sand, (172, 132, 84), (240, 216, 166)),
+    SKY: Texture(sky, (98, 156, 224), (244, 246, 250)),
+    VOID: Texture(rubble, (62, 54, 62), (112, 104, 108)),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """An image (H, W, 3) uint8 RGB and the truth about it, under the category ids of `CATEGORIES`."""
+
+    image: npt.NDArray[np.uint8]
+    panoptic: PanopticMap
+
+
+def generate(seed: int, index: int) -> Scene:
+    """The scene of this seed and index: a function of the two alone."""
+    rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, index])))
+    height, width = rng.choice(SIDES, 2).tolist()
+    canvas = Canvas(height, width)
+    _paint_stuff(rng, canvas)
+    angle = rng.uniform(0, 2 * math.pi)
+    light = np.array([math.cos(angle), math.sin(angle)], np.float32)
+    _paint_things(rng, canvas, _plan_things(rng, canvas.shape), light)
+    return Scene(expose(rng, canvas.image, light), _panoptic_map(rng, canvas))
+
+
+def _paint_stuff(rng: Rng, canvas: Canvas) -> None:
+    """Bands with wavy borders, from the sky down or, without sky, at any angle; then patches; then perhaps a void."""
+    size = np.array(canvas.shape[::-1])
+    fills = {category: texture.fill(rng, canvas.shape) for category, texture in _TEXTURES.items()}
+    slots = {category: canvas.new_slot(category) for category in _TEXTURES if category != VOID} | {VOID: VOID}
+
+    def paint(contours: Contours, category: int) -> None:
+        stamp = rasterise(contours, canvas.shape)
+        canvas.paint(stamp, fills[category][stamp.window], slots[category])
+
+    has_sky = rng.random() < 0.6
+    bands = rng.permutation([GRASS, WATER, SAND])[: rng.choice([1, 2, 3], p=[0.25, 0.55, 0.2])].tolist()
+    bands = [SKY, *bands] if has_sky else bands
+    lines, across = borders(rng, canvas.shape, len(bands), rng.normal(0, 0.08) if has_sky else rng.uniform(-3, 3))
+    for category, line in zip(bands, lines, strict=True):
+        paint([np.concatenate([line, line[::-1] + 2 * FAR * across])], category)
+    for _ in range(rng.choice([0, 1, 2], p=[0.3, 0.5, 0.2])):
+        center = rng.uniform((0, 0.65 if has_sky else 0), (1, 1)) * size
+        paint(blob(rng, center, rng.uniform(14, 34)), int(rng.choice([GRASS, WATER, SAND])))
+    void = rng.random()
+    if void < BAND_SHARE and len(bands) > 1:
+        half_width = rng.uniform(1.5, 3) * across
+        paint([np.concatenate([lines[-1] - half_width, lines[-1][::-1] + half_width])], VOID)
+    elif void < VOID_SHARE:
+        paint(blob(rng, rng.uniform(0.15, 0.85, 2) * size, rng.uniform(12, 24)), VOID)
+
+
+def _plan_things(rng: Rng, shape: Shape) -> list[Thing]:
+    """Things from the front to the back: perhaps a crowd, then three to nine others, alone and in clusters."""
+    hidden = np.zeros(shape, bool)
+    kept: list[Thing] = []
+    if rng.random() < CROWD_SHARE:
+        kept += _visible(_bunch(rng, shape, int(rng.integers(12, 22)), (9, 13), 1.9, is_crowd=True), hidden)
+    wanted = len(kept) + rng.integers(3, 10)
+    while len(kept) < wanted and hidden.mean() < 0.9:
+        in_cluster = rng.random() < 0.25
+        bunch = _bunch(rng, shape, int(rng.integers(2, 5)), (24, 54), 0.8) if in_cluster else _bunch(rng, shape)
+        kept += _visible(bunch[: wanted - len(kept)], hidden)
+    return kept
+
+
+def _bunch(
+    rng: Rng,
+    shape: Shape,
+    count: int = 1,
+    sizes: tuple[int, int] = (20, 96),
+    spread: float = 0.0,
+    is_crowd: bool = False,
+) -> list[Thing]:
+    """``count`` things of one class and similar size, up to ``spread`` sizes from one place; some share colours."""
+    category = int(rng.choice(list(_OUTLINES)))
+    center = rng.uniform(0.08, 0.92, 2) * shape[::-1]
+    size = math.exp(rng.uniform(*np.log(sizes)))
+    colors = two_colors(rng)
+    things = []
+    for _ in range(count):
+        angle, distance = rng.uniform(0, 2 * math.pi), spread * size * math.sqrt(rng.random())
+        place = center + distance * np.array([math.cos(angle), math.sin(angle)])
+        own_size = size * rng.uniform(0.85, 1.15)
+        contours = placed(rng, _OUTLINES[category], place, own_size, 0.65 * min(shape))
+        things.append(Thing(category, contours, own_size, colors if rng.random() < 0.5 else two_colors(rng), is_crowd))
+    return things
+
+
+def _visible(things: list[Thing], hidden: npt.NDArray[np.bool_]) -> list[Thing]:
+    """Those of ``things``, front to back, of which enough is in sight; marks what they cover as ``hidden``."""
+    kept = []
+    for thing in things:
+        stamp = rasterise(thing.contours, hidden.shape)
+        before = hidden[stamp.window]
+        areas = [cv2.contourArea(contour.astype(np.float32)) for contour in thing.contours]
+        if np.count_nonzero(stamp.mask & ~before) >= max(MIN_PIXELS, MIN_VISIBLE * (areas[0] - sum(areas[1:]))):
+            kept.append(thing)
+            before |= stamp.mask
+    return kept
+
+
+def _paint_things(rng: Rng, canvas: Canvas, things: list[Thing], light: Floats) -> None:
+    """From the back to the front; the members of a crowd share one slot."""
+    shadow = rng.uniform(0.2, 0.45) if rng.random() < 0.6 else 0.0
+    crowd = canvas.new_slot(things[0].category, is_crowd=True) if things[0].is_crowd else VOID
+    for thing in reversed(things):
+        if shadow:
+            paint_shadow(canvas, thing, light, shadow)
+        stamp = rasterise(thing.contours, canvas.shape)
+        slot = crowd if thing.is_crowd else canvas.new_slot(thing.category)
+        canvas.paint(stamp, thing_fill(rng, thing, stamp, light), slot)
+
+
+def _panoptic_map(rng: Rng, canvas: Canvas) -> PanopticMap:
+    """Slots become segments under random 24-bit ids; a slot with too few pixels left becomes void."""
+    things = {category.id for category in CATEGORIES if category.is_thing}
+    slots = [
+        Segment(slot, category, category in things, None, 0, None, is_crowd)
+        for slot, (category, is_crowd) in enumerate(canvas.records, start=1)
+    ]
+    segments = PanopticMap.measured(canvas.slots, slots).segments
+    ids = np.append(VOID, 1 + rng.choice(2**24 - 1, len(slots), replace=False)).astype(np.int32)
+    ids[[segment.id for segment in segments if segment.area < MIN_PIXELS]] = VOID
+    kept = [replace(segment, id=int(ids[segment.id])) for segment in segments if ids[segment.id] != VOID]
+    return PanopticMap(ids[canvas.slots], kept)
+
+
+def write_shapes(
+    root: Path, train: int, val: int, seed: int = 0, progress: Callable[[int], None] | None = None
+) -> None:
+    """Write ``train`` and ``val`` scenes as a COCO panoptic data set; a split of 0 scenes is left alone.
+
+    ``root`` gets ``{split}2017/*.jpg``, ``annotations/panoptic_{split}2017/*.png`` and, last of all for each split,
+    ``annotations/panoptic_{split}2017.json``. The image id is the index of the scene plus one. ``progress`` is told
+    the number of scenes written so far. Raises PanopticBlendError for counts that make no data set.
+    """
+    if min(train, val) < 0 or train + val == 0 or train > VAL_START or seed < 0:
+        raise PanopticBlendError(
+            f"shapes: train={train}, val={val}, seed={seed}: give counts and a seed of 0 or more, not both counts 0, "
+            f"and at most {VAL_START} training scenes"
+        )
+    splits = {name: range(first, first + n) for name, first, n in (("train", 0, train), ("val", VAL_START, val)) if n}
+    annotations = Path(root) / "annotations"
+    for name in splits:  # until its JSON is back, a split is unfinished
+        (annotations / f"panoptic_{name}2017.json").unlink(missing_ok=True)
+    written = 0
+    for name, indices in splits.items():
+        images, stem = Path(root) / f"{name}2017", annotations / f"panoptic_{name}2017"
+        images.mkdir(parents=True, exist_ok=True)
+        with PanopticWriter(stem.with_suffix(".json"), stem, categories=CATEGORIES) as writer:
+            for index in indices:
+                scene = generate(seed, index)
+                file_name = f"{index + 1:012d}.jpg"
+                write_picture(images / file_name, scene.image)
+                writer.add(index + 1, file_name, scene.panoptic)
+                written += 1
+                if progress is not None:
+                    progress(written)

@@ -1,0 +1,219 @@
+"""What fusion needs of every image of a data set, in one file that is made by running a model once."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import zipfile
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from panoptic_blend.checkpoints.digest import weights_digest
+from panoptic_blend.data.dataset import CocoPanoptic
+from panoptic_blend.data.loader import evaluation_samples
+from panoptic_blend.files import read_bytes, replacing
+from panoptic_blend.inference.forward import predict
+from panoptic_blend.inference.predictor import Predictor
+from panoptic_blend.runtime.precision import resolve
+from panoptic_blend.structures import Cutout, Output, PanopticMap, Progress, Runs, Segment
+
+SOURCES = (
+    *("structures.py", "extras.py", "files.py", "machine.py", "config", "formats"),
+    *("models", "data", "checkpoints", "runtime", "inference", "sweep/cache.py"),
+)
+"""What a cache depends on in this library: the modules that `cache` imports, and those that these import."""
+
+_IDENTITY = "identity.json"
+_BROKEN = (OSError, EOFError, KeyError, ValueError, NotImplementedError, zipfile.BadZipFile, zlib.error)
+
+
+@dataclass(frozen=True, eq=False)
+class FusionSample:
+    """One image (H, W): what the model says of it before fusion, and its truth.
+
+    ``scores`` (D,) float32, ``labels`` (D,) thing labels, D ``cutouts``; ``semantic`` has classes as values, ``truth``
+    the positions of ``segments``, plus 1. Of a segment its area and box are left out.
+    """
+
+    scores: npt.NDArray[np.floating]
+    labels: npt.NDArray[np.integer]
+    cutouts: list[Cutout]
+    semantic: Runs
+    truth: Runs
+    segments: list[Segment]
+
+    @classmethod
+    def from_output(cls, output: Output, truth: PanopticMap) -> FusionSample:
+        """Take it from an output of the size of the truth."""
+        return cls(
+            output.scores.float().cpu().numpy(),
+            output.labels.cpu().numpy(),
+            output.cutouts,
+            Runs.from_pixels(output.semantic.cpu().numpy()),
+            truth.runs(),
+            truth.segments,
+        )
+
+    def pack(self) -> bytes:
+        """Everything as the arrays of an .npz; masks as bits."""
+        windows = [(c.top, c.left, *c.mask.shape) for c in self.cutouts]
+        arrays = {
+            "scores": self.scores,
+            "labels": self.labels.astype(np.uint8),
+            "windows": np.array(windows, dtype=np.int32).reshape(-1, 4),
+            "masks": np.packbits(np.concatenate([np.zeros(0, np.bool_), *(c.mask.ravel() for c in self.cutouts)])),
+            "size": np.array(self.truth.shape),
+            "semantic": self.semantic.values.astype(np.uint8),
+            "semantic_starts": self.semantic.starts,
+            "truth": self.truth.values.astype(np.int32),
+            "truth_starts": self.truth.starts,
+            "segments": np.array([(s.category, s.is_thing, s.is_crowd) for s in self.segments], np.int64).reshape(
+                -1, 3
+            ),
+        }
+        file = io.BytesIO()
+        np.savez(file, **arrays)  # type: ignore[arg-type]
+        return file.getvalue()
+
+    @classmethod
+    def unpack(cls, content: bytes) -> FusionSample:
+        """The reverse of `pack`."""
+        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+            a: dict[str, npt.NDArray[Any]] = dict(arrays)
+        shape = int(a["size"][0]), int(a["size"][1])
+        # a split of nothing is one part, which no window asks for
+        areas = a["windows"][:, 2:].prod(axis=1, dtype=np.int64)
+        masks = np.split(np.unpackbits(a["masks"], count=int(areas.sum())).astype(np.bool_), np.cumsum(areas)[:-1])
+        return cls(
+            a["scores"],
+            a["labels"],
+            [Cutout(m.reshape(h, w), y, x) for (y, x, h, w), m in zip(a["windows"].tolist(), masks, strict=False)],
+            Runs(a["semantic"], a["semantic_starts"], shape),
+            Runs(a["truth"], a["truth_starts"], shape),
+            [
+                Segment(i, category, bool(is_thing), None, 0, None, bool(is_crowd))
+                for i, (category, is_thing, is_crowd) in enumerate(a["segments"].tolist(), start=1)
+            ],
+        )
+
+
+class FusionCache:
+    """The images of a data set as `FusionSample`, in its order. It may be sent to other processes.
+
+    `open_cache` makes one.
+    """
+
+    def __init__(self, path: Path, number: int) -> None:
+        self.path, self._number = path, number
+
+    def __len__(self) -> int:
+        return self._number
+
+    def read(self, indices: Iterable[int]) -> Iterator[FusionSample]:
+        """The images of these numbers, 0 to the length."""
+        with zipfile.ZipFile(self.path) as archive:
+            for index in indices:
+                yield FusionSample.unpack(archive.read(_member(index)))
+
+
+def open_cache(
+    path: Path,
+    predictor: Predictor,
+    dataset: CocoPanoptic,
+    progress: Progress,
+    say: Callable[[str], None] = lambda remark: None,
+) -> FusionCache:
+    """The cache at ``path``; it is made, whole or not at all, unless it is there, undamaged, and of the same identity.
+
+    Args:
+        progress: called with the images done and their number, while it is made.
+        say: called with a line on whether and why it is made.
+    """
+    wanted = identity(predictor, dataset)
+    obstacle = _obstacle(path, wanted)
+    if obstacle is None:
+        say(f"{path}: used again")
+        return FusionCache(path, len(dataset))
+    say(f"{path}: {obstacle}, so the model is run")
+    test = predictor.config.test
+    cases = evaluation_samples(dataset, test.short_side, test.long_side, predictor.config.data.workers)
+    with replacing(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as file:
+        for index, case in enumerate(cases):
+            size = case.truth.segment_ids.shape
+            output = predict(predictor.model, case.image, size, predictor.categories, predictor.precision)
+            file.writestr(_member(index), FusionSample.from_output(output, case.truth).pack())
+            progress(index + 1, len(dataset))
+        file.writestr(_IDENTITY, json.dumps(wanted))
+    return FusionCache(path, len(dataset))
+
+
+def identity(predictor: Predictor, dataset: CocoPanoptic) -> dict[str, str]:
+    """Digests of all that a cache depends on, by what it is called; fusion's own options are no part of it."""
+    options = predictor.config.model_dump(mode="json", include={"model", "test"})
+    del options["model"]["fusion"]
+    device = predictor.model.pixel_mean.device
+    options |= {"device": device.type, "precision": resolve(predictor.precision, device)}
+    return {
+        "weights": weights_digest(predictor.model),
+        "config": _digest(json.dumps(options, sort_keys=True).encode()),
+        "data": _digest(read_bytes(dataset.paths.json), *_stamps(dataset)),
+        "library": _digest(torch.__version__.encode(), *(path.read_bytes() for path in sources())),
+    }
+
+
+def _stamps(dataset: CocoPanoptic) -> Iterator[bytes]:
+    """Names, sizes and times of change of all pictures and PNGs; reading them would take as long as the model."""
+    maps = dataset.paths.maps
+    pngs = dataset.images.annotations.pngs if maps.is_dir() else ()
+    files = [dataset.paths.pictures / name for name in dataset.images.file_names] + [maps, *(maps / n for n in pngs)]
+    for path in files:
+        found = path.stat()
+        is_folder = path.is_dir()  # whose time of change is nobody's concern
+        yield f"{path.resolve()} {is_folder or (found.st_size, found.st_mtime_ns)}".encode()
+
+
+def sources() -> list[Path]:
+    """The modules of this library that decide what a cache holds: another version of one may give another cache."""
+    library = Path(__file__).parents[1]
+    found = []
+    for name in SOURCES:
+        path = library / name
+        files = sorted(path.rglob("*.py")) if path.is_dir() else [path]
+        if not files or not all(file.is_file() for file in files):
+            raise FileNotFoundError(f"{path}: not there, so a cache could not be told from one of another version")
+        found += files
+    return found
+
+
+def _digest(*parts: bytes) -> str:
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(hashlib.sha256(part).digest())
+    return digest.hexdigest()
+
+
+def _obstacle(path: Path, wanted: Mapping[str, str]) -> str | None:
+    """Why the file cannot be used, None if it can."""
+    if not path.exists():
+        return "not there yet"
+    try:
+        with zipfile.ZipFile(path) as archive:
+            found = json.loads(archive.read(_IDENTITY))
+            if archive.testzip() is not None:
+                return "damaged"
+    except _BROKEN:
+        return "damaged"
+    differing = [name for name in wanted if not isinstance(found, dict) or found.get(name) != wanted[name]]
+    return f"of other {' and '.join(differing)}" if differing else None
+
+
+def _member(index: int) -> str:
+    return f"{index}.npz"

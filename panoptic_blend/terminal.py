@@ -1,0 +1,78 @@
+"""Tables, and a live line that shows how far a command is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich import progress as live
+from rich.console import Console
+from rich.table import Column, Table
+from rich.text import Text
+
+from panoptic_blend.structures import Progress
+
+
+def right_aligned(*columns: str | Column, title: str | None = None, words: int = 1) -> Table:
+    """An empty table whose first ``words`` columns hold words and the others figures."""
+    table = Table(*columns, title=title)
+    for column in table.columns[words:]:
+        column.justify = "right"
+    return table
+
+
+class _Rate(live.ProgressColumn):
+    """Items per second, not counting those that were done before the first report."""
+
+    def __init__(self, items: str) -> None:
+        super().__init__()
+        self._items = items
+
+    def render(self, task: live.Task) -> Text:
+        return Text(f"{task.speed:.1f} {self._items}/s" if task.speed else "", style="progress.data.speed")
+
+
+@contextmanager
+def progress_line(task: str, items: str = "") -> Iterator[Progress]:
+    """Show a live progress line on standard error if that is a terminal.
+
+    Args:
+        task: what is being done, such as ``evaluating``.
+        items: what is counted, such as ``images``; its rate per second is then shown too.
+    """
+    columns = (
+        live.TextColumn("{task.description}"),
+        live.BarColumn(),
+        live.MofNCompleteColumn(),
+        live.TimeRemainingColumn(),
+    )
+    rate = [_Rate(items)] if items else []
+    console = Console(stderr=True)
+    with live.Progress(*columns, *rate, console=console, transient=True, disable=not console.is_terminal) as bar:
+        number = bar.add_task(task, total=None)
+        yield lambda done, total: bar.update(number, completed=done, total=total)
+
+
+@contextmanager
+def bytes_line() -> Iterator[Callable[[str, int, int | None], None]]:
+    """Show a live line for transfers; yields a function of the task, the bytes done, and their total if it is known."""
+    columns = (
+        live.TextColumn("{task.description}"),
+        live.BarColumn(),
+        live.DownloadColumn(),
+        live.TransferSpeedColumn(),
+        live.TimeRemainingColumn(),
+    )
+    console = Console(stderr=True)
+    with live.Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+
+        def show(task: str, done: int, total: int | None) -> None:
+            shown = bar.tasks[0] if bar.tasks else None
+            if shown and (task, total) == (shown.description, shown.total) and done >= shown.completed:
+                bar.update(shown.id, completed=done)
+                return
+            if shown:
+                bar.remove_task(shown.id)
+            bar.add_task(task, total=total, completed=done)  # so that bytes of an earlier run do not count as speed
+
+        yield show

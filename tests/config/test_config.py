@@ -1,0 +1,299 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import BaseModel, ValidationError
+
+from panoptic_blend.config.experiment import Config, load_config, parse_config
+from panoptic_blend.config.yaml_files import config_names
+from panoptic_blend.structures import PanopticBlendError
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+
+
+def written(folder: Path, text: str, name: str = "it.yaml") -> Path:
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return path
+
+
+def refused(path: str | Path, *overrides: str) -> str:
+    """The one line with which a config is refused."""
+    with pytest.raises(PanopticBlendError) as error:
+        load_config(path, overrides)
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+# --- the options -----------------------------------------------------------------------------------------------------
+
+
+def sections(options: type[BaseModel]) -> list[type[BaseModel]]:
+    kinds = [field.annotation for field in options.model_fields.values()]
+    nested = [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)]
+    return [options, *(section for kind in nested for section in sections(kind))]
+
+
+def test_defaults_are_those_of_the_official_3x_schedule() -> None:
+    config = Config()
+    assert (config.train.iterations, config.train.steps, config.train.batch_size) == (270000, (210000, 250000), 16)
+    assert (config.train.lr, config.train.momentum, config.train.weight_decay) == (0.01, 0.9, 1e-4)
+    assert (config.train.warmup_iterations, config.train.warmup_factor, config.train.gamma) == (1000, 0.001, 0.1)
+    assert config.train.clip_norm is None
+    fusion = config.model.fusion
+    assert (fusion.confidence, fusion.overlap, fusion.stuff_area) == (0.2, 0.4, 4096)
+    assert (config.test.short_side, config.test.long_side) == (800, 1333)
+
+
+@pytest.mark.parametrize("section", sections(Config), ids=lambda section: section.__name__)
+def test_options_are_frozen_and_known(section: type[BaseModel]) -> None:
+    assert section.model_config["extra"] == "forbid"
+    options = section()
+    with pytest.raises(ValidationError):
+        setattr(options, next(iter(section.model_fields)), None)
+
+
+def test_all_sections_were_found() -> None:
+    assert len(sections(Config)) == 13
+
+
+# --- files -----------------------------------------------------------------------------------------------------------
+
+
+def test_every_config_loads() -> None:
+    files = sorted(CONFIGS.rglob("*.yaml"))
+    assert files
+    assert config_names() == [str(path.relative_to(CONFIGS).with_suffix("")) for path in files]
+    for path, name in zip(files, config_names(), strict=True):
+        assert load_config(path) == load_config(name) == load_config(str(path))
+        assert path.read_text().startswith("# "), f"{path} does not say what it is for"
+
+
+def test_the_paper_is_the_default() -> None:
+    expected = Config().changed(["train.weights=imagenet", "train.precision=32-true"])
+    assert load_config("panoptic/blendmask_r50_3x") == expected
+
+
+def test_empty_file_is_the_default(tmp_path: Path) -> None:
+    assert load_config(written(tmp_path, "")) == Config()
+    assert load_config(written(tmp_path, "# nothing but a comment\n")) == Config()
+
+
+def test_options_of_a_file(tmp_path: Path) -> None:
+    config = load_config(written(tmp_path, "train:\n  lr: 0.5\n  steps: [1, 2]\nseed: 4\n"))
+    assert (config.train.lr, config.train.steps, config.seed) == (0.5, (1, 2), 4)
+    assert config.train.momentum == Config().train.momentum
+    assert config.model == Config().model
+
+
+@pytest.mark.parametrize("number", ["1e-4", "1.0e-4", "0.0001", "'1e-4'"])
+def test_numbers_that_yaml_takes_for_text(tmp_path: Path, number: str) -> None:
+    assert load_config(written(tmp_path, f"train: {{lr: {number}}}")).train.lr == 1e-4
+    assert Config().changed([f"train.lr={number}"]).train.lr == 1e-4
+
+
+def test_no_config_of_that_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert refused("panoptic/blendmask_r50_3") == (
+        "no config 'panoptic/blendmask_r50_3'; did you mean panoptic/blendmask_r50_3x?"
+    )
+    assert refused("zzz") == "no config 'zzz'; give the path of a YAML file"
+    assert refused(tmp_path).startswith("no config ")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("- a\n- b", "not a YAML table of options"),
+        ("just text", "not a YAML table of options"),
+        ("train: {lr: 1", "not valid YAML ("),
+        ("a: b: c", "not valid YAML ("),
+        ("!!python/object/apply:os.system ['true']", "not valid YAML ("),
+        ("\x00", "not valid YAML ("),
+    ],
+)
+def test_files_that_are_no_configs(tmp_path: Path, text: str, message: str) -> None:
+    path = written(tmp_path, text)
+    assert refused(path).startswith(f"{path}: {message}")
+
+
+def test_bytes_that_are_no_text(tmp_path: Path) -> None:
+    path = tmp_path / "it.yaml"
+    path.write_bytes(b"\xff\xfe\x00\x80")
+    assert refused(path).startswith(f"{path}: ")
+
+
+# --- base ------------------------------------------------------------------------------------------------------------
+
+
+def test_base_is_relative_and_may_have_a_base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written(tmp_path, "train: {lr: 0.1, momentum: 0.5}\nseed: 1\ndata: {short_sides: [32, 64, 96]}", "root.yaml")
+    written(tmp_path, "base: ../root.yaml\ntrain: {lr: 0.2}\ndata: {short_sides: [99]}", "a/middle.yaml")
+    leaf = written(tmp_path, "base: ../a/middle.yaml\nseed: 3", "b/leaf.yaml")
+    monkeypatch.chdir("/")
+    config = load_config(leaf)
+    assert (config.train.lr, config.train.momentum, config.seed, config.data.short_sides) == (0.2, 0.5, 3, (99,))
+
+
+@pytest.mark.parametrize("names", [["it.yaml"], ["it.yaml", "other.yaml"], ["it.yaml", "other.yaml", "third.yaml"]])
+def test_circular_base(tmp_path: Path, names: list[str]) -> None:
+    for name, base in zip(names, [*names[1:], names[0]], strict=True):
+        written(tmp_path, f"base: {base}", name)
+    assert refused(tmp_path / "it.yaml") == (
+        f"{tmp_path / 'it.yaml'}: its `base:` leads back to itself; remove the circle"
+    )
+
+
+def test_missing_base(tmp_path: Path) -> None:
+    assert refused(written(tmp_path, "base: nowhere.yaml")).startswith(f"{tmp_path / 'nowhere.yaml'}: no such file")
+    assert refused(written(tmp_path, "base: [1]")).startswith(f"{tmp_path / '[1]'}: no such file")
+
+
+# --- mistakes --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("trian: {}", "unknown option `trian`; did you mean `train`?"),
+        ("train: {resolutoin: 1}", "unknown option `train.resolutoin`; known are iterations, batch_size, "),
+        ("train: {iteration: 1}", "unknown option `train.iteration`; did you mean `iterations`?"),
+        ("model: {fusion: {confidense: 1}}", "unknown option `model.fusion.confidense`; did you mean `confidence`?"),
+        ("qqqq: 1", "unknown option `qqqq`; known are model, data, train, test, seed"),
+        ("train: {lr: fast}", "option `train.lr` is 'fast': input should be a valid number"),
+        ("train: {lr: 0}", "option `train.lr` is 0: input should be greater than 0"),
+        ("train: {lr: [1]}", "option `train.lr` is [1]: input should be a valid number"),
+        ("train: 3", "option `train` is 3: input should be a valid dictionary"),
+        ("train:", "option `train` is None: input should be a valid dictionary"),
+        ("train: {precision: 64}", "option `train.precision` is 64: input should be 'auto', '32-true'"),
+        ("data: {short_sides: []}", "option `data.short_sides` is []: tuple should have at least 1 item"),
+        ("data: {short_sides: [0]}", "option `data.short_sides.0` is 0: input should be greater than or equal to 32"),
+        ("train: {lr: .inf}", "option `train.lr` is inf: input should be a finite number"),
+        ("model: {backbone: {depth: 51}}", "option `model.backbone.depth` is 51: input should be 18, 34, 50 or 101"),
+        ("model: {fpn: {channels: 100}}", "option `model.fpn.channels` is 100: input should be a multiple of 32"),
+        ("model: {fusion: {overlap: 1.5}}", "option `model.fusion.overlap` is 1.5: input should be less than or equal"),
+        ("model: {num_things: 255}", "option `model.num_things` is 255: input should be less than or equal to 254"),
+        ("seed: 1.5", "option `seed` is 1.5: input should be a valid integer"),
+        ("1: 2", "option `1` is 1: keys should be strings"),
+        ("model: {bottom: {features: [p5, p3]}}", "`model.bottom`: features must be finest first, not p5, p3"),
+        ("model: {bottom: {features: [p3, p3]}}", "`model.bottom`: features must be finest first, not p3, p3"),
+        ("model: {fcos: {size_limits: [64, 64]}}", "`model.fcos`: size_limits must rise from level to level"),
+        ("train: {partial: true}", "`train`: partial=true needs weights to load in part"),
+        ("model: {bottom: {kind: deeplab}}", "`model.bottom`: kind deeplab reads two features, a fine and a coarse"),
+        ("model: {backbone: {depth: 18, deformable_every: 3}}", "`model.backbone`: deformable_every needs the bottle"),
+        ("model: {blender: {merge: assemble}}", "`model`: blender.merge=assemble needs bottom.num_bases = blender.att"),
+        (
+            "model: {bottom: {kind: shared}, semantic: {enabled: false}}",
+            "`model`: bottom.kind=shared reads the semantic head; set semantic.enabled=true",
+        ),
+    ],
+)
+def test_mistakes_name_option_value_and_remedy(tmp_path: Path, text: str, message: str) -> None:
+    path = written(tmp_path, text)
+    assert refused(path).startswith(f"{path}: {message}")
+
+
+def test_parsed_options_name_their_source() -> None:
+    with pytest.raises(PanopticBlendError, match=r"^run 7: unknown option `sead`; did you mean `seed`\?$"):
+        parse_config({"sead": 1}, "run 7")
+    with pytest.raises(PanopticBlendError, match="not a table of options"):
+        parse_config([], "run 7")  # type: ignore[arg-type]
+
+
+# --- overrides -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("override", "read", "expected"),
+    [
+        ("train.lr=0.02", lambda c: c.train.lr, 0.02),
+        ("model.fusion.stuff_area=0", lambda c: c.model.fusion.stuff_area, 0),
+        ("data.short_sides=[480, 512]", lambda c: c.data.short_sides, (480, 512)),
+        ("data.root=/a=b", lambda c: c.data.root, "/a=b"),
+        ("data.root=null", lambda c: c.data.root, None),
+        ("data.root=", lambda c: c.data.root, None),
+        ("train.clip_norm=10", lambda c: c.train.clip_norm, 10),
+        ("train.precision=bf16-mixed", lambda c: c.train.precision, "bf16-mixed"),
+        ("model.backbone={depth: 18, norm: gn}", lambda c: (c.model.backbone.depth, c.model.backbone.norm), (18, "gn")),
+        ("seed=7", lambda c: c.seed, 7),
+    ],
+)
+def test_overrides(override: str, read: Any, expected: object) -> None:
+    assert read(Config().changed([override])) == expected
+    assert read(load_config("panoptic/blendmask_r50_3x", [override])) == expected
+
+
+def test_later_overrides_win_and_leave_the_rest() -> None:
+    config = load_config("demo/shapes_r18", ["train.lr=1", "train.lr=2", "model.backbone={norm: gn}"])
+    assert config.train.lr == 2
+    assert (config.model.backbone.norm, config.model.backbone.depth) == ("gn", 18)
+    assert config.train.optimizer == load_config("demo/shapes_r18").train.optimizer == "adamw"
+
+
+def test_no_overrides() -> None:
+    config = Config(seed=9)
+    assert config.changed([]) == config
+    assert config.changed(iter([])) == config
+
+
+def test_changed_leaves_the_original() -> None:
+    config = Config(seed=9)
+    assert config.changed(["train.lr=1"]).seed == 9
+    assert config == Config(seed=9)
+
+
+@pytest.mark.parametrize("override", ["train.lr", "=3", "", "="])
+def test_overrides_without_key_or_value(override: str) -> None:
+    assert refused("demo/shapes_r18", override) == f"{override!r}: not an override; write key=value, like train.lr=0.02"
+
+
+def test_mistakes_in_overrides() -> None:
+    with pytest.raises(PanopticBlendError, match=r"^train.iteration=3: unknown option `train.iteration`; did you mean"):
+        Config().changed(["train.iteration=3"])
+    assert "unknown option `train.iteration`" in refused("demo/shapes_r18", "train.iteration=3")
+    assert "option `seed` is {'x': 1}: " in refused("demo/shapes_r18", "seed.x=1")
+    assert refused("demo/shapes_r18", "train.steps=[1").startswith("train.steps=[1: not valid YAML (")
+
+
+def test_a_config_survives_json() -> None:
+    config = load_config("demo/shapes_r18", ["train.clip_norm=3", "data.root=/x"])
+    assert Config.model_validate_json(config.model_dump_json()) == config
+
+
+# --- the linear rule -------------------------------------------------------------------------------------------------
+
+
+def test_another_batch_size_rescales_the_schedule_and_says_so() -> None:
+    config = load_config("panoptic/blendmask_r50_3x", ["train.batch_size=4"])
+    train = config.train
+    assert (train.lr, train.iterations, train.warmup_iterations) == (0.0025, 1080000, 4000)
+    assert (train.steps, train.checkpoint_every, train.evaluate_every) == ((840000, 1000000), 20000, 120000)
+    assert train.log_every == 20
+    [note] = config.notes
+    assert note.startswith("batch_size 16 -> 4: lr 0.01 -> 0.0025, steps [210000, 250000] -> [840000, 1000000], ")
+    assert config.changed(["seed=1"]).notes == (note,)
+
+
+def test_what_is_given_with_the_batch_size_is_meant() -> None:
+    config = load_config("panoptic/blendmask_r50_3x", ["train.lr=0.01", "train.batch_size=32", "train.iterations=10"])
+    assert (config.train.lr, config.train.iterations, config.train.steps) == (0.01, 10, (105000, 125000))
+    config = load_config("panoptic/blendmask_r50_3x", ["train.batch_size=4", "train.rescale=false"])
+    assert (config.train.lr, config.train.iterations, config.notes) == (0.01, 270000, ())
+
+
+def test_a_config_that_changes_its_bases_batch_follows_the_rule(tmp_path: Path) -> None:
+    (tmp_path / "base.yaml").write_text("train: {lr: 0.02, iterations: 100, evaluate_every: 0, steps: []}")
+    (tmp_path / "small.yaml").write_text("base: base.yaml\ntrain: {batch_size: 8, warmup_iterations: 5}")
+    train = load_config(tmp_path / "small.yaml").train
+    assert (train.lr, train.iterations, train.warmup_iterations, train.evaluate_every) == (0.01, 200, 5, 0)
+
+
+@pytest.mark.parametrize("options", ["train: 3", "train: {batch_size: many}", "train: {lr: x, batch_size: 4}"])
+def test_what_is_no_number_is_refused_by_its_name(tmp_path: Path, options: str) -> None:
+    (tmp_path / "base.yaml").write_text("train: {batch_size: 8}")
+    (tmp_path / "broken.yaml").write_text(f"base: base.yaml\n{options}")
+    with pytest.raises(PanopticBlendError, match=r"option `train"):
+        load_config(tmp_path / "broken.yaml")

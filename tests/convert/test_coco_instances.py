@@ -1,0 +1,284 @@
+"""COCO instances: polygons, run lengths, crowds, stuff as grey PNGs, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
+from pycocotools import mask as coco
+
+from panoptic_blend.convert.coco_instances import Stuff, read_coco_instances
+from panoptic_blend.convert.coco_masks import cutout_of
+from panoptic_blend.convert.summary import Summary
+from panoptic_blend.convert.writing import ConversionOptions, write
+from panoptic_blend.data.dataset import CocoPanoptic
+from panoptic_blend.formats.images import write_picture
+from panoptic_blend.structures import PanopticBlendError, PanopticMap
+
+Refused = Callable[..., str]
+SIZE = (10, 12)
+BOX = [[2, 1, 8, 1, 8, 5, 2, 5]]  # x 2..7, y 1..4: 24 pixels
+RLE = {"size": [10, 12], "counts": [0, 30, 90]}  # columns 0, 1 and 2: 30 pixels, 4 of them in BOX
+
+
+def content() -> dict[str, Any]:
+    return {
+        "images": [{"id": 2**40, "file_name": "köln/a b.jpg", "height": 10, "width": 12}],
+        "categories": [{"id": 5, "name": "cat"}, {"id": 9, "name": "grass"}],
+        "annotations": [
+            {"id": 10**18, "image_id": 2**40, "category_id": 5, "iscrowd": 0, "segmentation": BOX},
+            {"id": 2, "image_id": 2**40, "category_id": 5, "iscrowd": 1, "segmentation": RLE},
+        ],
+    }
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    write_picture(tmp_path / "pictures/köln/a b.jpg", np.zeros((*SIZE, 3), np.uint8))
+    return tmp_path
+
+
+def convert(
+    folder: Path, data: object, stuff_names: tuple[str, ...] = (), stuff: Stuff | None = None, **options: Any
+) -> Summary:
+    path = folder / "instances.json"
+    path.write_text(json.dumps(data))
+    source = read_coco_instances(path, folder / "pictures", stuff_names, stuff)
+    return write(source, ConversionOptions(folder / "out", **options), lambda done, total: None)
+
+
+def only_map(folder: Path) -> PanopticMap:
+    data = CocoPanoptic(folder / "out", "train")
+    assert len(data) == 1
+    return data[0].panoptic
+
+
+def described(panoptic: PanopticMap) -> set[tuple[int, bool, int]]:
+    return {(segment.category, segment.is_crowd, segment.area) for segment in panoptic.segments}
+
+
+def test_polygons_run_lengths_and_crowds(folder: Path) -> None:
+    summary = convert(folder, content())
+    assert described(only_map(folder)) == {(5, False, 24), (5, True, 30 - 4)}
+    assert (summary.contested, summary.crowds, summary.void, summary.total) == (4, 1, 120 - 50, 120)
+    data = CocoPanoptic(folder / "out", "train")
+    assert (data.images[0].id, data.images[0].file_name) == (2**40, "köln/a b.jpg")
+    assert [(c.id, c.is_thing) for c in data.categories] == [(5, True), (9, True)]
+
+
+def test_several_polygons_are_one_instance_and_degenerate_ones_are_nothing(folder: Path) -> None:
+    data = content()
+    parts = [*BOX, [9, 0, 11, 0, 11, 2, 9, 2], [1, 1, 3, 3], [], [0, 0, 4, 4, 8, 8]]
+    data["annotations"] = [
+        {**data["annotations"][0], "segmentation": parts},
+        {**data["annotations"][0], "segmentation": [[1, 1, 3, 3]]},
+        {**data["annotations"][0], "segmentation": [[50, 50, 60, 50, 60, 60]]},
+    ]
+    summary = convert(folder, data)
+    assert described(only_map(folder)) == {(5, False, 28)}
+    assert summary.empty == 2
+
+
+def test_a_polygon_is_what_pycocotools_makes_of_it() -> None:
+    flat = [1.5, -3, 11.2, 4.4, 20, 20, 3, 9.9, 7, 2]  # crosses itself and the border
+    cutout = cutout_of([flat], SIZE, "here")
+    mask = np.zeros(SIZE, bool)
+    mask[cutout.window] = cutout.mask
+    assert mask.any()
+    assert (mask == coco.decode(coco.frPyObjects([flat], *SIZE))[:, :, 0]).all()
+
+
+@given(arrays(bool, array_shapes(min_dims=2, max_dims=2, max_side=40)), st.booleans())
+def test_run_lengths_of_either_kind_give_the_mask(mask: npt.NDArray[np.bool_], is_compressed: bool) -> None:
+    if is_compressed:
+        counts: Any = coco.encode(np.asfortranarray(mask.astype(np.uint8)))["counts"].decode()
+    else:
+        flat = np.concatenate([[False], mask.ravel(order="F")])
+        ends = np.flatnonzero(np.diff(flat, append=~flat[-1])) + 0
+        counts = np.diff(ends, prepend=0).tolist()
+    cutout = cutout_of({"size": list(mask.shape), "counts": counts}, mask.shape, "here")
+    found = np.zeros_like(mask)
+    found[cutout.window] = cutout.mask
+    assert (found == mask).all()
+
+
+@given(st.text(max_size=30) | st.text(alphabet=[chr(i) for i in range(48, 112)], max_size=30))
+def test_random_codes_are_refused_or_as_large_as_the_picture(code: str) -> None:
+    try:
+        cutout = cutout_of({"size": [3, 4], "counts": code}, (3, 4), "here")
+    except PanopticBlendError as error:
+        assert "export it again" in str(error)
+    else:
+        assert cutout.mask.sum() <= 12
+
+
+@given(arrays(np.int8, array_shapes(min_dims=2, max_dims=2, max_side=9), elements=st.integers(0, 5)))
+def test_instances_cut_from_a_map_give_it_back(ids: npt.NDArray[np.int8]) -> None:
+    found = np.zeros_like(ids)
+    for i in range(1, 6):
+        rle = coco.encode(np.asfortranarray((ids == i).astype(np.uint8)))
+        cutout = cutout_of({"size": list(ids.shape), "counts": rle["counts"].decode()}, ids.shape, "here")
+        assert not found[cutout.window][cutout.mask].any()
+        found[cutout.window][cutout.mask] = i
+    assert (found == ids).all()
+
+
+def stuff_png(folder: Path, values: npt.NDArray[Any]) -> None:
+    path = folder / "stuff/köln/a b.png"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(cv2.imencode(".png", values)[1].tobytes())
+
+
+@pytest.mark.parametrize(
+    ("table", "grass", "sky"),
+    [
+        ({"7": "grass", "8": "sky", "0": None, "1": "cat"}, 9, 8),
+        ({"7": "grass", "5": "sky", "0": None, "1": "cat"}, 9, 15),  # 5 is the cat's
+        ({"categories": [{"id": 7, "name": "grass"}, {"id": 8, "name": "sky"}, {"id": 1, "name": "cat"}]}, 9, 8),
+    ],
+)
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+def test_stuff_lies_below_instances(folder: Path, table: dict[str, Any], grass: int, sky: int, kind: Any) -> None:
+    (folder / "stuff.json").write_text(json.dumps(table))
+    values = np.full(SIZE, 7, kind)
+    values[0], values[9], values[8] = (5 if sky == 15 else 8), 200, 1  # 200 is ignored; 1 is a thing, so void here
+    stuff_png(folder, values)
+    data = content()
+    data["annotations"] = data["annotations"][:1]
+    convert(folder, data, ("grass",), Stuff(folder / "stuff", folder / "stuff.json", ignore=200))
+    assert described(only_map(folder)) == {(5, False, 24), (sky, False, 12), (grass, False, 84 - 24)}
+    things = {c.id: c.is_thing for c in CocoPanoptic(folder / "out", "train").categories}
+    assert things == {5: True, 9: False, sky: False}
+
+
+def test_categories_may_be_stuff(folder: Path) -> None:
+    data = content()
+    data["annotations"].append(
+        {**data["annotations"][0], "category_id": 9, "segmentation": [[0, 0, 12, 0, 12, 5, 0, 5]]}
+    )
+    convert(folder, data, ("grass",))
+    assert described(only_map(folder)) == {(5, False, 24), (5, True, 26), (9, False, 60 - 24 - 15 + 4)}
+    data["categories"][1]["isthing"] = 0
+    convert(folder, data, overwrite=True)
+    assert described(only_map(folder)) == {(5, False, 24), (5, True, 26), (9, False, 60 - 24 - 15 + 4)}
+
+
+def changed(place: str, value: object) -> dict[str, Any]:
+    result: Any = content()
+    *path, last = [int(part) if part.isdigit() else part for part in place.split(".")]
+    record = result
+    for part in path:
+        record = record[part]
+    record[last] = value
+    return dict(result)
+
+
+MASK = "annotations.0.segmentation"
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        ([], "no list of records `images`"),
+        (changed("annotations", {}), "no list of records `annotations`"),
+        (changed("images", []), "annotations[0] is of image"),
+        ({**content(), "images": [], "annotations": []}, "`images` is empty"),
+        (changed("categories", []), "no categories"),
+        (changed("categories.0.id", -1), "`id` is no whole number"),
+        (changed("annotations.0.image_id", 3), "annotations[0] is of image 3"),
+        (changed("annotations.0.category_id", 6), "annotation 1000000000000000000 of köln/a b.jpg: category 6"),
+        (changed("annotations.0.iscrowd", 2), "`iscrowd` is 2"),
+        (changed("images.0.file_name", "../a.jpg"), "leads out of its folder"),
+        (changed("images.0.file_name", "/etc/passwd"), "leads out of its folder"),
+        (changed("images.0.file_name", "b.jpg"), "pictures/b.jpg: no such file"),
+        (changed("images.0.height", 11), "annotated as 12 x 11 pixels"),
+        (changed("images.0.width", 0), "a picture of 0 x 10 pixels"),
+        (changed("images", content()["images"] * 2), "is listed 2 times"),
+        (changed(MASK, None), "neither polygons nor an RLE"),
+        (changed(MASK, []), "neither polygons nor an RLE"),
+        (changed(MASK, [1, 2, 3, 4, 5, 6]), "neither polygons nor an RLE"),
+        (changed(MASK, [[1, 2, 3, 4, 5, 6, 7]]), "a polygon of 7 numbers"),
+        (changed(MASK, [[1, 2, 3, 4, "x", 6]]), "no pairs of numbers"),
+        (changed(MASK, [[1, 2, 3, 4, float("nan"), 6]]), "no pairs of numbers"),
+        (changed(MASK, [[1, 2, 3, 4, 1e12, 6]]), "a point lies 1000000000000 pixels off"),
+        (changed(MASK, {"size": [12, 10], "counts": [120]}), "an RLE of size [12, 10]"),
+        (changed(MASK, {"size": [10, 12], "counts": [119]}), "its RLE has 119 pixels, the picture 120"),
+        (changed(MASK, {"size": [10, 12], "counts": [121, -1]}), "unreadable"),
+        (changed(MASK, {"size": [10, 12], "counts": ""}), "its RLE has 0 pixels"),
+        (changed(MASK, {"size": [10, 12], "counts": "é"}), "unreadable"),
+    ],
+)
+def test_broken_input_is_refused(folder: Path, refused: Refused, data: object, expected: str) -> None:
+    assert expected in refused(convert, folder, data)
+    assert not (folder / "out/annotations/panoptic_train.json").exists()
+
+
+def test_stuff_that_is_not_right_is_refused(folder: Path, refused: Refused) -> None:
+    table, stuff = folder / "stuff.json", Stuff(folder / "stuff", folder / "stuff.json")
+    assert "did you mean grass?" in refused(convert, folder, content(), ("gras",))
+    assert "no such folder" in refused(convert, folder, content(), (), stuff)
+    (folder / "stuff").mkdir()
+    for broken in ("[]", "{}", '{"sky": 1}', '{"1": 1}', '{"categories": [{"name": "sky"}]}'):
+        table.write_text(broken)
+        assert "no table of stuff" in refused(convert, folder, content(), (), stuff)
+    table.write_text('{"1": "sky", "2": "sky"}')
+    assert "two values have one name" in refused(convert, folder, content(), (), stuff)
+    table.write_text('{"1": "sky"}')
+    assert "every picture needs its stuff PNG" in refused(convert, folder, content(), (), stuff)
+    for values, expected in (
+        (np.full(SIZE, 2, np.uint8), "value 2 is not in stuff.json"),
+        (np.full((10, 11), 1, np.uint8), "11 x 10 pixels, its picture 12 x 10"),
+        (np.full((*SIZE, 3), 1, np.uint8), "has colours or a palette"),
+    ):
+        stuff_png(folder, values)
+        assert expected in refused(convert, folder, content(), (), stuff)
+    (folder / "stuff/köln/a b.png").write_bytes(b"")
+    assert "cannot be decoded" in refused(convert, folder, content(), (), stuff)
+
+
+def test_real_annotations_taken_apart_come_back(coco_sample: Path, tmp_path: Path) -> None:
+    truth = CocoPanoptic(coco_sample, "val2017")
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
+    for i, image in enumerate(truth.images):
+        panoptic, (height, width) = truth.truth(i), image.size
+        images.append({"id": image.id, "file_name": image.file_name, "height": height, "width": width})
+        stuff = np.zeros(image.size, np.uint8)
+        for segment in panoptic.segments:
+            mask = panoptic.segment_ids == segment.id
+            if not segment.is_thing:
+                stuff[mask] = segment.category
+                continue
+            rle = coco.encode(np.asfortranarray(mask.astype(np.uint8)))
+            annotation = {"image_id": image.id, "category_id": segment.category, "iscrowd": int(segment.is_crowd)}
+            annotations.append(annotation | {"segmentation": rle | {"counts": rle["counts"].decode()}})
+        (tmp_path / "stuff").mkdir(exist_ok=True)
+        png = tmp_path / "stuff" / Path(image.file_name).with_suffix(".png")
+        png.write_bytes(cv2.imencode(".png", stuff)[1].tobytes())
+        write_picture(tmp_path / "pictures" / png.name, truth.picture(i))
+        images[-1]["file_name"] = png.name
+    records = truth.categories.records()
+    names = {str(record["id"]): record["name"] for record in records if not record["isthing"]}
+    (tmp_path / "stuff.json").write_text(json.dumps(names | {"0": None}))
+    things = [{"id": record["id"], "name": record["name"]} for record in records if record["isthing"]]
+    content = {"images": images, "annotations": annotations, "categories": things}
+    summary = convert(tmp_path, content, (), Stuff(tmp_path / "stuff", tmp_path / "stuff.json"))
+    assert summary.contested == summary.hidden == summary.empty == 0
+    data = CocoPanoptic(tmp_path / "out", "train")
+    assert [(c.id, c.name, c.is_thing) for c in data.categories] == [
+        (c.id, c.name, c.is_thing) for c in truth.categories
+    ]
+    for i in range(len(truth)):
+        before, after = truth.truth(i), data.truth(i)
+        assert described(before) == described(after)
+        pairs = np.unique(np.stack([before.segment_ids.ravel(), after.segment_ids.ravel()]), axis=1).T
+        assert len(pairs) == len(before.segments) + 1  # one to one, void included

@@ -1,0 +1,33 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from evaluation.speed import lively_model
+from evaluation.speed_steps import measure, without_each
+from panoptic_blend.config.options import Precision
+
+CONFIG = "panoptic/blendmask_r50_3x"
+
+
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+@torch.inference_mode()
+def test_a_model_without_a_step_says_the_same(precision: Precision) -> None:
+    image = torch.randint(0, 256, (3, 96, 128), dtype=torch.uint8)
+    [expected] = lively_model(CONFIG)([image], output_sizes=[(48, 64)])
+    variants = without_each(CONFIG, precision, (48, 64))
+    assert ("weights rounded once" in variants) == (precision == "bf16-mixed")
+    for name, undone in variants.items():
+        with torch.autocast("cpu", enabled=precision != "32-true"), undone() as model:
+            [found] = model([image], output_sizes=[(48, 64)])
+        shared = (found.panoptic.index() == expected.panoptic.index()).mean()
+        assert shared > (0.99 if precision == "32-true" else 0.5), name
+        assert len(found.scores) > 50, name
+
+
+@torch.inference_mode()
+def test_each_step_is_timed() -> None:
+    seconds = measure(CONFIG, "32-true", (64, 96), (48, 64), repeats=1)
+    assert next(iter(seconds)) == "all steps"
+    assert len(seconds) == 6
+    assert min(seconds.values()) > 0

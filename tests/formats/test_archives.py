@@ -1,0 +1,88 @@
+"""Files by name: a folder and a zip of it are the same thing, in every process."""
+
+from __future__ import annotations
+
+import multiprocessing
+import pickle
+import zipfile
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from panoptic_blend.formats import archives
+from panoptic_blend.formats.archives import Folder
+
+CONTENT = {"1.png": b"one", "a b/ü.png": b"two" * 1000, "empty.png": b""}
+
+
+def zipped(path: Path, prefix: str = "", content: dict[str, bytes] = CONTENT) -> Path:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        if prefix:
+            archive.mkdir(prefix)
+        for name, data in content.items():
+            archive.writestr(prefix + name, data)
+    return path
+
+
+@pytest.fixture(params=["folder", "flat zip", "zip with a folder", "zip made on macOS", "link"])
+def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Folder:
+    path = tmp_path / "a folder"
+    if "zip" in request.param:
+        extra = {"__MACOSX/._1.png": b"resource fork"} if "macOS" in request.param else {}
+        prefix = "" if "flat" in request.param else "top/"
+        path = zipped(tmp_path / "ä.zip", prefix)
+        with zipfile.ZipFile(path, "a") as archive:
+            for name, data in extra.items():
+                archive.writestr(name, data)
+        return Folder(path)
+    for name, data in CONTENT.items():
+        (path / name).parent.mkdir(parents=True, exist_ok=True)
+        (path / name).write_bytes(data)
+    if request.param == "link":
+        (tmp_path / "link").symlink_to(path)
+        return Folder(tmp_path / "link")
+    return Folder(path)
+
+
+def test_files_are_found_and_read(folder: Folder, refused: Callable[..., str], tmp_path: Path) -> None:
+    assert folder.names() == CONTENT.keys()
+    for name, data in CONTENT.items():
+        assert name in folder
+        assert folder.read(name) == data
+    (tmp_path / "secret.png").write_bytes(b"not theirs")
+    for name in ("2.png", "../secret.png", str(tmp_path / "secret.png"), "", "a b"):
+        assert name not in folder
+        refused(folder.read, name)
+
+
+def test_a_folder_that_all_names_begin_with_is_kept(tmp_path: Path) -> None:
+    path = zipped(tmp_path / "maps.zip", "frankfurt/", {"1.png": b"one"})
+    assert Folder(path).names() == {"1.png"}
+    assert Folder(path, "1.png").names() == {"1.png"}
+    assert Folder(path, "frankfurt/1.png").names() == {"frankfurt/1.png"}
+    assert Folder(path, "frankfurt/1.png").read("frankfurt/1.png") == b"one"
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_every_process_opens_the_zip_for_itself(tmp_path: Path, method: str) -> None:
+    content = {f"{i}.png": bytes([i]) * 5000 for i in range(40)}
+    folder = Folder(zipped(tmp_path / "maps.zip", "maps/", content))
+    folder.read("0.png")
+    assert pickle.loads(pickle.dumps(folder)).read("7.png") == content["7.png"]
+    with ProcessPoolExecutor(2, multiprocessing.get_context(method)) as pool:
+        assert list(pool.map(folder.read, content)) == list(content.values())
+
+
+def test_broken_zips_are_named(tmp_path: Path, refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = zipped(tmp_path / "whole.zip").read_bytes()
+    (tmp_path / "cut.zip").write_bytes(whole[:-30])
+    assert "cut.zip: not a folder and not a whole zip" in refused(Folder, tmp_path / "cut.zip")
+    assert "none.zip: not a folder" in refused(Folder, tmp_path / "none.zip")
+    start = whole.index(b"two") if b"two" in whole else whole.index("ü.png".encode()) + len("ü.png".encode())
+    (tmp_path / "bad.zip").write_bytes(whole[:start] + b"\xff" * 8 + whole[start + 8 :])
+    assert "'a b/ü.png' cannot be read" in refused(Folder(tmp_path / "bad.zip").read, "a b/ü.png")
+    assert Folder(tmp_path / "bad.zip").read("1.png") == b"one"
+    monkeypatch.setattr(archives, "MAX_BYTES", 2999)
+    assert "unpacks to 3000 bytes" in refused(Folder(tmp_path / "whole.zip").read, "a b/ü.png")

@@ -1,0 +1,264 @@
+"""Pictures and segment maps as files: every kind people have, and every way they break."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
+
+from panoptic_blend.formats.images import Picture, read_picture, read_segment_ids, write_picture, write_segment_ids
+from panoptic_blend.structures import PanopticBlendError
+
+Refused = Callable[..., str]
+
+RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
+
+
+def quadrants() -> Picture:
+    """32 x 48 pixels: red and green above blue and white, so that every turn and mirror image differs."""
+    picture = np.empty((32, 48, 3), np.uint8)
+    picture[:16, :24], picture[:16, 24:], picture[16:, :24], picture[16:, 24:] = RED, GREEN, BLUE, WHITE
+    return picture
+
+
+def is_close(one: Picture, other: Picture) -> bool:
+    return one.shape == other.shape and float(np.abs(one.astype(int) - other).mean()) < 6
+
+
+def encoded(suffix: str, array: npt.NDArray[np.integer]) -> bytes:
+    """As OpenCV writes it: colours in the order blue, green, red."""
+    done, data = cv2.imencode(suffix, array)
+    assert done
+    return data.tobytes()
+
+
+def jpeg(picture: Picture, orientation: int, order: str = ">") -> bytes:
+    """A JPEG with an orientation tag: APP1 right after SOI, holding a TIFF of one entry (EXIF 2.32, 4.6)."""
+    content = encoded(".jpg", picture[:, :, ::-1])
+    mark = b"MM\0*" if order == ">" else b"II*\0"
+    entry = struct.pack(f"{order}HHIHH", 0x0112, 3, 1, orientation, 0)  # tag, SHORT, one value, padded
+    tiff = mark + struct.pack(f"{order}IH", 8, 1) + entry + struct.pack(f"{order}I", 0)
+    exif = b"Exif\0\0" + tiff
+    return content[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + content[2:]
+
+
+def png(width: int, height: int, rows: bytes) -> bytes:
+    """A PNG of 8-bit RGB that holds ``rows`` and claims a size."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+
+
+def test_pictures_are_rgb(tmp_path: Path) -> None:
+    path = tmp_path / "one pixel.png"
+    path.write_bytes(png(2, 1, b"\0" + bytes([255, 0, 0, 1, 2, 3])))
+    assert read_picture(path).tolist() == [[[255, 0, 0], [1, 2, 3]]]
+
+
+@pytest.mark.parametrize("suffix", [".png", ".bmp", ".tif"])
+def test_what_is_written_is_read_again(tmp_path: Path, suffix: str) -> None:
+    picture = np.random.default_rng(0).integers(0, 256, (7, 5, 3), np.uint8)
+    write_picture(tmp_path / f"new folder/ä b{suffix}", picture)
+    read = read_picture(tmp_path / f"new folder/ä b{suffix}", (7, 5))
+    assert read.dtype == np.uint8 and (read == picture).all()
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".JPEG"])
+def test_jpegs_are_written_well(tmp_path: Path, suffix: str) -> None:
+    write_picture(tmp_path / f"a{suffix}", quadrants())
+    assert is_close(read_picture(tmp_path / f"a{suffix}"), quadrants())
+    assert [path.name for path in tmp_path.iterdir()] == [f"a{suffix}"]
+
+
+def test_what_a_format_cannot_hold_is_refused_and_leaves_nothing(refused: Refused, tmp_path: Path) -> None:
+    path = tmp_path / "new" / "a.xyz"
+    assert refused(write_picture, path, quadrants()) == f"{path}: cannot write .xyz pictures; use .png or .jpg"
+    wide = tmp_path / "new" / "wide.jpg"
+    expected = f"{wide}: 70000 x 1 pixels are too many for .jpg; use .png"
+    assert refused(write_picture, wide, np.zeros((1, 70000, 3), np.uint8)) == expected
+    assert not list(tmp_path.iterdir())
+
+
+def test_grey_is_repeated_and_alpha_dropped(tmp_path: Path) -> None:
+    grey = np.repeat(np.arange(0, 256, 16, dtype=np.uint8)[None], 16, axis=0)
+    (tmp_path / "grey.jpg").write_bytes(encoded(".jpg", grey))
+    (tmp_path / "grey.png").write_bytes(encoded(".png", grey))
+    assert is_close(read_picture(tmp_path / "grey.jpg"), grey[:, :, None].repeat(3, axis=2))
+    assert (read_picture(tmp_path / "grey.png") == grey[:, :, None]).all()
+    transparent = np.dstack([quadrants()[:, :, ::-1], np.full((32, 48), 7, np.uint8)])
+    (tmp_path / "rgba.png").write_bytes(encoded(".png", transparent))
+    assert (read_picture(tmp_path / "rgba.png", (32, 48)) == quadrants()).all()
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_16_bits_become_8(tmp_path: Path, channels: int) -> None:
+    values = np.array([0, 1, 100, 255], np.uint8)
+    deep = (values.astype(np.uint16) * 257)[None, :, None].repeat(channels, axis=2)
+    (tmp_path / "deep.png").write_bytes(encoded(".png", deep))
+    assert read_picture(tmp_path / "deep.png").tolist() == [[[v, v, v] for v in values.tolist()]]
+
+
+def test_one_pixel_is_a_picture(tmp_path: Path) -> None:
+    for name in ("a.png", "a.jpg"):
+        write_picture(tmp_path / name, np.full((1, 1, 3), 200, np.uint8))
+        assert is_close(read_picture(tmp_path / name, (1, 1)), np.full((1, 1, 3), 200, np.uint8))
+
+
+UPRIGHT: dict[int, Callable[[Picture], Picture]] = {
+    1: lambda a: a,
+    2: lambda a: a[:, ::-1],
+    3: lambda a: a[::-1, ::-1],
+    4: lambda a: a[::-1],
+    5: lambda a: a.transpose(1, 0, 2),
+    6: lambda a: a.transpose(1, 0, 2)[:, ::-1],  # a quarter turn clockwise
+    7: lambda a: a[::-1, ::-1].transpose(1, 0, 2),
+    8: lambda a: a.transpose(1, 0, 2)[::-1],
+}
+
+
+@pytest.mark.parametrize("order", [">", "<"])
+@pytest.mark.parametrize("orientation", UPRIGHT)
+def test_the_orientation_a_camera_noted_is_followed(tmp_path: Path, orientation: int, order: str) -> None:
+    path = tmp_path / "photo.jpg"
+    path.write_bytes(jpeg(quadrants(), orientation, order))
+    upright = UPRIGHT[orientation](quadrants())
+    assert is_close(read_picture(path), upright)
+    assert is_close(read_picture(path, (upright.shape[0], upright.shape[1])), upright)
+
+
+@pytest.mark.parametrize("orientation", [5, 6, 7, 8])
+def test_an_annotation_of_the_stored_frame_wins_over_orientation(tmp_path: Path, orientation: int) -> None:
+    path = tmp_path / "photo.jpg"
+    path.write_bytes(jpeg(quadrants(), orientation))
+    assert is_close(read_picture(path, (32, 48)), quadrants())
+
+
+def test_pictures_of_another_size_are_refused(refused: Refused, tmp_path: Path) -> None:
+    path = tmp_path / "photo.jpg"
+    path.write_bytes(jpeg(quadrants(), 6))
+    expected = f"{path}: 32 x 48 pixels, annotated as 480 x 640 pixels; restore the original"
+    assert refused(read_picture, path, (640, 480)) == expected
+
+
+@pytest.mark.parametrize("read", [read_picture, read_segment_ids])
+@pytest.mark.parametrize("suffix", [".png", ".jpg"])
+@pytest.mark.parametrize("cut", [0, 1, 9, 0.5, 0.9, -8, -1])
+def test_files_cut_short_are_refused(
+    refused: Refused, tmp_path: Path, read: Callable[[Path], object], suffix: str, cut: float
+) -> None:
+    content = encoded(suffix, np.random.default_rng(0).integers(0, 256, (40, 40, 3), np.uint8))
+    path = tmp_path / f"a{suffix}"
+    path.write_bytes(content)
+    read(path)
+    path.write_bytes(content[: int(cut * len(content)) if isinstance(cut, float) else cut])
+    expected = f"{path}: cannot be decoded; it is cut short or not a picture, so fetch it again"
+    assert refused(read, path) == expected
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"\0", b"no picture at all", b"GIF89a", b"\xff\xd8\xff\xe0", b"\x89PNG\r\n\x1a\n"]
+)
+def test_what_is_no_picture_is_refused(refused: Refused, tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "a.jpg"
+    path.write_bytes(content)
+    assert "cannot be decoded" in refused(read_picture, path)
+    assert "cannot be decoded" in refused(read_segment_ids, path)
+
+
+def test_a_picture_that_claims_to_be_huge_is_refused(refused: Refused, tmp_path: Path) -> None:
+    path = tmp_path / "bomb.png"
+    path.write_bytes(png(2**30, 2**30, b""))
+    assert "cannot be decoded" in refused(read_picture, path)
+    assert "cannot be decoded" in refused(read_segment_ids, path)
+
+
+def test_missing_files_are_refused(refused: Refused, tmp_path: Path) -> None:
+    for read in (read_picture, read_segment_ids):
+        assert refused(read, tmp_path / "no.png") == f"{tmp_path}/no.png: no such file; check the path"
+
+
+def test_ids_are_red_and_256_green_and_65536_blue(tmp_path: Path) -> None:
+    path = tmp_path / "map.png"
+    rows = b"\0" + bytes([0, 0, 0, 1, 0, 0, 0, 1, 0]) + b"\0" + bytes([0, 0, 1, 12, 34, 56, 255, 255, 255])
+    path.write_bytes(png(3, 2, rows))
+    ids = read_segment_ids(path, (2, 3))
+    assert ids.dtype == np.int32
+    assert ids.tolist() == [[0, 1, 256], [65536, 12 + 34 * 256 + 56 * 65536, 2**24 - 1]]
+
+
+IDS = arrays(np.int32, array_shapes(min_dims=2, max_dims=2, max_side=9), elements=st.integers(0, 2**24 - 1))
+
+
+@settings(max_examples=50)
+@given(ids=IDS)
+def test_ids_survive_the_disk(tmp_path_factory: pytest.TempPathFactory, ids: npt.NDArray[np.int32]) -> None:
+    path = tmp_path_factory.getbasetemp() / "ids.png"
+    write_segment_ids(path, ids)
+    assert (read_segment_ids(path, (ids.shape[0], ids.shape[1])) == ids).all()
+
+
+def test_maps_of_another_kind_are_refused(refused: Refused, tmp_path: Path) -> None:
+    grey = np.zeros((4, 4), np.uint8)
+    kinds: dict[str, npt.NDArray[np.integer]] = {
+        "grey": grey,
+        "rgba": np.zeros((4, 4, 4), np.uint8),
+        "grey 16 bits": grey.astype(np.uint16),
+        "16 bits": np.zeros((4, 4, 3), np.uint16),
+    }
+    for name, array in kinds.items():
+        path = tmp_path / f"{name}.png"
+        path.write_bytes(encoded(".png", array))
+        expected = f"{path}: not an 8-bit RGB PNG; COCO panoptic PNGs hold ids as R + 256 G + 256^2 B"
+        assert refused(read_segment_ids, path) == expected
+
+
+def test_maps_of_another_size_are_refused(refused: Refused, tmp_path: Path) -> None:
+    path = tmp_path / "map.png"
+    write_segment_ids(path, np.zeros((2, 3), np.int32))
+    expected = f"{path}: 3 x 2 pixels, but its picture is 2 x 3 pixels; redo the PNG"
+    assert refused(read_segment_ids, path, (3, 2)) == expected
+
+
+@settings(max_examples=100)
+@given(data=st.data(), suffix=st.sampled_from([".png", ".jpg"]))
+def test_damaged_files_are_read_or_refused(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject, suffix: str
+) -> None:
+    content = bytearray(encoded(suffix, np.random.default_rng(0).integers(0, 256, (9, 11, 3), np.uint8)))
+    for place in data.draw(st.lists(st.integers(0, len(content) - 1), min_size=1, max_size=4)):
+        content[place] = data.draw(st.integers(0, 255))
+    path = tmp_path_factory.getbasetemp() / f"damaged{suffix}"
+    path.write_bytes(content)
+    for read in (read_picture, read_segment_ids):
+        try:
+            array: npt.NDArray[np.integer] = read(path)
+        except PanopticBlendError as error:
+            assert str(error).startswith(f"{path}: ") and len(str(error).splitlines()) == 1
+        else:
+            assert array.size > 0
+
+
+def test_reading_leaves_the_log_of_opencv_as_it_was(tmp_path: Path) -> None:
+    logging = cv2 if hasattr(cv2, "setLogLevel") else cv2.utils.logging  # OpenCV 4 and 5
+    before = logging.setLogLevel(2)
+    try:
+        write_picture(tmp_path / "a.png", quadrants())
+        read_picture(tmp_path / "a.png")
+        (tmp_path / "a.png").write_bytes(b"broken")
+        with pytest.raises(PanopticBlendError):
+            read_picture(tmp_path / "a.png")
+        assert logging.getLogLevel() == 2
+    finally:
+        logging.setLogLevel(before)

@@ -1,0 +1,108 @@
+"""A model that knows the truth scores 1 in every column, one that says nothing 0; arithmetic is chosen as asked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from panoptic_blend.config.experiment import load_config
+from panoptic_blend.data.dataset import CocoPanoptic
+from panoptic_blend.data.transforms import PackedTarget
+from panoptic_blend.formats.categories import Categories
+from panoptic_blend.inference.evaluation import evaluate, require_same_categories
+from panoptic_blend.models.fusion import fuse
+from panoptic_blend.models.panoptic_blend import PanopticBlend
+from panoptic_blend.runtime import precision
+from panoptic_blend.shapes.dataset import write_shapes
+from panoptic_blend.structures import Category, Cutout, Detections, Output, PanopticBlendError, instance_masks
+
+
+class Oracle(nn.Module):
+    """Answers image after image of a data set with its annotation, or, silenced, with nothing."""
+
+    def __init__(self, dataset: CocoPanoptic, is_silent: bool = False) -> None:
+        super().__init__()
+        self.register_buffer("pixel_mean", torch.zeros(3))
+        maps = map(dataset.truth, range(len(dataset)))
+        self._targets = (PackedTarget.from_runs(x.runs(), x.segments, dataset.categories).unpack() for x in maps)
+        self._is_silent = is_silent
+
+    def forward(self, images: list[Tensor], output_sizes: list[tuple[int, int]]) -> list[Output]:
+        assert not self.training
+        target = next(self._targets)
+        count = 0 if self._is_silent else len(target["labels"])
+        detections = Detections(
+            target["boxes"][:count],
+            torch.linspace(0.9, 0.5, count),
+            target["labels"][:count],
+            instance_masks(target)[:count],
+        )
+        semantic = target["semantic"].long() * (not self._is_silent)
+        semantic[semantic == 255] = 0
+        panoptic = fuse(detections, semantic, stuff_area=1)
+        cutouts = [Cutout.from_mask(mask.numpy()) for mask in detections.masks]
+        found = detections.boxes, detections.scores, detections.labels, cutouts
+        return [Output(*found, semantic=semantic, panoptic=panoptic, bases=None, attentions=None)]
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> CocoPanoptic:
+    root = tmp_path_factory.mktemp("shapes")
+    write_shapes(root, train=0, val=12, seed=5)
+    return CocoPanoptic(root, "val2017")
+
+
+def run(model: Any, dataset: CocoPanoptic, *overrides: str, **options: Any) -> dict[str, float]:
+    config = load_config("demo/shapes_r18", ["data.workers=0", *overrides])
+    return evaluate(cast(PanopticBlend, model), dataset, config, **options).columns()
+
+
+def test_the_truth_scores_one_everywhere(dataset: CocoPanoptic, tmp_path: Path) -> None:
+    model = Oracle(dataset).train()
+    seen: list[tuple[int, int]] = []
+    columns = run(model, dataset, results=tmp_path / "r.json", progress=lambda done, total: seen.append((done, total)))
+    assert columns == pytest.approx(dict.fromkeys(columns, 1.0))
+    assert list(columns) == ["PQ", "SQ", "RQ", "PQ_Th", "PQ_St", "mIoU", "AP_box", "AP_Th"]
+    assert model.training, "the mode it came in"
+    assert seen == [(i, 12) for i in range(1, 13)]
+    assert len(list((tmp_path / "r").glob("*.png"))) == 12
+
+
+def test_an_instance_model_is_judged_by_its_things(dataset: CocoPanoptic) -> None:
+    columns = run(Oracle(dataset), dataset, "model.semantic.enabled=false")
+    assert columns == pytest.approx({"PQ_Th": 1.0, "AP_box": 1.0, "AP_Th": 1.0})
+
+
+def test_silence_scores_nothing(dataset: CocoPanoptic) -> None:
+    columns = run(Oracle(dataset, is_silent=True), dataset)
+    assert columns["PQ"] == columns["AP_box"] == columns["AP_Th"] == columns["RQ"] == 0.0
+    assert 0 < columns["mIoU"] < 0.2, "all is said to be things, and some is"
+
+
+def test_categories_must_agree() -> None:
+    def made(*records: tuple[int, bool]) -> Categories:
+        return Categories(Category(i, str(i), is_thing) for i, is_thing in records)
+
+    source = Path("folder/panoptic_val.json")
+    require_same_categories(made((1, True), (5, False)), made((5, False), (1, True)), source)
+    with pytest.raises(PanopticBlendError, match=r"^panoptic_val.json: its categories .*\(id 5 is in one of them only"):
+        require_same_categories(made((1, True), (5, False)), made((1, True), (7, True)), source)
+    with pytest.raises(PanopticBlendError, match="things and stuff differ"):
+        require_same_categories(made((1, True), (5, False)), made((1, True), (5, True)), source)
+
+
+def test_precision_auto_asks_the_processor(monkeypatch: pytest.MonkeyPatch) -> None:
+    cpu = torch.device("cpu")
+    for has_bf16, expected in ((True, "bf16-mixed"), (False, "32-true")):
+        monkeypatch.setattr(precision, "_processor_has_bf16", lambda answer=has_bf16: answer)
+        assert precision.resolve("auto", cpu) == expected
+        assert precision.resolve("32-true", cpu) == "32-true"
+        with precision.autocast("auto", cpu):
+            product = torch.ones(2, 2) @ torch.ones(2, 2)
+        assert product.dtype == (torch.bfloat16 if has_bf16 else torch.float32)
+        np.testing.assert_array_equal(product.float(), np.full((2, 2), 2.0))

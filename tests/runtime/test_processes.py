@@ -1,0 +1,113 @@
+"""Several processes do what one does: real ones, over gloo on the CPU."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import five_steps
+import pytest
+import torch
+
+from panoptic_blend.checkpoints.states import read_state, state_files
+from panoptic_blend.config.experiment import load_config
+from panoptic_blend.models.build import build_model
+from panoptic_blend.shapes.dataset import write_shapes
+
+ROOT = Path(__file__).parents[2]
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+
+
+def run(*arguments: str | Path, code: int = 0) -> str:
+    """Run a program of ours with torchrun's arguments; what it printed."""
+    done = subprocess.run(
+        [sys.executable, *map(str, arguments)], env=ENVIRONMENT, capture_output=True, text=True, timeout=240
+    )
+    assert done.returncode == code, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def torchrun(processes: int, *arguments: str | Path) -> str:
+    return run("-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}", *arguments)
+
+
+def alone(parts: int, *changes: str) -> dict[str, Any]:
+    torch.set_default_dtype(torch.float64)
+    try:
+        return five_steps.five_steps(1, parts, *changes)
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+def together(processes: int, folder: Path, *changes: str) -> dict[str, Any]:
+    out = folder / "result.pt"
+    torchrun(processes, Path(five_steps.__file__), out, str(processes), "1", *changes)
+    result: dict[str, Any] = torch.load(out, weights_only=True)
+    return result
+
+
+def require_same(ours: dict[str, Any], theirs: dict[str, Any]) -> None:
+    for left, right in zip(ours["losses"], theirs["losses"], strict=True):
+        assert left == pytest.approx(right, rel=1e-9, abs=1e-12)
+    assert ours["losses"][0] != pytest.approx(ours["losses"][4], rel=1e-3)
+    assert ours["state"].keys() == theirs["state"].keys()
+    for name, value in ours["state"].items():
+        torch.testing.assert_close(value, theirs["state"][name], rtol=1e-9, atol=1e-9, msg=name)
+
+
+@pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
+def test_two_processes_end_where_one_does(tmp_path: Path, strategy: str) -> None:
+    """Uneven numbers of things; the second process has none. Batch norms with statistics of both."""
+    require_same(together(2, tmp_path, f"train.strategy={strategy}"), alone(1))
+
+
+def test_a_batch_in_parts_ends_where_the_whole_does() -> None:
+    """With batch norms that stand still, which would see a part at a time."""
+    changes = ("model.backbone.norm=frozen_bn", "model.bottom.kind=shared", "model.bottom.loss_weight=0")
+    require_same(alone(4, *changes), alone(1, *changes))
+
+
+def test_an_evaluation_of_three_processes_is_that_of_one(tmp_path: Path) -> None:
+    root, trained = tmp_path / "data", tmp_path / "1" / "last.safetensors"
+    write_shapes(root, train=6, val=5, seed=3)
+    options = [*five_steps.TINY[2:6], f"data.root={root}", "data.workers=0", "model.fusion.confidence=0"]
+    options += ["train.batch_size=6", "train.rescale=false", "train.precision=32-true", "train.warmup_iterations=0"]
+    logs, results = [], []
+    for processes, change in ((1, "train.iterations=15"), (3, f"train.weights={trained}")):
+        out = tmp_path / str(processes)
+        run(
+            ROOT / "tools/train.py",
+            "demo/shapes_r18",
+            *options,
+            "train.iterations=0",
+            change,
+            "-o",
+            out,
+            "--devices",
+            str(processes),
+        )
+        logs.append(json.loads((out / "log.jsonl").read_text().splitlines()[-1]) | {"iteration": 0})
+        results.append(json.loads((out / "results" / "panoptic_val2017.json").read_text()))
+    assert logs[0] == logs[1]
+    assert logs[0]["PQ_St"] > 0
+    assert results[0] == results[1]
+    assert len(results[0]["annotations"]) == 5
+
+
+def test_a_model_in_parts_is_saved_whole_and_resumed_by_one_process(tmp_path: Path) -> None:
+    root, out = tmp_path / "data", tmp_path / "run"
+    write_shapes(root, train=4, val=2, seed=3)
+    options = [*five_steps.TINY[2:6], f"data.root={root}", "data.workers=0", "data.short_sides=[64]"]
+    options += ["train.batch_size=2", "train.rescale=false", "train.precision=32-true", "train.log_every=1"]
+    train: list[str | Path] = [ROOT / "tools/train.py", "demo/shapes_r18", *options, "-o", out]
+    run(*train, "train.iterations=2", "--devices", "2", "train.strategy=fsdp")
+    run(*train, "train.iterations=3", "--resume", "auto")
+    records = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+    assert [record["iteration"] for record in records if "loss" in record] == [1, 2, 3]
+    state = read_state(state_files(out)[0])
+    assert state["model"].keys() == build_model(load_config("demo/shapes_r18", [*options])).state_dict().keys()
+    assert all(isinstance(value, torch.Tensor) for value in state["model"].values())

@@ -1,0 +1,286 @@
+"""`pq --details` and `--compare` on the command line and as functions: what they write, and when they write nothing."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from panoptic_blend.cli import main as cli
+from panoptic_blend.formats.images import read_segment_ids, write_segment_ids
+from panoptic_blend.metrics.details import PanopticDetails
+from panoptic_blend.scoring.details import Resampling, find, write_details
+from panoptic_blend.scoring.evaluate_files import detail_files, evaluate_files
+from panoptic_blend.scoring.file_pairs import FilePolicy
+from panoptic_blend.structures import PanopticBlendError
+
+Refused = Callable[..., str]
+FILES = {
+    "classes.csv",
+    "confusion_pixels.csv",
+    "confusion_segments.csv",
+    "errors.csv",
+    "images.csv",
+    "segments.csv",
+    "sizes.csv",
+    "summary.json",
+}
+
+
+@pytest.fixture
+def truth(shapes: Path) -> Path:
+    return shapes / "annotations" / "panoptic_val2017.json"
+
+
+def results(truth: Path, path: Path, shift: int) -> Path:
+    """The truth as results, moved by some pixels."""
+    annotations = json.loads(truth.read_text())["annotations"]
+    for annotation in annotations:
+        ids = np.roll(read_segment_ids(truth.with_suffix("") / annotation["file_name"]), shift, axis=1)
+        write_segment_ids(path.with_suffix("") / annotation["file_name"], ids)
+    path.write_text(json.dumps({"annotations": annotations}))
+    return path
+
+
+@pytest.fixture
+def moved(truth: Path, tmp_path: Path) -> Path:
+    return results(truth, tmp_path / "moved.json", 2)
+
+
+def change(path: Path, edit: Callable[[Any], object]) -> None:
+    content = json.loads(path.read_text())
+    edit(content)
+    path.write_text(json.dumps(content))
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *command: object) -> int:
+    monkeypatch.setattr(sys, "argv", ["panoptic-blend", *map(str, command)])
+    try:
+        cli.main()
+    except SystemExit as stop:
+        return int(stop.code or 0)
+    return 0
+
+
+def table(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_details_say_the_same_as_the_plain_figures(
+    truth: Path, moved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "deep" / "out"
+    assert run(monkeypatch, "pq", truth, moved, "--details", out, "--boundary", "--json") == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert {path.name for path in out.iterdir()} == FILES
+    assert json.loads((out / "summary.json").read_text()) == printed
+    report = evaluate_files(truth, moved)
+    assert printed["All"] == report["All"] and printed["boundary"]["All"]["pq"] < report["All"]["pq"] < 1
+    interval = printed["intervals"]["groups"]["All"]
+    assert interval["value"] == pytest.approx(report["All"]["pq"])
+    assert interval["low"] <= interval["value"] <= interval["high"]
+    rows = table(out / "segments.csv")
+    for category, quality in report.per_class.items():
+        mine = [row for row in rows if row["category"] == str(category)]
+        tp = [float(row["iou"]) for row in mine if row["outcome"] == "tp" and row["side"] == "truth"]
+        assert len(tp) == quality["tp"] and sum(tp) == pytest.approx(quality["iou_sum"])
+        assert [sum(row["outcome"] == kind for row in mine) for kind in ("fp", "fn")] == [quality["fp"], quality["fn"]]
+    lost = [float(row["lost"]) for row in table(out / "errors.csv") if row["of"] == "All"]
+    assert sum(lost) == pytest.approx(1 - report["All"]["pq"])
+    pixels = [int(v) for r in table(out / "confusion_pixels.csv") for k, v in r.items() if not k.startswith("truth")]
+    assert sum(pixels) == sum(read_segment_ids(path).size for path in truth.with_suffix("").iterdir())
+    assert len(table(out / "images.csv")) == 3
+
+
+def test_a_second_result_set_is_compared(
+    truth: Path, moved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    better = results(truth, tmp_path / "better.json", 1)
+    out = tmp_path / "out"
+    assert run(monkeypatch, "pq", truth, moved, "--compare", better, "--details", out) == 0
+    assert "Second result set minus the first" in capsys.readouterr().out
+    compared = json.loads((out / "summary.json").read_text())["comparison"]
+    difference = evaluate_files(truth, better)["All"]["pq"] - evaluate_files(truth, moved)["All"]["pq"]
+    assert compared["groups"]["All"]["value"] == pytest.approx(difference) and difference > 0
+    assert compared["better"]["All"] == 1
+    first = table(out / "comparison.csv")[0]
+    assert float(first["difference"]) == float(first["pq_second"]) - float(first["pq_first"])
+
+
+def test_a_folder_with_something_in_it_is_refused_before_any_work(
+    truth: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    full = tmp_path / "full"
+    full.mkdir()
+    (full / "mine.txt").write_text("mine")
+    assert run(monkeypatch, "pq", truth, tmp_path / "none.json", "--details", full) == 2
+    assert "is not an empty folder; choose another or empty it" in capsys.readouterr().err
+    (tmp_path / "empty").mkdir()
+    assert run(monkeypatch, "pq", truth, truth, "--details", tmp_path / "empty") == 0
+    assert {path.name for path in (tmp_path / "empty").iterdir()} == FILES
+    assert [path.name for path in full.iterdir()] == ["mine.txt"]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError("disk full"), PanopticBlendError("one line; mend it")])
+def test_nothing_half_written_stays(
+    truth: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    details = detail_files(truth, truth)
+    findings = find(details, None, Resampling(10))
+
+    def fail(*given: object) -> None:
+        raise error
+
+    monkeypatch.setattr("panoptic_blend.scoring.details._write_matrix", fail)
+    with pytest.raises(BaseException, match=str(error) if isinstance(error, Exception) else None):
+        write_details(tmp_path / "out" / "here", details, findings, Resampling(10))
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_an_interrupted_command_writes_nothing(truth: Path, tmp_path: Path) -> None:
+    code = (
+        "import os, signal, sys\n"
+        "from panoptic_blend.cli import main as cli\n"
+        "from panoptic_blend.metrics.details import PanopticDetails\n"
+        "add = PanopticDetails.add\n"
+        "def stop(*given):\n    add(*given); os.kill(os.getpid(), signal.SIGINT)\n"
+        "PanopticDetails.add = stop\n"
+        "cli.main()\n"
+    )
+    command = [sys.executable, "-c", code, "pq", str(truth), str(truth), "--details", str(tmp_path / "out")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[2])
+    assert (done.returncode, done.stderr, done.stdout) == (128 + signal.SIGINT, "stopped; nothing was written\n", "")
+    assert not (tmp_path / "out").exists() and not list(tmp_path.glob(".*"))
+
+
+def test_the_same_in_one_thread_and_in_many(truth: Path, moved: Path) -> None:
+    one, many = (list(detail_files(truth, moved, workers=workers).segments()) for workers in (1, 7))
+    assert one == many and len(one) > 10
+
+
+def test_files_of_ranks_merge(truth: Path, moved: Path) -> None:
+    whole = detail_files(truth, moved)
+    parts = [PanopticDetails(tuple(whole.categories.values())) for _ in range(2)]
+    for place, (image, comparison) in enumerate(whole.comparisons()):
+        parts[place % 2].add(image, comparison)
+    parts[1].merge(parts[0])
+    assert parts[1].compute() == whole.compute() and parts[1].images == whole.images
+
+
+# --- files that are not as they should be -----------------------------------------------------------------------------
+
+
+def test_missing_predictions_can_count_as_void(
+    truth: Path, moved: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    change(moved, lambda content: content["annotations"].pop(0))
+    assert run(monkeypatch, "pq", truth, moved) == 2
+    assert "(1 of 3 lack one)" in capsys.readouterr().err
+    assert run(monkeypatch, "pq", truth, moved, "--missing", "void", "--json") == 0
+    printed = json.loads(capsys.readouterr().out)
+    empty = json.loads(truth.read_text())["annotations"][0]["file_name"]
+    ids = read_segment_ids(moved.with_suffix("") / empty)
+    write_segment_ids(moved.with_suffix("") / empty, np.zeros_like(ids))
+    entry = {**json.loads(truth.read_text())["annotations"][0], "segments_info": []}
+    change(moved, lambda content: content["annotations"].append(entry))
+    assert printed["All"] == evaluate_files(truth, moved)["All"]
+
+
+def test_additional_predictions_are_an_error_of_the_command(
+    truth: Path, moved: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stray = {"image_id": 5, "file_name": "no such.png", "segments_info": []}
+    change(moved, lambda content: content["annotations"].append(stray))
+    assert run(monkeypatch, "pq", truth, moved) == 2
+    error = capsys.readouterr().err
+    assert "moved.json: image 5 is predicted and not in panoptic_val2017.json (1 such); is it the right split?" in error
+    assert run(monkeypatch, "pq", truth, moved, "--additional", "ignore") == 0
+
+
+def test_areas_that_disagree_are_listed(truth: Path, moved: Path, refused: Refused) -> None:
+    before = evaluate_files(truth, moved)
+    sizes: list[tuple[int, int, int]] = []
+
+    def falsify(content: Any) -> None:
+        for annotation in content["annotations"][1:]:
+            for segment in annotation["segments_info"][:2]:
+                sizes.append((annotation["image_id"], segment["id"], segment["area"]))
+                segment["area"] *= 2
+
+    change(truth, falsify)
+    message = refused(evaluate_files, truth, moved)
+    cases = ", ".join(f"image {i} segment {s} {2 * a} in the JSON and {a} in the PNG" for i, s, a in sizes[:3])
+    assert message.startswith(f"panoptic_val2017.json: areas are not the pixels of the PNGs: {cases}; recompute them")
+    policy = FilePolicy(area="json")
+    script = evaluate_files(truth, moved, policy=policy)
+    assert script["All"]["pq"] != before["All"]["pq"]
+    first = json.loads(truth.read_text())["annotations"][0]["image_id"]
+    assert first not in {image for image, _, _ in sizes}
+
+    def forget(content: Any) -> None:
+        for annotation in content["annotations"]:
+            for segment in annotation["segments_info"]:
+                del segment["area"]
+
+    change(truth, forget)
+    assert evaluate_files(truth, moved) == before
+    assert refused(lambda: evaluate_files(truth, moved, policy=policy)).startswith(
+        f"panoptic_val2017.json: image {first}: segment "
+    )
+
+
+def test_the_json_area_enters_the_union_as_in_the_old_script(tmp_path: Path) -> None:
+    truth, prediction = tmp_path / "t.json", tmp_path / "p.json"
+    write_segment_ids(tmp_path / "t" / "1.png", np.array([[1, 1, 1, 1, 0, 0, 0, 0]], np.int32))
+    write_segment_ids(tmp_path / "p" / "1.png", np.array([[1, 1, 1, 0, 0, 0, 0, 0]], np.int32))
+    image = {"id": 1, "file_name": "1.jpg", "height": 1, "width": 8}
+    category = {"id": 9, "name": "cat", "isthing": 1}
+    for area, iou in ((4, 3 / 4), (5, 3 / 5), (2, 3 / 2), (6, None)):  # union: area + 3 - 3
+        segment = {"id": 1, "category_id": 9, "iscrowd": 0, "area": area}
+        annotation = {"image_id": 1, "file_name": "1.png", "segments_info": [segment]}
+        content = {"images": [image], "annotations": [annotation], "categories": [category]}
+        truth.write_text(json.dumps(content))
+        prediction.write_text(json.dumps(content))
+        found = evaluate_files(truth, prediction, policy=FilePolicy(area="json")).per_class[9]
+        assert (found["tp"], found["iou_sum"]) == ((0, 0) if iou is None else (1, pytest.approx(iou)))
+
+
+def test_an_area_that_is_no_number_is_named(truth: Path, moved: Path, refused: Refused) -> None:
+    change(truth, lambda content: content["annotations"][0]["segments_info"][0].update(area="large"))
+    assert "`area` is 'large', not a number; correct it" in refused(evaluate_files, truth, moved)
+
+
+@pytest.mark.parametrize("name", ["/etc/passwd", "../outside.png"])
+def test_names_that_leave_their_folder_are_refused(truth: Path, moved: Path, refused: Refused, name: str) -> None:
+    change(moved, lambda content: content["annotations"][0].update(file_name=name))
+    message = refused(evaluate_files, truth, moved)
+    assert message.startswith("moved.json: image ") and "leads out of its folder" in message
+
+
+def test_a_truncated_png_is_named(truth: Path, moved: Path, refused: Refused) -> None:
+    path = sorted(moved.with_suffix("").iterdir())[1]
+    path.write_bytes(path.read_bytes()[:100])
+    assert refused(detail_files, truth, moved) == f"{path}: cannot be decoded; " + (
+        "it is cut short or not a picture, so fetch it again"
+    )
+
+
+def test_ids_on_one_side_only_are_named(truth: Path, moved: Path, refused: Refused) -> None:
+    path = sorted(moved.with_suffix("").iterdir())[0]
+    ids = read_segment_ids(path)
+    ids[0, 0] = 77
+    write_segment_ids(path, ids)
+    assert f"segment 77 is in {path.name} and not in the JSON; add it there" in refused(evaluate_files, truth, moved)
+    shutil.copy(truth.with_suffix("") / path.name, path)
+    change(moved, lambda content: content["annotations"][1]["segments_info"].append({"id": 9, "category_id": 1}))
+    assert "segment 9 is in the JSON and not in " in refused(evaluate_files, truth, moved)

@@ -1,0 +1,302 @@
+"""A sweep agrees with `evaluate` to the last bit, runs the model once, and says how sure a gain is."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pytest
+import torch
+from rich.console import Console
+from torch import Tensor, nn
+
+from panoptic_blend.config.experiment import Config, load_config
+from panoptic_blend.data.dataset import CocoPanoptic
+from panoptic_blend.data.loader import evaluation_samples
+from panoptic_blend.data.transforms import PackedTarget
+from panoptic_blend.formats.categories import Categories
+from panoptic_blend.formats.images import read_picture
+from panoptic_blend.inference.evaluation import evaluate
+from panoptic_blend.inference.predictor import Predictor
+from panoptic_blend.models.fusion import paint
+from panoptic_blend.models.panoptic_blend import PanopticBlend
+from panoptic_blend.shapes.dataset import write_shapes
+from panoptic_blend.structures import Category, Cutout, Output, PanopticBlendError, Target, instance_masks
+from panoptic_blend.sweep import cache as fusion_cache
+from panoptic_blend.sweep.cache import FusionCache, open_cache
+from panoptic_blend.sweep.description import draw_heat_map, lines, table, write_csv
+from panoptic_blend.sweep.grid import Grid, Setting
+from panoptic_blend.sweep.sweep import BEST, PRESENT, Sweep, best_of, gain_intervals, held_out_pq, qualities, sweep
+
+CATEGORIES = Categories([Category(1, "cat", is_thing=True), Category(2, "sky", is_thing=False)])
+
+
+class Blurred(nn.Module):
+    """Answers image after image with its annotation, shifted, doubled, partly wrong, and with scores of all heights."""
+
+    def __init__(self, dataset: CocoPanoptic, config: Config) -> None:
+        super().__init__()
+        self.register_buffer("pixel_mean", torch.zeros(3))
+        self.register_buffer("weights", torch.zeros(4))
+        maps = map(dataset.truth, range(len(dataset)))
+        self._targets = (PackedTarget.from_runs(x.runs(), x.segments, dataset.categories).unpack() for x in maps)
+        self._fusion, self._rng = config.model.fusion.model_dump(), np.random.default_rng(3)
+
+    def forward(self, images: list[Tensor], output_sizes: list[tuple[int, int]]) -> list[Output]:
+        target, rng = next(self._targets), self._rng
+        masks = [np.roll(m, rng.integers(-3, 4, 2), (0, 1)) for m in instance_masks(target).numpy() for _ in range(2)]
+        scores = torch.from_numpy(np.sort(rng.random(len(masks), dtype=np.float32))[::-1].copy())
+        labels = target["labels"].repeat_interleave(2)
+        semantic = _patched(target, rng)
+        cutouts = [Cutout.from_mask(mask) for mask in masks]
+        panoptic = paint(cutouts, scores, labels, semantic, **self._fusion)
+        boxes = torch.zeros(len(masks), 4)
+        return [Output(boxes, scores, labels, cutouts, semantic, panoptic, bases=None, attentions=None)]
+
+
+def _patched(target: Target, rng: np.random.Generator) -> Tensor:
+    """The semantic map with a few squares of other classes, and no 255."""
+    semantic = target["semantic"].long().clone()
+    semantic[semantic == 255] = 1
+    for top, left, stuff in rng.integers(0, [100, 100, 5], (4, 3)):
+        semantic[top : top + 12, left : left + 12] = int(stuff)
+    return semantic
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> CocoPanoptic:
+    root = tmp_path_factory.mktemp("shapes")
+    write_shapes(root, train=0, val=6, seed=5)
+    return CocoPanoptic(root, "val2017")
+
+
+def config(*overrides: str) -> Config:
+    return load_config("demo/shapes_r18", ["data.workers=0", *overrides])
+
+
+def blurred(dataset: CocoPanoptic, *overrides: str) -> Predictor:
+    options = config(*overrides)
+    return Predictor(cast(PanopticBlend, Blurred(dataset, options)), options, dataset.categories)
+
+
+def unseen(done: int, total: int) -> None:
+    raise AssertionError("the model ran")
+
+
+def quiet(done: int, total: int) -> None:
+    pass
+
+
+@pytest.fixture(scope="module")
+def cache(dataset: CocoPanoptic, tmp_path_factory: pytest.TempPathFactory) -> FusionCache:
+    return open_cache(tmp_path_factory.mktemp("sweep") / "cache.zip", blurred(dataset), dataset, quiet)
+
+
+@pytest.fixture(scope="module")
+def found(cache: FusionCache, dataset: CocoPanoptic) -> Sweep:
+    return sweep(cache, dataset, config(), workers=1)
+
+
+SETTINGS = [
+    Setting(0.2, 0.4, 128),
+    Setting(0.45, 0.4, 256),
+    Setting(0.5, 0.5, 0),
+    Setting(0.7, 0.0, 1024),
+    Setting(0.05, 1.0, 64),
+]
+
+
+def test_every_figure_is_that_of_evaluate(dataset: CocoPanoptic, found: Sweep) -> None:
+    by_setting = dict(zip(found.grid.settings(), found.pq.reshape(-1, 3).tolist(), strict=True))
+    seen = set()
+    for setting in SETTINGS:
+        overrides = setting.overrides().split()
+        report = evaluate(blurred(dataset, *overrides).model, dataset, config(*overrides)).panoptic
+        expected = tuple(report[group]["pq"] for group in ("All", "Things", "Stuff"))
+        assert tuple(by_setting[setting]) == expected
+        seen.add(expected)
+    assert len(seen) == len(SETTINGS) and all(0 < pq < 1 for values in seen for pq in values)
+
+
+def test_marks_are_the_settings_of_others_the_present_and_the_best(found: Sweep) -> None:
+    assert [(mark.name, *vars(mark.setting).values()) for mark in found.marks[:-1]] == [
+        ("present", 0.2, 0.4, 128),
+        ("paper", 0.2, 0.4, 256),
+        ("official code", 0.45, 0.4, 256),
+        ("detectron2", 0.5, 0.5, 256),
+    ]
+    present, best = found.mark(PRESENT), found.mark(BEST)
+    assert best.pq[0] == found.pq[..., 0].max() > present.pq[0]
+    assert best.gain == best.pq[0] - present.pq[0]
+    assert best.low < best.gain < best.high
+    assert (present.gain, present.low, present.high) == (0, 0, 0)
+
+
+def test_processes_change_nothing(cache: FusionCache, dataset: CocoPanoptic, found: Sweep) -> None:
+    seen: list[tuple[int, int]] = []
+    other = sweep(cache, dataset, config(), workers=2, progress=lambda *step: seen.append(step))
+    assert np.array_equal(other.pq, found.pq)
+    assert (other.marks, other.held_out) == (found.marks, found.held_out)
+    assert seen[-1] == (6, 6)
+
+
+def test_a_model_without_semantics_is_judged_by_its_things(cache: FusionCache, dataset: CocoPanoptic) -> None:
+    found = sweep(cache, dataset, config("model.semantic.enabled=false"), workers=1)
+    assert found.group == "Things"
+    assert found.grid.stuff_areas == (128,)
+    assert found.mark(BEST).pq[1] == found.pq[..., 1].max()
+
+
+# The cache
+
+
+def test_a_cache_is_used_until_what_it_depends_on_changes(dataset: CocoPanoptic, tmp_path: Path) -> None:
+    path, said = tmp_path / "cache.zip", list[str]()
+    open_cache(path, blurred(dataset), dataset, quiet, said.append)
+    again = open_cache(path, blurred(dataset, "model.fusion.confidence=0.7"), dataset, unseen, said.append)
+    assert len(again) == len(list(again.read(range(6)))) == 6
+    assert said == [f"{path}: not there yet, so the model is run", f"{path}: used again"]
+
+    other = blurred(dataset)
+    with torch.no_grad():
+        other.model.get_buffer("weights")[2] = 1e-7
+    for predictor, reason in (
+        (other, "of other weights"),
+        (blurred(dataset, "test.short_side=96"), "of other weights and config"),
+        (blurred(dataset), "of other config"),
+    ):
+        open_cache(path, predictor, dataset, quiet, said.append)
+        assert said[-1] == f"{path}: {reason}, so the model is run"
+
+
+def test_a_changed_picture_makes_the_cache_anew(shapes: Path, tmp_path: Path) -> None:
+    path, said = tmp_path / "cache.zip", list[str]()
+    data = CocoPanoptic(shapes, "val2017")
+    open_cache(path, blurred(data), data, quiet)
+    picture = shapes / "val2017" / data.images[1].file_name
+    picture.write_bytes(picture.read_bytes() + b" ")
+    open_cache(path, blurred(data), data, quiet, said.append)
+    assert said == [f"{path}: of other data, so the model is run"]
+
+
+@pytest.mark.parametrize("damage", ["cut short", "a bit", "no zip", "empty"])
+def test_a_damaged_cache_is_not_used(dataset: CocoPanoptic, cache: FusionCache, tmp_path: Path, damage: str) -> None:
+    path, said = tmp_path / "cache.zip", list[str]()
+    whole = cache.path.read_bytes()
+    third = len(whole) // 3
+    flipped = whole[:third] + bytes([whole[third] ^ 4]) + whole[third + 1 :]
+    path.write_bytes({"cut short": whole[:-400], "a bit": flipped, "no zip": b"hello", "empty": b""}[damage])
+    open_cache(path, blurred(dataset), dataset, quiet, said.append)
+    assert said == [f"{path}: damaged, so the model is run"]
+    open_cache(path, blurred(dataset), dataset, unseen)
+
+
+def test_what_stops_the_model_leaves_no_cache(
+    dataset: CocoPanoptic, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*arguments: Any) -> Iterator[Any]:
+        yield next(evaluation_samples(*arguments))
+        raise PanopticBlendError("picture 2: broken; mend it")
+
+    monkeypatch.setattr(fusion_cache, "evaluation_samples", broken)
+    with pytest.raises(PanopticBlendError, match="picture 2"):
+        open_cache(tmp_path / "cache.zip", blurred(dataset), dataset, quiet)
+    assert list(tmp_path.iterdir()) == []
+
+
+# The statistics, by hand
+
+
+def counts(*rows: tuple[float, int, int, int]) -> np.ndarray:
+    """(classes, 4) of a thing and a stuff class."""
+    return np.array(rows, dtype=np.float64)
+
+
+def test_quality_by_hand() -> None:
+    parts = np.stack([counts((1.5, 2, 1, 1), (0.75, 1, 0, 0)), counts((0, 0, 0, 0), (0, 0, 1, 0)), np.zeros((2, 4))])
+    assert qualities(parts, CATEGORIES).tolist() == [[(0.5 + 0.75) / 2, 0.5, 0.75], [0, 0, 0], [0, 0, 0]]
+
+
+def test_of_equal_settings_the_one_nearest_to_the_present_is_best() -> None:
+    grid = Grid((0.1, 0.2, 0.3), (0.4,), (0, 1, 2))
+    pq = np.array([5.0, 1, 1, 1, 1, 5, 5, 5, 5])
+    assert best_of(pq, grid, home=4) == 5
+    assert best_of(pq, grid, home=0) == 0
+    assert best_of(np.zeros(9), grid, home=4) == 4
+
+
+def test_a_gain_that_all_images_share_is_certain_and_one_of_few_is_not() -> None:
+    sky = (0.0, 0, 0, 0)
+    plain = counts((0.5, 1, 1, 0), sky)  # PQ 1/3
+    same = np.stack([np.stack([plain, plain, counts((0.5, 1, 0, 0), sky)])] * 20)  # the last: PQ 1/2
+    assert gain_intervals(same, CATEGORIES, 0) == pytest.approx(np.array([[0, 0], [0, 0], [1 / 6, 1 / 6]]))
+    one = same[:, :2].copy()
+    one[3, 1] = counts((0.9, 1, 0, 0), sky)
+    [_, (low, high)] = gain_intervals(one, CATEGORIES, 0)
+    assert low == 0 < high  # a third of the resamples lack image 3
+
+
+def test_intervals_depend_on_the_seed_alone() -> None:
+    ious = np.random.default_rng(0).uniform(0.5, 1, (9, 2, 1))
+    per_image = np.stack([np.concatenate([ious, np.ones((9, 2, 1)), np.zeros((9, 2, 2))], axis=-1)] * 2, axis=2)
+    first, again, other = (gain_intervals(per_image, CATEGORIES, 0, seed) for seed in (0, 0, 1))
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first, other)
+    assert other == pytest.approx(first, abs=0.02)
+
+
+def test_held_out_halves_are_fused_with_what_is_best_for_the_other() -> None:
+    grid = Grid((0.1, 0.2), (0.4,), (0,))
+    hit, miss, none = (2.0**26, 0, 1, 0, 0), (0, 0, 0, 0, 1), (0, 0, 0, 0, 0)
+    halves = np.array([[[hit, none], [miss, none]], [[miss, none], [hit, none]]], dtype=np.float64)
+    assert held_out_pq(halves, CATEGORIES, 0, grid, home=0) == 0  # best on one half is worst on the other
+    assert held_out_pq(halves[[0, 0]], CATEGORIES, 0, grid, home=0) == 1
+
+
+# What is shown
+
+
+def test_all_combinations_are_written(found: Sweep, tmp_path: Path) -> None:
+    write_csv(found, tmp_path / "sweep.csv")
+    with (tmp_path / "sweep.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 19 * 11 * 6 > 500
+    best = max(rows, key=lambda row: float(row["PQ"]))
+    assert float(best["PQ"]) == found.mark(BEST).pq[0]
+    [row] = [r for r in rows if (r["confidence"], r["overlap"], r["stuff_area"]) == ("0.2", "0.4", "128")]
+    assert (float(row["PQ"]), float(row["PQ_Th"]), float(row["PQ_St"])) == found.mark(PRESENT).pq
+
+
+def test_table_and_lines_name_the_best(found: Sweep) -> None:
+    console = Console(width=80, file=(out := io.StringIO()))
+    console.print(table(found))
+    text = out.getvalue()
+    best = found.mark(BEST)
+    for word in ("present", "official code", "0.45/0.4/256", f"{100 * best.pq[0]:.2f}", f"{100 * best.gain:+.2f}"):
+        assert word in text
+    first, gain, held_out = lines(found)
+    assert first == f"best of 1254 combinations: {best.setting.overrides()}"
+    assert f"{100 * best.gain:.2f}, of which {100 * (best.gain - max(best.low, 0)):.2f} are within" in gain
+    assert held_out.endswith(f"{100 * found.held_out:+.2f}")
+
+
+def test_where_the_present_setting_is_best_there_is_no_gain_to_speak_of(
+    cache: FusionCache, dataset: CocoPanoptic, tmp_path: Path
+) -> None:
+    found = sweep(cache, dataset, config(), workers=1, grid=Grid((0.2,), (0.4,), (128,)))
+    assert list(lines(found))[1:] == ["that is the present setting"]
+    assert found.held_out == 0
+    draw_heat_map(found, tmp_path / "one.png")  # others lie beyond its only cell
+    assert read_picture(tmp_path / "one.png").shape == (660, 1560, 3)
+
+
+def test_the_heat_map_is_a_picture_with_red_marks(found: Sweep, tmp_path: Path) -> None:
+    draw_heat_map(found, tmp_path / "sweep.png")
+    picture = read_picture(tmp_path / "sweep.png").astype(int)
+    assert picture.shape == (660, 1560, 3)
+    is_red = (picture[..., 0] > 240) & (picture[..., 1:].max(axis=2) < 40)
+    assert is_red.sum() > 300

@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from panoptic_blend.machine import overlapped
+
+
+@given(
+    count=st.integers(0, 12),
+    finishers=st.integers(1, 4),
+    waiting=st.integers(0, 4),
+)
+def test_every_item_goes_through_in_order(count: int, finishers: int, waiting: int) -> None:
+    found = overlapped(range(count), lambda x: x + 1, lambda x: 10 * x, finishers=finishers, waiting=waiting)
+    assert list(found) == [10 * (x + 1) for x in range(count)]
+
+
+def test_without_waiting_each_is_finished_before_the_next_is_made() -> None:
+    steps: list[str] = []
+
+    def noted(step: str, item: int) -> int:
+        steps.append(f"{step}{item} in {threading.current_thread().name}")
+        return item
+
+    items = (noted("made ", x) for x in range(2))
+    assert list(overlapped(items, lambda x: noted("worked ", x), lambda x: noted("finished ", x), waiting=0)) == [0, 1]
+    here = threading.current_thread().name
+    assert steps == [f"{step} {x} in {here}" for x in range(2) for step in ("made", "worked", "finished")]
+
+
+def test_items_that_are_false_are_no_end() -> None:
+    assert list(overlapped([0, None, ""], lambda x: x, lambda x: x)) == [0, None, ""]
+
+
+def test_the_steps_run_at_the_same_time() -> None:
+    """Each item waits for the work on the one before, which waits for the finishing of another."""
+    together = threading.Barrier(3, timeout=60)
+    threads: set[int] = set()
+
+    def items() -> Iterator[int]:
+        yield from (1, 2)
+        threads.add(threading.get_ident())
+        together.wait()
+        yield 3
+
+    def work(item: int) -> int:
+        if item == 2:
+            threads.add(threading.get_ident())
+            together.wait()
+        return item
+
+    def finish(item: int) -> int:
+        if item == 1:
+            threads.add(threading.get_ident())
+            together.wait()
+        return item
+
+    assert list(overlapped(items(), work, finish)) == [1, 2, 3]
+    assert len(threads) == 3
+    assert threading.get_ident() in threads
+
+
+def test_few_items_wait() -> None:
+    waiting, steps = 4, {"made": 0, "worked": 0, "finished": 0}
+    full = threading.Event()
+
+    def items() -> Iterator[int]:
+        for item in range(100):
+            steps["made"] += 1
+            yield item
+
+    def work(item: int) -> int:
+        assert steps["made"] - steps["worked"] <= waiting + 2
+        assert steps["worked"] - steps["finished"] <= waiting + 1
+        steps["worked"] += 1
+        if item == waiting:
+            full.set()
+        return item
+
+    def finish(item: int) -> int:
+        full.wait(60)
+        steps["finished"] += 1
+        return item
+
+    assert len(list(overlapped(items(), work, finish, finishers=1, waiting=waiting))) == 100
+
+
+@pytest.mark.parametrize("step", range(3))
+def test_an_error_of_any_step_comes_out(step: int) -> None:
+    def fail(at: int, item: int) -> int:
+        if at == step and item == 3:
+            raise OSError("full")
+        return item
+
+    found = []
+    with pytest.raises(OSError, match="full"):
+        for item in overlapped((fail(0, x) for x in range(9)), lambda x: fail(1, x), lambda x: fail(2, x)):
+            found.append(item)
+    assert found == list(range(len(found)))
+    assert len(found) <= 3
+
+
+def test_left_early_it_ends_what_it_began() -> None:
+    begun, ended = [], []
+
+    def finish(item: int) -> int:
+        begun.append(item)
+        ended.append(item)
+        return item
+
+    found = overlapped(range(1000), lambda x: x, finish)
+    assert next(found) == 0
+    found.close()
+    assert sorted(begun) == sorted(ended)
+    assert len(begun) < 20
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("ThreadPoolExecutor")]

@@ -1,0 +1,41 @@
+"""The line that shows how far a command is."""
+
+from __future__ import annotations
+
+import pytest
+
+from panoptic_blend.terminal import bytes_line, progress_line
+
+
+def test_bytes_are_shown_on_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "100")
+    with bytes_line() as show:
+        show("fetching a.zip", 0, None)
+        show("fetching a.zip", 500_000, 2_000_000)
+        show("fetching a.zip", 1_500_000, 2_000_000)
+        show("unpacking a.zip", 3_000_000, 4_000_000)
+    shown = capsys.readouterr().err
+    assert "unpacking a.zip" in shown and "3.0/4.0 MB" in shown
+
+
+def test_nothing_is_shown_elsewhere(capsys: pytest.CaptureFixture[str]) -> None:
+    with bytes_line() as show:
+        show("fetching a.zip", 1, 2)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_things_a_second_are_shown(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """What was done before, the first report, is not counted: 3 images in 2 seconds."""
+    clock = [0.0]
+    monkeypatch.setattr("rich.console.monotonic", lambda: clock[0])
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "100")
+    with progress_line("predicting", "images") as progress:
+        progress(500, 600)
+        clock[0] = 1.0
+        progress(501, 600)
+        clock[0] = 2.0
+        progress(503, 600)
+    shown = capsys.readouterr().err
+    assert "503/600" in shown and "1.5 images/s" in shown

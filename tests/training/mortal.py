@@ -1,0 +1,54 @@
+"""Training in a process of its own, which can be made to die in the middle of what it writes."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import sys
+from pathlib import Path
+
+from panoptic_blend.cli.running import guarded
+from panoptic_blend.config.experiment import load_config
+from panoptic_blend.training.run import train
+
+
+def run(overrides: list[str], output: Path, *, die: tuple[str, str] | None = None, limit: int = 0) -> None:
+    """Train with ``--resume auto``.
+
+    Args:
+        die: start of the name of a file, and when to die by SIGKILL: ``writing``, in the middle of it, or ``before``
+            or ``after`` it takes its place.
+        limit: bytes beyond which no file can grow, as on a full disk.
+    """
+    sys.stderr = (output.parent / "errors.txt").open("a")
+    os.dup2(sys.stderr.fileno(), 2)
+    if die:
+        _die(*die)
+    if limit:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+    guarded(lambda: train(load_config("demo/shapes_r18", overrides), output, resume=True))
+
+
+def _die(name: str, when: str) -> None:
+    write_bytes, replace = Path.write_bytes, Path.replace
+
+    def writing(path: Path, data: bytes) -> int:
+        if when == "writing" and path.name.startswith(f".{name}"):
+            with path.open("wb") as file:
+                file.write(data[: len(data) // 2])
+            _end()
+        return write_bytes(path, data)
+
+    def replacing(path: Path, target: Path) -> Path:
+        if target.name.startswith(name) and when != "writing":
+            if when == "after":
+                replace(path, target)
+            _end()
+        return replace(path, target)
+
+    Path.write_bytes, Path.replace = writing, replacing  # type: ignore[method-assign, assignment]
+
+
+def _end() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)

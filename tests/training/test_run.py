@@ -1,0 +1,314 @@
+"""A few iterations on a few Shapes: what a run leaves, how it resumes, and what stops it."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from panoptic_blend import evaluate_files, load, load_config
+from panoptic_blend.checkpoints.io import read_checkpoint
+from panoptic_blend.checkpoints.states import read_state, state_files
+from panoptic_blend.config.experiment import Config
+from panoptic_blend.data.dataset import CocoPanoptic
+from panoptic_blend.inference.evaluation import require_same_categories
+from panoptic_blend.shapes.dataset import CATEGORIES, write_shapes
+from panoptic_blend.structures import PanopticBlendError
+from panoptic_blend.training.run import Run, train
+from panoptic_blend.training.starting import BEST, LAST
+
+TINY = [
+    "model.fpn.channels=32",
+    "model.fcos.num_convs=1",
+    "model.bottom.channels=32",
+    "model.semantic.channels=32",
+    "data.short_sides=[64]",
+    "data.workers=0",
+    "test.short_side=64",
+    "train.batch_size=2",
+    "train.rescale=false",
+    "train.precision=32-true",
+    "train.log_every=1",
+    "train.evaluate_every=0",
+    "train.steps=[3]",
+    "train.warmup_iterations=2",
+]
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("shapes")
+    write_shapes(folder, train=6, val=3, seed=7)
+    return folder
+
+
+def config(root: Path, *changes: str) -> Config:
+    return load_config("demo/shapes_r18", [*TINY, f"data.root={root}", *changes])
+
+
+@pytest.fixture(scope="module")
+def finished(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of four iterations that was never interrupted."""
+    output = tmp_path_factory.mktemp("finished")
+    train(config(root, "train.iterations=4"), output)
+    return output
+
+
+def test_a_run_leaves_what_it_promises(finished: Path) -> None:
+    names = {path.name for path in finished.iterdir()}
+    promised = {"config.yaml", "run.json", "log.jsonl", "state_000000004.pt", LAST, BEST, "curves.png", "results"}
+    assert promised <= names
+    assert any(name.startswith("events.out.tfevents") for name in names)
+    assert not any(name.endswith(".part") for name in names)
+    records = [json.loads(line) for line in (finished / "log.jsonl").read_text().splitlines()]
+    steps, evaluations = records[:4], records[4:]
+    assert [record["iteration"] for record in steps] == [1, 2, 3, 4]
+    assert [record["lr"] for record in steps] == pytest.approx([3e-6, 3e-3 * 0.5005, 3e-3, 3e-4])
+    for record in steps:
+        terms = [value for name, value in record.items() if name.startswith("loss_")]
+        assert len(terms) == 6
+        assert record["loss"] == pytest.approx(sum(terms))
+    assert len(evaluations) == 1
+    assert {"PQ", "SQ", "RQ", "PQ_Th", "PQ_St", "mIoU", "AP_box", "AP_Th"} < evaluations[0].keys()
+
+
+def test_the_checkpoint_knows_its_config_and_categories(finished: Path, root: Path) -> None:
+    checkpoint = read_checkpoint(finished / LAST)
+    assert (checkpoint.config.model.num_things, checkpoint.config.model.num_stuff) == (6, 4)
+    assert [c.id for c in checkpoint.categories] == sorted(c.id for c in CATEGORIES)
+    assert load_config(finished / "config.yaml") == checkpoint.config
+    panoptic = load(finished / LAST).predict(root / "val2017" / "000001000001.jpg")
+    assert {segment.category for segment in panoptic.segments} <= {c.id for c in CATEGORIES}
+
+
+def test_written_results_score_what_the_evaluation_said(finished: Path, root: Path) -> None:
+    report = evaluate_files(root / "annotations/panoptic_val2017.json", finished / "results/panoptic_val2017.json")
+    said = json.loads((finished / "log.jsonl").read_text().splitlines()[-1])
+    assert (report["All"]["pq"], report["Things"]["pq"], report["Stuff"]["pq"]) == (
+        said["PQ"],
+        said["PQ_Th"],
+        said["PQ_St"],
+    )
+
+
+def test_a_resumed_run_ends_like_one_that_was_never_stopped(finished: Path, root: Path, tmp_path: Path) -> None:
+    stopped = Run(config(root, "train.iterations=4", "train.checkpoint_every=2"), tmp_path, resume=False)
+    checkpoint = stopped._checkpoint
+
+    def checkpoint_and_leave() -> None:
+        checkpoint()
+        raise KeyboardInterrupt
+
+    stopped._checkpoint = checkpoint_and_leave  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt):
+        stopped.finish()
+    assert [read_state(path)["iteration"] for path in state_files(tmp_path)] == [2]
+    train(config(root, "train.iterations=4", "train.checkpoint_every=2"), tmp_path, resume=True)
+    ours, theirs = load_file(tmp_path / LAST), load_file(finished / LAST)
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+    logs = [[json.loads(line) for line in (f / "log.jsonl").read_text().splitlines()] for f in (tmp_path, finished)]
+    kept = [[{k: v for k, v in r.items() if "seconds" not in k} for r in log] for log in logs]
+    assert kept[0] == kept[1]
+
+
+def test_a_finished_run_resumed_only_evaluates(finished: Path, root: Path) -> None:
+    [state] = state_files(finished)
+    before = state.read_bytes()
+    log = (finished / "log.jsonl").read_text()
+    evaluation = train(config(root, "train.iterations=4"), finished, resume=True)
+    assert 0 <= evaluation.panoptic["All"]["pq"] <= 1
+    assert state.read_bytes() == before
+    assert (finished / "log.jsonl").read_text() == log
+
+
+def test_a_run_is_not_overwritten(finished: Path, root: Path) -> None:
+    with pytest.raises(PanopticBlendError, match="holds a run already; go on with --resume"):
+        train(config(root), finished)
+
+
+def copied(run: Path, folder: Path, *left_out: str) -> Path:
+    return Path(shutil.copytree(run, folder, ignore=shutil.ignore_patterns(*left_out)))
+
+
+def test_weights_without_a_state_are_not_overwritten(finished: Path, root: Path, tmp_path: Path) -> None:
+    output = copied(finished, tmp_path / "run", "state_*")
+    for resume, message in ((False, "holds a run already"), (True, "no state to resume")):
+        with pytest.raises(PanopticBlendError, match=message):
+            train(config(root), output, resume)
+
+
+def test_a_resumed_run_keeps_its_model_and_optimizer(finished: Path, root: Path) -> None:
+    for change in ("train.optimizer=sgd", "model.backbone.frozen_stages=1"):
+        with pytest.raises(PanopticBlendError, match=r"states are of a run with another model or optimizer"):
+            train(config(root, change), finished, resume=True)
+
+
+def test_a_torn_log_neither_stops_a_run_nor_costs_its_best_weights(finished: Path, root: Path, tmp_path: Path) -> None:
+    output = copied(finished, tmp_path / "run")
+    best = (output / BEST).read_bytes()
+    (output / "log.jsonl").write_bytes(b'{"iteration": 1, "loss": 2.0}\n\xff{"iterat')
+    train(config(root, "train.iterations=4"), output, resume=True)
+    assert (output / BEST).read_bytes() == best
+    records = [json.loads(line) for line in (output / "log.jsonl").read_text().splitlines()]
+    assert [("loss" in record, "PQ" in record) for record in records] == [(True, False), (False, True)]
+
+
+def test_training_starts_from_given_weights(finished: Path, root: Path, tmp_path: Path) -> None:
+    run = Run(config(root, f"train.weights={finished / LAST}"), tmp_path, resume=False)
+    saved = load_file(finished / LAST)
+    assert all(torch.equal(value, saved[name]) for name, value in run.model.state_dict().items())
+
+
+def test_a_loss_that_is_not_finite_stops_with_terms_and_files(finished: Path, root: Path, tmp_path: Path) -> None:
+    weights = load_file(finished / LAST)
+    weights["semantic.predictor.weight"] *= 1e38
+    save_file(weights, tmp_path / "broken.safetensors")
+    run = Run(config(root, f"train.weights={tmp_path / 'broken.safetensors'}"), tmp_path / "run", resume=False)
+    with pytest.raises(
+        PanopticBlendError, match=r"iteration 0: .*loss_semantic (nan|inf).* on 0000\d+\.jpg, 0000\d+\.jpg"
+    ) as error:
+        run.finish()
+    path = tmp_path / "run" / "not_finite_0.pt"
+    assert str(path) in str(error.value)
+    kept = torch.load(path, weights_only=True)
+    assert kept["iteration"] == 0
+    assert kept["names"] == re.findall(r"0000\d+\.jpg", str(error.value))
+    assert [image.dtype for image in kept["images"]] == [torch.uint8] * 2
+    assert kept["targets"][0]["boxes"].shape[1] == 4
+    assert not kept["losses"]["loss_semantic"].isfinite()
+    assert state_files(tmp_path / "run") == []
+
+
+def broken(root: Path, folder: Path) -> Path:
+    """A copy of the data set with one training picture cut short."""
+    shutil.copytree(root, folder)
+    picture = sorted((folder / "train2017").iterdir())[2]
+    picture.write_bytes(picture.read_bytes()[:100])
+    return picture
+
+
+def test_a_corrupt_picture_ends_the_run_by_its_name(root: Path, tmp_path: Path) -> None:
+    picture = broken(root, tmp_path / "data")
+    with pytest.raises(PanopticBlendError, match=rf"iteration \d: {picture}: cannot be decoded"):
+        train(config(tmp_path / "data", "train.iterations=4"), tmp_path / "run")
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_corrupt_picture_is_skipped_and_counted_if_so_wished(root: Path, tmp_path: Path, workers: int) -> None:
+    """Six pictures, three batches of two in an epoch: the broken one comes up twice in six iterations."""
+    picture = broken(root, tmp_path / "data")
+    options = ["train.iterations=6", "data.on_error=skip", f"data.workers={workers}"]
+    train(config(tmp_path / "data", *options), tmp_path / "run")
+    records = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    assert [record["skipped"] for record in records if "skipped" in record] == [1, 2]
+    assert [record["iteration"] for record in records if "loss" in record] == [1, 2, 3, 4, 5, 6]
+    assert picture.exists()
+
+
+def test_a_data_set_of_which_nothing_can_be_read_is_not_skipped_forever(root: Path, tmp_path: Path) -> None:
+    shutil.copytree(root, tmp_path / "data")
+    for picture in (tmp_path / "data" / "train2017").iterdir():
+        picture.write_bytes(b"")
+    with pytest.raises(PanopticBlendError, match=r"iteration 0: .*cannot be decoded"):
+        train(config(tmp_path / "data", "train.iterations=4", "data.on_error=skip"), tmp_path / "run")
+
+
+@pytest.mark.parametrize("precision", ["bf16-mixed", "16-mixed"])
+def test_half_precision_keeps_weights_losses_and_states_in_float32(root: Path, tmp_path: Path, precision: str) -> None:
+    seen: set[torch.dtype] = set()
+    given: list[torch.Tensor] = []
+
+    def watch(module: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
+        seen.add(output.dtype)
+
+    def take(module: nn.Module, inputs: Any, named: dict[str, Any]) -> None:
+        given.extend(target["boxes"] for target in (inputs[1] if len(inputs) > 1 else []))
+        given.extend(named.get("normalizers", {}).values())
+
+    options = ["train.iterations=2", f"train.precision={precision}", "train.checkpoint_every=1"]
+    run = Run(config(root, *options), tmp_path, resume=False)
+    run.model.instances.fcos.class_tower[0].register_forward_hook(watch)
+    run.model.register_forward_pre_hook(take, with_kwargs=True)
+    run.finish()
+    assert seen == {torch.bfloat16 if precision == "bf16-mixed" else torch.float16}
+    assert {x.dtype for x in given} == {torch.float32, torch.float64}  # coordinates and counts are not rounded
+    state = read_state(state_files(tmp_path)[0])
+    floats = {x.dtype for x in state["model"].values() if x.is_floating_point()}
+    moments = {x["exp_avg"].dtype for x in state["optimizer"]["state"].values()}
+    assert floats == moments == {torch.float32}
+    assert bool(state["scaler"]) == (precision == "16-mixed")
+    if precision == "16-mixed":
+        assert state["scaler"]["scale"] > 1
+        again = Run(config(root, *options, "train.iterations=3"), tmp_path, resume=True)
+        assert again.fabric.strategy.precision.state_dict() == state["scaler"]
+
+
+def test_a_batch_in_parts_has_the_losses_of_the_whole(root: Path, tmp_path: Path) -> None:
+    """With norms that stand still and pictures of one size, so that nothing but the parts differs."""
+    options = ["train.iterations=3", "train.batch_size=4", "model.backbone.norm=frozen_bn", "model.bottom.kind=shared"]
+    options += ["model.bottom.loss_weight=0", "data.short_sides=[64]", "data.long_side=64", "data.flip=0"]
+    logs = []
+    for parts in (4, 1):
+        folder = tmp_path / str(parts)
+        train(config(root, *options, f"train.images_per_step={parts}"), folder)
+        records = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+        logs.append([record["loss"] for record in records if "loss" in record])
+    assert logs[0] == pytest.approx(logs[1], rel=0.1)  # where padding differs, so do the borders
+
+
+def test_what_a_run_is_made_with(finished: Path) -> None:
+    start = json.loads((finished / "run.json").read_text())[0]  # other tests resumed it
+    assert (start["seed"], start["iteration"], start["processes"]) == (0, 0, 1)
+    assert torch.__version__.startswith(start["versions"]["torch"])
+    assert start["git"] is None or len(start["git"]["commit"]) == 40
+
+
+def test_a_batch_that_cannot_be_shared_is_refused(root: Path, tmp_path: Path) -> None:
+    with pytest.raises(PanopticBlendError, match="batch_size 2 cannot be shared by 3 devices"):
+        train(config(root, "train.devices=3"), tmp_path)
+
+
+def test_splits_must_have_the_same_categories(root: Path, tmp_path: Path) -> None:
+    for name in ("train2017", "val2017"):
+        (tmp_path / name).symlink_to(root / name)
+    (tmp_path / "annotations").mkdir()
+    for path in (root / "annotations").iterdir():
+        (tmp_path / "annotations" / path.name).symlink_to(path)
+    val = tmp_path / "annotations" / "panoptic_val2017.json"
+    content = json.loads(val.read_text())
+    content["categories"].append({"id": 77, "name": "cloud", "isthing": 0})
+    val.unlink()
+    val.write_text(json.dumps(content))
+    with pytest.raises(PanopticBlendError, match=r"panoptic_val2017.json: its categories .*\(id 77 "):
+        Run(config(tmp_path), tmp_path / "run", resume=False)
+
+
+def test_weights_that_know_other_classes(finished: Path, root: Path, tmp_path: Path) -> None:
+    """As many classes, but by other names: rows of one must not become another's."""
+    other = tmp_path / "other"
+    shutil.copytree(root, other)
+    for path in (other / "annotations").glob("*.json"):
+        content = json.loads(path.read_text())
+        content["categories"][0]["name"] = "thimble"
+        path.write_text(json.dumps(content))
+    start = [f"train.weights={finished / LAST}", "train.iterations=0"]
+    with pytest.raises(PanopticBlendError, match=r"knows other classes \('\w+' is 'thimble' there\); --partial starts"):
+        Run(config(other, *start), tmp_path / "whole", resume=False)
+    run = Run(config(other, *start, "train.partial=true"), tmp_path / "part", resume=False)
+    [remark] = run.remarks
+    assert "not loaded" in remark
+    assert "semantic.predictor" in remark
+    assert "fpn" not in remark
+    run = Run(config(root, *start), tmp_path / "same", resume=False)
+    assert run.remarks == []
+    with pytest.raises(PanopticBlendError, match="its categories are not the model's"):
+        dataset = CocoPanoptic(other, "val2017")
+        require_same_categories(run.categories, dataset.categories, dataset.paths.json)
