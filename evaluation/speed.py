@@ -26,10 +26,10 @@ from panoptic_blend.config.experiment import load_config
 from panoptic_blend.config.options import Precision
 from panoptic_blend.data.transforms import size_for
 from panoptic_blend.models.batching import at_least_float32
+from panoptic_blend.models.blendmask import BlendMask
 from panoptic_blend.models.build import build_model
 from panoptic_blend.models.folding import fold_norms, round_weights
 from panoptic_blend.models.panoptic_blend import PanopticBlend, semantic_classes
-from panoptic_blend.models.postprocess import Instances
 from panoptic_blend.runtime.precision import autocast, half
 
 CPU = torch.device("cpu")
@@ -121,15 +121,16 @@ def measure(model: PanopticBlend, size: Size, output_size: Size, repeats: int) -
     backbone = model.backbone(batch)
     pyramid, features = model.fpn(backbone), model.features(batch)
     branch = model.instances
-    levels, bases = branch.detect(features), at_least_float32(branch.bottom(features))
-    found = branch.select(0, levels, bases, size)
+    assert isinstance(branch, BlendMask)
+    raw = branch.raw(features)
+    [found] = branch.select(raw, [size])
     [output] = model([image], output_sizes=[output_size])
     parts: dict[str, Callable[[], Any]] = {
         "backbone": lambda: model.backbone(batch),
         "pyramid": lambda: model.fpn(backbone),
         "detector": lambda: branch.detect(features),
         "bases": lambda: branch.bottom(features),
-        "instances": lambda: branch.select(0, levels, bases, size),
+        "instances": lambda: branch.select(raw, [size]),
         "paste and fuse": lambda: model.compose(found, size, output_size, output.semantic),
     }
     if (semantic := model.semantic) is not None:
@@ -145,7 +146,7 @@ def measure(model: PanopticBlend, size: Size, output_size: Size, repeats: int) -
         branch.decode = decode
 
     def select_and_compose() -> None:
-        none: Instances = branch.select(0, levels, bases, size)
+        [none] = branch.select(raw, [size])
         model.compose(none, size, output_size, output.semantic)
 
     parts["picture to map"] = lambda: model([image], output_sizes=[output_size])
@@ -163,9 +164,11 @@ def lively_model(name: str, precision: Precision = "32-true", overrides: Sequenc
     """A model ready to predict whose random weights find as many instances as it may."""
     torch.manual_seed(0)
     model = build_model(load_config(name, overrides)).eval()
+    assert isinstance(model.instances, BlendMask)
     head = model.instances.fcos
     nn.init.normal_(head.class_logits.weight, std=0.05)
     for conv, bias in ((head.class_logits, -2.5), (head.distances, 4.0), (head.centerness, 2.0)):
+        assert conv.bias is not None
         nn.init.constant_(conv.bias, bias)
     fold_norms(model)
     if dtype := half(precision, CPU):

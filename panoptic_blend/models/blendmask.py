@@ -14,10 +14,12 @@ from panoptic_blend.models.blender import TopLayer
 from panoptic_blend.models.bottom import BottomModule, ThingSemanticHead
 from panoptic_blend.models.fcos import FCOSHead, LevelPredictions, unravel
 from panoptic_blend.models.fcos_targets import Assignment, centerness
+from panoptic_blend.models.instance_branch import Features
 from panoptic_blend.models.postprocess import Candidates, Instances, cut_masks
-from panoptic_blend.structures import IGNORE, Target, instance_masks
+from panoptic_blend.structures import IGNORE, Size, Target, instance_masks
 
-Features = Mapping[str, Tensor]
+_FIELDS = ("logits", "distances", "centerness", "features")
+"""The tensors of `LevelPredictions`."""
 
 
 class BlendMask(nn.Module):
@@ -154,13 +156,22 @@ class BlendMask(nn.Module):
             return None
         return at_least_float32(self.top_layer.at([level.features for level in levels], places))
 
-    def predict(self, features: Features, sizes: Sequence[tuple[int, int]]) -> list[Instances]:
-        """The instances of every image, in pixels of the padded batch; arguments as in `losses`."""
-        levels, bases = self.detect(features), at_least_float32(self.bottom(features))
-        return [self.select(i, levels, bases, size) for i, size in enumerate(sizes)]
+    def raw(self, features: Features) -> dict[str, Tensor]:
+        """See `InstanceBranch.raw`: every field of `LevelPredictions` as ``<level>_<field>``, and ``bases``."""
+        levels = zip(self.levels, self.detect(features), strict=True)
+        tensors = {f"{name}_{field}": getattr(level, field) for name, level in levels for field in _FIELDS}
+        return tensors | {"bases": at_least_float32(self.bottom(features))}
 
-    def select(self, image: int, levels: Sequence[LevelPredictions], bases: Tensor, size: tuple[int, int]) -> Instances:
-        """Image number ``image``'s instances, from what `detect` and the bottom module say of the batch."""
+    def select(self, raw: Mapping[str, Tensor], sizes: Sequence[Size]) -> list[Instances]:
+        """See `InstanceBranch.select`."""
+        levels = [
+            LevelPredictions(stride, **{field: raw[f"{name}_{field}"] for field in _FIELDS})
+            for name, stride in zip(self.levels, self.strides, strict=True)
+        ]
+        return [self._select(number, levels, raw["bases"], size) for number, size in enumerate(sizes)]
+
+    def _select(self, image: int, levels: Sequence[LevelPredictions], bases: Tensor, size: Size) -> Instances:
+        """The instances of image number ``image`` of the batch."""
         kept = self.suppress(self.decode(levels, image))
         attentions = self._attentions(levels, kept.places)
         bases = bases[image : image + 1]

@@ -12,10 +12,11 @@ from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHe
 from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredictor
 from torchvision.models.detection.roi_heads import RoIHeads
-from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead
+from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead, concat_box_prediction_layers
 from torchvision.ops import roi_align
 
 from panoptic_blend.models.batching import at_least_float32
+from panoptic_blend.models.instance_branch import Features
 from panoptic_blend.models.postprocess import Instances, cut_masks
 from panoptic_blend.structures import Size, Target, instance_masks
 
@@ -100,6 +101,17 @@ class _MaskPredictor(MaskRCNNPredictor):
 
 class _Proposals(RegionProposalNetwork):
     """With detectron2's loss: L1 where torchvision has smooth L1, and a sum over the samples there should be."""
+
+    def propose(
+        self, features: list[Tensor], logits: list[Tensor], deltas: list[Tensor], sizes: Sequence[Size]
+    ) -> list[Tensor]:
+        """The proposals (P, 4) of every image, from what the head predicted on every level."""
+        anchors = self.anchor_generator(_images(sizes), features)
+        counts = [level[0].numel() for level in logits]
+        objectness, offsets = concat_box_prediction_layers(logits, deltas)
+        boxes = self.box_coder.decode(offsets, anchors).unflatten(0, (len(sizes), -1)).flatten(2)
+        proposals, _ = self.filter_proposals(boxes, objectness, list(sizes), counts)
+        return proposals
 
     def compute_loss(
         self, objectness: Tensor, pred_bbox_deltas: Tensor, labels: list[Tensor], regression_targets: list[Tensor]
@@ -241,10 +253,21 @@ class MaskRCNN(nn.Module):
         share = len(targets) / normalizers["images"]
         return {name: share * term for name, term in terms.items()}
 
-    def predict(self, features: Mapping[str, Tensor], sizes: Sequence[Size]) -> list[Instances]:
-        """The instances of every image; arguments as in `losses`. Boxes are clipped to their image."""
-        proposals, _ = self.rpn(_images(sizes), self._read(features))
-        found, _ = self.roi_heads(self._read(features), proposals, list(sizes))
+    def raw(self, features: Features) -> dict[str, Tensor]:
+        """See `InstanceBranch.raw`: per level ``<level>_objectness`` (N, A, h, w), ``<level>_deltas`` (N, 4 A, h, w),
+        and the features that boxes are pooled from, under the level's own name.
+        """
+        maps = self._read(features)
+        logits, deltas = self.rpn.head(list(maps.values()))
+        of_proposals = {f"{name}_objectness": x for name, x in zip(maps, logits, strict=True)}
+        return maps | of_proposals | {f"{name}_deltas": x for name, x in zip(maps, deltas, strict=True)}
+
+    def select(self, raw: Mapping[str, Tensor], sizes: Sequence[Size]) -> list[Instances]:
+        """See `InstanceBranch.select`. Boxes are clipped to their image."""
+        maps = self._read(raw)
+        logits, deltas = ([raw[f"{name}_{kind}"] for name in self.levels] for kind in ("objectness", "deltas"))
+        proposals = self.rpn.propose(list(maps.values()), logits, deltas, sizes)
+        found, _ = self.roi_heads(maps, proposals, list(sizes))
         return [Instances(x["boxes"], x["scores"], x["labels"] - 1, x["masks"][:, 0]) for x in found]
 
     def _read(self, features: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -12,29 +12,14 @@ from torch import Tensor, nn
 from panoptic_blend.models import losses
 from panoptic_blend.models.backbones.resnet import ResNet
 from panoptic_blend.models.batching import at_least_float32, frame, pad
-from panoptic_blend.models.blendmask import Features
 from panoptic_blend.models.fpn import FPN
+from panoptic_blend.models.instance_branch import InstanceBranch
 from panoptic_blend.models.postprocess import Instances, paste, rescale
 from panoptic_blend.models.semantic import SemanticHead
 from panoptic_blend.structures import IGNORE, THING_CLASS, Output, PanopticMap, Size, Target
 
 _TILE = 64
 """Rows, and columns, of semantic classes that are computed at a time."""
-
-
-class InstanceBranch(Protocol):
-    """What finds instances: `BlendMask` or `MaskRCNN`. See `BlendMask` for the arguments."""
-
-    def loss_normalizers(self, frame: Size, targets: Sequence[Target]) -> dict[str, Tensor]:
-        """What the loss terms are means over."""
-
-    def losses(
-        self, features: Features, sizes: Sequence[Size], targets: Sequence[Target], normalizers: Mapping[str, Tensor]
-    ) -> dict[str, Tensor]:
-        """The weighted loss terms by name."""
-
-    def predict(self, features: Features, sizes: Sequence[Size]) -> list[Instances]:
-        """The instances of every image."""
 
 
 class PanopticBlend(nn.Module):
@@ -44,12 +29,13 @@ class PanopticBlend(nn.Module):
     ``model(images, output_sizes=None)`` gives one `Output` per image.
 
     Args:
-        instances: the instance branch, a module with the methods of `InstanceBranch`.
+        instances: the instance branch.
         semantic: the semantic head; None makes an instance model, whose maps hold things only.
         paint: `fusion.paint` with its settings bound.
         semantic_weight: weight of the semantic loss.
     """
 
+    instances: InstanceBranch
     pixel_mean: Tensor
     pixel_std: Tensor
 
@@ -57,7 +43,7 @@ class PanopticBlend(nn.Module):
         self,
         backbone: ResNet,
         fpn: FPN,
-        instances: nn.Module,
+        instances: InstanceBranch,
         semantic: SemanticHead | None,
         *,
         paint: Callable[..., PanopticMap],
@@ -65,7 +51,7 @@ class PanopticBlend(nn.Module):
     ) -> None:
         super().__init__()
         self.backbone, self.fpn, self.semantic = backbone, fpn, semantic
-        self.instances: Any = instances
+        self.instances = instances
         self.paint, self.semantic_weight = paint, semantic_weight
         self.register_buffer("pixel_mean", torch.tensor([123.675, 116.28, 103.53]))
         self.register_buffer("pixel_std", torch.tensor([58.395, 57.12, 57.375]))
@@ -114,7 +100,7 @@ class PanopticBlend(nn.Module):
 
     def loss_normalizers(self, images: Sequence[Tensor], targets: Sequence[Target]) -> dict[str, Tensor]:
         """What the loss terms of these images are means over, by name: positive locations, pixels, ... (scalars)."""
-        found: dict[str, Tensor] = self.instances.loss_normalizers(frame(images), targets)
+        found = self.instances.loss_normalizers(frame(images), targets)
         if self.semantic is not None:
             found["pixels"] = torch.stack([(t["semantic"] != IGNORE).sum() for t in targets]).sum()
         return found
@@ -124,7 +110,7 @@ class PanopticBlend(nn.Module):
     ) -> dict[str, Tensor]:
         """Every weighted loss term; their plain sum is the objective (BlendMask, section 4; appendix A)."""
         features = self.features(self.batch(images))
-        terms: dict[str, Tensor] = self.instances.losses(features, _sizes(images), targets, normalizers)
+        terms = self.instances.losses(features, _sizes(images), targets, normalizers)
         if self.semantic is not None:
             logits = at_least_float32(self.semantic.predictor(features["trunk"]))
             truth = pad([t["semantic"].long() for t in targets], IGNORE)
@@ -135,15 +121,37 @@ class PanopticBlend(nn.Module):
 
     def predict(self, images: Sequence[Tensor], output_sizes: Sequence[Size]) -> list[Output]:
         """One `Output` per image, in the frames of ``output_sizes``, each (H, W)."""
-        batch, sizes = self.batch(images), _sizes(images)
+        return self.outputs(self.raw(self.batch(images)), _sizes(images), output_sizes)
+
+    def raw(self, batch: Tensor) -> dict[str, Tensor]:
+        """The network up to its raw predictions: tensors to tensors, so ``torch.export`` takes it (`RawNetwork`).
+
+        Args:
+            batch: (N, 3, H, W) as `batch` makes it; H and W are multiples of 32.
+
+        Returns:
+            The tensors of `InstanceBranch.raw`, and ``semantic_logits`` (N, S + 1, H/4, W/4) of a panoptic model.
+        """
         features = self.features(batch)
-        found: list[Instances] = self.instances.predict(features, sizes)
+        tensors = self.instances.raw(features)
+        if self.semantic is not None:
+            tensors["semantic_logits"] = at_least_float32(self.semantic.predictor(features["trunk"]))
+        return tensors
+
+    def outputs(self, raw: Mapping[str, Tensor], sizes: Sequence[Size], output_sizes: Sequence[Size]) -> list[Output]:
+        """Turn what `raw` returned into one `Output` per image.
+
+        Args:
+            raw: tensors of a batch.
+            sizes: (H, W) of its images without padding.
+            output_sizes: (H, W) at which results are wanted.
+        """
+        found = self.instances.select(raw, sizes)
         if self.semantic is None:
-            classes = [torch.full(size, THING_CLASS, device=batch.device) for size in output_sizes]
+            classes = [torch.full(size, THING_CLASS, device=self.pixel_mean.device) for size in output_sizes]
         else:
-            logits, stride = at_least_float32(self.semantic.predictor(features["trunk"])), self.semantic.stride
-            frames = zip(logits, sizes, output_sizes, strict=True)
-            classes = [semantic_classes(x, stride, size, output_size) for x, size, output_size in frames]
+            frames = zip(raw["semantic_logits"], sizes, output_sizes, strict=True)
+            classes = [semantic_classes(x, self.semantic.stride, *pair) for x, *pair in frames]
         return [self.compose(*parts) for parts in zip(found, sizes, output_sizes, classes, strict=True)]
 
     def compose(self, found: Instances, size: Size, output_size: Size, classes: Tensor) -> Output:
@@ -162,6 +170,21 @@ class PanopticBlend(nn.Module):
             bases=found.bases,
             attentions=None if found.attentions is None else found.attentions[visible],
         )
+
+
+class RawNetwork(nn.Module):
+    """`PanopticBlend.raw` as a module of its own, in evaluation mode, which is how exporters want it.
+
+    `torch.export` takes it with a dynamic height and width that are multiples of 32, from 160 on: it treats a pyramid
+    level of a single cell as a special case, so an example and every later input need at least two cells on P7.
+    """
+
+    def __init__(self, model: PanopticBlend) -> None:
+        super().__init__()
+        self.model = model.eval()
+
+    def forward(self, batch: Tensor) -> dict[str, Tensor]:
+        return self.model.raw(batch)
 
 
 def semantic_classes(logits: Tensor, stride: int, size: Size, output_size: Size) -> Tensor:

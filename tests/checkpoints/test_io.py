@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from branches import branch_of
 from foreign import PANOPTIC
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -69,7 +70,7 @@ def saved(tmp_path: Path) -> Path:
     model = tiny()
     model.pixel_mean += 1
     model.backbone.stride_in_1x1.fill_(True)
-    model.instances.bottom.refine[0][1].num_batches_tracked.fill_(5)
+    branch_of(model).bottom.refine[0][1].num_batches_tracked.fill_(5)
     path = tmp_path / "runs" / "weights.safetensors"
     save_checkpoint(path, model.state_dict(), CONFIG, CATEGORIES)
     return path
@@ -85,7 +86,7 @@ def test_round_trip(saved: Path, kind: Callable[[Path], str | Path]) -> None:
     expected = tiny()
     expected.pixel_mean += 1
     expected.backbone.stride_in_1x1.fill_(True)
-    expected.instances.bottom.refine[0][1].num_batches_tracked.fill_(5)
+    branch_of(expected).bottom.refine[0][1].num_batches_tracked.fill_(5)
     assert is_same(state_of(model), state_of(expected))
 
 
@@ -113,8 +114,8 @@ def test_weights_of_another_precision_and_layout(tmp_path: Path) -> None:
     save_checkpoint(tmp_path / "weights.safetensors", model.bfloat16().state_dict(), CONFIG, CATEGORIES)
     found = tiny(1)
     load_weights(found, tmp_path / "weights.safetensors")
-    assert found.instances.top_layer.weight.dtype == torch.float32
-    assert torch.equal(found.instances.top_layer.weight, model.instances.top_layer.weight.float())
+    assert branch_of(found).top_layer.weight.dtype == torch.float32
+    assert torch.equal(branch_of(found).top_layer.weight, branch_of(model).top_layer.weight.float())
 
 
 def test_the_backbone_alone(tmp_path: Path) -> None:

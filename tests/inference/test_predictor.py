@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
+from branches import branch_of
 from safetensors.torch import save_file
 from torch import nn
 
@@ -49,9 +50,9 @@ def lively(config: Config) -> PanopticBlend:
     torch.manual_seed(0)
     model = build_model(config)
     for conv, std, bias in (
-        (model.instances.fcos.class_logits, 0.3, -2.0),
-        (model.instances.fcos.centerness, 0.1, 1.0),
-        (model.instances.fcos.distances, 0.1, 2.0),
+        (branch_of(model).fcos.class_logits, 0.3, -2.0),
+        (branch_of(model).fcos.centerness, 0.1, 1.0),
+        (branch_of(model).fcos.distances, 0.1, 2.0),
     ):
         nn.init.normal_(conv.weight, std=std)
         assert conv.bias is not None

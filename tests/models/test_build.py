@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from branches import branch_of
 from torch import nn
 
 from panoptic_blend.config.experiment import Config
@@ -20,19 +21,19 @@ def test_default_is_the_model_of_the_paper() -> None:
     model = built()
     assert model.training
     assert model.backbone.depth == 50
-    assert model.instances.levels == ("p3", "p4", "p5", "p6", "p7")
-    assert model.instances.strides == [8, 16, 32, 64, 128]
-    assert model.instances.fcos.class_logits.out_channels == 80
-    assert sum(isinstance(layer, nn.Conv2d) for layer in model.instances.fcos.class_tower) == 4
-    assert model.instances.top_layer.out_channels == 4 * 14 * 14
+    assert branch_of(model).levels == ("p3", "p4", "p5", "p6", "p7")
+    assert branch_of(model).strides == [8, 16, 32, 64, 128]
+    assert branch_of(model).fcos.class_logits.out_channels == 80
+    assert sum(isinstance(layer, nn.Conv2d) for layer in branch_of(model).fcos.class_tower) == 4
+    assert branch_of(model).top_layer.out_channels == 4 * 14 * 14
     assert model.semantic is not None
     assert model.semantic.predictor.out_channels == 54
-    assert [layer.out_channels for layer in model.instances.thing_semantic if isinstance(layer, nn.Conv2d)] == [
+    assert [layer.out_channels for layer in branch_of(model).thing_semantic if isinstance(layer, nn.Conv2d)] == [
         128,
         128,
         81,
     ]
-    assert (model.instances.roi_size, model.semantic_weight, model.instances.thing_semantic_weight) == (56, 0.5, 0.3)
+    assert (branch_of(model).roi_size, model.semantic_weight, branch_of(model).thing_semantic_weight) == (56, 0.5, 0.3)
 
 
 def test_every_option_of_the_model_arrives() -> None:
@@ -62,26 +63,26 @@ def test_every_option_of_the_model_arrives() -> None:
         "model.fusion.overlap=0.6",
         "model.fusion.stuff_area=99",
     )
-    assert model.instances.fcos.class_logits.weight.shape == (7, 96, 3, 3)
+    assert branch_of(model).fcos.class_logits.weight.shape == (7, 96, 3, 3)
     assert model.semantic is not None
     assert model.semantic.predictor.weight.shape == (6, 64, 1, 1)
     assert model.backbone.depth == 18
     assert isinstance(model.backbone.bn1, nn.GroupNorm)
     frozen = {name.split(".")[1] for name, p in model.named_parameters() if not p.requires_grad}
     assert frozen == {"conv1", "bn1", "layer1", "layer2"}
-    assert sum(isinstance(layer, nn.Conv2d) for layer in model.instances.fcos.box_tower) == 2
-    assert model.instances.top_layer.weight.shape == (3 * 7 * 7, 96, 3, 3)
-    assert model.instances.top_layer.shape == (3, 7, 7)
-    assert [m.weight.shape[:2] for m in model.instances.bottom.tower.modules() if isinstance(m, nn.Conv2d)] == [
+    assert sum(isinstance(layer, nn.Conv2d) for layer in branch_of(model).fcos.box_tower) == 2
+    assert branch_of(model).top_layer.weight.shape == (3 * 7 * 7, 96, 3, 3)
+    assert branch_of(model).top_layer.shape == (3, 7, 7)
+    assert [m.weight.shape[:2] for m in branch_of(model).bottom.tower.modules() if isinstance(m, nn.Conv2d)] == [
         (24, 24),
         (24, 24),
         (3, 24),
     ]
-    assert [m.out_channels for m in model.instances.thing_semantic if isinstance(m, nn.Conv2d)] == [24, 24, 8]
-    assert (model.instances.roi_size, model.semantic_weight, model.instances.thing_semantic_weight) == (28, 0.4, 0.2)
-    assert model.instances.assign.keywords == {"size_limits": (10, 20, 30, 40), "radius": 2.5}
-    assert model.instances.decode.keywords == {"score_threshold": 0.1, "limit": 11}
-    assert model.instances.suppress.keywords == {"nms": 0.7, "limit": 12}
+    assert [m.out_channels for m in branch_of(model).thing_semantic if isinstance(m, nn.Conv2d)] == [24, 24, 8]
+    assert (branch_of(model).roi_size, model.semantic_weight, branch_of(model).thing_semantic_weight) == (28, 0.4, 0.2)
+    assert branch_of(model).assign.keywords == {"size_limits": (10, 20, 30, 40), "radius": 2.5}
+    assert branch_of(model).decode.keywords == {"score_threshold": 0.1, "limit": 11}
+    assert branch_of(model).suppress.keywords == {"nms": 0.7, "limit": 12}
     assert model.paint.keywords == {"confidence": 0.3, "overlap": 0.6, "stuff_area": 99}  # type: ignore[attr-defined]
 
 
@@ -115,7 +116,7 @@ def test_variants_of_the_instance_branch() -> None:
         "model.blender.pooling=pool",
         "model.semantic.enabled=false",
     )
-    branch = model.instances
+    branch = branch_of(model)
     assert isinstance(model.backbone.layer2[0].conv2, ModulatedDeformConv)
     assert sum(isinstance(layer, nn.Conv2d) for layer in branch.fcos.shared_tower) == 3
     assert len(branch.fcos.class_tower) == len(branch.fcos.box_tower) == 0
@@ -129,13 +130,13 @@ def test_variants_of_the_instance_branch() -> None:
 
 
 def test_blender_options_arrive() -> None:
-    branch = built("model.blender.interpolation=nearest", "model.bottom.kind=shared").instances
+    branch = branch_of(built("model.blender.interpolation=nearest", "model.bottom.kind=shared"))
     assert branch.merge.keywords == {"interpolation": "nearest"}
     assert branch.bottom.predictor.weight.shape == (4, 128, 1, 1)
 
 
 def test_mask_rcnn_options_arrive() -> None:
-    heads = built(
+    model = built(
         "model.instances=mask_rcnn",
         "model.num_things=5",
         "model.mask_rcnn.head_channels=64",
@@ -143,7 +144,8 @@ def test_mask_rcnn_options_arrive() -> None:
         "model.mask_rcnn.score_threshold=0.1",
         "model.mask_rcnn.nms=0.3",
         "model.mask_rcnn.detections_per_image=7",
-    ).instances.roi_heads
+    )
+    heads = branch_of(model).roi_heads
     assert heads.box_predictor.cls_score.weight.shape == (6, 64)
     assert heads.mask_predictor.mask_fcn_logits.weight.shape == (6, 24, 1, 1)
     assert (heads.score_thresh, heads.nms_thresh, heads.detections_per_img) == (0.1, 0.3, 7)

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
+from branches import branch_of
 from golden_weights import GOLDEN, golden_weights
 from torch import Tensor
 
@@ -61,17 +62,17 @@ def run(case: str, golden: Arrays) -> Run:
     with torch.inference_mode():
         batch = model.batch([image])
         features = model.features(batch)
-        levels = model.instances.detect(features)
+        levels = branch_of(model).detect(features)
         maps = {f"fpn_{name}" if name[0] == "p" else f"res_res{name[1]}": x for name, x in features.items()}
-        maps |= {f"top_l{i}": model.instances.top_layer(level.features) for i, level in enumerate(levels)}
+        maps |= {f"top_l{i}": branch_of(model).top_layer(level.features) for i, level in enumerate(levels)}
         if model.semantic is not None:
             maps["sem_logits_s4"] = model.semantic(features)
         return Run(
             padded=tuple(batch.shape),
             maps=maps,
             levels=levels,
-            bases=model.instances.bottom(features),
-            attentions=model.instances.top_layer.at([level.features for level in levels], places(golden)),
+            bases=branch_of(model).bottom(features),
+            attentions=branch_of(model).top_layer.at([level.features for level in levels], places(golden)),
             output=model([image], output_sizes=[size])[0],
         )
 

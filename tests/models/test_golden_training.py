@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
+from branches import branch_of
 from golden_weights import GOLDEN, golden_weights
 from torch import Tensor, nn
 
@@ -99,11 +100,11 @@ def run(golden: Arrays, expected: dict[str, Any]) -> Run:
 
 
 def first_pass(model: PanopticBlend, golden: Arrays) -> Start:
-    with recorded(model.instances.fcos) as levels, recorded(model.instances.bottom) as bases:
+    with recorded(branch_of(model).fcos) as levels, recorded(branch_of(model).bottom) as bases:
         losses = losses_and_gradients(model, golden)
     gradients = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
     places = unravel(torch.from_numpy(golden["pos_inds"]), SIZES, 2)
-    attentions = model.instances.top_layer.at([level.features for level in levels[0]], places)
+    attentions = branch_of(model).top_layer.at([level.features for level in levels[0]], places)
     return Start(losses, gradients, levels[0], bases[0].detach(), attentions.detach())
 
 

@@ -14,7 +14,7 @@ from torchvision.models.detection.image_list import ImageList
 from torchvision.ops import box_iou, roi_align
 
 from panoptic_blend.models.mask_rcnn import Anchors, MaskRCNN, PyramidPooler
-from panoptic_blend.models.postprocess import cut_masks
+from panoptic_blend.models.postprocess import Instances, cut_masks
 from panoptic_blend.structures import Target
 
 C, CHANNELS = 3, 8
@@ -22,6 +22,11 @@ STRIDES = {"p2": 4, "p3": 8, "p4": 16, "p5": 32, "p6": 64}
 SIZES = [(70, 100), (96, 300)]
 FRAME = (96, 320)
 """Half a cell of p6 lies beyond, and the largest boxes read p3."""
+
+
+def predict(model: MaskRCNN, features: dict[str, Tensor]) -> list[Instances]:
+    """The instances of the two images of `SIZES`."""
+    return model.select(model.raw(features), SIZES)
 
 
 def branch(seed: int = 0, **options: float) -> MaskRCNN:
@@ -151,7 +156,7 @@ def pool_slowly(pyramid: dict[str, Tensor], image: int, box: Sequence[float], si
 def test_inference_follows_detectron2(seed: int) -> None:
     model, pyramid = branch(seed).eval(), features(seed)
     heads = model.roi_heads
-    for image, (found, size) in enumerate(zip(model.predict(pyramid, SIZES), SIZES, strict=True)):
+    for image, (found, size) in enumerate(zip(predict(model, pyramid), SIZES, strict=True)):
         boxes, scores, labels = [], [], []
         for proposal in propose_slowly(model, pyramid, image, size):
             logits, deltas = heads.box_predictor(heads.box_head(pool_slowly(pyramid, image, proposal, 7)))
@@ -176,9 +181,9 @@ def test_inference_follows_detectron2(seed: int) -> None:
 @torch.no_grad()
 def test_limits() -> None:
     pyramid = features()
-    [few, _] = branch(detections_per_image=3).eval().predict(pyramid, SIZES)
+    [few, _] = predict(branch(detections_per_image=3).eval(), pyramid)
     assert len(few.scores) == 3
-    for found in branch(score_threshold=1.0).eval().predict(pyramid, SIZES):
+    for found in predict(branch(score_threshold=1.0).eval(), pyramid):
         assert found.boxes.shape == (0, 4)
         assert found.probabilities.shape == (0, 28, 28)
         assert found.labels.dtype == torch.int64
@@ -188,9 +193,9 @@ def test_limits() -> None:
 def test_precision_of_results() -> None:
     model, pyramid = branch().eval(), features()
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        for found in model.predict(pyramid, SIZES):
+        for found in predict(model, pyramid):
             assert found.boxes.dtype == found.scores.dtype == found.probabilities.dtype == torch.float32
-    doubled = model.double().predict({name: x.double() for name, x in pyramid.items()}, SIZES)
+    doubled = predict(model.double(), {name: x.double() for name, x in pyramid.items()})
     assert doubled[0].boxes.dtype == torch.float64
 
 

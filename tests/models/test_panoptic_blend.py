@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from branches import branch_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
@@ -51,10 +52,10 @@ def tiny(*overrides: str, seed: int = 0) -> PanopticBlend:
     torch.manual_seed(seed)
     model = build_model(Config().changed([*TINY, *overrides]))
     for conv, std, bias in (
-        (model.instances.fcos.class_logits, 0.3, -2.0),
-        (model.instances.fcos.centerness, 0.1, 1.0),
-        (model.instances.fcos.distances, 0.1, 2.0),
-        (model.instances.top_layer, 0.2, 0.0),
+        (branch_of(model).fcos.class_logits, 0.3, -2.0),
+        (branch_of(model).fcos.centerness, 0.1, 1.0),
+        (branch_of(model).fcos.distances, 0.1, 2.0),
+        (branch_of(model).top_layer, 0.2, 0.0),
     ):
         nn.init.normal_(conv.weight, std=std)
         assert conv.bias is not None
@@ -209,7 +210,7 @@ def test_semantic_losses_by_formula() -> None:
     logits = F.interpolate(reference.semantic(features), size=(96, 128), mode="bilinear", align_corners=False)
     expected = 0.5 * F.cross_entropy(logits, frame, ignore_index=255)
     torch.testing.assert_close(found["loss_semantic"], expected)
-    expected = 0.3 * F.cross_entropy(reference.instances.thing_semantic(features["p3"]), things[:, ::8, ::8])
+    expected = 0.3 * F.cross_entropy(branch_of(reference).thing_semantic(features["p3"]), things[:, ::8, ::8])
     torch.testing.assert_close(found["loss_thing_semantic"], expected)
 
 
@@ -376,14 +377,14 @@ def test_boxes_that_are_not_in_the_picture_are_dropped() -> None:
     boxes = torch.tensor([[-30.0, 4.0, -8.0, 20.0], [10.0, 8.0, 40.0, 30.0], [97.0, 4.0, 120.0, 20.0]])
     places = torch.tensor([[0, 0, 1, 0], [0, 0, 2, 3], [0, 0, 1, 11]])
     found = Candidates(boxes, torch.tensor([0.9, 0.8, 0.7]), torch.tensor([0, 1, 2]), places)
-    model.instances.suppress = lambda candidates: found
-    levels = model.instances.detect(model.features(model.batch(IMAGES[:1])))
+    branch_of(model).suppress = lambda candidates: found
+    levels = branch_of(model).detect(model.features(model.batch(IMAGES[:1])))
     [output] = model(IMAGES[:1], output_sizes=[(122, 194)])
     assert output.labels.tolist() == [1]
     assert output.scores.tolist() == [pytest.approx(0.8)]
     assert output.boxes.tolist() == [[20.0, 16.0, 80.0, 60.0]]
     torch.testing.assert_close(
-        output.attentions, model.instances.top_layer.at([x.features for x in levels], places[1:2])
+        output.attentions, branch_of(model).top_layer.at([x.features for x in levels], places[1:2])
     )
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from branches import branch_of
 from safetensors.torch import load_file, save_file
 from torch import nn
 
@@ -235,7 +236,7 @@ def test_half_precision_keeps_weights_losses_and_states_in_float32(root: Path, t
 
     options = ["train.iterations=2", f"train.precision={precision}", "train.checkpoint_every=1"]
     run = Run(config(root, *options), tmp_path, resume=False)
-    run.model.instances.fcos.class_tower[0].register_forward_hook(watch)
+    branch_of(run.model).fcos.class_tower[0].register_forward_hook(watch)
     run.model.register_forward_pre_hook(take, with_kwargs=True)
     run.finish()
     assert seen == {torch.bfloat16 if precision == "bf16-mixed" else torch.float16}
