@@ -187,7 +187,7 @@ def read_bytes(path: Path) -> bytes:
 
 
 def read_json(path: Path, object_hook: Callable[[dict[str, Any]], Any] | None = None) -> Any:
-    """The parsed JSON file, or an error that names it and the place; ``object_hook`` as in `json.loads`."""
+    """The parsed JSON file, or an error that names it and the place; ``object_hook`` as in ``json.loads``."""
     try:
         return json.loads(read_bytes(path), object_hook=object_hook)
     except (ValueError, RecursionError) as error:
@@ -197,7 +197,7 @@ def read_json(path: Path, object_hook: Callable[[dict[str, Any]], Any] | None = 
 def telling_names(paths: Sequence[Path]) -> list[str]:
     """The shortest trailing part of each path, of as many folders for all, that tells different ones apart.
 
-    `a/val/x.json` and `b/val/x.json` are those, `val/a.json` and `val/b.json` are `a.json` and `b.json`.
+    ``a/val/x.json`` and ``b/val/x.json`` are those, ``val/a.json`` and ``val/b.json`` are ``a.json`` and ``b.json``.
     """
     parts = [path.absolute().parts for path in paths]
     depth = 1

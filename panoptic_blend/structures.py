@@ -1,4 +1,4 @@
-"""What travels between the rooms of the library, and the letters every shape comment uses.
+"""What travels between the rooms of the library, and the letters every shape comment uses::
 
     N  images in a batch          C  thing classes               D  detections of an image
     H  height, W width (pixels)   S  stuff classes               G  ground-truth instances of an image

@@ -24,7 +24,7 @@ from panoptic_blend.structures import PanopticBlendError
 
 
 def read_pickle(path: Path) -> Any:
-    """What a pickle of any protocol holds, of Python 2 too, or a file of `torch.save`; arrays as `Array`.
+    """What a pickle of any protocol holds, of Python 2 too, or a file of ``torch.save``; arrays as `Array`.
 
     Raises:
         PanopticBlendError: the file is broken, or wants something that is neither array nor container.
@@ -62,7 +62,7 @@ def first_bytes(path: Path) -> bytes:
 
 
 def is_torch(start: bytes) -> bool:
-    """Whether `torch.save` wrote what starts so: a zip archive or, in its older layout, a certain number."""
+    """Whether ``torch.save`` wrote what starts so: a zip archive or, in its older layout, a certain number."""
     return start.startswith(_ZIP) or _TORCH_NUMBER in start
 
 
@@ -87,7 +87,7 @@ def _printable(text: str) -> str:
 
 
 def _require_modest_torch(path: Path) -> None:
-    """The pickles in a file of `torch.save`: one in a zip archive, five in a row in its older layout."""
+    """The pickles in a file of ``torch.save``: one in a zip archive, five in a row in its older layout."""
     if not first_bytes(path).startswith(_ZIP):  # as torch tells them apart, whatever else is in the file
         content, place = read_bytes(path), 0
         for _ in range(5):

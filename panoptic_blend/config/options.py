@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -19,14 +19,49 @@ class Options(BaseModel):
 
 
 class Backbone(Options):
-    depth: Literal[18, 34, 50, 101] = 50
-    """Layers of the ResNet."""
+    kind: Literal["resnet", "timm"] = "resnet"
+    """A ResNet of torchvision's, or a network of timm's (the extra ``timm``)."""
     norm: Literal["frozen_bn", "bn", "gn"] = "frozen_bn"
-    """Normalisation: batch norm with fixed statistics, with trained ones, or group norm."""
+    """Normalization: batch norm with fixed statistics, with trained ones, or group norm (kind resnet only).
+    In a network of timm's it says which batch norms are trained; other norms always are."""
     frozen_stages: Annotated[int, Field(ge=0, le=5)] = 2
     """How many of stem, c2, c3, c4, c5 are not trained."""
+    depth: Literal[18, 34, 50, 101] = 50
+    """Kind resnet: layers of the ResNet."""
     deformable_every: Annotated[int, Field(ge=0)] = 0
-    """Modulated deformable 3x3 convolutions in blocks 0, n, 2n, ... of c3-c5; 0 for none. Depth 50 or 101."""
+    """Kind resnet: modulated deformable 3x3 convolutions in blocks 0, n, 2n, ... of c3-c5; 0 for none.
+    Depth 50 or 101."""
+    name: str | None = None
+    """Kind timm: the name of a network of timm's, such as ``convnext_tiny``, with or without a tag of weights."""
+    pretrained: bool | str = True
+    """Kind timm: the weights that ``train.weights=imagenet`` stands for: timm's own, which it downloads (true), a file
+    under timm's names, or none (false)."""
+    drop_path: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Kind timm: probability of skipping the last block in training; it rises linearly from 0 at the first block."""
+
+    _OF_KIND: ClassVar = {"resnet": ("depth", "deformable_every"), "timm": ("name", "pretrained", "drop_path")}
+    """The options that only one kind has; the others every kind has."""
+
+    def arguments(self) -> dict[str, Any]:
+        """The options that this kind has, without ``kind``."""
+        return self.model_dump(exclude={"kind", *self._of_other_kinds()})
+
+    def _of_other_kinds(self) -> list[str]:
+        return [name for kind, names in self._OF_KIND.items() if kind != self.kind for name in names]
+
+    @model_validator(mode="after")
+    def _has_an_effect(self) -> Self:
+        for name in self._of_other_kinds():
+            if (value := getattr(self, name)) != (default := type(self).model_fields[name].default):
+                raise ValueError(
+                    f"{name}={value} has no effect with kind {self.kind}; leave it out"
+                    f", or set {name}={'null' if default is None else default} where a base sets it"
+                )
+        if self.kind == "timm" and self.norm == "gn":
+            raise ValueError("norm=gn needs kind resnet; a network of timm's keeps its norms, norm=bn trains them")
+        if self.kind == "timm" and not self.name:
+            raise ValueError("kind timm needs the name of a network; give one, such as name=convnext_tiny")
+        return self
 
     @model_validator(mode="after")
     def _has_bottlenecks(self) -> Self:
@@ -203,10 +238,10 @@ class Train(Options):
     weight_decay: Annotated[float, Field(ge=0)] = 1e-4
     """On every parameter but those of normalisation layers."""
     warmup_iterations: Annotated[int, Field(ge=0)] = 1000
-    """Iterations over which the rate rises linearly from `warmup_factor`."""
+    """Iterations over which the rate rises linearly from ``warmup_factor``."""
     warmup_factor: Fraction = 0.001
     steps: tuple[int, ...] = (210000, 250000)
-    """Iterations at which the rate is multiplied by `gamma`."""
+    """Iterations at which the rate is multiplied by ``gamma``."""
     gamma: Annotated[float, Field(gt=0, le=1)] = 0.1
     clip_norm: Annotated[float, Field(gt=0)] | None = None
     """Largest gradient norm; none clips nothing."""
@@ -221,7 +256,7 @@ class Train(Options):
     sync_norm: bool = True
     """Batch norms that learn their statistics take them over all devices."""
     weights: str | None = None
-    """Weights to start from: a file, or `imagenet` for torchvision's."""
+    """Weights to start from: a file, or ``imagenet`` for a classifier's: torchvision's, or those of kind timm."""
     partial: bool = False
     """Start from what fits of `weights`; heads of other classes, or that it lacks, from their initial values."""
     log_every: Count = 20

@@ -1,7 +1,7 @@
 """COCO for the panoptic task on disk: what it needs, what is there, and how the rest gets there.
 
 What is finished shows in the files themselves (all pictures of a folder, all annotations of a JSON), whoever put them
-there; no record is kept beside them. Users report 52,751 PNGs where `panoptic_train2017` has 118,287: that modulo
+there; no record is kept beside them. Users report 52,751 PNGs where ``panoptic_train2017`` has 118,287: that modulo
 2**16, all that the end of an old zip can state. Such a folder is completed.
 """
 

@@ -1,7 +1,7 @@
 """Zip archives from outside: refused if they could do harm, unpacked so that a stop at any moment costs nothing.
 
 Every name of an archive is checked before anything is written. What it declares is compared with its own size and with
-the disk; what comes out is compared with what it declares: length and CRC-32, by `zipfile`.
+the disk; what comes out is compared with what it declares: length and CRC-32, by ``zipfile``.
 """
 
 from __future__ import annotations

@@ -174,7 +174,7 @@ def blend(canvas: Canvas, color: Color | Canvas, alpha: Canvas | float) -> None:
 
 @lru_cache(maxsize=1024)
 def text_mask(text: str, height: int) -> Canvas:
-    """One line of text as ink per pixel, 0..1, (height, width); signs OpenCV cannot draw become `?`."""
+    """One line of text as ink per pixel, 0..1, (height, width); signs OpenCV cannot draw become ``?``."""
     plain = "".join(sign for sign in unicodedata.normalize("NFKD", text) if not unicodedata.combining(sign))
     plain = "".join(sign if " " <= sign <= "~" else "?" for sign in plain)
     (width, _), _ = cv2.getTextSize(plain, cv2.FONT_HERSHEY_SIMPLEX, 2, 4)

@@ -1,4 +1,4 @@
-"""Sound PNGs of 8-bit RGB, as COCO's panoptic ones are, in half of OpenCV's time where the extra `fast` is installed.
+"""Sound PNGs of 8-bit RGB, as COCO's panoptic ones are, in half of OpenCV's time where the extra ``fast`` is installed.
 
 Where a picture has few colours, zlib-ng inflates its content ten times as fast as plain zlib, which is inside libspng,
 and libspng undoes the filters three times as fast as OpenCV does. So zlib-ng inflates, and libspng is given the same

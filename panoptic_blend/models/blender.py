@@ -18,7 +18,7 @@ from torchvision.ops import roi_align, roi_pool
 class TopLayer(nn.Conv2d):
     """Attentions (section 3.1): one 3x3 convolution on the box tower, to K * M * M channels.
 
-    `at` evaluates it only where an instance needs it; `forward` is the dense convolution it equals there.
+    `at` evaluates it only where an instance needs it; ``forward`` is the dense convolution it equals there.
     """
 
     def __init__(self, in_channels: int = 256, num_bases: int = 4, attention_size: int = 14) -> None:

@@ -23,7 +23,7 @@ class _Sum(torch.autograd.Function):
 
 
 class SyncBatchNorm2d(nn.BatchNorm2d):
-    """As `nn.BatchNorm2d` over the batches of all ranks together, which may differ in size; in at least float32."""
+    """As ``nn.BatchNorm2d`` over the batches of all ranks together, which may differ in size; in at least float32."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise (N, c, H, W) over all axes but the second."""

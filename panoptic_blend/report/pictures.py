@@ -28,7 +28,7 @@ OUTCOMES = "tp", "fp", "fn", "ignored"
 MAX_SEGMENTS = 2**16 - 1
 
 Error = tuple[int, int, int]
-"""Line of the true class, line of the predicted one (0: none), place in `CAUSES`."""
+"""Line of the true class, line of the predicted one (0: none), place in ``CAUSES``."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +36,7 @@ class Reading:
     """What one result set says of one image.
 
     ``classes``: lines (1..C) of the classes in truth or prediction. ``errors``: each kind of mistake once.
-    ``content`` for the page: the predicted ``map``, and the segments of both sides as `_compact` makes them.
+    ``content`` for the page: the predicted ``map``, and the segments of both sides as ``_compact`` makes them.
     """
 
     image: int
@@ -99,7 +99,7 @@ class Reader:
     def _compact(self, row: SegmentRow, places: Mapping[int, int], is_crowd: bool) -> list[float | None]:
         """Segment id, line of its class, area, outcome, IoU, partner, cause, nearest, its IoU, whether it is a crowd.
 
-        Outcome and cause are places in `OUTCOMES` and `CAUSES`; partner and nearest are places among the other side's.
+        Outcome and cause are places in `OUTCOMES` and ``CAUSES``; partner and nearest are places on the other side.
         """
         return [
             row.segment,

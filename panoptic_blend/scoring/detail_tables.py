@@ -1,4 +1,4 @@
-"""The figures of `pq --details` and `pq --compare` as tables for a terminal."""
+"""The figures of ``pq --details`` and ``pq --compare`` as tables for a terminal."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 A scene is a landscape of textured stuff with three to nine things before it. Things are told apart by their outline
 (solid, hollow, concave, thin), never by their colour; stuff by colour and texture. There are clusters of overlapping
 instances of one class, occlusion, crowds (one segment for a bunch of small instances) and void regions.
-`shapes_drawing` says how all this looks; here is what a scene is made of, and what is true about it.
+`painting` says how all this looks; here is what a scene is made of, and what is true about it.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ _TEXTURES = {
 
 @dataclass(frozen=True, eq=False)
 class Scene:
-    """An image (H, W, 3) uint8 RGB and the truth about it, under the category ids of `CATEGORIES`."""
+    """An image (H, W, 3) uint8 RGB and the truth about it, under the category ids of ``CATEGORIES``."""
 
     image: npt.NDArray[np.uint8]
     panoptic: PanopticMap

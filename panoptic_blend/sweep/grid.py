@@ -100,7 +100,7 @@ class Outcomes:
     """What matching gave, per class of the data set, over one image or more: arrays (..., classes).
 
     A matched IoU is at least 1/2, so a float64 of it is a whole number of 2**-53, which is kept as two (`split`): their
-    sums are exact in any order, and `iou_sum` is rounded once, as `PanopticQuality` does it.
+    sums are exact in any order, and ``iou_sum`` is rounded once, as `PanopticQuality` does it.
     """
 
     counts: Floats
