@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check clean
+.PHONY: demo test check docs release-check clean
 
 demo: .venv/installed
 	$(BIN)/panoptic-blend demo
@@ -15,8 +15,16 @@ check: .venv/installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+docs: .venv/installed-docs
+	rm -rf build/docs docs/api/*.rst
+	$(BIN)/python -m sphinx -q -W --keep-going -c docs . build/docs
+	@echo "see build/docs/docs/index.html"
+
+release-check: .venv/installed-dev
+	.ci/release-check
+
 clean:
-	rm -rf .venv build *.egg-info
+	rm -rf .venv build dist *.egg-info docs/api/*.rst
 
 .venv/bin/python:
 	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'panoptic_blend needs Python 3.11 or newer: make PYTHON=python3.12 ...')"
@@ -28,4 +36,8 @@ clean:
 
 .venv/installed-dev: pyproject.toml setup.py | .venv/bin/python
 	$(BIN)/python -m pip install -q -e ".[dev]"
+	touch .venv/installed $@
+
+.venv/installed-docs: pyproject.toml setup.py | .venv/bin/python
+	$(BIN)/python -m pip install -q -e ".[docs]"
 	touch .venv/installed $@
