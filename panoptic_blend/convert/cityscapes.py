@@ -17,13 +17,14 @@ from typing import Any
 import numpy as np
 
 from panoptic_blend.convert.painting import LabeledRegion, Labels
-from panoptic_blend.convert.records import records, size_of, text
+from panoptic_blend.convert.records import size_of
 from panoptic_blend.convert.writing import Item, LabeledSource
 from panoptic_blend.files import inside, read_json, require_file
 from panoptic_blend.formats.archives import Folder
 from panoptic_blend.formats.categories import Categories
 from panoptic_blend.formats.coco_panoptic import Annotation, check_annotations
 from panoptic_blend.formats.images import read_picture
+from panoptic_blend.formats.json_fields import require_records, require_text
 from panoptic_blend.structures import Cutout, PanopticBlendError
 
 KIND = "the panoptic JSON of Cityscapes"
@@ -41,7 +42,7 @@ def read_cityscapes(path: Path, pictures: Path, maps: Path | None = None) -> Lab
     """
     content, folder = read_json(path), maps or path.with_suffix("")
     images, annotations, listed = (
-        records(content, key, path.name, KIND) for key in ("images", "annotations", "categories")
+        require_records(content, key, path.name, KIND) for key in ("images", "annotations", "categories")
     )
     for place, option in ((pictures, "--pictures"), (folder, "--maps")):
         if not place.is_dir():
@@ -73,7 +74,7 @@ def _sizes(images: list[dict[str, Any]], path: Path) -> dict[str, tuple[int, int
     """Image id -> size, in the order of the file."""
     sizes: dict[str, tuple[int, int]] = {}
     for i, image in enumerate(images):
-        name = text(image, "id", f"{path.name}: images[{i}]")
+        name = require_text(image, "id", f"{path.name}: images[{i}]")
         if name in sizes:
             raise PanopticBlendError(f"{path.name}: image {name} is listed twice; keep one")
         sizes[name] = size_of(image, ("height", "width"), f"{path.name}: image {name}")
@@ -84,7 +85,7 @@ def _annotations(
     annotations: list[dict[str, Any]], numbers: Mapping[str, int], path: Path, categories: Categories
 ) -> dict[str, Annotation]:
     """Image id -> annotation, checked as any of COCO panoptic once the ids are numbers."""
-    names = [text(record, "image_id", f"{path.name}: annotations[{i}]") for i, record in enumerate(annotations)]
+    names = [require_text(record, "image_id", f"{path.name}: annotations[{i}]") for i, record in enumerate(annotations)]
     for name, count in Counter(names).items():
         if name not in numbers:
             raise PanopticBlendError(f"{path.name}: an annotation is of image {name}, which `images` lacks; add it")

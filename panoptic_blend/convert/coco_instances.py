@@ -11,13 +11,13 @@ from typing import Any
 
 from panoptic_blend.convert.coco_masks import cutout_of
 from panoptic_blend.convert.painting import LabeledRegion, Labels
-from panoptic_blend.convert.records import file_name, records, size_of
+from panoptic_blend.convert.records import size_of
 from panoptic_blend.convert.stuff_maps import StuffMaps, read_stuff
 from panoptic_blend.convert.writing import Item, LabeledSource
 from panoptic_blend.files import inside, read_json, require_file
 from panoptic_blend.formats.categories import Categories
-from panoptic_blend.formats.columns import whole_number
 from panoptic_blend.formats.images import read_picture
+from panoptic_blend.formats.json_fields import require_file_name, require_integer, require_records
 from panoptic_blend.structures import PanopticBlendError
 
 
@@ -42,7 +42,8 @@ def read_coco_instances(path: Path, pictures: Path, stuff_names: Collection[str]
     if not pictures.is_dir():
         raise PanopticBlendError(f"{pictures}: no such folder of pictures; check --pictures")
     images, annotations, listed = (
-        records(content, key, path.name, "a COCO instances JSON") for key in ("images", "annotations", "categories")
+        require_records(content, key, path.name, "a COCO instances JSON")
+        for key in ("images", "annotations", "categories")
     )
     categories = _categories(listed, stuff_names, path)
     maps = None
@@ -51,9 +52,9 @@ def read_coco_instances(path: Path, pictures: Path, stuff_names: Collection[str]
     drawn = _by_image(annotations, images, path)
     items = []
     for i, image in enumerate(images):
-        image_id = whole_number(image, "id", f"{path.name}: images[{i}]")
+        image_id = require_integer(image, "id", f"{path.name}: images[{i}]")
         where = f"{path.name}: image {image_id}"
-        name, size = file_name(image, "file_name", where), size_of(image, ("height", "width"), where)
+        name, size = require_file_name(image, where), size_of(image, ("height", "width"), where)
         picture = inside(pictures, name)
         require_file(picture, f"{where} names it, so add it or take the image out")
         read = partial(_labels, picture, name, size, drawn[image_id], categories, maps, path.name)
@@ -84,10 +85,10 @@ def _by_image(
 ) -> dict[int, list[dict[str, Any]]]:
     """The annotations of every image, in the order of the file."""
     result: dict[int, list[dict[str, Any]]] = {
-        whole_number(image, "id", f"{path.name}: images[{i}]"): [] for i, image in enumerate(images)
+        require_integer(image, "id", f"{path.name}: images[{i}]"): [] for i, image in enumerate(images)
     }
     for i, annotation in enumerate(annotations):
-        image_id = whole_number(annotation, "image_id", f"{path.name}: annotations[{i}]")
+        image_id = require_integer(annotation, "image_id", f"{path.name}: annotations[{i}]")
         if image_id not in result:
             raise PanopticBlendError(
                 f"{path.name}: annotations[{i}] is of image {image_id}, which `images` lacks; add it there"
@@ -109,7 +110,7 @@ def _labels(
     regions = maps.regions(name, size) if maps else []
     for i, annotation in enumerate(annotations):
         where = f"{source}: annotation {annotation.get('id', i)} of {name}"
-        category_id = whole_number(annotation, "category_id", where)
+        category_id = require_integer(annotation, "category_id", where)
         if category_id not in categories.by_id:
             raise PanopticBlendError(f"{where}: category {category_id}, which `categories` lacks; add it there")
         crowd = annotation.get("iscrowd", 0)

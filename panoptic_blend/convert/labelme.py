@@ -15,11 +15,12 @@ import cv2
 
 from panoptic_blend.convert import labelme_shapes
 from panoptic_blend.convert.painting import LabeledRegion, Labels, union
-from panoptic_blend.convert.records import decoded, records, size_of, text
+from panoptic_blend.convert.records import size_of
 from panoptic_blend.convert.writing import Item, LabeledSource
 from panoptic_blend.files import inside, read_json
 from panoptic_blend.formats.categories import Categories
-from panoptic_blend.formats.images import read_picture
+from panoptic_blend.formats.images import decode_pixels, read_picture
+from panoptic_blend.formats.json_fields import require_records, require_text
 from panoptic_blend.structures import Category, Cutout, PanopticBlendError
 
 KIND = "a LabelMe JSON"
@@ -86,13 +87,13 @@ def read_labelme(folder: Path, classes: Classes, pictures: Path | None = None) -
 
 def _first_sight(path: Path, folder: Path, pictures: Path | None) -> _File:
     content = read_json(path)
-    shapes = records(content, "shapes", str(path), KIND)
+    shapes = require_records(content, "shapes", str(path), KIND)
     labels = {
-        text(shape, "label", f"{path}: shapes[{i}]").strip()
+        require_text(shape, "label", f"{path}: shapes[{i}]").strip()
         for i, shape in enumerate(shapes)
         if labelme_shapes.has_area(shape, f"{path}: shapes[{i}]")
     }
-    named = text(content, "imagePath", str(path)).replace("\\", "/")  # as LabelMe writes it on Windows
+    named = require_text(content, "imagePath", str(path)).replace("\\", "/")  # as LabelMe writes it on Windows
     below = PurePosixPath(path.parent.relative_to(folder).as_posix())
     candidates = _candidates(path, named, below, pictures)
     for name, picture in candidates.items():
@@ -153,12 +154,12 @@ def _labels(file: _File, categories: Categories, classes: Classes) -> Labels:
     known = {category.name: category for category in categories}
     parts: dict[Hashable, list[Cutout]] = {}
     meanings: dict[Hashable, tuple[Category | None, bool]] = {}
-    for i, shape in enumerate(records(content, "shapes", str(file.path), KIND)):
+    for i, shape in enumerate(require_records(content, "shapes", str(file.path), KIND)):
         where = f"{file.path}: shapes[{i}]"
         if not labelme_shapes.has_area(shape, where):
             notes["shapes are lines or points, which have no area: left out"] += 1
             continue
-        label, flags, group = text(shape, "label", where).strip(), _flags(shape, where), shape.get("group_id")
+        label, flags, group = require_text(shape, "label", where).strip(), _flags(shape, where), shape.get("group_id")
         notes[f"shapes have flags other than `{CROWD}`, which mean nothing here"] += bool(flags - {CROWD})
         category = None if label in classes.void else known[label]
         is_joined = group is not None and category is not None and category.is_thing
@@ -187,7 +188,7 @@ def _size(file: _File, content: Mapping[str, Any]) -> tuple[int, int]:
     if file.picture is not None:
         picture = read_picture(file.picture, stated)
     else:
-        found = decoded(_embedded(file.path), cv2.IMREAD_COLOR)
+        found = decode_pixels(_embedded(file.path), cv2.IMREAD_COLOR)
         if found is None:
             raise PanopticBlendError(f"{file.path}: its `imageData` is no picture; save it again in LabelMe")
         picture = found

@@ -16,7 +16,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from panoptic_blend.convert.records import Points, decoded, points
+from panoptic_blend.convert.records import Points, points
+from panoptic_blend.formats.images import decode_pixels
 from panoptic_blend.structures import Cutout, PanopticBlendError, Size
 
 Mask = npt.NDArray[np.bool_]
@@ -87,7 +88,7 @@ _MASKS: Mapping[str, Callable[[Points, Size], Mask]] = {
 def _bitmap(code: Any, corners: Points, size: Size, where: str) -> Cutout:
     """A picture of the mask, whose upper left pixel the first point names."""
     try:
-        bitmap = decoded(base64.b64decode(code, validate=True), cv2.IMREAD_GRAYSCALE)
+        bitmap = decode_pixels(base64.b64decode(code, validate=True), cv2.IMREAD_GRAYSCALE)
     except (TypeError, ValueError):
         bitmap = None
     if bitmap is None or len(corners) != 2:

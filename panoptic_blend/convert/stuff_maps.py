@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from panoptic_blend.convert.painting import LabeledRegion
-from panoptic_blend.convert.records import decoded
 from panoptic_blend.files import inside, read_bytes, read_json, require_file
 from panoptic_blend.formats.categories import Categories
+from panoptic_blend.formats.images import decode_pixels
 from panoptic_blend.structures import Category, Cutout, PanopticBlendError, is_integer
 
 
@@ -85,7 +85,7 @@ def _names(content: Any, table: Path) -> dict[int, str | None]:
 
 
 def _read_grey(path: Path, size: tuple[int, int]) -> npt.NDArray[np.integer]:
-    values = decoded(read_bytes(path), cv2.IMREAD_UNCHANGED)
+    values = decode_pixels(read_bytes(path), cv2.IMREAD_UNCHANGED)
     if values is None:
         raise PanopticBlendError(f"{path}: cannot be decoded; it is cut short or not a PNG, so write it again")
     if values.ndim != 2:

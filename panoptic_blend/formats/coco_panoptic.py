@@ -5,19 +5,22 @@ Kirillov et al., Panoptic Segmentation, CVPR 2019; the format is that of the COC
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from panoptic_blend.files import inside, read_json
+from panoptic_blend.files import read_json
 from panoptic_blend.formats.archives import Folder
 from panoptic_blend.formats.categories import Categories
-from panoptic_blend.formats.columns import Flaw, Records, SegmentColumns, Texts, are_records, integers, whole_number
+from panoptic_blend.formats.columns import Flaw, Records, SegmentColumns, Texts, integers
 from panoptic_blend.formats.images import decode_segment_ids
+from panoptic_blend.formats.json_fields import not_records, require_file_name, require_integer, require_records
 from panoptic_blend.structures import PanopticBlendError, PanopticMap, Segment
+
+KIND = "COCO panoptic JSON"
 
 
 @dataclass(frozen=True)
@@ -129,7 +132,7 @@ def read_panoptic_json(path: Path, *, areas: bool = False) -> PanopticJson:
     """
     segments = SegmentColumns(areas=areas)
     content = read_json(path, segments.pack)
-    images, records = (_records(content, key, path.name) for key in ("images", "categories"))
+    images, records = (require_records(content, key, path.name, KIND) for key in ("images", "categories"))
     try:
         categories = Categories(records)
     except PanopticBlendError as error:
@@ -139,14 +142,14 @@ def read_panoptic_json(path: Path, *, areas: bool = False) -> PanopticJson:
         raise PanopticBlendError(f"{path.name}: `images` is empty; a data set needs at least one")
     result: dict[int, tuple[str, tuple[int, int]]] = {}
     for i, record in enumerate(images):
-        image_id = whole_number(record, "id", f"{path.name}: images[{i}]")
+        image_id = require_integer(record, "id", f"{path.name}: images[{i}]")
         where = f"{path.name}: image {image_id}"
         if image_id in result:
             raise PanopticBlendError(f"{where} is listed twice; image ids are unique")
         if image_id not in annotations:
             raise PanopticBlendError(f"{where} has no annotation; annotate it or remove it from `images`")
-        size = whole_number(record, "height", where), whole_number(record, "width", where)
-        result[image_id] = _file_name(record, where), size
+        size = require_integer(record, "height", where), require_integer(record, "width", where)
+        result[image_id] = require_file_name(record, where), size
     strays = annotations.keys() - result.keys()
     if strays:
         raise PanopticBlendError(f"{path.name}: annotation of image {min(strays)}, which `images` lacks; add it there")
@@ -175,11 +178,11 @@ def check_annotations(records: Iterable[dict[str, Any]], path: Path, categories:
 def _packed(content: Any, segments: SegmentColumns, path: Path, categories: Categories) -> list[_Packed]:
     """What `Annotations` are made of, from a JSON whose segments are packed."""
     result = []
-    for i, record in enumerate(_records(content, "annotations", path.name)):
+    for i, record in enumerate(require_records(content, "annotations", path.name, KIND)):
         place, rows = f"{path.name}: annotations[{i}]", record.get("segments_info")
         if not isinstance(rows, range | Flaw):
-            raise _not_panoptic(place, "segments_info")
-        image_id = whole_number(record, "image_id", place)
+            raise not_records("segments_info", place, KIND)
+        image_id = require_integer(record, "image_id", place)
         where = f"{path.name}: image {image_id}"
         if isinstance(rows, Flaw):
             raise PanopticBlendError(f"{where}: {rows.message}")
@@ -190,7 +193,7 @@ def _packed(content: Any, segments: SegmentColumns, path: Path, categories: Cate
                     f"{where}: segment {segment_id} has category {category_id}, which `categories` ({known}) lacks; "
                     "add it"
                 )
-        result.append(_Packed(image_id, _file_name(record, where), rows))
+        result.append(_Packed(image_id, require_file_name(record, where), rows))
     return result
 
 
@@ -201,25 +204,3 @@ def _by_image(annotations: Iterable[_Packed], path: Path) -> dict[int, _Packed]:
             raise PanopticBlendError(f"{path.name}: image {annotation.image_id} has two annotations; keep one")
         result[annotation.image_id] = annotation
     return result
-
-
-def _records(content: Any, key: str, where: str) -> list[dict[str, Any]]:
-    value = content.get(key) if isinstance(content, dict) else None
-    if not are_records(value):
-        raise _not_panoptic(where, key)
-    return value
-
-
-def _not_panoptic(where: str, key: str) -> PanopticBlendError:
-    return PanopticBlendError(f"{where}: no list of records `{key}`; this is not COCO panoptic JSON")
-
-
-def _file_name(record: Mapping[str, Any], where: str) -> str:
-    value = record.get("file_name")
-    if not isinstance(value, str):
-        raise PanopticBlendError(f"{where}: `file_name` is {value!r}, not a file name; correct it")
-    try:
-        inside(Path(), value)
-    except PanopticBlendError as error:
-        raise PanopticBlendError(f"{where}: {error}") from None
-    return value

@@ -12,9 +12,10 @@ from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Any, TypeGuard, TypeVar, overload
+from typing import Any, TypeVar, overload
 
-from panoptic_blend.structures import PanopticBlendError, is_integer
+from panoptic_blend.formats.json_fields import are_records, require_integer
+from panoptic_blend.structures import PanopticBlendError
 
 MAX_SEGMENT_ID = 2**24 - 1
 
@@ -81,7 +82,7 @@ class SegmentColumns:
     def pack(self, record: dict[str, Any]) -> dict[str, Any]:
         """Move the segments of a parsed annotation to rows; other records are left as they are.
 
-        As the ``object_hook`` of `json.loads`, it does so before the next annotation is parsed: a big file never
+        As the ``object_hook`` of ``json.loads``, it does so before the next annotation is parsed: a big file never
         stands in memory as Python objects. A list of records ``segments_info`` becomes the `range` of its rows, or
         a `Flaw`.
         """
@@ -98,8 +99,8 @@ class SegmentColumns:
     def _append(self, infos: list[dict[str, Any]]) -> None:
         seen: set[int] = set()
         for i, info in enumerate(infos):
-            segment_id = whole_number(info, "id", f"segments_info[{i}]")
-            category_id = whole_number(info, "category_id", f"segment {segment_id}")
+            segment_id = require_integer(info, "id", f"segments_info[{i}]")
+            category_id = require_integer(info, "category_id", f"segment {segment_id}")
             if segment_id in seen:
                 raise PanopticBlendError(f"segment {segment_id} is listed twice; ids are unique in an image")
             if not 0 < segment_id <= MAX_SEGMENT_ID:
@@ -127,16 +128,3 @@ def _area(info: Mapping[str, Any], segment_id: int) -> float | None:
     if isinstance(area, bool) or not isinstance(area, int | float | None):
         raise PanopticBlendError(f"segment {segment_id}: `area` is {area!r}, not a number; correct it")
     return area
-
-
-def are_records(value: object) -> TypeGuard[list[dict[str, Any]]]:
-    """Whether a value from a JSON is a list of objects."""
-    return isinstance(value, list) and all(isinstance(item, dict) for item in value)
-
-
-def whole_number(record: Mapping[str, Any], key: str, where: str) -> int:
-    """The integer under ``key``, or an error that begins with ``where``."""
-    value = record.get(key)
-    if not is_integer(value):
-        raise PanopticBlendError(f"{where}: `{key}` is {value!r}, not a whole number; correct it")
-    return value

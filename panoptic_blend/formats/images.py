@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -103,15 +104,20 @@ class _Quiet:
 quiet = _Quiet()
 
 
-def _decode(data: bytes, path: str | Path, flags: int) -> Picture:
+def decode_pixels(data: bytes, flags: int) -> npt.NDArray[Any] | None:
+    """The pixels of an image file as ``cv2.imdecode`` returns them for ``flags``; None if it cannot be decoded."""
     try:
         with quiet:
-            decoded = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), flags)
-    except cv2.error:  # an empty file, in OpenCV 4
-        decoded = None
-    if decoded is None:
+            return cv2.imdecode(np.frombuffer(data, dtype=np.uint8), flags)
+    except cv2.error:  # an empty file in OpenCV 4, or a header that claims too many pixels
+        return None
+
+
+def _decode(data: bytes, path: str | Path, flags: int) -> Picture:
+    pixels = decode_pixels(data, flags)
+    if pixels is None:
         raise PanopticBlendError(f"{path}: cannot be decoded; it is cut short or not a picture, so fetch it again")
-    return decoded  # type: ignore[return-value]
+    return pixels
 
 
 def _encode(path: Path, rgb: Picture) -> bytes:
