@@ -1,9 +1,9 @@
-"""How long ``panoptic-blend data check`` takes: the images of a split, again and again, up to a number of them.
+"""Measure how long ``panoptic-blend data check`` takes on the images of a split, repeated up to a given number.
 
     python -m evaluation.doctor_speed DIR --images 5000
 
-The files are links in a temporary folder, each under a name of its own. Exits non-zero above ``--limit`` seconds of CPU
-time per image, or if a sound split is found broken.
+The files are links in a temporary folder, each with its own name. Exits non-zero above ``--limit`` seconds of CPU time
+per image, or if the check finds an error in the split.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from itertools import cycle, islice
 from pathlib import Path
 
 from panoptic_blend.doctor.checkup import check
-from panoptic_blend.doctor.layout import Parts, find_splits
+from panoptic_blend.doctor.layout import SplitPaths, find_splits
 
 NAME = "val2017"
 
 
 def main() -> None:
-    """Measure and print."""
+    """Parse the options, measure, and print the result."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("root", type=Path, help="a small COCO root")
     parser.add_argument("--split", default=NAME)
@@ -41,11 +41,12 @@ def main() -> None:
     counts = report.splits[0].counts
     print(f"{counts.images} images, {counts.segments} segments: {wall:.1f} s, {cpu:.1f} s of CPU time")
     print(f"per image: {1000 * wall / counts.images:.1f} ms, {1000 * cpu / counts.images:.1f} ms of CPU time")
-    print(f"peak memory: {_peak(resource.RUSAGE_SELF)} MiB here, at most {_peak(resource.RUSAGE_CHILDREN)} in a worker")
+    own, worker = _peak(resource.RUSAGE_SELF), _peak(resource.RUSAGE_CHILDREN)
+    print(f"peak memory: {own} MiB in this process, at most {worker} MiB in a worker")
     sys.exit(not report.is_sound or cpu / counts.images > options.limit)
 
 
-def replicate(source: Parts, root: Path, number: int) -> None:
+def replicate(source: SplitPaths, root: Path, number: int) -> None:
     """Write a split of ``number`` images whose files are links to those of ``source``."""
     content = json.loads(source.json.read_bytes())
     annotations = {record["image_id"]: record for record in content["annotations"]}
@@ -65,7 +66,7 @@ def replicate(source: Parts, root: Path, number: int) -> None:
 
 
 def _cpu_seconds() -> float:
-    """Of this process and of those that it has waited for."""
+    """CPU seconds of this process and of the child processes that have ended."""
     usage = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return sum(u.ru_utime + u.ru_stime for u in usage)
 

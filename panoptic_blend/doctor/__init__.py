@@ -1,1 +1,1 @@
-"""Find and repair what is wrong with a data set."""
+"""Find and repair the faults of a COCO panoptic data set."""

@@ -1,4 +1,4 @@
-"""The order of a check: splits, their JSON, their files, and the splits against one another."""
+"""Check a data set: each split's JSON and files, then the splits against one another."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from pathlib import Path
 from typing import Any
 
 from panoptic_blend.doctor import kinds
-from panoptic_blend.doctor.evidence import Evidence, gather
+from panoptic_blend.doctor.evidence import Evidence, inspect_files
 from panoptic_blend.doctor.instances import check_instances
 from panoptic_blend.doctor.kinds import Finding
-from panoptic_blend.doctor.layout import Parts, find_splits, is_training, open_folders
+from panoptic_blend.doctor.layout import SplitPaths, find_splits, is_training, open_folders
 from panoptic_blend.doctor.pixels import check_files, check_pixels
 from panoptic_blend.doctor.records import LISTS, Contents, segments
-from panoptic_blend.doctor.repair import mended, require_outside, write_repaired
-from panoptic_blend.doctor.report import Counts, Repaired, Report, SplitReport, tally
+from panoptic_blend.doctor.repair import repaired, require_outside, write_repaired
+from panoptic_blend.doctor.report import Counts, RepairReport, Report, SplitReport, tally
 from panoptic_blend.doctor.structure import check_annotations, check_categories, check_fields, check_images
 from panoptic_blend.files import read_json
 from panoptic_blend.structures import PanopticBlendError, Progress
 
 
 @dataclass(frozen=True)
-class _Known:
-    """What is remembered of a split to compare it with others: categories in words, pictures by content."""
+class _SplitSummary:
+    """The categories of a split as text, and its picture names by digest, for comparison with other splits."""
 
     split: str
     categories: frozenset[str]
@@ -39,64 +39,67 @@ def check(
     progress: Progress | None = None,
     fix: str | Path | None = None,
 ) -> Report:
-    """Find what is wrong with a COCO panoptic data set; its folders are only read.
+    """Find the faults of a COCO panoptic data set; its folders are only read.
 
     Args:
-        root: has ``annotations/panoptic_<split>.json`` and the rest of the layout of COCO; PNGs may be in a zip.
-        split: the only one to check; by default all that are found.
-        cases: how many of each kind the report tells in words.
-        workers: processes; by default as many as there are cores.
-        progress: called with the files of a split that are done, and their number.
-        fix: a corrected JSON of the one split to write, outside of the data set.
+        root: the root of the data set, with ``annotations/panoptic_<split>.json`` and the rest of COCO's layout; the
+            PNGs may be in a zip.
+        split: check only this split; by default every split that is found.
+        cases: how many cases of each kind of problem the report describes.
+        workers: number of processes; by default one per core.
+        progress: called with the number of files of a split that are done, and the number of all its files.
+        fix: where to write a repaired JSON of the split, outside the data set; only one split can be repaired.
 
     Raises:
-        PanopticBlendError: no data set there, or nothing can be mended or written to ``fix``.
+        PanopticBlendError: there is no data set, it cannot be repaired, or ``fix`` must not be written.
     """
     root, out = Path(root), None if fix is None else Path(fix)
     splits = find_splits(root, split)
     if out is not None:
         if len(splits) != 1:
-            raise PanopticBlendError(f"{root}: {len(splits)} splits, and one JSON is mended; say --split")
+            raise PanopticBlendError(
+                f"{root}: has {len(splits)} splits, but --fix repairs one; choose it with --split NAME"
+            )
         require_outside(out, root, splits)
     reports: list[SplitReport] = []
-    known: list[_Known] = []
-    for parts in splits:
-        report, compared = _check_split(parts, cases, workers, progress, out)
+    summaries: list[_SplitSummary] = []
+    for paths in splits:
+        report, summary = _check_split(paths, cases, workers, progress, out)
         reports.append(report)
-        known += [compared] if compared is not None else []
-    return Report(root, tuple(reports), tally(_between(known), cases))
+        summaries += [summary] if summary is not None else []
+    return Report(root, tuple(reports), tally(_compare_splits(summaries), cases))
 
 
 def _check_split(
-    parts: Parts, cases: int, workers: int | None, progress: Progress | None, out: Path | None
-) -> tuple[SplitReport, _Known | None]:
+    paths: SplitPaths, cases: int, workers: int | None, progress: Progress | None, out: Path | None
+) -> tuple[SplitReport, _SplitSummary | None]:
     try:
-        content = read_json(parts.json)
+        content = read_json(paths.json)
     except PanopticBlendError as error:
         if out is not None:
             raise
         broken = [Finding(kinds.JSON_UNREADABLE, str(error))]
-        return SplitReport(parts.name, parts.json, Counts(), tally(broken, cases)), None
+        return SplitReport(paths.name, paths.json, Counts(), tally(broken, cases)), None
     contents = Contents.from_json(content)
-    pictures, maps, missing = open_folders(parts, contents)
+    pictures, maps, missing = open_folders(paths, contents)
     if out is not None:
-        _require_mendable(parts, content, has_maps=maps is not None)
-    evidence = gather(contents, pictures, maps, workers, progress)
-    problems = tally((*missing, *_findings(parts, content, evidence)), cases)
-    corrected = None
+        _require_repairable(paths, content, has_maps=maps is not None)
+    evidence = inspect_files(contents, pictures, maps, workers, progress)
+    problems = tally((*missing, *_findings(paths, content, evidence)), cases)
+    repair = None
     if out is not None:
-        better = mended(content, evidence)
-        corrected = Repaired(
+        fixed = repaired(content, evidence)
+        repair = RepairReport(
             out,
-            _counts(Contents.from_json(better), evidence),
-            tally((*missing, *_findings(parts, better, evidence)), cases),
+            _counts(Contents.from_json(fixed), evidence),
+            tally((*missing, *_findings(paths, fixed, evidence)), cases),
         )
-        write_repaired(out, better)
-    report = SplitReport(parts.name, parts.json, _counts(contents, evidence), problems, corrected)
-    return report, _known(parts.name, contents, evidence)
+        write_repaired(out, fixed)
+    report = SplitReport(paths.name, paths.json, _counts(contents, evidence), problems, repair)
+    return report, _summarize(paths.name, contents, evidence)
 
 
-def _findings(parts: Parts, content: Any, evidence: Evidence) -> Iterator[Finding]:
+def _findings(paths: SplitPaths, content: Any, evidence: Evidence) -> Iterator[Finding]:
     contents = Contents.from_json(content)
     yield from check_fields(content)
     yield from check_categories(contents)
@@ -104,47 +107,50 @@ def _findings(parts: Parts, content: Any, evidence: Evidence) -> Iterator[Findin
     yield from check_annotations(contents)
     yield from check_files(contents, evidence)
     yield from check_pixels(contents, evidence)
-    if parts.instances.exists():
-        yield from check_instances(parts.instances, contents)
+    if paths.instances.exists():
+        yield from check_instances(paths.instances, contents)
 
 
-def _require_mendable(parts: Parts, content: Any, has_maps: bool) -> None:
+def _require_repairable(paths: SplitPaths, content: Any, has_maps: bool) -> None:
     if not isinstance(content, dict) or not all(isinstance(content.get(key), list) for key in LISTS):
-        raise PanopticBlendError(f"{parts.json}: lacks one of the lists {', '.join(LISTS)}; that cannot be mended")
+        raise PanopticBlendError(f"{paths.json}: lacks one of the lists {', '.join(LISTS)}; add it, --fix cannot")
     if not has_maps:
-        raise PanopticBlendError(f"{parts.maps}: no PNGs, from which the JSON would be mended; put them there")
+        raise PanopticBlendError(f"{paths.maps}: no PNGs, from which --fix repairs the JSON; put them there")
 
 
 def _counts(contents: Contents, evidence: Evidence) -> Counts:
-    kinds_of = list(contents.is_thing.values())
+    is_thing = list(contents.is_thing.values())
     return Counts(
         images=len(contents.images),
         annotations=len(contents.annotations),
         segments=sum(1 for annotation in contents.annotations for _ in segments(annotation)),
-        things=kinds_of.count(True),
-        stuff=kinds_of.count(False),
+        things=is_thing.count(True),
+        stuff=is_thing.count(False),
         pictures=len(evidence.picture_names),
         maps=len(evidence.map_names),
     )
 
 
-def _known(split: str, contents: Contents, evidence: Evidence) -> _Known:
-    words = {True: "thing", False: "stuff", None: "of no kind"}
+def _summarize(split: str, contents: Contents, evidence: Evidence) -> _SplitSummary:
+    words = {True: "thing", False: "stuff", None: "no valid `isthing`"}
     names = contents.class_names
-    categories = frozenset(f"{number} ({names[number]}, {words[k]})" for number, k in contents.is_thing.items())
-    pictures = {p.digest: name for name, p in (evidence.pictures or {}).items() if p.failure is None}
-    return _Known(split, categories, pictures)
+    categories = frozenset(
+        f"{number} ({names[number]}, {words[is_thing]})" for number, is_thing in contents.is_thing.items()
+    )
+    pictures = {facts.digest: name for name, facts in (evidence.pictures or {}).items() if facts.failure is None}
+    return _SplitSummary(split, categories, pictures)
 
 
-def _between(known: list[_Known]) -> Iterator[Finding]:
-    """Categories against the first split's, and pictures of training splits in others."""
-    for other in known[1:]:
-        for category in sorted(known[0].categories ^ other.categories):
-            where = known[0].split if category in known[0].categories else other.split
-            pair = f"{known[0].split} and {other.split}"
+def _compare_splits(splits: list[_SplitSummary]) -> Iterator[Finding]:
+    """Categories that differ from the first split's, and training pictures that are in another split too."""
+    for other in splits[1:]:
+        first = splits[0]
+        for category in sorted(first.categories ^ other.categories):
+            where = first.split if category in first.categories else other.split
+            pair = f"{first.split} and {other.split}"
             yield Finding(kinds.SPLITS_CATEGORIES, f"{pair}: category {category} is only in {where}")
-    for train in known:
-        for other in known:
+    for train in splits:
+        for other in splits:
             if is_training(train.split) and not is_training(other.split):
                 for digest in sorted(train.pictures.keys() & other.pictures.keys()):
                     names = train.pictures[digest], other.pictures[digest]

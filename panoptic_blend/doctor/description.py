@@ -1,4 +1,4 @@
-"""A check of a data set as lines for people and as a record for machines."""
+"""The report of a check as a table, as lines of text, and as a record for JSON."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Any
 from rich.table import Column, Table
 from rich.text import Text
 
-from panoptic_blend.doctor.report import Problem, Repaired, Report, SplitReport, number_of
+from panoptic_blend.doctor.report import Problem, RepairReport, Report, SplitReport, count_cases
 from panoptic_blend.files import printable
 from panoptic_blend.terminal import right_aligned
 
 
 def summary_table(report: Report) -> Table:
-    """One column for each split: how much there is, and how many errors and warnings."""
+    """A table with one column per split: how many images, segments, files, ... it has, and its errors and warnings."""
     table = right_aligned("", *(Column(Text(printable(split.name)), overflow="fold") for split in report.splits))
     counts = [split.counts for split in report.splits]
     for name in ("images", "annotations", "segments", "things", "stuff", "pictures", "maps"):
@@ -28,14 +28,14 @@ def summary_table(report: Report) -> Table:
 
 
 def lines(report: Report) -> Iterator[str]:
-    """Every kind of problem: where, how often, what it means, its first cases, what to do."""
+    """Lines that describe every kind of problem: its split, count, meaning, first cases and remedy."""
     for split in report.splits:
         if split.problems:
             yield f"\n{printable(split.name)} ({printable(str(split.json))})"
             for problem in split.problems:
                 yield from _problem_lines(problem)
-        if split.mended is not None:
-            yield from _mended_lines(split, split.mended)
+        if split.repair is not None:
+            yield from _repair_lines(split, split.repair)
     if report.between:
         yield "\nbetween splits"
         for problem in report.between:
@@ -43,12 +43,12 @@ def lines(report: Report) -> Iterator[str]:
     yield ""
     found = [problem for split in report.splits for problem in split.remaining] + list(report.between)
     errors, warnings = _severities(found)
-    left = " left" if any(split.mended for split in report.splits) else ""
-    yield f"{errors:,} errors and {warnings:,} warnings{left}" if errors or warnings else "nothing to complain of"
+    left = " left" if any(split.repair for split in report.splits) else ""
+    yield f"{errors:,} errors and {warnings:,} warnings{left}" if errors or warnings else "no problems found"
 
 
 def record(report: Report) -> dict[str, Any]:
-    """All of it for a JSON."""
+    """The whole report as a record for JSON."""
     return {
         "root": str(report.root),
         "sound": report.is_sound,
@@ -58,7 +58,7 @@ def record(report: Report) -> dict[str, Any]:
 
 
 def _severities(problems: tuple[Problem, ...] | list[Problem]) -> tuple[int, int]:
-    return number_of("error", problems), number_of("warning", problems)
+    return count_cases("error", problems), count_cases("warning", problems)
 
 
 def _problem_lines(problem: Problem) -> Iterator[str]:
@@ -71,32 +71,32 @@ def _problem_lines(problem: Problem) -> Iterator[str]:
     yield f"    to do: {kind.remedy}"
 
 
-def _mended_lines(split: SplitReport, mended: Repaired) -> Iterator[str]:
-    before, after = split.counts, mended.counts
-    yield f"\nmended: {printable(str(mended.path))}"
+def _repair_lines(split: SplitReport, repair: RepairReport) -> Iterator[str]:
+    before, after = split.counts, repair.counts
+    yield f"\nrepaired: {printable(str(repair.path))}"
     yield f"  kept {after.images:,} of {before.images:,} images and {after.segments:,} of {before.segments:,} segments"
-    left = {problem.kind: problem.count for problem in mended.problems}
+    left = {problem.kind: problem.count for problem in repair.problems}
     for problem in split.problems:
         if (remaining := left.get(problem.kind, 0)) < problem.count:
             yield f"  {problem.kind.name}: {problem.count - remaining:,} of {problem.count:,} gone"
     found = {problem.kind: problem.count for problem in split.problems}
-    for problem in mended.problems:
-        news = ", new by mending" if problem.count > found.get(problem.kind, 0) else ""
-        yield f"  {problem.kind.name}: {problem.count:,} left{news}; {problem.kind.remedy}"
+    for problem in repair.problems:
+        note = ", some caused by the repair" if problem.count > found.get(problem.kind, 0) else ""
+        yield f"  {problem.kind.name}: {problem.count:,} left{note}; {problem.kind.remedy}"
 
 
 def _split_record(split: SplitReport) -> dict[str, Any]:
-    mended = split.mended and {
-        "json": str(split.mended.path),
-        **asdict(split.mended.counts),
-        "problems": _problem_records(split.mended.problems),
+    repair = split.repair and {
+        "json": str(split.repair.path),
+        **asdict(split.repair.counts),
+        "problems": _problem_records(split.repair.problems),
     }
     return {
         "name": split.name,
         "json": str(split.json),
         **asdict(split.counts),
         "problems": _problem_records(split.problems),
-        "mended": mended,
+        "mended": repair,
     }
 
 

@@ -1,4 +1,4 @@
-"""All files of a split, looked at once, on all cores."""
+"""Inspect every file of a split once, on all cores."""
 
 from __future__ import annotations
 
@@ -17,24 +17,25 @@ from pathlib import Path
 
 import cv2
 
-from panoptic_blend.doctor.files import Look, MapFacts, PictureFacts
-from panoptic_blend.doctor.records import Contents, file_name, segment_id, segments
+from panoptic_blend.doctor.files import FileInspector, MapFacts, PictureFacts
+from panoptic_blend.doctor.records import Contents, segment_id, segments
 from panoptic_blend.formats.archives import Folder
+from panoptic_blend.formats.json_fields import file_name
 from panoptic_blend.machine import cores
 from panoptic_blend.structures import PanopticBlendError, Progress
 
 BATCH = 16
-FEW = 64
-"""Files that one process has looked at before others have started."""
+FILES_PER_WORKER = 64
+"""Fewer files than this are not worth another process: one inspects them before the other has started."""
 
 Task = tuple[str, tuple[int, ...] | None]
-"""The name of a PNG and the segments wanted of it; None for a picture."""
+"""A file name and, for a PNG, the ids of the segments to measure; None for a picture."""
 Facts = PictureFacts | MapFacts
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """Facts by file name, None for a folder that is not there; and the names of all files there are."""
+    """Facts by file name, None for a folder that does not exist; and the names of all files in both folders."""
 
     pictures: dict[str, PictureFacts] | None
     maps: dict[str, MapFacts] | None
@@ -42,21 +43,21 @@ class Evidence:
     map_names: set[str]
 
 
-def gather(
+def inspect_files(
     contents: Contents,
     pictures: Folder | None,
     maps: Folder | None,
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> Evidence:
-    """Look at every picture and PNG that the JSON names.
+    """Inspect every picture and PNG that the JSON names.
 
     Args:
-        workers: processes; by default as many as there are cores. Few files are looked at here.
-        progress: called with the files done and their number.
+        workers: number of processes; by default one per core. A small number of files is inspected in this process.
+        progress: called with the number of files done and the number of all files.
 
     Raises:
-        PanopticBlendError: a worker died.
+        PanopticBlendError: a worker process died.
     """
     evidence = Evidence(
         None if pictures is None else {},
@@ -65,23 +66,23 @@ def gather(
         set() if maps is None else maps.names(),
     )
     tasks = list(_tasks(contents, pictures is not None, maps is not None))
-    workers = min(workers or cores(), -(-len(tasks) // FEW))
-    look = Look(pictures, maps)
-    facts = _in_processes(look, tasks, workers) if workers > 1 else _here(look, tasks)
-    for done, (name, fact) in enumerate(facts, start=1):
-        if isinstance(fact, PictureFacts):
+    workers = min(workers or cores(), -(-len(tasks) // FILES_PER_WORKER))
+    inspector = FileInspector(pictures, maps)
+    results = _in_processes(inspector, tasks, workers) if workers > 1 else _in_this_process(inspector, tasks)
+    for done, (name, facts) in enumerate(results, start=1):
+        if isinstance(facts, PictureFacts):
             assert evidence.pictures is not None
-            evidence.pictures[name] = fact
+            evidence.pictures[name] = facts
         else:
             assert evidence.maps is not None
-            evidence.maps[name] = fact
+            evidence.maps[name] = facts
         if progress is not None:
             progress(done, len(tasks))
     return evidence
 
 
 def _tasks(contents: Contents, pictures: bool, maps: bool) -> Iterator[Task]:
-    """Every file once, even if it is named twice."""
+    """One task per file, even if the JSON names it twice."""
     if pictures:
         yield from ((name, None) for name in dict.fromkeys(map(file_name, contents.images)) if name is not None)
     wanted: dict[str, dict[int, None]] = {}
@@ -92,58 +93,58 @@ def _tasks(contents: Contents, pictures: bool, maps: bool) -> Iterator[Task]:
     yield from ((name, tuple(numbers)) for name, numbers in wanted.items())
 
 
-def _look(look: Look, task: Task) -> Facts:
+def _inspect(inspector: FileInspector, task: Task) -> Facts:
     name, wanted = task
-    return look.at_picture(name) if wanted is None else look.at_map(name, wanted)
+    return inspector.inspect_picture(name) if wanted is None else inspector.inspect_map(name, wanted)
 
 
-def _here(look: Look, tasks: Iterable[Task]) -> Iterator[tuple[str, Facts]]:
+def _in_this_process(inspector: FileInspector, tasks: Iterable[Task]) -> Iterator[tuple[str, Facts]]:
     for task in tasks:
-        with _silent():
-            facts = _look(look, task)
+        with _stderr_silenced():
+            facts = _inspect(inspector, task)
         yield task[0], facts
 
 
-def _in_processes(look: Look, tasks: list[Task], workers: int) -> Iterator[tuple[str, Facts]]:
-    """In the order of the tasks, with no more than a few batches under way."""
+def _in_processes(inspector: FileInspector, tasks: list[Task], workers: int) -> Iterator[tuple[str, Facts]]:
+    """Yield file names and facts in the order of the tasks, with only a few batches in flight."""
     batches = (tasks[start : start + BATCH] for start in range(0, len(tasks), BATCH))
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, context, initializer=_start, initargs=(look,))
+    pool = ProcessPoolExecutor(workers, context, initializer=_start_worker, initargs=(inspector,))
     running: deque[tuple[list[Task], Future[list[Facts]]]] = deque()
     try:
-        with _uninterruptible():  # the workers inherit that; this process alone answers Ctrl-C
+        with _interrupt_ignored():  # the workers inherit this, so that only this process handles Ctrl-C
             running.extend(
-                (batch, pool.submit(_look_at_all, batch)) for batch in itertools.islice(batches, 4 * workers)
+                (batch, pool.submit(_inspect_batch, batch)) for batch in itertools.islice(batches, 4 * workers)
             )
         while running:
             done, future = running.popleft()
             facts = future.result()
-            running.extend((batch, pool.submit(_look_at_all, batch)) for batch in itertools.islice(batches, 1))
+            running.extend((batch, pool.submit(_inspect_batch, batch)) for batch in itertools.islice(batches, 1))
             yield from zip((name for name, _ in done), facts, strict=True)
     except BrokenProcessPool:
-        what = 'a worker process died (no memory left? a script without `if __name__ == "__main__"`?)'
-        raise PanopticBlendError(f"{what}; try with one worker") from None
+        reason = 'out of memory? a script without `if __name__ == "__main__"`?'
+        raise PanopticBlendError(f"a worker process died ({reason}); try again with one worker") from None
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-_look_of_worker: Look
+_worker_inspector: FileInspector
 
 
-def _start(look: Look) -> None:
-    """Prepare a worker: one thread, and nothing of what decoders print about broken files."""
-    global _look_of_worker
-    _look_of_worker = look
+def _start_worker(inspector: FileInspector) -> None:
+    """Set up a worker process: one thread, and no messages of the decoders about broken files."""
+    global _worker_inspector
+    _worker_inspector = inspector
     cv2.setNumThreads(1)
-    _silence()
+    _silence_stderr()
 
 
-def _look_at_all(batch: list[Task]) -> list[Facts]:
-    return [_look(_look_of_worker, task) for task in batch]
+def _inspect_batch(batch: list[Task]) -> list[Facts]:
+    return [_inspect(_worker_inspector, task) for task in batch]
 
 
 @contextmanager
-def _uninterruptible() -> Iterator[None]:
+def _interrupt_ignored() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -155,17 +156,17 @@ def _uninterruptible() -> Iterator[None]:
 
 
 @contextmanager
-def _silent() -> Iterator[None]:
-    """libpng and libjpeg write to the standard error of the process, past Python."""
-    kept = os.dup(2)
+def _stderr_silenced() -> Iterator[None]:
+    """Discard standard error of the whole process: libpng and libjpeg write to it directly, not through Python."""
+    saved = os.dup(2)
     try:
-        _silence()
+        _silence_stderr()
         yield
     finally:
-        os.dup2(kept, 2)
-        os.close(kept)
+        os.dup2(saved, 2)
+        os.close(saved)
 
 
-def _silence() -> None:
-    with Path(os.devnull).open("w") as nothing:
-        os.dup2(nothing.fileno(), 2)
+def _silence_stderr() -> None:
+    with Path(os.devnull).open("w") as null:
+        os.dup2(null.fileno(), 2)

@@ -1,4 +1,4 @@
-"""instances_<split>.json against the panoptic JSON of the same split."""
+"""Compare ``instances_<split>.json`` with the panoptic JSON of the same split."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ from typing import Any
 
 from panoptic_blend.doctor import kinds
 from panoptic_blend.doctor.kinds import Finding, Kind
-from panoptic_blend.doctor.pixels import shown
-from panoptic_blend.doctor.records import LISTS, Contents, Record, file_name, flag, integer, segments, size
+from panoptic_blend.doctor.pixels import size_text
+from panoptic_blend.doctor.records import LISTS, Contents, flag, segments, size
 from panoptic_blend.files import read_bytes
+from panoptic_blend.formats.json_fields import Record, file_name, integer
 from panoptic_blend.structures import PanopticBlendError
 
 KEPT = {*LISTS, "id", "image_id", "category_id", "iscrowd", "height", "width", "file_name", "name"}
 
 
 def check_instances(path: Path, contents: Contents) -> Iterator[Finding]:
-    """Images, sizes, thing categories, and per image and category the counts of instances and crowds."""
+    """Compare images, sizes, thing categories, and the counts of instances and crowds per image and category."""
     try:
         content = _read(path)
     except PanopticBlendError as error:
@@ -37,7 +38,7 @@ def check_instances(path: Path, contents: Contents) -> Iterator[Finding]:
 
 
 def _read(path: Path) -> Any:
-    """Without polygons, which are most of such a file."""
+    """Parse the file without its polygons, which are most of it."""
     try:
         return json.loads(read_bytes(path), object_hook=lambda record: {k: record[k] for k in KEPT & record.keys()})
     except (ValueError, RecursionError) as error:
@@ -45,32 +46,37 @@ def _read(path: Path) -> Any:
 
 
 def _images(instances: Contents, contents: Contents) -> Iterator[Finding]:
-    theirs, ours = instances.image_by_id, contents.image_by_id
-    for number in sorted(theirs.keys() ^ ours.keys()):
-        where = "the instances JSON" if number in theirs else "the panoptic JSON"
+    in_instances, in_panoptic = instances.image_by_id, contents.image_by_id
+    for number in sorted(in_instances.keys() ^ in_panoptic.keys()):
+        where = "the instances JSON" if number in in_instances else "the panoptic JSON"
         yield Finding(kinds.INSTANCES_IMAGES, f"image {number}: only in {where}")
-    for number in sorted(theirs.keys() & ours.keys()):
-        there, here = _described(theirs[number]), _described(ours[number])
+    for number in sorted(in_instances.keys() & in_panoptic.keys()):
+        there, here = _name_and_size(in_instances[number]), _name_and_size(in_panoptic[number])
         if there != here:
-            yield Finding(kinds.INSTANCES_SIZE, f"image {number}: {there} there, {here} here")
+            yield Finding(
+                kinds.INSTANCES_SIZE, f"image {number}: {there} in the instances JSON, {here} in the panoptic JSON"
+            )
 
 
-def _described(image: Record) -> str:
+def _name_and_size(image: Record) -> str:
     known = size(image)
-    return f"{file_name(image)}, {shown(known) if known else 'of no size'}"
+    return f"{file_name(image)}, {size_text(known) if known else 'without a size'}"
 
 
 def _categories(instances: Contents, contents: Contents) -> Iterator[Finding]:
     things = {number: name for number, name in contents.class_names.items() if contents.is_thing[number] is not False}
-    theirs = instances.class_names
-    for number in sorted(theirs.keys() | things.keys()):
-        there, here = theirs.get(number, "absent"), things.get(number, "no thing")
+    names = instances.class_names
+    for number in sorted(names.keys() | things.keys()):
+        there, here = names.get(number, "absent"), things.get(number, "not a thing")
         if there != here:
-            yield Finding(kinds.INSTANCES_CATEGORIES, f"category {number}: {there} there, {here} here")
+            yield Finding(
+                kinds.INSTANCES_CATEGORIES,
+                f"category {number}: {there} in the instances JSON, {here} in the panoptic JSON",
+            )
 
 
 def _counts(kind: Kind, instances: Contents, contents: Contents, is_crowd: bool) -> Iterator[Finding]:
-    shared = instances.image_by_id.keys() & contents.image_by_id.keys()
+    in_both = instances.image_by_id.keys() & contents.image_by_id.keys()
     there = Counter(_keys(instances.annotations, None, is_crowd))
     here = Counter(
         key for annotation in contents.annotations for key in _keys(segments(annotation), annotation, is_crowd)
@@ -78,15 +84,21 @@ def _counts(kind: Kind, instances: Contents, contents: Contents, is_crowd: bool)
     differing = [
         (image, category)
         for image, category in there.keys() | here.keys()
-        if image in shared and contents.is_thing.get(category) and there[image, category] != here[image, category]
+        if image in in_both and contents.is_thing.get(category) and there[image, category] != here[image, category]
     ]
     for image, category in sorted(differing):
         where = f"image {image}, category {category} ({contents.class_names[category]})"
-        yield Finding(kind, f"{where}: {there[image, category]} there, {here[image, category]} segments here")
+        counts = (
+            f"{there[image, category]} in the instances JSON, {here[image, category]} segments in the panoptic JSON"
+        )
+        yield Finding(kind, f"{where}: {counts}")
 
 
 def _keys(records: Iterable[Record], image: Record | None, is_crowd: bool) -> Iterator[tuple[int, int]]:
-    """Image and category of the records that are crowds, or of those that are none; ``image`` None: they say it."""
+    """Yield (image id, category id) of the records that are crowds, or of those that are not.
+
+    The image id comes from ``image`` or, if that is None, from each record.
+    """
     for record in records:
         number, category = integer(record if image is None else image, "image_id"), integer(record, "category_id")
         if number is not None and category is not None and bool(flag(record, "iscrowd")) == is_crowd:

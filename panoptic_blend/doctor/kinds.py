@@ -1,6 +1,7 @@
-"""Every kind of problem there is: name, severity, what it means, what to do.
+"""Every kind of problem that a check can find: its name, severity, meaning and remedy.
 
-An error makes a run fail or a figure wrong; a warning may be meant. Findings are listed in this order.
+An error makes a run fail or a figure wrong; a warning may be intended. A report lists errors before warnings, each
+in the order of this file.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ Severity = Literal["error", "warning"]
 
 @dataclass(frozen=True)
 class Kind:
-    """One kind of problem, told in a line each."""
+    """One kind of problem; its meaning and its remedy take one line each."""
 
     name: str
     severity: Severity
@@ -23,119 +24,174 @@ class Kind:
 
 @dataclass(frozen=True)
 class Finding:
-    """One case of a problem; ``text`` says where it is and what was seen."""
+    """One case of a problem; ``text`` says where it is and what was found there."""
 
     kind: Kind
     text: str
 
 
+_registered: list[Kind] = []
+
+
+def _register(severity: Severity, name: str, meaning: str, remedy: str) -> Kind:
+    kind = Kind(name, severity, meaning, remedy)
+    _registered.append(kind)
+    return kind
+
+
 def _error(name: str, meaning: str, remedy: str) -> Kind:
-    return Kind(name, "error", meaning, remedy)
+    return _register("error", name, meaning, remedy)
 
 
 def _warning(name: str, meaning: str, remedy: str) -> Kind:
-    return Kind(name, "warning", meaning, remedy)
+    return _register("warning", name, meaning, remedy)
 
-
-FIX = "--fix does it"
 
 # The files of a split
-FOLDER_MISSING = _error("folder-missing", "a part of the split is not there", "fetch or move it to where it is sought")
-JSON_UNREADABLE = _error("json-unreadable", "the annotation file cannot be read", "fetch or write it anew")
-JSON_STRUCTURE = _error("json-structure", "the annotation file is not COCO panoptic", "give it the lists of the format")
+FOLDER_MISSING = _error("folder-missing", "a folder or zip of the split does not exist", "fetch it, or move it there")
+JSON_UNREADABLE = _error("json-unreadable", "the annotation file cannot be read", "fetch or write it again")
+JSON_STRUCTURE = _error(
+    "json-structure", "the annotation file is not COCO panoptic", "add the lists that the format requires"
+)
 FIELD = _error("field", "a field is missing or of the wrong type", "correct it in the JSON")
-NO_IMAGES = _error("no-images", "the split has no images", "a split needs at least one")
+NO_IMAGES = _error("no-images", "the split has no images", "add at least one")
 
 # Categories
-CATEGORY_DUPLICATE = _error("category-duplicate", "a category id is used twice", "give each class its own id")
-CATEGORY_NAME = _warning("category-name", "two categories have one name", "tell them apart or make them one")
-ISTHING_MISSING = _error("isthing-missing", "a category has no `isthing`", "say 1 for things and 0 for stuff")
-UNLEARNABLE = _error("unlearnable", "no model can be made for these categories", "see the case")
-ISTHING_COCO = _warning("isthing-unlike-coco", "COCO has it the other way round", "see that `isthing` is meant so")
-CATEGORY_UNUSED = _warning("category-unused", "a category has no segment in this split", "nothing, if that is so")
+CATEGORY_DUPLICATE = _error("category-duplicate", "a category id is used twice", "give each category its own id")
+CATEGORY_NAME = _warning("category-name", "two categories have the same name", "rename one, or merge the two")
+ISTHING_MISSING = _error("isthing-missing", "a category has no `isthing`", "set it to 1 for a thing, 0 for stuff")
+UNLEARNABLE = _error("unlearnable", "no model can be built for these categories", "change them as the case says")
+ISTHING_COCO = _warning(
+    "isthing-unlike-coco", "`isthing` is the opposite of COCO's for this name", "check that this is intended"
+)
+CATEGORY_UNUSED = _warning(
+    "category-unused", "a category has no segment in this split", "nothing, if no image of the split shows it"
+)
 
 # Images and annotations
-IMAGE_DUPLICATE = _error("image-duplicate", "an image id is used twice", f"keep one ({FIX} where both are equal)")
-PICTURE_LISTED_TWICE = _error("picture-listed-twice", "two images name one picture", "keep one of them")
-ANNOTATION_DUPLICATE = _error(
-    "annotation-duplicate", "an image has two annotations", f"keep one ({FIX} where both are equal)"
+IMAGE_DUPLICATE = _error(
+    "image-duplicate", "an image id is used twice", "keep one record (--fix does, if both are equal)"
 )
-MAP_LISTED_TWICE = _error("png-listed-twice", "annotations of two images name one PNG", "give each image its own PNG")
+PICTURE_LISTED_TWICE = _error("picture-listed-twice", "two images name the same picture", "keep one of the images")
+ANNOTATION_DUPLICATE = _error(
+    "annotation-duplicate", "an image has two annotations", "keep one (--fix does, if both are equal)"
+)
+MAP_LISTED_TWICE = _error(
+    "png-listed-twice", "annotations of two images name the same PNG", "give each image its own PNG"
+)
 NAME_OUTSIDE = _error("name-outside", "a file name leads out of its folder", "use plain relative names")
-IMAGE_UNANNOTATED = _error("image-without-annotation", "an image has no annotation", f"annotate or remove it ({FIX})")
+IMAGE_UNANNOTATED = _error(
+    "image-without-annotation", "an image has no annotation", "annotate the image, or remove it (--fix does)"
+)
 ANNOTATION_ORPHAN = _error(
-    "annotation-without-image", "an annotation is of no listed image", f"list the image or remove it ({FIX})"
+    "annotation-without-image",
+    "an annotation is for an image that is not listed",
+    "list the image, or remove the annotation (--fix does)",
 )
 
 # Segments, by the JSON alone
 SEGMENT_DUPLICATE = _error(
-    "segment-duplicate", "a segment id is used twice in an image", f"keep one ({FIX} where both say the same)"
+    "segment-duplicate",
+    "a segment id is used twice in an image",
+    "keep one (--fix does, if `category_id` and `iscrowd` are equal)",
 )
-SEGMENT_ID = _error("segment-id", "a segment id is none of 1 to 16777215", f"a PNG cannot hold it; drop it ({FIX})")
-CATEGORY_UNKNOWN = _error("category-unknown", "a segment's category is not listed", "list it, or correct the segment")
+SEGMENT_ID = _error(
+    "segment-id", "a segment id is not in 1 to 16777215, so a PNG cannot hold it", "remove the segment (--fix does)"
+)
+CATEGORY_UNKNOWN = _error(
+    "category-unknown", "a segment's category is not listed", "list the category, or correct the segment"
+)
 ISCROWD_MISSING = _warning(
-    "iscrowd-missing", "a segment has no `iscrowd`, without which the common evaluator fails", f"say 0 ({FIX})"
+    "iscrowd-missing", "a segment has no `iscrowd`, which the official evaluation needs", "set it to 0 (--fix does)"
 )
 STUFF_SEVERAL = _warning(
-    "stuff-several", "stuff with several segments in one image", "give the region one segment, or is it a thing?"
+    "stuff-several", "several segments of one stuff category in an image", "merge them, or make the category a thing"
 )
-STUFF_CROWD = _warning("stuff-crowd", "`iscrowd` on stuff, which evaluation then ignores", "say 0 if it should count")
+STUFF_CROWD = _warning(
+    "stuff-crowd", "`iscrowd` is set on stuff, which evaluation then ignores", "set it to 0 if the segment should count"
+)
 
 # PNGs
-MAP_MISSING = _error("png-missing", "a PNG is not there", f"fetch it, or drop the image ({FIX})")
-MAP_UNREADABLE = _error("png-unreadable", "a PNG cannot be decoded", f"fetch it again, or drop the image ({FIX})")
+MAP_MISSING = _error("png-missing", "a PNG does not exist", "fetch it, or remove its image (--fix does)")
+MAP_UNREADABLE = _error("png-unreadable", "a PNG cannot be decoded", "fetch it again, or remove its image (--fix does)")
 MAP_FORMAT = _error(
-    "png-format", "not an 8-bit RGB PNG, so it holds no segment ids", "write ids as R + 256 G + 256^2 B"
+    "png-format", "a file is not an 8-bit RGB PNG, so it holds no segment ids", "write ids as R + 256 G + 256^2 B"
 )
-MAP_SIZE = _error("png-size", "a PNG is not of its image's size", "redo the PNG at the picture's size")
-MAP_EXTRA = _warning("png-extra", "a PNG belongs to no annotation", "annotate its image, or remove it")
-MAP_VOID = _warning("png-void", "a PNG is void everywhere", "nothing is learned from it; drop the image?")
-SEGMENT_STRAY = _error(
+MAP_SIZE = _error("png-size", "a PNG does not have the size of its image", "write it again in the picture's size")
+MAP_EXTRA = _warning("png-extra", "a PNG belongs to no annotation", "annotate its image, or remove the PNG")
+MAP_VOID = _warning(
+    "png-void", "a PNG is void everywhere, so it teaches a model nothing", "annotate the image, or remove it"
+)
+SEGMENT_UNLISTED = _error(
     "segment-not-in-json",
     "a segment of the PNG is not in the JSON",
-    "list it, or make it void (0); its class cannot be guessed",
+    "list it with its category, or make its pixels void (0)",
 )
-SEGMENT_ABSENT = _error("segment-not-in-png", "a segment of the JSON is not in the PNG", f"drop it ({FIX})")
-SEGMENT_EMPTY = _error("segment-empty", "a segment of area 0, in the JSON and in the PNG", f"drop it ({FIX})")
-AREA = _error("area", "`area` is not the pixels of the PNG: PQ may pass 100", f"recompute it ({FIX})")
-BOX = _error("bbox", "`bbox` is not the tight x, y, width, height of the PNG", f"recompute it ({FIX})")
+SEGMENT_ABSENT = _error(
+    "segment-not-in-png", "a segment of the JSON has no pixels in the PNG", "remove it (--fix does)"
+)
+SEGMENT_EMPTY = _error(
+    "segment-empty", "a segment has area 0, both in the JSON and in the PNG", "remove it (--fix does)"
+)
+AREA = _error(
+    "area", "`area` is not the number of pixels in the PNG, so PQ may exceed 100", "recompute it (--fix does)"
+)
+BOX = _error(
+    "bbox", "`bbox` is not the segment's tight box [x, y, width, height] in the PNG", "recompute it (--fix does)"
+)
 BOX_ALMOST = _warning(
-    "bbox-almost", "`bbox` is off by one pixel or less: last - first lacks a + 1", f"recompute it ({FIX})"
+    "bbox-almost", "`bbox` is off by at most one pixel: width is last - first + 1", "recompute it (--fix does)"
 )
 
 # Pictures
-PICTURE_MISSING = _error("picture-missing", "a picture is not there", f"fetch it, or drop the image ({FIX})")
+PICTURE_MISSING = _error("picture-missing", "a picture does not exist", "fetch it, or remove its image (--fix does)")
 PICTURE_UNREADABLE = _error(
-    "picture-unreadable", "a picture cannot be decoded", f"fetch it again, or drop the image ({FIX})"
+    "picture-unreadable", "a picture cannot be decoded", "fetch it again, or remove its image (--fix does)"
 )
-PICTURE_SIZE = _error("picture-size", "a picture is not of the size in the JSON", "restore the original")
-IMAGE_SIZE = _error("image-size", "picture and PNG agree, the JSON has another size", f"take theirs ({FIX})")
+PICTURE_SIZE = _error("picture-size", "a picture does not have the size in the JSON", "restore the original picture")
+IMAGE_SIZE = _error(
+    "image-size", "the JSON has another size than picture and PNG", "use the size of the files (--fix does)"
+)
 PICTURE_TURNED = _warning(
-    "picture-turned", "a camera's orientation tag, which some tools follow", "store the picture upright, without it"
+    "picture-turned",
+    "a picture has an orientation tag, which some tools follow and some ignore",
+    "store the picture upright, without the tag",
 )
 PICTURE_EXTRA = _warning("picture-extra", "a picture belongs to no image", "list and annotate it, or remove it")
-PICTURE_TWICE = _warning("picture-twice", "one picture under two names", "keep one, or it counts twice")
+PICTURE_TWICE = _warning("picture-twice", "one picture has two names, so it counts twice", "keep one of the two")
 
-# instances_<split>.json, where it is there
+# instances_<split>.json, if it exists
 INSTANCES_UNREADABLE = _error(
-    "instances-unreadable", "the instances JSON is not one", "fetch it again, or remove it if nothing reads it"
+    "instances-unreadable",
+    "the instances JSON cannot be read as COCO instances",
+    "fetch it again, or remove it if you do not use it",
 )
 INSTANCES_CATEGORIES = _error(
-    "instances-categories", "its classes are not the panoptic JSON's things", "use one list of ids and names"
+    "instances-categories",
+    "the instances JSON has other categories than the things of the panoptic JSON",
+    "use the same ids and names in both",
 )
-INSTANCES_SIZE = _error("instances-size", "it knows an image by another name or size", "correct one of the two")
-INSTANCES_IMAGES = _warning("instances-images", "it lists other images", "use files of one split in both")
+INSTANCES_SIZE = _error(
+    "instances-size", "the instances JSON has another name or size for an image", "correct one of the two files"
+)
+INSTANCES_IMAGES = _warning(
+    "instances-images", "the instances JSON lists other images", "use files of the same split and version"
+)
 INSTANCES_COUNT = _warning(
-    "instances-count", "it has another number of instances", "a hidden instance has no segment; more segments are odd"
+    "instances-count",
+    "the instances JSON has another number of instances",
+    "nothing for fewer segments, as an instance may be hidden; check the image if there are more",
 )
-INSTANCES_CROWDS = _warning("instances-crowds", "it has another number of crowds", "see which of the two is right")
+INSTANCES_CROWDS = _warning(
+    "instances-crowds", "the instances JSON has another number of crowds", "check which of the two files is right"
+)
 
 # Between splits
 SPLITS_CATEGORIES = _error(
-    "splits-categories", "two splits know different categories", "use one list of categories in all splits"
+    "splits-categories", "two splits have different categories", "use one list of categories in all splits"
 )
 SPLITS_PICTURES = _error(
-    "splits-pictures", "a training picture is in another split too", "take it out of one, or the PQ lies"
+    "splits-pictures", "a training picture is in another split too", "remove it from one split, or PQ is inflated"
 )
 
-KINDS: tuple[Kind, ...] = tuple(value for value in globals().values() if isinstance(value, Kind))
+KINDS: tuple[Kind, ...] = tuple(_registered)

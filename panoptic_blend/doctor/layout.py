@@ -1,4 +1,4 @@
-"""Where the parts of the splits of a COCO root lie, whether they are there or not."""
+"""Locate the JSON files and folders of each split below a COCO root."""
 
 from __future__ import annotations
 
@@ -8,16 +8,17 @@ from pathlib import Path
 
 from panoptic_blend.doctor import kinds
 from panoptic_blend.doctor.kinds import Finding
-from panoptic_blend.doctor.records import Contents, file_name
+from panoptic_blend.doctor.records import Contents
 from panoptic_blend.formats.archives import Folder, first_present
+from panoptic_blend.formats.json_fields import file_name
 from panoptic_blend.structures import PanopticBlendError
 
 PREFIX = "panoptic_"
 
 
 @dataclass(frozen=True)
-class Parts:
-    """The parts of one split; ``maps`` is a folder or a zip."""
+class SplitPaths:
+    """The files and folders of one split, whether they exist or not; ``maps`` is a folder or a zip."""
 
     name: str
     json: Path
@@ -26,52 +27,58 @@ class Parts:
     instances: Path
 
     def inputs(self) -> Iterator[Path]:
-        """What is never written to."""
+        """The paths that a check reads and never writes to."""
         yield from (self.json, self.pictures, self.maps, self.instances)
 
 
-def find_splits(root: Path, only: str | None = None) -> list[Parts]:
-    """All splits with a panoptic JSON, training first; or one by name.
+def find_splits(root: Path, only: str | None = None) -> list[SplitPaths]:
+    """Find all splits that have a panoptic JSON, training splits first; or only the split named ``only``.
 
     Raises:
-        PanopticBlendError: there is no such folder, nothing to check in it, or no such split.
+        PanopticBlendError: the folder does not exist, has no panoptic JSON, or lacks the split ``only``.
     """
     if not root.is_dir():
         raise PanopticBlendError(f"{root}: no such folder; give the root of a COCO panoptic data set")
     found = sorted(path.stem.removeprefix(PREFIX) for path in (root / "annotations").glob(f"{PREFIX}*.json"))
     if not found:
-        raise PanopticBlendError(f"{root}: no annotations/{PREFIX}*.json in it; give the root of a COCO data set")
+        raise PanopticBlendError(f"{root}: has no annotations/{PREFIX}*.json; give the root of a COCO data set")
     if only is not None and only not in found:
-        raise PanopticBlendError(f"{root}: no annotations/{PREFIX}{only}.json; the splits are {', '.join(found)}")
+        raise PanopticBlendError(f"{root}: has no annotations/{PREFIX}{only}.json; choose from {', '.join(found)}")
     names = sorted(found, key=lambda name: (not is_training(name), name)) if only is None else [only]
-    return [_parts(root, name) for name in names]
+    return [_split_paths(root, name) for name in names]
 
 
 def is_training(split: str) -> bool:
-    """Whether a model learns from it, by its name."""
+    """Whether a split is for training, judged by its name."""
     return split.startswith("train")
 
 
-def _parts(root: Path, split: str) -> Parts:
+def _split_paths(root: Path, split: str) -> SplitPaths:
     annotations, name = root / "annotations", f"{PREFIX}{split}"
     maps = first_present([annotations / name, root / name])
-    return Parts(split, annotations / f"{name}.json", root / split, maps, annotations / f"instances_{split}.json")
+    return SplitPaths(
+        name=split,
+        json=annotations / f"{name}.json",
+        pictures=root / split,
+        maps=maps,
+        instances=annotations / f"instances_{split}.json",
+    )
 
 
-def open_folders(parts: Parts, contents: Contents) -> tuple[Folder | None, Folder | None, list[Finding]]:
-    """The folders of pictures and of PNGs, None with a finding for one that is not there."""
+def open_folders(paths: SplitPaths, contents: Contents) -> tuple[Folder | None, Folder | None, list[Finding]]:
+    """Open the folders of pictures and of PNGs; a folder that cannot be opened is None and gives a finding."""
     findings: list[Finding] = []
     examples = (next(filter(None, map(file_name, r)), None) for r in (contents.images, contents.annotations))
     pictures, maps = (
-        _open(path, what, example, findings)
-        for path, what, example in zip((parts.pictures, parts.maps), ("pictures", "PNGs"), examples, strict=True)
+        _open(path, content, example, findings)
+        for path, content, example in zip((paths.pictures, paths.maps), ("pictures", "PNGs"), examples, strict=True)
     )
     return pictures, maps, findings
 
 
-def _open(path: Path, what: str, example: str | None, findings: list[Finding]) -> Folder | None:
+def _open(path: Path, content: str, example: str | None, findings: list[Finding]) -> Folder | None:
     if not path.exists():
-        findings.append(Finding(kinds.FOLDER_MISSING, f"{path}: no folder of {what}"))
+        findings.append(Finding(kinds.FOLDER_MISSING, f"{path}: no folder of {content}"))
         return None
     try:
         return Folder(path, example)

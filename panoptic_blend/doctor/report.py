@@ -1,4 +1,4 @@
-"""What a check found, counted, with the first cases of each kind."""
+"""The report of a check: problems by kind, counted, with the first cases of each."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from panoptic_blend.doctor.kinds import KINDS, Finding, Kind, Severity
 
 @dataclass(frozen=True)
 class Problem:
-    """One kind of problem, how often it was found, and the first cases in words."""
+    """A kind of problem, how often it was found, and a description of the first cases."""
 
     kind: Kind
     count: int
@@ -21,7 +21,7 @@ class Problem:
 
 @dataclass(frozen=True)
 class Counts:
-    """How much of everything a split has; files as they lie in the folders."""
+    """How many images, segments, ... a split has; ``pictures`` and ``maps`` count the files in its folders."""
 
     images: int = 0
     annotations: int = 0
@@ -33,8 +33,8 @@ class Counts:
 
 
 @dataclass(frozen=True)
-class Repaired:
-    """The corrected JSON of a split, how much it holds, and the problems it still has."""
+class RepairReport:
+    """The repaired JSON of a split: its path, its counts, and the problems it still has."""
 
     path: Path
     counts: Counts
@@ -43,23 +43,23 @@ class Repaired:
 
 @dataclass(frozen=True)
 class SplitReport:
-    """One split; ``mended`` is None unless it was asked for."""
+    """The report on one split; ``repair`` is None unless a repair was requested."""
 
     name: str
     json: Path
     counts: Counts
     problems: tuple[Problem, ...]
-    mended: Repaired | None = None
+    repair: RepairReport | None = None
 
     @property
     def remaining(self) -> tuple[Problem, ...]:
-        """The problems of the corrected JSON where there is one."""
-        return self.mended.problems if self.mended else self.problems
+        """The problems of the repaired JSON if there is one, otherwise all problems."""
+        return self.repair.problems if self.repair else self.problems
 
 
 @dataclass(frozen=True)
 class Report:
-    """A data set: its splits, and what is wrong between them."""
+    """The report on a data set: its splits, and the problems between splits."""
 
     root: Path
     splits: tuple[SplitReport, ...]
@@ -67,17 +67,18 @@ class Report:
 
     @property
     def is_sound(self) -> bool:
-        """Whether there are no errors, warnings aside; after mending, whether none are left."""
-        return not any(number_of("error", problems) for problems in (*(s.remaining for s in self.splits), self.between))
+        """Whether there are no errors, whatever the warnings; after a repair, whether no errors are left."""
+        remaining = (*(split.remaining for split in self.splits), self.between)
+        return not any(count_cases("error", problems) for problems in remaining)
 
 
-def number_of(severity: Severity, problems: Iterable[Problem]) -> int:
-    """All cases of one severity."""
+def count_cases(severity: Severity, problems: Iterable[Problem]) -> int:
+    """The number of cases of one severity."""
     return sum(problem.count for problem in problems if problem.kind.severity == severity)
 
 
 def tally(findings: Iterable[Finding], cases: int) -> tuple[Problem, ...]:
-    """Findings by kind, errors first, each kind with its first ``cases``; holds no more of them."""
+    """Group findings by kind, errors first; only the first ``cases`` of each kind are kept in memory."""
     counts: Counter[Kind] = Counter()
     first: dict[Kind, list[str]] = {}
     for finding in findings:

@@ -1,4 +1,4 @@
-"""What the panoptic JSON says by itself: fields, ids, names, categories, and what pairs up with what."""
+"""Check the panoptic JSON by itself: fields, ids, names, categories, and that images and annotations match."""
 
 from __future__ import annotations
 
@@ -8,24 +8,13 @@ from typing import Any
 
 from panoptic_blend.doctor import kinds
 from panoptic_blend.doctor.kinds import Finding, Kind
-from panoptic_blend.doctor.records import (
-    LISTS,
-    Contents,
-    Record,
-    brief,
-    file_name,
-    flag,
-    integer,
-    place,
-    segment_id,
-    segments,
-    stays_inside,
-)
+from panoptic_blend.doctor.records import LISTS, Contents, brief, flag, image_label, segment_id, segments
 from panoptic_blend.formats.categories import coco_categories
+from panoptic_blend.formats.json_fields import Record, file_name, integer, stays_inside
 from panoptic_blend.structures import IGNORE, MAX_CATEGORY_ID, is_integer
 
-Test = tuple[str, Callable[[Any], bool], str]
-"""A field, what it must pass, and that in words."""
+FieldTest = tuple[str, Callable[[Any], bool], str]
+"""A field's name, the condition that its value must meet, and the same condition as text."""
 
 WHOLE = is_integer, "a whole number"
 NAME = (lambda value: isinstance(value, str)), "text"
@@ -40,13 +29,13 @@ COLOR = (
     ),
     "three whole numbers from 0 to 255",
 )
-REQUIRED: dict[str, tuple[Test, ...]] = {
+REQUIRED: dict[str, tuple[FieldTest, ...]] = {
     "images": (("id", *WHOLE), ("file_name", *NAME), ("height", *PIXELS), ("width", *PIXELS)),
     "annotations": (("image_id", *WHOLE), ("file_name", *NAME), ("segments_info", *RECORDS)),
     "categories": (("id", *CATEGORY_ID),),
     "segments_info": (("id", *WHOLE), ("category_id", *WHOLE)),
 }
-OPTIONAL: dict[str, tuple[Test, ...]] = {
+OPTIONAL: dict[str, tuple[FieldTest, ...]] = {
     "images": (),
     "annotations": (),
     "categories": (("name", *NAME), ("isthing", *FLAG), ("color", *COLOR)),
@@ -55,7 +44,7 @@ OPTIONAL: dict[str, tuple[Test, ...]] = {
 
 
 def check_fields(content: Any) -> Iterator[Finding]:
-    """Lists that are none, and fields that are missing or of the wrong type, in a parsed JSON."""
+    """Find missing lists, and fields that are missing or of the wrong type, in a parsed JSON."""
     for key in LISTS:
         value = content.get(key) if isinstance(content, dict) else None
         if not isinstance(value, list):
@@ -64,7 +53,7 @@ def check_fields(content: Any) -> Iterator[Finding]:
         yield from _list_findings(value, key, key)
         for i, annotation in enumerate(value if key == "annotations" else ()):
             if isinstance(annotation, dict) and isinstance(infos := annotation.get("segments_info"), list):
-                where = place(annotation, "image_id") if "image_id" in annotation else f"annotations[{i}]"
+                where = image_label(annotation, "image_id") if "image_id" in annotation else f"annotations[{i}]"
                 yield from _list_findings(infos, "segments_info", f"{where}: segments_info")
     if isinstance(content, dict) and content.get("images") == []:
         yield Finding(kinds.NO_IMAGES, "`images` is empty")
@@ -86,7 +75,7 @@ def _list_findings(items: list[Any], key: str, where: str) -> Iterator[Finding]:
 
 
 def check_categories(contents: Contents) -> Iterator[Finding]:
-    """Ids, names and kinds of the classes, and which of them this split lacks."""
+    """Check ids, names and ``isthing`` of the categories, and find those without a segment in this split."""
     numbers = [number for record in contents.categories if (number := integer(record, "id")) is not None]
     yield from _repeated(kinds.CATEGORY_DUPLICATE, numbers, "category ")
     by_id = {number: record for record in contents.categories if (number := integer(record, "id")) is not None}
@@ -104,7 +93,8 @@ def check_categories(contents: Contents) -> Iterator[Finding]:
         if not any(things):
             yield Finding(kinds.UNLEARNABLE, "no category is a thing; at least one needs `isthing: 1`")
         elif max(things.count(True), things.count(False)) >= IGNORE:
-            yield Finding(kinds.UNLEARNABLE, f"over {IGNORE - 1} categories of one kind; semantic maps hold 8 bits")
+            limit = f"more than {IGNORE - 1} things or more than {IGNORE - 1} stuff categories"
+            yield Finding(kinds.UNLEARNABLE, f"{limit}; semantic maps have 8 bits, so remove some")
     used = {integer(segment, "category_id") for a in contents.annotations for segment in segments(a)}
     for number, name in contents.class_names.items():
         if number not in used:
@@ -112,7 +102,7 @@ def check_categories(contents: Contents) -> Iterator[Finding]:
 
 
 def check_images(contents: Contents) -> Iterator[Finding]:
-    """Ids and names of images."""
+    """Check ids and file names of images, and that each has an annotation."""
     numbers = [number for image in contents.images if (number := integer(image, "id")) is not None]
     yield from _repeated(kinds.IMAGE_DUPLICATE, numbers, "image ")
     yield from _names(contents.images, "id", kinds.PICTURE_LISTED_TWICE)
@@ -122,12 +112,12 @@ def check_images(contents: Contents) -> Iterator[Finding]:
 
 
 def check_annotations(contents: Contents) -> Iterator[Finding]:
-    """Ids and names of annotations, and their segments."""
+    """Check image ids, file names and segments of annotations."""
     numbers = [number for a in contents.annotations if (number := integer(a, "image_id")) is not None]
     yield from _repeated(kinds.ANNOTATION_DUPLICATE, numbers, "image ")
     yield from _names(contents.annotations, "image_id", kinds.MAP_LISTED_TWICE)
     for annotation in contents.annotations:
-        where = place(annotation, "image_id")
+        where = image_label(annotation, "image_id")
         if (number := integer(annotation, "image_id")) is not None and number not in contents.image_by_id:
             yield Finding(kinds.ANNOTATION_ORPHAN, f"{where} ({brief(annotation.get('file_name'))})")
         yield from _segments(contents, annotation, where)
@@ -152,7 +142,7 @@ def _segments(contents: Contents, annotation: Record, where: str) -> Iterator[Fi
             if flag(segment, "iscrowd"):
                 yield Finding(kinds.STUFF_CROWD, f"{here}: category {category} ({contents.class_names[category]})")
     yield from _repeated(kinds.SEGMENT_DUPLICATE, numbers, f"{where}, segment ")
-    if len(set(numbers)) == len(numbers):  # else the stuff may be there twice for that reason
+    if len(set(numbers)) == len(numbers):  # a repeated segment would be reported a second time
         for category, count in Counter(stuff).items():
             if count > 1:
                 name = contents.class_names[category]
@@ -160,17 +150,17 @@ def _segments(contents: Contents, annotation: Record, where: str) -> Iterator[Fi
 
 
 def _names(records: list[Record], key: str, twice: Kind) -> Iterator[Finding]:
-    """Names that leave their folder, and names that records of two images share."""
+    """Find file names that lead out of their folder, and names that two images share."""
     for record in records:
         name = record.get("file_name")
         if isinstance(name, str) and not stays_inside(name):
-            yield Finding(kinds.NAME_OUTSIDE, f"{place(record, key)}: {brief(name)}")
+            yield Finding(kinds.NAME_OUTSIDE, f"{image_label(record, key)}: {brief(name)}")
     owners = {(file_name(record), integer(record, key)) for record in records}
     names = sorted(name for name, owner in owners if name is not None and owner is not None)
     yield from _repeated(twice, names, "")
 
 
-def _repeated(kind: Kind, values: Iterable[Hashable], before: str) -> Iterator[Finding]:
+def _repeated(kind: Kind, values: Iterable[Hashable], prefix: str) -> Iterator[Finding]:
     for value, count in Counter(values).items():
         if count > 1:
-            yield Finding(kind, f"{before}{value}: {count} times")
+            yield Finding(kind, f"{prefix}{value}: {count} times")

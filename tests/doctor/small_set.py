@@ -1,4 +1,4 @@
-"""A sound data set of two small images, small enough to know by heart, and ways to change it."""
+"""A valid data set of two small images, and functions that change it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ HEIGHT, WIDTH = 16, 24
 
 
 def segment_map() -> npt.NDArray[np.int32]:
-    """Sky above (8 rows), grass below, on it two cats of 3 x 4 pixels and a crowd of 4 x 2; a void column."""
+    """Segment ids: 8 rows of sky above grass, on it two cats of 3 x 4 pixels and a crowd of 4 x 2; column 0 is void."""
     ids = np.full((HEIGHT, WIDTH), SKY, np.int32)
     ids[8:] = GRASS
     ids[9:12, 2:6] = CAT
@@ -46,7 +46,7 @@ def segment_map() -> npt.NDArray[np.int32]:
 
 
 def write_small_set(root: Path, splits: tuple[str, ...] = (SPLIT,)) -> None:
-    """Images 1 and 2 of each split, in 1.jpg and 2.jpg."""
+    """Write images 1 and 2 of each split, as 1.jpg and 2.jpg."""
     for number, split in enumerate(splits):
         rng = np.random.default_rng(number)
         with PanopticWriter(json_of(root, split), categories=CATEGORIES) as writer:
@@ -73,7 +73,7 @@ def content_of(root: Path, split: str = SPLIT) -> Any:
 
 
 def edit(change: Callable[[Any], object]) -> Callable[[Path], None]:
-    """A change of the JSON."""
+    """A function that changes the JSON of a data set."""
 
     def edited(root: Path) -> None:
         content = content_of(root)
@@ -84,17 +84,17 @@ def edit(change: Callable[[Any], object]) -> Callable[[Path], None]:
 
 
 def edit_image(**fields: object) -> Callable[[Path], None]:
-    """Other fields in the record of image 1; None removes a field."""
+    """A function that sets fields in the record of image 1; None removes a field."""
     return edit(lambda content: _update(content["images"][0], fields))
 
 
 def edit_annotation(**fields: object) -> Callable[[Path], None]:
-    """Other fields in the annotation of image 1, likewise."""
+    """A function that sets fields in the annotation of image 1; None removes a field."""
     return edit(lambda content: _update(content["annotations"][0], fields))
 
 
 def edit_segment(number: int, **fields: object) -> Callable[[Path], None]:
-    """Other fields in a segment of image 1, likewise."""
+    """A function that sets fields in a segment of image 1; None removes a field."""
 
     def change(content: Any) -> None:
         [segment] = [s for s in content["annotations"][0]["segments_info"] if s["id"] == number]
@@ -110,7 +110,7 @@ def _update(record: dict[str, Any], fields: dict[str, object]) -> None:
 
 
 def repaint(before: int, after: int, number: int = 1) -> Callable[[Path], None]:
-    """Another id for the pixels of a segment in the PNG of an image."""
+    """A function that gives the pixels of a segment another id in the PNG of an image."""
 
     def painted(root: Path) -> None:
         ids = read_segment_ids(png_of(root, number))
@@ -120,7 +120,7 @@ def repaint(before: int, after: int, number: int = 1) -> Callable[[Path], None]:
 
 
 def png_as(convert: Callable[[npt.NDArray[np.uint8]], npt.NDArray[np.generic]]) -> Callable[[Path], None]:
-    """The PNG of image 1 with its (H, W, 3) array in OpenCV's order converted."""
+    """A function that rewrites the PNG of image 1 with its (H, W, 3) BGR array converted."""
 
     def written(root: Path) -> None:
         colors = cv2.imread(str(png_of(root)), cv2.IMREAD_UNCHANGED)
@@ -130,7 +130,7 @@ def png_as(convert: Callable[[npt.NDArray[np.uint8]], npt.NDArray[np.generic]]) 
 
 
 def found(root: Path, split: str | None = None) -> dict[str, tuple[str, ...]]:
-    """All cases of every kind of problem in a data set, by name; checked that the counts agree."""
+    """All cases of every problem in a data set, by name; also checks that the report's counts agree."""
     report = check(root, split, cases=1000, workers=1)
     cases: dict[str, tuple[str, ...]] = {}
     for problem in (*(p for s in report.splits for p in s.problems), *report.between):

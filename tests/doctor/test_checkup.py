@@ -1,4 +1,4 @@
-"""A sound data set broken on purpose in every way: that kind and that case are named, and nothing else."""
+"""`check` on a valid data set broken in every known way: it reports exactly that kind of problem and that case."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def extra_picture(root: Path) -> None:
 
 
 def tagged(orientation: int) -> Break:
-    """An orientation tag in the picture of image 1 (EXIF 2.32, 4.6)."""
+    """A function that adds an orientation tag to the picture of image 1 (EXIF 2.32, 4.6)."""
 
     def tag(root: Path) -> None:
         data = picture_of(root).read_bytes()
@@ -100,7 +100,7 @@ def tagged(orientation: int) -> Break:
 
 
 def transparent(root: Path) -> None:
-    """A tRNS chunk before the pixels (PNG specification, 11.3.1.1)."""
+    """Add a tRNS chunk before the pixels (PNG specification, 11.3.1.1)."""
     data = png_of(root).read_bytes()
     body = b"tRNS" + bytes(6)
     chunk = (6).to_bytes(4) + body + zlib.crc32(body).to_bytes(4)
@@ -109,14 +109,14 @@ def transparent(root: Path) -> None:
 
 
 def palette(root: Path) -> None:
-    """Colour type 3 is all that is looked at."""
+    """Set the header's color type to 3, the only byte by which a palette is recognized."""
     data = bytearray(png_of(root).read_bytes())
     data[25] = 3
     png_of(root).write_bytes(data)
 
 
 def turned_upright(root: Path) -> None:
-    """Picture stored on its side with a tag, JSON and PNG upright."""
+    """Store the picture on its side with an orientation tag, and JSON and PNG upright."""
     tagged(6)(root)
     write_segment_ids(png_of(root), np.rot90(segment_map(), -1).astype(np.int32))
     content = content_of(root)
@@ -170,11 +170,11 @@ BREAKS: list[tuple[str, Break, str]] = [
     ("png-unreadable", cut(png_of), "1.png: broken or cut short"),
     ("png-unreadable", cut(png_of, 0), "1.png: empty"),
     ("png-unreadable", lambda root: png_of(root).write_text("no picture"), "1.png: broken or cut short after 10 bytes"),
-    ("png-format", png_as(lambda colors: colors[..., 0]), "1.png: 8-bit grey"),
+    ("png-format", png_as(lambda colors: colors[..., 0]), "1.png: 8-bit gray"),
     ("png-format", png_as(lambda colors: cv2.cvtColor(colors, cv2.COLOR_BGR2BGRA)), "1.png: 8-bit RGBA"),
     ("png-format", png_as(lambda colors: colors.astype(np.uint16)), "1.png: 16-bit RGB"),
     ("png-format", palette, "1.png: 8-bit palette"),
-    ("png-format", transparent, "1.png: 8-bit RGB with a transparent colour"),
+    ("png-format", transparent, "1.png: 8-bit RGB with a transparent color"),
     ("png-format", lambda root: shutil.copy(picture_of(root), png_of(root)), "1.png: a picture of another format"),
     ("png-extra", lambda root: shutil.copy(png_of(root), png_of(root, 7)), "7.png"),
     ("segment-not-in-json", repaint(0, 12345), f"image 1 (1.png): segment 12345 of {HEIGHT} pixels"),
@@ -204,11 +204,11 @@ BREAKS: list[tuple[str, Break, str]] = [
     ("picture-size", lambda root: write_picture(picture_of(root), SMALLER), "24 x 15, annotated as 24 x 16"),
     ("image-size", edit_image(height=15), "image 1: 24 x 15 in the JSON, 24 x 16 in its files"),
     ("picture-extra", extra_picture, "below/9.jpg"),
-    ("picture-turned", tagged(8), "image 1 (1.jpg): the annotation does not"),
-    ("picture-turned", tagged(3), "image 1 (1.jpg): its size does not say"),
-    ("picture-turned", turned_upright, "image 1 (1.jpg): the annotation follows it"),
+    ("picture-turned", tagged(8), "image 1 (1.jpg): the annotation ignores the tag"),
+    ("picture-turned", tagged(3), "image 1 (1.jpg): the size does not show"),
+    ("picture-turned", turned_upright, "image 1 (1.jpg): the annotation follows the tag"),
 ]
-CAUSED = {  # what cannot be without something else
+CAUSED = {  # kinds of problem that necessarily come with another one
     "field": {"picture-extra"},
     "picture-listed-twice": {"picture-extra"},
     "png-listed-twice": {"png-extra"},
@@ -220,7 +220,7 @@ CAUSED = {  # what cannot be without something else
 }
 
 
-def test_a_sound_set_is_sound(root: Path) -> None:
+def test_a_valid_data_set_has_no_problems(root: Path) -> None:
     assert found(root) == {}
     counts = check(root).splits[0].counts
     assert (counts.images, counts.annotations, counts.segments, counts.things, counts.stuff) == (2, 2, 10, 2, 2)
@@ -255,7 +255,7 @@ def test_sizes_that_differ(root: Path) -> None:
     assert problems.keys() == {"picture-missing", "field", "area", "bbox-almost"}, "the PNG alone says how large"
 
 
-def test_parts_that_are_not_there(root: Path) -> None:
+def test_missing_folders(root: Path) -> None:
     shutil.rmtree(root / SPLIT)
     assert found(root) == {"folder-missing": (f"{root / SPLIT}: no folder of pictures",)}
     shutil.rmtree(png_of(root).parent)
@@ -279,7 +279,7 @@ def test_json_of_something_else(root: Path, content: str) -> None:
     assert problems.keys() == {"json-structure", "picture-extra", "png-extra", "unlearnable"}
 
 
-def test_nothing_in_it(root: Path) -> None:
+def test_an_empty_split(root: Path) -> None:
     shutil.rmtree(root / SPLIT)
     shutil.rmtree(png_of(root).parent)
     (root / SPLIT).mkdir()
@@ -291,7 +291,7 @@ def test_nothing_in_it(root: Path) -> None:
     assert not problems
 
 
-def test_an_image_of_void(root: Path) -> None:
+def test_an_image_that_is_all_void(root: Path) -> None:
     write_segment_ids(png_of(root), np.zeros((HEIGHT, WIDTH), np.int32))
     edit_annotation(segments_info=[])(root)
     assert found(root) == {"png-void": ("image 1 (1.png)",)}
@@ -313,7 +313,7 @@ def test_many_unknown_segments_are_counted(root: Path) -> None:
 
 
 def instances_of(content: Any) -> Any:
-    """The instances JSON that a panoptic one is made of."""
+    """The instances JSON that matches a panoptic JSON."""
     things = {category["id"] for category in content["categories"] if category["isthing"]}
     annotations = [
         {**segment, "id": i, "image_id": annotation["image_id"], "segmentation": [[1.5, 2, 3, 4, 5, 6]]}
@@ -332,20 +332,28 @@ def instances_of(content: Any) -> Any:
         (
             "instances-categories",
             lambda c: c["categories"][0].update(name="lion"),
-            "category 3: 'lion' there, 'cat' here",
+            "category 3: 'lion' in the instances JSON, 'cat' in the panoptic JSON",
         ),
-        ("instances-categories", lambda c: c["categories"].pop(), "category 4: absent there, 'dog' here"),
+        (
+            "instances-categories",
+            lambda c: c["categories"].pop(),
+            "category 4: absent in the instances JSON, 'dog' in the panoptic JSON",
+        ),
         (
             "instances-size",
             lambda c: c["images"][0].update(width=9),
-            "image 1: 1.jpg, 9 x 16 there, 1.jpg, 24 x 16 here",
+            "image 1: 1.jpg, 9 x 16 in the instances JSON, 1.jpg, 24 x 16 in the panoptic JSON",
         ),
         ("instances-images", lambda c: c["images"].pop(), "image 2: only in the panoptic JSON"),
-        ("instances-count", lambda c: c["annotations"].pop(0), "image 1, category 3 ('cat'): 1 there, 2 segments here"),
+        (
+            "instances-count",
+            lambda c: c["annotations"].pop(0),
+            "image 1, category 3 ('cat'): 1 in the instances JSON, 2 segments in the panoptic JSON",
+        ),
         (
             "instances-crowds",
             lambda c: c["annotations"].pop(2),
-            "image 1, category 4 ('dog'): 0 there, 1 segments here",
+            "image 1, category 4 ('dog'): 0 in the instances JSON, 1 segments in the panoptic JSON",
         ),
     ],
 )
@@ -364,7 +372,7 @@ def test_a_broken_instances_json(root: Path) -> None:
     assert found(root).keys() == {"instances-unreadable"}
 
 
-def test_splits_against_one_another(tmp_path: Path) -> None:
+def test_splits_are_compared(tmp_path: Path) -> None:
     write_small_set(tmp_path, ("train2017", SPLIT))
     assert found(tmp_path) == {}
     assert [split.name for split in check(tmp_path).splits] == ["train2017", SPLIT]
@@ -379,7 +387,7 @@ def test_splits_against_one_another(tmp_path: Path) -> None:
 
 
 def frozen(path: Path) -> dict[Path, tuple[int, int]]:
-    """When everything below a folder was changed last, and its mode."""
+    """Time of the last change and mode of a folder and of everything below it."""
     return {p: ((s := p.stat()).st_mtime_ns, s.st_mode) for p in [path, *path.rglob("*")]}
 
 
@@ -415,7 +423,7 @@ def test_links_and_read_only_folders(root: Path, tmp_path: Path) -> None:
             path.chmod(0o755)
 
 
-def test_processes_find_what_one_finds(tmp_path: Path) -> None:
+def test_several_processes_find_the_same_as_one(tmp_path: Path) -> None:
     names = [f"{number}.png" for number in range(1, 81)]
     with PanopticWriter(json_of(tmp_path), categories=CATEGORIES) as writer:
         for number, name in enumerate(names, start=1):
@@ -432,13 +440,13 @@ def test_processes_find_what_one_finds(tmp_path: Path) -> None:
     assert done == [(i, 160) for i in range(1, 161)] * 2
 
 
-def test_calls_that_cannot_work(root: Path, refused: Callable[..., str], tmp_path: Path) -> None:
+def test_missing_roots_and_splits_are_refused(root: Path, refused: Callable[..., str], tmp_path: Path) -> None:
     assert "none: no such folder" in refused(check, tmp_path / "none")
     assert "no annotations/panoptic_*.json" in refused(check, root / SPLIT)
-    assert "no annotations/panoptic_test2017.json; the splits are val2017" in refused(check, root, "test2017")
+    assert "no annotations/panoptic_test2017.json; choose from val2017" in refused(check, root, "test2017")
 
 
-def test_real_coco_is_sound(coco_sample: Path) -> None:
+def test_real_coco_has_only_unused_categories(coco_sample: Path) -> None:
     problems = found(coco_sample)
     assert problems.keys() == {"category-unused"}
     assert len(problems["category-unused"]) == 125
@@ -458,24 +466,22 @@ junk = st.recursive(
 
 
 def places(node: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    """The way to everything in a JSON."""
+    """The path of keys and indices to every value in a JSON."""
     items = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
     return [path, *(found for key, value in items for found in places(value, (*path, key)))]
 
 
 @settings(max_examples=40)
 @given(st.data())
-def test_whatever_a_json_holds_is_reported_and_never_raises(
-    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
-) -> None:
+def test_no_content_of_a_json_raises(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     root = tmp_path_factory.mktemp("junk")
     write_small_set(root)
     content = content_of(root)
     (root / "annotations" / f"instances_{SPLIT}.json").write_text(json.dumps(instances_of(content)))
     for _ in range(data.draw(st.integers(1, 3))):
-        *way, last = data.draw(st.sampled_from([place for place in places(content) if place]))
+        *keys, last = data.draw(st.sampled_from([place for place in places(content) if place]))
         node = content
-        for key in way:
+        for key in keys:
             node = node[key]
         node[last] = data.draw(junk)
     json_of(root).write_text(json.dumps(content))
@@ -483,13 +489,13 @@ def test_whatever_a_json_holds_is_reported_and_never_raises(
     require_readable_if_sound(root)
     if all(isinstance(content.get(key), list) for key in ("images", "annotations", "categories")):
         fixed = root.with_suffix(".json")
-        assert check(root, fix=fixed).splits[0].mended is not None
+        assert check(root, fix=fixed).splits[0].repair is not None
         json_of(root).write_bytes(fixed.read_bytes())
         require_readable_if_sound(root)
 
 
 def require_readable_if_sound(root: Path) -> None:
-    """What the doctor has nothing against can be trained on."""
+    """Check that a data set without errors can be read for training."""
     if check(root).is_sound:
         dataset = CocoPanoptic(root, SPLIT)
         assert [dataset[i].image.shape for i in range(len(dataset))] == [(3, HEIGHT, WIDTH)] * len(dataset)
@@ -497,10 +503,10 @@ def require_readable_if_sound(root: Path) -> None:
 
 @settings(max_examples=40)
 @given(st.integers(0, 23), st.integers(0, 15), st.integers(1, 12), st.integers(1, 8), st.sampled_from([0, CROWD, 4242]))
-def test_what_was_painted_over_is_what_is_found(
+def test_exactly_the_segments_that_were_painted_over_are_reported(
     tmp_path_factory: pytest.TempPathFactory, x: int, y: int, width: int, height: int, painted: int
 ) -> None:
-    """A rectangle painted into the PNG: areas of exactly the segments that won or lost pixels are wrong."""
+    """A rectangle painted into the PNG makes exactly the areas of the segments that gained or lost pixels wrong."""
     root = tmp_path_factory.mktemp("painted")
     write_small_set(root)
     before, after = segment_map(), segment_map()

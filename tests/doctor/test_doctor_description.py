@@ -1,4 +1,4 @@
-"""`panoptic-blend data check` as it is used: what it prints, its exit codes, and Ctrl-C."""
+"""`panoptic-blend data check` on the command line: its output, its exit codes, and Ctrl-C."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ JSON = "annotations/panoptic_val2017.json"
 
 @pytest.fixture
 def check(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], shapes: Path) -> Any:
-    """Runs the command on Shapes; gives exit code, standard output and standard error."""
+    """Runs the command on Shapes and returns exit code, standard output and standard error."""
 
     def run(*arguments: object) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["panoptic-blend", "data", "check", *map(str, (shapes, *arguments))])
@@ -32,7 +32,7 @@ def check(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], s
 
 
 def set_areas(root: Path, area: object) -> int:
-    """Another area in every segment of val2017; gives their number."""
+    """Set the area of every segment of val2017, and return the number of segments."""
     content = json.loads((root / JSON).read_text())
     segments = [segment for annotation in content["annotations"] for segment in annotation["segments_info"]]
     for segment in segments:
@@ -41,7 +41,7 @@ def set_areas(root: Path, area: object) -> int:
     return len(segments)
 
 
-def test_generated_data_are_content(check: Any, shapes: Path) -> None:
+def test_shapes_has_no_errors(check: Any, shapes: Path) -> None:
     code, out, err = check()
     assert (code, err) == (0, "")
     assert "val2017" in out and "train2017" in out
@@ -53,7 +53,7 @@ def test_generated_data_are_content(check: Any, shapes: Path) -> None:
     assert {problem["severity"] for problem in split["problems"]} <= {"warning"}
 
 
-def test_errors_are_told_with_their_first_cases_and_a_remedy(check: Any, shapes: Path) -> None:
+def test_errors_are_listed_with_first_cases_and_remedy(check: Any, shapes: Path) -> None:
     number = set_areas(shapes, 7)
     code, out, _ = check()
     assert code == 1
@@ -67,32 +67,31 @@ def test_errors_are_told_with_their_first_cases_and_a_remedy(check: Any, shapes:
     assert "image 1" not in check("--cases", 0)[1]
 
 
-def test_mending_is_told(check: Any, shapes: Path, tmp_path: Path) -> None:
+def test_a_repair_is_reported(check: Any, shapes: Path, tmp_path: Path) -> None:
     number, out = set_areas(shapes, 7), tmp_path / "fixed.json"
     content = json.loads((shapes / JSON).read_text())
     content["annotations"][0]["segments_info"][0]["category_id"] = 77
     (shapes / JSON).write_text(json.dumps(content))
     code, text, _ = check("--split", "val2017", "--fix", out)
-    assert code == 1, "one error cannot be mended"
-    assert f"mended: {out}" in text
+    assert code == 1, "one error cannot be repaired"
+    assert f"repaired: {out}" in text
     assert f"  area: {number} of {number} gone" in text
     assert f"  kept 3 of 3 images and {number} of {number} segments" in text
-    assert "  category-unknown: 1 left; list it" in text
-    mended = json.loads(check("--split", "val2017", "--json", "--fix", tmp_path / "again.json")[1])["splits"][0][
-        "mended"
-    ]
-    assert mended["json"] == str(tmp_path / "again.json")
-    assert [p["name"] for p in mended["problems"] if p["severity"] == "error"] == ["category-unknown"]
+    assert "  category-unknown: 1 left; list the category" in text
+    record = json.loads(check("--split", "val2017", "--json", "--fix", tmp_path / "again.json")[1])
+    repair = record["splits"][0]["mended"]
+    assert repair["json"] == str(tmp_path / "again.json")
+    assert [p["name"] for p in repair["problems"] if p["severity"] == "error"] == ["category-unknown"]
 
 
-def test_calls_that_cannot_work_exit_with_2(check: Any, shapes: Path) -> None:
+def test_refused_calls_exit_with_2(check: Any, shapes: Path) -> None:
     code, out, err = check("--split", "none")
     assert (code, out) == (2, "")
     assert err.startswith("error: ") and len(err.splitlines()) == 1
     assert check("--fix", shapes / "x.json", "--split", "val2017")[0] == 2
 
 
-def test_names_cannot_steer_the_terminal(check: Any, shapes: Path) -> None:
+def test_file_names_cannot_control_the_terminal(check: Any, shapes: Path) -> None:
     (shapes / "val2017" / "[red]\x1b[31m\n\u202e\udcff.jpg").write_bytes(b"")
     code, out, _ = check()
     assert code == 0
@@ -101,7 +100,7 @@ def test_names_cannot_steer_the_terminal(check: Any, shapes: Path) -> None:
     assert json.loads(check("--json")[1])["splits"][1]["problems"]
 
 
-def test_an_interrupt_ends_it_in_one_line(shapes: Path, tmp_path: Path) -> None:
+def test_an_interrupt_ends_the_check_with_one_line(shapes: Path, tmp_path: Path) -> None:
     content = json.loads((shapes / JSON).read_text())
     image, annotation = content["images"][0], content["annotations"][0]
     for number in range(3000):

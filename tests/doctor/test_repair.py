@@ -1,4 +1,4 @@
-"""What can be mended from the PNGs is mended, what cannot is left and said, and the input is never touched."""
+"""`--fix` repairs faults for which the PNGs have the answer, keeps and reports others, and never changes its input."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ def root(tmp_path: Path) -> Path:
     return folder
 
 
-def mended(root: Path) -> Path:
-    """A copy of a data set by links, with the JSON that --fix writes; the input is checked to be as it was."""
+def repaired_copy(root: Path) -> Path:
+    """A copy of a data set, made of links, with the JSON that --fix writes; also checks that the input is unchanged."""
     out = root.parent / "fixed.json"
     before = json_of(root).read_bytes()
     report = check(root, fix=out)
@@ -57,8 +57,8 @@ def mended(root: Path) -> Path:
     shutil.move(out, json_of(copy))
     again = check(copy, cases=1000)
     [split] = report.splits
-    assert split.mended is not None
-    assert [(p.kind, p.count) for p in split.mended.problems] == [(p.kind, p.count) for p in again.splits[0].problems]
+    assert split.repair is not None
+    assert [(p.kind, p.count) for p in split.repair.problems] == [(p.kind, p.count) for p in again.splits[0].problems]
     assert report.is_sound == again.is_sound
     return copy
 
@@ -71,7 +71,7 @@ def twice(key: str) -> Break:
     return edit(lambda content: content[key].append(dict(content[key][0])))
 
 
-MENDABLE: list[Break] = [
+REPAIRABLE: list[Break] = [
     edit_segment(CAT, area=10**6),
     edit_segment(CAT, area=None),
     edit_segment(CAT_TOO, bbox=[1, 2, 3, "4"]),
@@ -97,21 +97,21 @@ LOSSY: list[Break] = [
 ]
 
 
-@pytest.mark.parametrize("make", MENDABLE)
-def test_what_is_mended_is_as_before_it_broke(root: Path, make: Break) -> None:
+@pytest.mark.parametrize("make", REPAIRABLE)
+def test_a_repair_restores_the_original(root: Path, make: Break) -> None:
     before = content_of(root)
     make(root)
     assert found(root)
-    copy = mended(root)
+    copy = repaired_copy(root)
     assert content_of(copy) == before
     assert found(copy) == {}
 
 
 @pytest.mark.parametrize("make", LOSSY)
-def test_what_lacks_its_counterpart_is_dropped(root: Path, make: Break) -> None:
+def test_images_and_annotations_without_counterpart_are_removed(root: Path, make: Break) -> None:
     make(root)
     assert found(root)
-    copy = mended(root)
+    copy = repaired_copy(root)
     assert check(copy).is_sound
     dataset = CocoPanoptic(copy, SPLIT)
     assert {image.id for image in dataset.images} in ({1}, {1, 2})
@@ -119,7 +119,7 @@ def test_what_lacks_its_counterpart_is_dropped(root: Path, make: Break) -> None:
 
 
 @settings(max_examples=30)
-@given(st.lists(st.sampled_from([*MENDABLE, *LOSSY]), min_size=1, max_size=5, unique=True), st.randoms())
+@given(st.lists(st.sampled_from([*REPAIRABLE, *LOSSY]), min_size=1, max_size=5, unique=True), st.randoms())
 def test_several_breaks_at_once(
     tmp_path_factory: pytest.TempPathFactory, breaks: list[Break], chance: random.Random
 ) -> None:
@@ -128,12 +128,12 @@ def test_several_breaks_at_once(
     chance.shuffle(breaks)
     for make in breaks:
         make(root)
-    mendable = set(found(root)) <= {
+    is_repairable = set(found(root)) <= {
         "area", "bbox", "bbox-almost", "iscrowd-missing", "image-size", "segment-not-in-png", "segment-empty",
         "segment-id", "segment-duplicate",
     }  # fmt: skip
-    copy = mended(root)
-    assert not mendable or found(copy) == {}
+    copy = repaired_copy(root)
+    assert not is_repairable or found(copy) == {}
 
 
 @pytest.mark.parametrize(
@@ -149,23 +149,23 @@ def test_several_breaks_at_once(
         (edit_segment(CAT, iscrowd=2), "field"),
     ],
 )
-def test_what_would_be_a_guess_is_left(root: Path, make: Break, kind: str) -> None:
+def test_faults_that_need_a_guess_are_kept(root: Path, make: Break, kind: str) -> None:
     make(root)
     assert kind in found(root)
-    assert kind in found(mended(root))
+    assert kind in found(repaired_copy(root))
 
 
-def test_a_png_of_another_size_mends_nothing(root: Path) -> None:
+def test_a_png_of_another_size_is_not_used_for_repair(root: Path) -> None:
     shutil.copy(png_of(root), png_of(root, 2))
     edit_segment(CAT, area=1)(root)
     edit_image(height=15)(root)
     picture_of(root).unlink()
     assert found(root).keys() == {"png-size", "picture-missing"}
-    copy = mended(root)
+    copy = repaired_copy(root)
     assert [image["id"] for image in content_of(copy)["images"]] == [2]
 
 
-def test_other_fields_stay(root: Path) -> None:
+def test_a_repair_keeps_other_fields(root: Path) -> None:
     def add(content: Any) -> None:
         content["info"] = {"year": 2018}
         content["images"][0]["license"] = content["annotations"][0]["segments_info"][0]["note"] = "ü"
@@ -173,10 +173,12 @@ def test_other_fields_stay(root: Path) -> None:
     edit(add)(root)
     before = content_of(root)
     edit_segment(CAT, area=1)(root)
-    assert content_of(mended(root)) == before
+    assert content_of(repaired_copy(root)) == before
 
 
-def test_an_out_that_must_not_be_written(root: Path, refused: Callable[..., str], tmp_path: Path) -> None:
+def test_outputs_inside_the_data_set_or_that_exist_are_refused(
+    root: Path, refused: Callable[..., str], tmp_path: Path
+) -> None:
     def fix(out: Path) -> str:
         return refused(lambda: check(root, fix=out))
 
@@ -186,12 +188,12 @@ def test_an_out_that_must_not_be_written(root: Path, refused: Callable[..., str]
     for out in (json_of(root), root / "new.json", link / "new.json", link / json_of(root).name, root / SPLIT / "x"):
         assert "lies in the data set" in fix(out)
     (tmp_path / "mine.json").write_text("mine")
-    assert "is there already" in fix(tmp_path / "mine.json")
+    assert "already exists" in fix(tmp_path / "mine.json")
     assert (tmp_path / "mine.json").read_text() == "mine"
     assert sorted(path for path in root.rglob("*")) == before
 
 
-def test_what_cannot_be_mended_at_all(root: Path, refused: Callable[..., str], tmp_path: Path) -> None:
+def test_data_sets_that_cannot_be_repaired_are_refused(root: Path, refused: Callable[..., str], tmp_path: Path) -> None:
     out = tmp_path / "out.json"
     shutil.move(png_of(root).parent, tmp_path / "elsewhere")
     assert "no PNGs, from which" in refused(lambda: check(root, fix=out))
@@ -200,5 +202,5 @@ def test_what_cannot_be_mended_at_all(root: Path, refused: Callable[..., str], t
     json_of(root).write_text("{")
     assert "not valid JSON" in refused(lambda: check(root, fix=out))
     write_small_set(root, (SPLIT, "train2017"))
-    assert "2 splits, and one JSON is mended; say --split" in refused(lambda: check(root, fix=out))
+    assert "has 2 splits, but --fix repairs one; choose it with --split NAME" in refused(lambda: check(root, fix=out))
     assert not out.exists()
