@@ -18,7 +18,7 @@ check: .venv/installed-dev
 docs: .venv/installed-docs
 	rm -rf build/docs docs/api/*.rst
 	$(BIN)/python -m sphinx -q -W --keep-going -c docs . build/docs
-	@echo "see build/docs/docs/index.html"
+	@echo "see build/docs/index.html"
 
 release-check: .venv/installed-dev
 	.ci/release-check

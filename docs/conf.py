@@ -50,6 +50,7 @@ python_use_unqualified_type_names = True
 html_theme = "furo"
 html_title = f"panoptic_blend {version}"
 html_copy_source = False
+html_extra_path = ["_root"]  # the first page of the folder leads to docs/index.html
 html_theme_options = {"navigation_with_keys": True}
 
 
