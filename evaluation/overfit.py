@@ -17,7 +17,7 @@ from rich.console import Console
 from panoptic_blend.cli.running import guarded
 from panoptic_blend.config.experiment import load_config
 from panoptic_blend.scoring.tables import class_table, column_table, quality_table
-from panoptic_blend.training.run import train
+from panoptic_blend.training.loop import train
 
 TARGET = 0.80
 

@@ -23,7 +23,7 @@ from panoptic_blend.data.dataset import CocoPanoptic
 from panoptic_blend.data.loader import evaluation_samples
 from panoptic_blend.formats.coco_layout import find_root
 from panoptic_blend.inference.evaluation import require_same_categories
-from panoptic_blend.inference.forward import predict
+from panoptic_blend.inference.forward import run_network
 from panoptic_blend.inference.predictor import Predictor, load
 from panoptic_blend.metrics.overlaps import Comparison, match, overlaps
 from panoptic_blend.metrics.panoptic_quality import PanopticQuality, PanopticReport
@@ -69,7 +69,7 @@ def compare(predictor: Predictor, dataset: CocoPanoptic) -> tuple[list[PanopticR
     with progress_line("comparing", "images") as progress:
         for done, case in enumerate(cases, start=1):
             size = case.truth.segment_ids.shape
-            maps = [predict(predictor.model, case.image, size, categories, x).panoptic for x in PRECISIONS]
+            maps = [run_network(predictor.model, case.image, size, categories, x).panoptic for x in PRECISIONS]
             for quality, panoptic in zip(qualities, maps, strict=True):
                 quality.update(case.truth, panoptic)
             total += difference(*maps)
@@ -97,7 +97,7 @@ def precision(
     """Evaluate in both precisions and compare."""
     predictor = load(checkpoint, device=device, overrides=overrides or ())
     dataset = CocoPanoptic(find_root(str(data)), split)
-    require_same_categories(predictor.categories, dataset.categories, dataset.paths.json)
+    require_same_categories(predictor.categories, dataset)
     reports, total = compare(predictor, dataset)
     Console().print(table(reports))
     print(f"{total.other_pixels} of {total.pixels} pixels differ ({total.other_pixels / (total.pixels or 1):.3%})")

@@ -17,7 +17,7 @@ from panoptic_blend.runtime.precision import autocast
 from panoptic_blend.runtime.processes import launch
 from panoptic_blend.structures import Target
 from panoptic_blend.training.optimizer import build_optimizer
-from panoptic_blend.training.step import add_gradients
+from panoptic_blend.training.loop import add_gradients
 
 INSTANCES = 8
 """Things in a picture, about the mean of COCO's train2017."""

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from panoptic_blend.config.experiment import load_config
 from panoptic_blend.data.dataset import CocoPanoptic
+from panoptic_blend.data.protocol import PanopticDataset, Sample
 from panoptic_blend.drawing.figures import draw_attentions, draw_bases, side_by_side, stack
 from panoptic_blend.drawing.overlay import draw, enlarge
 from panoptic_blend.formats.images import Picture, write_picture
@@ -17,7 +18,7 @@ from panoptic_blend.inference.predictor import Predictor, load
 from panoptic_blend.scoring.tables import column_table, quality_table
 from panoptic_blend.shapes.dataset import write_shapes
 from panoptic_blend.terminal import progress_line
-from panoptic_blend.training.run import train
+from panoptic_blend.training.loop import train
 from panoptic_blend.training.starting import LAST
 
 _SCALE = 3
@@ -40,23 +41,24 @@ def run_demo(output: Path, data_root: Path, name: str = "demo/shapes_r18") -> No
         print(f"see {path}")
 
 
-def draw_figures(predictor: Predictor, dataset: CocoPanoptic, folder: Path) -> list[Path]:
+def draw_figures(predictor: Predictor, dataset: PanopticDataset, folder: Path) -> list[Path]:
     """Photo | truth | prediction of a few images; of the first, the bases and how they are blended.
 
     The last two are the paper's figures 1 and 3.
     """
     figures = {
         "panoptic.png": stack([_comparison(predictor, dataset, i) for i in range(min(_ROWS, len(dataset)))]),
-        **_blending(predictor, dataset.picture(0)),
+        **_blending(predictor, _picture(dataset[0])),
     }
     for file_name, figure in figures.items():
         write_picture(folder / file_name, figure)
     return [folder / file_name for file_name in figures]
 
 
-def _comparison(predictor: Predictor, dataset: CocoPanoptic, index: int) -> Picture:
-    photo = dataset.picture(index)
-    maps = dataset.truth(index), predictor.predict(photo)
+def _comparison(predictor: Predictor, dataset: PanopticDataset, index: int) -> Picture:
+    sample = dataset[index]
+    photo = _picture(sample)
+    maps = sample.panoptic, predictor.predict(photo)
     drawn = [draw(*enlarge(photo, panoptic, _SCALE), dataset.categories) for panoptic in maps]
     return side_by_side([_enlarged(photo), *drawn], ["photo", "truth", "prediction"])
 
@@ -74,6 +76,10 @@ def _blending(predictor: Predictor, photo: Picture) -> dict[str, Picture]:
         "bases.png": draw_bases(large, bases),
         "attentions.png": draw_attentions(large, boxes, attentions, masks, bases, titles),
     }
+
+
+def _picture(sample: Sample) -> Picture:
+    return np.ascontiguousarray(sample.image.permute(1, 2, 0).numpy())
 
 
 def _enlarged(picture: Picture) -> Picture:

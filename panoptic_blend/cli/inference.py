@@ -17,7 +17,7 @@ from panoptic_blend.structures import PanopticBlendError
 from panoptic_blend.terminal import progress_line
 
 if TYPE_CHECKING:
-    from panoptic_blend.data.dataset import CocoPanoptic
+    from panoptic_blend.data.protocol import PanopticDataset
     from panoptic_blend.inference.predictor import Predictor
 
 
@@ -137,7 +137,7 @@ def _predictor(
     return load(model, weights, device, overrides, precision)
 
 
-def _validation(predictor: Predictor) -> CocoPanoptic:
+def _validation(predictor: Predictor) -> PanopticDataset:
     """The validation split that a model's config names; it has the model's categories."""
     from panoptic_blend.data.dataset import CocoPanoptic
     from panoptic_blend.formats.coco_layout import find_root
@@ -145,5 +145,5 @@ def _validation(predictor: Predictor) -> CocoPanoptic:
 
     data = predictor.config.data
     dataset = CocoPanoptic(find_root(data.root), data.val)
-    require_same_categories(predictor.categories, dataset.categories, dataset.paths.json)
+    require_same_categories(predictor.categories, dataset)
     return dataset

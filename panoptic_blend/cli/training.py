@@ -43,7 +43,7 @@ def train(
     from panoptic_blend.config.experiment import load_config
     from panoptic_blend.runtime.processes import is_first
     from panoptic_blend.scoring.tables import evaluation_tables
-    from panoptic_blend.training.run import train
+    from panoptic_blend.training.loop import train
 
     folder = output or Path("runs") / Path(config).stem
     given = {"weights": weights and json.dumps(weights), "partial": partial or None, "devices": devices, "nodes": nodes}

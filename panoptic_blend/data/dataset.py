@@ -1,9 +1,9 @@
-"""A split of a COCO panoptic data set on disk, as a PyTorch dataset."""
+"""A split of a COCO panoptic data set on disk."""
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
+from panoptic_blend.data.protocol import Sample
 from panoptic_blend.files import inside, require_file
 from panoptic_blend.formats.archives import Folder
 from panoptic_blend.formats.coco_layout import find_split
@@ -19,22 +20,12 @@ from panoptic_blend.formats.images import Picture, read_picture
 from panoptic_blend.structures import PanopticMap
 
 
-@dataclass(frozen=True)
-class Sample:
-    """One picture with its truth, as read: image (3, H, W) uint8 RGB, map of dataset category ids."""
-
-    image_id: int
-    file_name: str
-    image: torch.Tensor
-    panoptic: PanopticMap
-
-
 class CocoPanoptic(Dataset[Sample]):
-    """A split of a COCO panoptic data set; item ``i`` is a `Sample`.
+    """A split of a COCO panoptic data set, as a `PanopticDataset`.
 
     Raises:
-        PanopticBlendError: on construction for what is wrong with the JSON or missing on disk; on access
-            for what is wrong with a picture or PNG.
+        PanopticBlendError: on construction, if the JSON is broken or a file is missing; on access, if an image or PNG
+            is broken or disagrees with the JSON.
     """
 
     def __init__(self, root: str | Path, split: str) -> None:
@@ -45,8 +36,29 @@ class CocoPanoptic(Dataset[Sample]):
         self.maps = Folder(self.paths.maps, example=self.images.annotations.pngs[0])
         self._require_files()
 
+    @property
+    def name(self) -> str:
+        """The name of the annotation file."""
+        return self.paths.json.name
+
+    @property
+    def annotation(self) -> Path:
+        """The annotation file."""
+        return self.paths.json
+
+    def version(self) -> Iterator[bytes]:
+        """The annotation file, and names, sizes and modification times of all images and PNGs."""
+        yield self.paths.json.read_bytes()
+        maps = self.paths.maps
+        pngs = self.images.annotations.pngs if maps.is_dir() else ()
+        for path in (*(self.paths.pictures / name for name in self.images.file_names), *(maps / name for name in pngs)):
+            found = path.stat()
+            yield f"{path.resolve()} {found.st_size} {found.st_mtime_ns}".encode()
+        found = maps.stat()  # of a folder the modification time does not matter
+        yield f"{maps.resolve()} {maps.is_dir() or (found.st_size, found.st_mtime_ns)}".encode()
+
     def _require_files(self) -> None:
-        """Raise unless every picture and PNG is there; a folder is listed once, however many files are in it."""
+        """Raise unless every image and PNG is there; a folder is listed once, however many files it holds."""
         files = cache(_files)
         names = zip(self.images.ids, self.images.file_names, self.images.annotations.pngs, strict=True)
         for image_id, *pair in names:

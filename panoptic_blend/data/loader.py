@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from panoptic_blend.data.dataset import CocoPanoptic
+from panoptic_blend.data.protocol import PanopticDataset
 from panoptic_blend.data.transforms import Augmentation, PackedTarget, resize_image, size_for
 from panoptic_blend.structures import PanopticBlendError, PanopticMap, Runs, Target
 
@@ -69,7 +69,7 @@ WHOLE = Shard()
 
 
 def training_batches(
-    dataset: CocoPanoptic,
+    dataset: PanopticDataset,
     augmentation: Augmentation,
     batch_size: int,
     seed: int,
@@ -113,7 +113,7 @@ def _ahead(batches: Iterator[Batch]) -> Iterator[Batch]:
 
 
 def evaluation_samples(
-    dataset: CocoPanoptic, short_side: int, long_side: int, workers: int = 0, shard: Shard = WHOLE
+    dataset: PanopticDataset, short_side: int, long_side: int, workers: int = 0, shard: Shard = WHOLE
 ) -> Iterator[EvaluationSample]:
     """The ``shard`` of the data set's images, each once, in its order."""
     singles = [[index] for index in shard.range_of(len(dataset))]
@@ -151,7 +151,7 @@ class _AspectRatioBatches(Sampler[list[tuple[int, int]]]):
 
 
 class _Training(Dataset[tuple[Tensor, PackedTarget, str]]):
-    def __init__(self, dataset: CocoPanoptic, augmentation: Augmentation, seed: int) -> None:
+    def __init__(self, dataset: PanopticDataset, augmentation: Augmentation, seed: int) -> None:
         self._dataset, self._augmentation, self._seed = dataset, augmentation, seed
 
     def __getitem__(self, item: tuple[int, int]) -> tuple[Tensor, PackedTarget, str]:
@@ -164,7 +164,7 @@ class _Training(Dataset[tuple[Tensor, PackedTarget, str]]):
 
 
 class _Evaluation(Dataset[EvaluationSample]):
-    def __init__(self, dataset: CocoPanoptic, short_side: int, long_side: int) -> None:
+    def __init__(self, dataset: PanopticDataset, short_side: int, long_side: int) -> None:
         self._dataset, self._sides = dataset, (short_side, long_side)
 
     def __getitem__(self, index: int) -> EvaluationSample:

@@ -6,18 +6,19 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from lightning.fabric import Fabric
 
 from panoptic_blend.config.experiment import Config
 from panoptic_blend.config.options import Precision
-from panoptic_blend.data.dataset import CocoPanoptic
 from panoptic_blend.data.loader import WHOLE, EvaluationSample, Shard, evaluation_samples
+from panoptic_blend.data.protocol import PanopticDataset
 from panoptic_blend.data.transforms import semantic_map
 from panoptic_blend.formats.categories import Categories
 from panoptic_blend.formats.panoptic_writer import PanopticWriter
-from panoptic_blend.inference.forward import predict
+from panoptic_blend.inference.forward import run_network
 from panoptic_blend.metrics.average_precision import AveragePrecision, InstanceReport
 from panoptic_blend.metrics.panoptic_quality import GROUPS, PanopticQuality, PanopticReport
 from panoptic_blend.metrics.semantic_iou import SemanticIoU
@@ -56,7 +57,7 @@ class Evaluation:
 
 def evaluate(
     model: PanopticBlend,
-    dataset: CocoPanoptic,
+    dataset: PanopticDataset,
     config: Config,
     results: Path | None = None,
     precision: Precision = "32-true",
@@ -64,52 +65,63 @@ def evaluate(
     watch: Callable[[EvaluationSample, Output], None] | None = None,
     fabric: Fabric | None = None,
 ) -> Evaluation:
-    """Run ``model`` over ``dataset`` and score it. The model is left in the mode it came in.
+    """Run ``model`` over ``dataset`` and score its outputs. The model is left in the mode it came in.
 
     Args:
-        results: where to write the panoptic maps as COCO JSON; the PNGs go beside it, under its stem.
-        progress: called with the images done and their number.
-        watch: called with every image and what the model says of it.
-        fabric: of several processes each takes a part of the images, and all get the same evaluation, which is that
-            of one process.
+        results: where to write the panoptic maps as COCO JSON; the PNGs go into the folder of its stem beside it.
+        watch: called with every image and its output.
+        fabric: with several processes, each takes a shard of the images; all return the same evaluation, which equals
+            that of a single process.
+
+    Raises:
+        PanopticBlendError: an image cannot be read, or ``results`` is the data set's own annotation.
     """
-    categories = dataset.categories
-    if results and results.resolve() == dataset.paths.json.resolve():
+    if results and dataset.annotation and results.resolve() == dataset.annotation.resolve():
         raise PanopticBlendError(f"{results}: is the data set's own annotation; choose another --output")
     shard = Shard(fabric.global_rank, fabric.world_size) if fabric else WHOLE
-    own, scores = shard.range_of(len(dataset)), _Scores(categories)
-    writer = PanopticWriter(results, categories=categories) if results else None
-    with writer if writer and shard.rank == 0 else nullcontext():  # one writes the JSON, all write PNGs
+    own, scores = shard.range_of(len(dataset)), _Scores(dataset.categories)
+    writer = PanopticWriter(results, categories=dataset.categories) if results else None
+    failure: PanopticBlendError | None = None
+    with writer if writer and shard.rank == 0 else nullcontext():  # one process writes the JSON, all write PNGs
         if writer:
             writer.reserve(dataset.images.file_names[: own.start])
-        cases = evaluation_samples(dataset, config.test.short_side, config.test.long_side, config.data.workers, shard)
-        problem = None
+        test = config.test
         try:
-            for done, case in enumerate(cases, start=1):
-                output = predict(model, case.image, case.truth.segment_ids.shape, categories, precision)
-                scores.update(case.truth, output)
+            samples = evaluation_samples(dataset, test.short_side, test.long_side, config.data.workers, shard)
+            for done, sample in enumerate(samples, start=1):
+                size = sample.truth.segment_ids.shape
+                output = run_network(model, sample.image, size, dataset.categories, precision)
+                scores.update(sample.truth, output)
                 if writer:
-                    writer.add(case.image_id, case.file_name, output.panoptic)
+                    writer.add(sample.image_id, sample.file_name, output.panoptic)
                 if watch:
-                    watch(case, output)
+                    watch(sample, output)
                 if progress:
                     progress(done, len(own))
         except PanopticBlendError as error:
-            problem = error  # which the others must hear of, who would wait
-        parts = gather(fabric, (scores, writer and writer.records, problem)) if fabric else [(scores, None, problem)]
-        for _, _, problem in parts:
-            if problem:
-                raise problem
-        scores = parts[0][0]
-        for other, records, _ in parts[1:]:
-            scores.merge(other)
-            if writer and records:
-                writer.append(*records)
-    return scores.evaluation(config.model.semantic.enabled)
+            failure = error  # shared below, because the other processes wait in `gather`
+        own_part = _Part(scores, writer.records if writer else None, failure)
+        first, *others = gather(fabric, own_part) if fabric else [own_part]
+        for part in (first, *others):
+            if part.failure:
+                raise part.failure
+        for part in others:
+            first.scores.merge(part.scores)
+            if writer and part.records:
+                writer.append(*part.records)
+    return first.scores.evaluation(config.model.semantic.enabled)
+
+
+class _Part(NamedTuple):
+    """The result of one process: scores of its shard, records for the JSON, and the error that ended it."""
+
+    scores: _Scores
+    records: tuple[list[dict[str, object]], list[dict[str, object]]] | None
+    failure: PanopticBlendError | None
 
 
 class _Scores:
-    """All metrics of some images; those of a data set's parts merge, in order, into those of the whole."""
+    """Every metric over some images; the scores of all shards, merged in order, are those of the data set."""
 
     def __init__(self, categories: Categories) -> None:
         self._categories = categories
@@ -131,15 +143,18 @@ class _Scores:
         return Evaluation(self._quality.compute(), self._instances.compute(), mean_iou)
 
 
-def require_same_categories(model: Categories, data: Categories, source: Path) -> None:
-    """Raise unless a data set has the categories a model was trained on."""
+def require_same_categories(model: Categories, dataset: PanopticDataset) -> None:
+    """Raise unless ``dataset`` has the categories that a model was trained on."""
+    data = dataset.categories
     if [(c.id, c.is_thing) for c in model] != [(c.id, c.is_thing) for c in data]:
         other = sorted({c.id for c in model} ^ {c.id for c in data})
-        what: str | None = f"id {other[0]} is in one of them only" if other else "things and stuff differ"
+        difference: str | None = f"id {other[0]} is in one of them only" if other else "things and stuff differ"
     else:
-        what = model.renamed(data)
-    if what:
-        raise PanopticBlendError(f"{source.name}: its categories are not the model's ({what}); use the data it is for")
+        difference = model.renamed(data)
+    if difference:
+        raise PanopticBlendError(
+            f"{dataset.name}: its categories are not the model's ({difference}); use the data it is for"
+        )
 
 
 def _with_ids(output: Output, categories: Categories) -> Detections:

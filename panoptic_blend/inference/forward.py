@@ -15,16 +15,22 @@ from panoptic_blend.structures import Output
 
 
 @torch.inference_mode()
-def predict(
+def run_network(
     model: PanopticBlend, image: Tensor, size: tuple[int, ...], categories: Categories, precision: Precision
 ) -> Output:
-    """What ``model`` says of one image (3, H, W), at ``size`` (height, width), with dataset ids in the map."""
-    device = model.pixel_mean.device
-    training = model.training
+    """Run ``model`` on one image; it is left in the mode it came in.
+
+    Args:
+        image: (3, H, W) RGB, uint8 or float in [0, 1], at the network's input size.
+        size: (height, width) of the output.
+        categories: the classes of the model, whose ids the panoptic map gets.
+        precision: arithmetic of the network.
+    """
+    device, was_training = model.pixel_mean.device, model.training
     model.eval()
     try:
         with autocast(precision, device):
             [output] = model([image.to(device)], output_sizes=[size])
     finally:
-        model.train(training)
+        model.train(was_training)
     return replace(output, panoptic=categories.to_dataset(output.panoptic))

@@ -11,7 +11,7 @@ from pathlib import Path
 from torch import Tensor
 
 from panoptic_blend.drawing.overlay import draw
-from panoptic_blend.files import require_others
+from panoptic_blend.files import require_no_overwrite
 from panoptic_blend.formats.images import Picture, read_picture, write_picture
 from panoptic_blend.formats.panoptic_writer import PanopticWriter
 from panoptic_blend.inference.journal import Journal, Record, made_with, stamp_of
@@ -49,7 +49,7 @@ def predict_pictures(
     """
     jobs = _jobs(list(find_pictures(inputs)), output)
     written = [output / "panoptic.json", *(job.png for job in jobs), *(job.drawing for job in jobs)]
-    require_others(written, [job.path for job in jobs])
+    require_no_overwrite(written, [job.path for job in jobs])
     journal = Journal.open(output, made_with(predictor, {"kind": "pictures"}), written, overwrite)
     journal.require_sources(job.source for job in jobs)
     kept = {job.source: entry for job in jobs if (entry := journal.find(job.source, job.stamp))}
@@ -58,7 +58,7 @@ def predict_pictures(
         run = _Run(predictor, journal, writer)
         progress(len(kept), len(jobs))
         left = [job for job in jobs if job.source not in kept]
-        with closing(overlapped(run.read(left), run.predict, run.write, waiting=ahead(predictor))) as finished:
+        with closing(overlapped(run.read(left), run.predict, run.write, queue_depth=ahead(predictor))) as finished:
             for job, image, annotation in finished:
                 records[job.source] = image, annotation
                 progress(len(records) + len(run.unread), len(jobs))

@@ -18,7 +18,7 @@ from panoptic_blend.data.dataset import to_tensor
 from panoptic_blend.data.transforms import resize_image, size_for
 from panoptic_blend.formats.categories import Categories, usual_categories
 from panoptic_blend.formats.images import Picture, read_picture
-from panoptic_blend.inference.forward import predict
+from panoptic_blend.inference.forward import run_network
 from panoptic_blend.models.build import build_model
 from panoptic_blend.models.folding import fold_norms, round_weights
 from panoptic_blend.models.panoptic_blend import PanopticBlend
@@ -65,7 +65,7 @@ class Predictor:
 
     def run(self, image: Tensor, size: tuple[int, ...]) -> Output:
         """All the model says about what `prepare` made, at ``size`` (height, width)."""
-        return predict(self.model, image, size, self.categories, self.precision)
+        return run_network(self.model, image, size, self.categories, self.precision)
 
 
 def load(

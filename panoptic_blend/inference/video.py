@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from panoptic_blend.drawing.overlay import draw
-from panoptic_blend.files import require_others
+from panoptic_blend.files import require_no_overwrite
 from panoptic_blend.formats.categories import Categories
 from panoptic_blend.formats.images import Picture, read_segment_ids
 from panoptic_blend.formats.panoptic_writer import PanopticWriter
@@ -44,7 +44,7 @@ def predict_video(
     """
     reader = VideoReader(video)
     panoptic_json, drawn = output / "panoptic.json", drawn_video(video, output)
-    require_others([drawn], [video])
+    require_no_overwrite([drawn], [video])
     source = {"kind": "video", "path": str(video.resolve()), "stamp": stamp_of(video), "every": every}
     journal = Journal.open(output, made_with(predictor, source), [panoptic_json, drawn], overwrite)
     total = -(-reader.announced // every)
@@ -54,7 +54,7 @@ def predict_video(
         writing_video(drawn, reader.fps / every) as add_frame,
     ):
         run, count = _Run(predictor, journal, writer), 0
-        with closing(overlapped(reader.frames(every), run.predict, run.write, waiting=ahead(predictor))) as finished:
+        with closing(overlapped(reader.frames(every), run.predict, run.write, queue_depth=ahead(predictor))) as finished:
             for count, (entry, picture) in enumerate(finished, start=1):
                 writer.append([entry.image], [entry.annotation])
                 add_frame(picture)

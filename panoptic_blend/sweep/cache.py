@@ -17,10 +17,10 @@ import numpy.typing as npt
 import torch
 
 from panoptic_blend.checkpoints.digest import weights_digest
-from panoptic_blend.data.dataset import CocoPanoptic
 from panoptic_blend.data.loader import evaluation_samples
-from panoptic_blend.files import read_bytes, replacing
-from panoptic_blend.inference.forward import predict
+from panoptic_blend.data.protocol import PanopticDataset
+from panoptic_blend.files import replacing
+from panoptic_blend.inference.forward import run_network
 from panoptic_blend.inference.predictor import Predictor
 from panoptic_blend.runtime.precision import resolve
 from panoptic_blend.structures import Cutout, Output, PanopticMap, Progress, Runs, Segment
@@ -127,7 +127,7 @@ class FusionCache:
 def open_cache(
     path: Path,
     predictor: Predictor,
-    dataset: CocoPanoptic,
+    dataset: PanopticDataset,
     progress: Progress,
     say: Callable[[str], None] = lambda remark: None,
 ) -> FusionCache:
@@ -148,14 +148,14 @@ def open_cache(
     with replacing(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as file:
         for index, case in enumerate(cases):
             size = case.truth.segment_ids.shape
-            output = predict(predictor.model, case.image, size, predictor.categories, predictor.precision)
+            output = run_network(predictor.model, case.image, size, predictor.categories, predictor.precision)
             file.writestr(_member(index), FusionSample.from_output(output, case.truth).pack())
             progress(index + 1, len(dataset))
         file.writestr(_IDENTITY, json.dumps(wanted))
     return FusionCache(path, len(dataset))
 
 
-def identity(predictor: Predictor, dataset: CocoPanoptic) -> dict[str, str]:
+def identity(predictor: Predictor, dataset: PanopticDataset) -> dict[str, str]:
     """Digests of all that a cache depends on, by what it is called; fusion's own options are no part of it."""
     options = predictor.config.model_dump(mode="json", include={"model", "test"})
     del options["model"]["fusion"]
@@ -164,20 +164,9 @@ def identity(predictor: Predictor, dataset: CocoPanoptic) -> dict[str, str]:
     return {
         "weights": weights_digest(predictor.model),
         "config": _digest(json.dumps(options, sort_keys=True).encode()),
-        "data": _digest(read_bytes(dataset.paths.json), *_stamps(dataset)),
+        "data": _digest(*dataset.version()),
         "library": _digest(torch.__version__.encode(), *(path.read_bytes() for path in sources())),
     }
-
-
-def _stamps(dataset: CocoPanoptic) -> Iterator[bytes]:
-    """Names, sizes and times of change of all pictures and PNGs; reading them would take as long as the model."""
-    maps = dataset.paths.maps
-    pngs = dataset.images.annotations.pngs if maps.is_dir() else ()
-    files = [dataset.paths.pictures / name for name in dataset.images.file_names] + [maps, *(maps / n for n in pngs)]
-    for path in files:
-        found = path.stat()
-        is_folder = path.is_dir()  # whose time of change is nobody's concern
-        yield f"{path.resolve()} {is_folder or (found.st_size, found.st_mtime_ns)}".encode()
 
 
 def sources() -> list[Path]:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from torch.utils.data import DataLoader, Dataset
 
 from panoptic_blend.config.experiment import Config
-from panoptic_blend.data.dataset import CocoPanoptic
+from panoptic_blend.data.protocol import PanopticDataset
 from panoptic_blend.formats.categories import Categories
 from panoptic_blend.machine import cores
 from panoptic_blend.metrics.details import Tallies
@@ -70,7 +70,7 @@ class Sweep:
 
 def sweep(
     cache: FusionCache,
-    dataset: CocoPanoptic,
+    dataset: PanopticDataset,
     config: Config,
     workers: int | None = None,
     progress: Progress | None = None,

@@ -26,7 +26,7 @@ _WINDOW = 20
 
 
 @dataclass(frozen=True)
-class Record:
+class IterationRecord:
     """One iteration: its number from 1, learning rate, loss terms, images, and seconds of loading and in all."""
 
     iteration: int
@@ -47,7 +47,7 @@ class Reporter:
 
     def __init__(self, folder: Path | None, total: int, start: int = 0, console: Console | None = None) -> None:
         self._console = console or Console(quiet=folder is None)
-        self._total, self._recent = total, deque[Record](maxlen=_WINDOW)
+        self._total, self._recent = total, deque[IterationRecord](maxlen=_WINDOW)
         self._log = _reopened(folder, start) if folder else None
         self._board = SummaryWriter(str(folder), purge_step=start + 1 if start else None) if folder else None
         self._skipped = sum("skipped" in record for record in read_log(folder)) if folder else 0
@@ -73,7 +73,7 @@ class Reporter:
         """Print a line."""
         self._console.print(text, highlight=False, markup=False, soft_wrap=True)
 
-    def step(self, record: Record, is_logged: bool) -> None:
+    def step(self, record: IterationRecord, is_logged: bool) -> None:
         """Show an iteration; keep it too if ``is_logged``."""
         self._recent.append(record)
         status = self._status()

@@ -42,5 +42,5 @@ def start_from(model: nn.Module, weights: str, partial: bool, categories: Catego
         raise PanopticBlendError(
             f"{weights}: knows other classes ({renamed}); --partial starts their layers anew and loads the rest"
         )
-    source = without_classes(read_checkpoint(Path(weights)).state) if renamed else weights
+    source = without_classes(read_checkpoint(Path(weights)).state, model) if renamed else weights
     return [f"{weights}: not loaded {layers(missing)}"] if (missing := load_weights(model, source, partial)) else []

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import typer
-from test_cli import SMALL
 
 from evaluation import precision
 from evaluation.precision import Difference, difference
@@ -18,6 +17,8 @@ from panoptic_blend.cli.running import guarded
 from panoptic_blend.formats.categories import Categories
 from panoptic_blend.shapes.dataset import CATEGORIES
 from panoptic_blend.structures import PanopticMap, Segment
+
+SMALL = ["model.fpn.channels=32", "model.semantic.channels=32", "model.bottom.channels=32", "data.workers=0"]
 
 
 def scene(rows: list[list[int]], kinds: dict[int, int]) -> PanopticMap:

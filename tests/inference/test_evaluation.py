@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from pathlib import Path
 from typing import Any, cast
 
@@ -84,16 +85,20 @@ def test_silence_scores_nothing(dataset: CocoPanoptic) -> None:
     assert 0 < columns["mIoU"] < 0.2, "all is said to be things, and some is"
 
 
-def test_categories_must_agree() -> None:
+def test_categories_must_agree(dataset: CocoPanoptic) -> None:
     def made(*records: tuple[int, bool]) -> Categories:
         return Categories(Category(i, str(i), is_thing) for i, is_thing in records)
 
-    source = Path("folder/panoptic_val.json")
-    require_same_categories(made((1, True), (5, False)), made((5, False), (1, True)), source)
-    with pytest.raises(PanopticBlendError, match=r"^panoptic_val.json: its categories .*\(id 5 is in one of them only"):
-        require_same_categories(made((1, True), (5, False)), made((1, True), (7, True)), source)
+    other = copy(dataset)
+    other.categories = made((5, False), (1, True))
+    require_same_categories(made((1, True), (5, False)), other)
+    other.categories = made((1, True), (7, True))
+    expected = r"^panoptic_val2017.json: its categories .*\(id 5 is in one of them only"
+    with pytest.raises(PanopticBlendError, match=expected):
+        require_same_categories(made((1, True), (5, False)), other)
+    other.categories = made((1, True), (5, True))
     with pytest.raises(PanopticBlendError, match="things and stuff differ"):
-        require_same_categories(made((1, True), (5, False)), made((1, True), (5, True)), source)
+        require_same_categories(made((1, True), (5, False)), other)
 
 
 def test_precision_auto_asks_the_processor(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ from panoptic_blend.models.sync_norm import synchronise
 from panoptic_blend.runtime.processes import is_first, strategy, sum_over_ranks
 from panoptic_blend.structures import Target
 from panoptic_blend.training.optimizer import build_optimizer
-from panoptic_blend.training.step import add_gradients
+from panoptic_blend.training.loop import add_gradients
 
 SIZE = 64
 TINY = [

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from panoptic_blend.cli.running import guarded
 from panoptic_blend.config.experiment import load_config
-from panoptic_blend.training.run import train
+from panoptic_blend.training.loop import train
 
 
 def run(overrides: list[str], output: Path, *, die: tuple[str, str] | None = None, limit: int = 0) -> None:

@@ -53,7 +53,7 @@ def options(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 
 def start(options: list[str], output: Path, **how: object) -> ForkServerProcess:
     context = get_context("forkserver")
-    context.set_forkserver_preload(["panoptic_blend.cli.main", "panoptic_blend.training.run"])
+    context.set_forkserver_preload(["panoptic_blend.cli.main", "panoptic_blend.training.loop"])
     process = context.Process(target=mortal.run, args=(options, output), kwargs=how)
     process.start()
     return process

@@ -22,7 +22,8 @@ from panoptic_blend.data.dataset import CocoPanoptic
 from panoptic_blend.inference.evaluation import require_same_categories
 from panoptic_blend.shapes.dataset import CATEGORIES, write_shapes
 from panoptic_blend.structures import PanopticBlendError
-from panoptic_blend.training.run import Run, train
+from panoptic_blend.training.loop import finish, train
+from panoptic_blend.training.run import Run
 from panoptic_blend.training.starting import BEST, LAST
 
 TINY = [
@@ -101,15 +102,15 @@ def test_written_results_score_what_the_evaluation_said(finished: Path, root: Pa
 
 def test_a_resumed_run_ends_like_one_that_was_never_stopped(finished: Path, root: Path, tmp_path: Path) -> None:
     stopped = Run(config(root, "train.iterations=4", "train.checkpoint_every=2"), tmp_path, resume=False)
-    checkpoint = stopped._checkpoint
+    checkpoint = stopped.checkpoint
 
     def checkpoint_and_leave() -> None:
         checkpoint()
         raise KeyboardInterrupt
 
-    stopped._checkpoint = checkpoint_and_leave  # type: ignore[method-assign]
+    stopped.checkpoint = checkpoint_and_leave  # type: ignore[method-assign]
     with pytest.raises(KeyboardInterrupt):
-        stopped.finish()
+        finish(stopped)
     assert [read_state(path)["iteration"] for path in state_files(tmp_path)] == [2]
     train(config(root, "train.iterations=4", "train.checkpoint_every=2"), tmp_path, resume=True)
     ours, theirs = load_file(tmp_path / LAST), load_file(finished / LAST)
@@ -176,7 +177,7 @@ def test_a_loss_that_is_not_finite_stops_with_terms_and_files(finished: Path, ro
     with pytest.raises(
         PanopticBlendError, match=r"iteration 0: .*loss_semantic (nan|inf).* on 0000\d+\.jpg, 0000\d+\.jpg"
     ) as error:
-        run.finish()
+        finish(run)
     path = tmp_path / "run" / "not_finite_0.pt"
     assert str(path) in str(error.value)
     kept = torch.load(path, weights_only=True)
@@ -238,7 +239,7 @@ def test_half_precision_keeps_weights_losses_and_states_in_float32(root: Path, t
     run = Run(config(root, *options), tmp_path, resume=False)
     branch_of(run.model).fcos.class_tower[0].register_forward_hook(watch)
     run.model.register_forward_pre_hook(take, with_kwargs=True)
-    run.finish()
+    finish(run)
     assert seen == {torch.bfloat16 if precision == "bf16-mixed" else torch.float16}
     assert {x.dtype for x in given} == {torch.float32, torch.float64}  # coordinates and counts are not rounded
     state = read_state(state_files(tmp_path)[0])
@@ -312,4 +313,4 @@ def test_weights_that_know_other_classes(finished: Path, root: Path, tmp_path: P
     assert run.remarks == []
     with pytest.raises(PanopticBlendError, match="its categories are not the model's"):
         dataset = CocoPanoptic(other, "val2017")
-        require_same_categories(run.categories, dataset.categories, dataset.paths.json)
+        require_same_categories(run.categories, dataset)

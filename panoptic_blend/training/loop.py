@@ -1,0 +1,184 @@
+"""The training loop: forward, sum, backward, clip, step, log."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning.fabric import Fabric
+from torch import Tensor
+
+from panoptic_blend.config.experiment import Config
+from panoptic_blend.data.loader import Batch
+from panoptic_blend.data.protocol import PanopticDataset
+from panoptic_blend.files import locked, replacing
+from panoptic_blend.inference.evaluation import Evaluation
+from panoptic_blend.models.panoptic_blend import PanopticBlend
+from panoptic_blend.runtime.interruption import Interruption, RunInterruptedError
+from panoptic_blend.runtime.processes import gather, starts_run, stop_others, sum_over_ranks
+from panoptic_blend.structures import PanopticBlendError, Target
+from panoptic_blend.training.curves import draw_curves
+from panoptic_blend.training.log import IterationRecord, Reporter
+from panoptic_blend.training.optimizer import learning_rate, set_learning_rate
+from panoptic_blend.training.run import Run
+
+
+def train(
+    config: Config,
+    output: Path,
+    resume: bool = False,
+    datasets: tuple[PanopticDataset, PanopticDataset] | None = None,
+) -> Evaluation:
+    """Train the model of ``config`` and evaluate it; everything the run leaves goes to ``output``.
+
+    The files are ``config.yaml``, ``run.json``, ``log.jsonl``, TensorBoard's events, ``state_*.pt`` to resume from,
+    ``last.safetensors``, ``best.safetensors``, ``curves.png``, and ``results/`` of the last evaluation.
+
+    Args:
+        resume: continue from the newest complete state in ``output``, or start if there is none.
+        datasets: what to train on and what to evaluate on; by default the splits that ``config.data`` names.
+
+    Returns:
+        The last evaluation, in every process of the run.
+
+    Raises:
+        PanopticBlendError: the data or weights are unusable, ``output`` holds a run and ``resume`` is false, or a loss
+            is not finite.
+        RunInterruptedError: SIGTERM or Ctrl-C came; the run is saved and can be resumed.
+    """
+    remedy = "wait for it, or choose another --output"  # loading processes of a killed run hold the lock for seconds
+    lock = locked(output, remedy, patience=15) if starts_run() else nullcontext()
+    with lock, Interruption() as interruption:
+        run = Run(config, output, resume, interruption, datasets)
+        try:
+            return finish(run)
+        except BaseException as error:
+            stop_others(run.fabric)
+            if isinstance(error, PanopticBlendError) and not run.is_first:
+                raise SystemExit from None  # the first process prints the message
+            raise
+
+
+def finish(run: Run) -> Evaluation:
+    """Train ``run`` to its last iteration, with checkpoints and evaluations on the way, and evaluate it."""
+    total = run.config.train.iterations
+    left, start = total - run.iteration, time.perf_counter()
+    with Reporter(run.output if run.is_first else None, total, run.iteration) as reporter:
+        reporter.say(f"{left} iterations on {len(run.training)} images, {run.precision} on {run.devices}")
+        for remark in run.remarks:
+            reporter.say(remark)
+        iterate(run, reporter)
+        if not total:
+            run.checkpoint()
+        if left:
+            reporter.say(f"trained in {timedelta(seconds=round(time.perf_counter() - start))}")
+        evaluation = run.evaluate(reporter)
+    if run.is_first:
+        draw_curves(run.output)
+    return evaluation
+
+
+def iterate(run: Run, reporter: Reporter) -> None:
+    """Run the iterations that are left. Every random number follows from seed, iteration and rank."""
+    options, batches = run.config.train, run.batches()
+    while run.iteration < options.iterations:
+        if run.is_due(options.evaluate_every):  # repeated by a resumed run, which may have died in it
+            run.evaluate(reporter)
+        start = time.perf_counter()
+        batch = _next_batch(run, batches, reporter)
+        loaded = time.perf_counter()
+
+        rate = learning_rate(run.iteration, options)
+        set_learning_rate(run.optimizer, rate)
+        run.seed_iteration()
+        run.forward.train()
+        parts = batch.parts(-(-len(batch.images) // (options.images_per_step or len(batch.images))))
+        own = add_gradients(run.fabric, run.forward, run.model, parts)
+        losses = {name: value.item() for name, value in sum_over_ranks(run.fabric, [own]).items()}
+        if not np.isfinite(sum(losses.values())):
+            _stop_at(run, batch, own, losses)
+        if options.clip_norm is not None:  # fp16 skips a step with infinite gradients; otherwise the next loss stops it
+            run.fabric.clip_gradients(
+                run.forward, run.wrapped_optimizer, max_norm=options.clip_norm, error_if_nonfinite=False
+            )
+        run.wrapped_optimizer.step()
+        run.wrapped_optimizer.zero_grad()
+        run.iteration += 1
+
+        seconds = loaded - start, time.perf_counter() - start
+        record = IterationRecord(run.iteration, rate, losses, options.batch_size, *seconds)
+        reporter.step(record, is_logged=run.is_due(options.log_every))
+        if any(map(run.is_due, (options.checkpoint_every, options.evaluate_every, options.iterations))):
+            run.checkpoint()
+
+
+def add_gradients(
+    fabric: Fabric, forward: Any, model: PanopticBlend, parts: Sequence[tuple[list[Tensor], list[Target]]]
+) -> dict[str, Tensor]:
+    """Add the gradients of an optimizer step to the parameters, as if the parts of all ranks were one batch.
+
+    Every loss term is a sum divided by a normalizer, and the normalizers are summed over all parts of all ranks before
+    the first forward pass. So each part contributes its share. (Batch norms still see one part at a time.)
+
+    Args:
+        forward: ``model`` as Fabric set it up.
+        parts: images and targets; as many parts on every rank.
+
+    Returns:
+        This rank's share of every loss term.
+    """
+    moved = [fabric.to_device(part) for part in parts]
+    normalizers = sum_over_ranks(fabric, [model.loss_normalizers(*part) for part in moved])
+    shares: dict[str, Tensor] = {}
+    for number, part in enumerate(moved, start=1):
+        with fabric.no_backward_sync(forward, enabled=number < len(moved)):
+            losses: dict[str, Tensor] = forward(*part, normalizers=normalizers)
+            loss = torch.stack(list(losses.values())).sum()
+            fabric.backward(loss * fabric.world_size)  # gradients are averaged over the ranks
+        shares = {name: shares.get(name, 0) + value.detach() for name, value in losses.items()}
+    return shares
+
+
+def _next_batch(run: Run, batches: Iterator[Batch], reporter: Reporter) -> Batch:
+    """The next batch, if every process has one and none was asked to stop."""
+    batch, failure = None, ""
+    try:
+        batch = next(batches)
+    except PanopticBlendError as error:
+        failure = str(error)
+    skipped = batch.skipped if batch else []
+    flags = {"failure": bool(failure), "stop": run.interruption.is_requested, "skipped": bool(skipped)}
+    found = sum_over_ranks(run.fabric, [{k: torch.tensor(v, device=run.fabric.device) for k, v in flags.items()}])
+    if found["stop"]:  # checked first: a loading process may have died of the same signal
+        run.checkpoint()
+        raise RunInterruptedError(f"interrupted at iteration {run.iteration}; go on with --resume auto")
+    if found["failure"]:
+        failure = next(filter(None, gather(run.fabric, failure)))
+        raise PanopticBlendError(f"iteration {run.iteration}: {failure}")
+    if found["skipped"]:
+        reporter.skipped(run.iteration + 1, [name for names in gather(run.fabric, skipped) for name in names])
+    assert batch is not None
+    return batch
+
+
+def _stop_at(run: Run, batch: Batch, own: Mapping[str, Tensor], losses: Mapping[str, float]) -> None:
+    """Keep the batch whose loss is not finite, and raise an error that names its files."""
+    is_finite = all(term.isfinite().all() for term in own.values())
+    path = run.output / f"not_finite_{run.shard.rank}.pt"
+    if not is_finite:
+        with replacing(path) as temporary:
+            content = {"iteration": run.iteration, "names": batch.names, "losses": dict(own)}
+            torch.save({**content, "images": batch.images, "targets": batch.targets}, temporary)
+    found = gather(run.fabric, [] if is_finite else [(", ".join(batch.names), str(path))])
+    names, kept = (", ".join(items) for items in zip(*(pair for pairs in found for pair in pairs), strict=True))
+    listed = ", ".join(f"{name} {value:.4g}" for name, value in losses.items())
+    raise PanopticBlendError(
+        f"iteration {run.iteration}: the loss is not finite ({listed}) on {names}; "
+        f"lower train.lr or set train.clip_norm; the batch is kept in {kept}"
+    )
