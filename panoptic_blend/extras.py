@@ -1,4 +1,4 @@
-"""Optional dependencies: which packages each extra of the installation brings, and what to do without them."""
+"""Optional dependencies: the packages of each extra, and the error that says how to install them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def require_extra(extra: str, remedy: str = "") -> None:
 
     Args:
         extra: a key of `EXTRAS`.
-        remedy: what could be done instead of installing it, such as ``or write CSV``.
+        remedy: an alternative to installing it, such as ``or write CSV``.
     """
     missing = next((package for package in EXTRAS[extra] if find_spec(package) is None), None)
     if missing:

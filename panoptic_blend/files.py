@@ -1,4 +1,4 @@
-"""Files come whole or not at all, and stay in their folder."""
+"""Safe file access: atomic writes, locks, and readers whose errors name the file."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ except ImportError:  # Windows
 
 @contextmanager
 def replacing(path: Path, *, durable: bool = False) -> Iterator[Path]:
-    """Give a temporary path beside ``path`` that takes its place, atomically, if the block succeeds.
+    """Write a file atomically: yield a temporary path that replaces ``path`` if the block succeeds.
 
-    ``durable`` waits until the content is on the disk, so that a power cut cannot leave an empty file.
+    ``durable`` waits until the content is on the disk, so that a power failure cannot leave an empty file.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
     try:
-        with naming(path):
+        with name_in_errors(path):
             yield temporary
             if durable:
                 with temporary.open("rb+") as file:
@@ -42,8 +42,8 @@ def replacing(path: Path, *, durable: bool = False) -> Iterator[Path]:
 
 
 @contextmanager
-def naming(path: Path) -> Iterator[None]:
-    """Let an OSError that names no file, as that of a full disk, name ``path``."""
+def name_in_errors(path: Path) -> Iterator[None]:
+    """Add ``path`` to an OSError that names no file, such as that of a full disk."""
     try:
         yield
     except OSError as error:
@@ -53,14 +53,18 @@ def naming(path: Path) -> Iterator[None]:
 
 
 def require_empty(folder: Path) -> None:
-    """Raise an error unless ``folder`` is an empty folder or nothing at all."""
+    """Raise an error unless ``folder`` is empty or does not exist."""
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
         raise PanopticBlendError(f"{folder}: is not an empty folder; choose another or empty it")
 
 
 @contextmanager
 def filling(folder: Path) -> Iterator[Path]:
-    """Give a temporary folder that becomes ``folder``, absent or empty so far, if the block succeeds."""
+    """Fill a folder atomically: yield a temporary folder that becomes ``folder`` if the block succeeds.
+
+    Raises:
+        PanopticBlendError: ``folder`` is not empty.
+    """
     require_empty(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = folder.with_name(f".{folder.name}.{os.getpid()}.part")
@@ -76,7 +80,7 @@ def filling(folder: Path) -> Iterator[Path]:
 
 
 def remove_unfinished(paths: Iterable[Path]) -> None:
-    """Remove those of ``paths`` that `replacing` and `filling` left in their folders when their process was killed."""
+    """Remove from ``paths`` what `replacing` and `filling` left behind in processes that were killed."""
     for path in list(paths):
         name = re.fullmatch(r"\..+\.(\d+)\.part(\.\w+)?", path.name)
         if not name or path.is_symlink() or _is_running(int(name[1])):
@@ -92,17 +96,20 @@ def _is_running(process: int) -> bool:
         os.kill(process, 0)
     except ProcessLookupError:
         return False
-    except (OSError, OverflowError):  # somebody else's, or no number of a process
+    except (OSError, OverflowError):  # a process of another user, or a number that no process can have
         pass
     return True
 
 
 @contextmanager
 def locked(folder: Path, remedy: str, patience: float = 0) -> Iterator[None]:
-    """Keep ``folder`` for this process; PanopticBlendError with ``remedy`` if another has it for ``patience`` seconds.
+    """Lock ``folder`` for this process, waiting up to ``patience`` seconds for another process to release it.
 
-    It is made if need be, and taken away if nothing came into it. The lock ends with the process, however that ends;
-    on a disk or system without locks there is none.
+    The folder is created if absent and removed if still empty at the end. The operating system releases the lock when
+    the process ends in any way. A file or operating system without locks is not locked.
+
+    Raises:
+        PanopticBlendError: another process holds the lock; the message ends with ``remedy``.
     """
     folder.mkdir(parents=True, exist_ok=True)
     handle = os.open(folder, os.O_RDONLY) if fcntl else None
@@ -111,7 +118,7 @@ def locked(folder: Path, remedy: str, patience: float = 0) -> Iterator[None]:
             deadline = time.monotonic() + patience
             while not _is_free(handle):
                 if time.monotonic() >= deadline:
-                    raise PanopticBlendError(f"{folder}: another process is at work in it; {remedy}")
+                    raise PanopticBlendError(f"{folder}: another process is using this folder; {remedy}")
                 time.sleep(0.2)
         try:
             yield
@@ -124,7 +131,7 @@ def locked(folder: Path, remedy: str, patience: float = 0) -> Iterator[None]:
 
 
 def _is_free(handle: int) -> bool:
-    """Whether the folder behind a handle could be locked, or cannot be at all."""
+    """Lock the folder of an open handle; False if another process holds the lock, True if locks are unsupported."""
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -135,13 +142,13 @@ def _is_free(handle: int) -> bool:
 
 
 def printable(text: str, limit: int = 2000) -> str:
-    """``text`` as one line in which nothing commands a terminal, cut in the middle beyond ``limit``."""
+    """``text`` as one line without control characters, shortened in the middle to ``limit`` characters."""
     plain = "".join(c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in text)
     return plain if len(plain) <= limit else f"{plain[: limit // 2]} ... {plain[-limit // 2 :]}"
 
 
 def inside(folder: Path, name: str) -> Path:
-    """``folder / name`` for a name that came from a file, which must not lead out of the folder."""
+    """``folder / name`` for an untrusted name; PanopticBlendError if the path leaves the folder."""
     parts = PurePosixPath(name)
     is_line = name.splitlines() == [name] and min(name) >= " "
     if not is_line or parts.is_absolute() or ".." in parts.parts or "\\" in name:
@@ -150,26 +157,26 @@ def inside(folder: Path, name: str) -> Path:
 
 
 def free_space(folder: Path) -> int:
-    """Free bytes on the disk of ``folder``, which need not exist yet."""
+    """Free bytes on the disk of ``folder``, which need not exist."""
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent
     return shutil.disk_usage(folder).free
 
 
-def require_space(folder: Path, size: int, what: str) -> None:
-    """Raise an error unless ``size`` bytes more, for ``what``, fit on the disk of ``folder``."""
+def require_space(folder: Path, size: int, purpose: str) -> None:
+    """Raise an error unless ``size`` bytes are free on the disk of ``folder``; ``purpose`` says what needs them."""
     free = free_space(folder)
     if size > free:
         raise PanopticBlendError(
-            f"{folder}: {what} needs {decimal(size)} and {decimal(free)} are free; make room or choose another disk"
+            f"{folder}: {purpose} needs {decimal(size)} and {decimal(free)} are free; make room or choose another disk"
         )
 
 
 def require_file(path: Path, remedy: str = "check the path") -> None:
-    """Raise an error that names ``path`` unless it is a file."""
+    """Raise an error unless ``path`` is a file."""
     try:
         is_file = path.is_file()
-    except OSError as error:  # a name too long, a folder that may not be entered
+    except OSError as error:  # the name is too long, or a folder may not be entered
         raise PanopticBlendError(f"{path}: cannot be read ({error.strerror}); {remedy}") from None
     if path.is_dir():
         raise PanopticBlendError(f"{path}: is a folder, not a file; {remedy}")
@@ -178,7 +185,7 @@ def require_file(path: Path, remedy: str = "check the path") -> None:
 
 
 def read_bytes(path: Path) -> bytes:
-    """The whole file, or an error that names it."""
+    """Read a whole file; errors name it."""
     require_file(path)
     try:
         return path.read_bytes()
@@ -187,17 +194,18 @@ def read_bytes(path: Path) -> bytes:
 
 
 def read_json(path: Path, object_hook: Callable[[dict[str, Any]], Any] | None = None) -> Any:
-    """The parsed JSON file, or an error that names it and the place; ``object_hook`` as in ``json.loads``."""
+    """Parse a JSON file; errors name it and the position. ``object_hook`` is as in ``json.loads``."""
     try:
         return json.loads(read_bytes(path), object_hook=object_hook)
     except (ValueError, RecursionError) as error:
         raise PanopticBlendError(f"{path}: not valid JSON ({error}); is the file complete?") from None
 
 
-def telling_names(paths: Sequence[Path]) -> list[str]:
-    """The shortest trailing part of each path, of as many folders for all, that tells different ones apart.
+def distinct_names(paths: Sequence[Path]) -> list[str]:
+    """Short names for paths: the trailing parts of each, equally many for all, such that different paths differ.
 
-    ``a/val/x.json`` and ``b/val/x.json`` are those, ``val/a.json`` and ``val/b.json`` are ``a.json`` and ``b.json``.
+    ``r/a/val/x.json`` and ``r/b/val/x.json`` become ``a/val/x.json`` and ``b/val/x.json``; ``val/a.json`` and
+    ``val/b.json`` become ``a.json`` and ``b.json``.
     """
     parts = [path.absolute().parts for path in paths]
     depth = 1
@@ -206,8 +214,8 @@ def telling_names(paths: Sequence[Path]) -> list[str]:
     return [Path(*part[-depth:]).as_posix() for part in parts]
 
 
-def require_others(written: Sequence[Path], read: Sequence[Path]) -> None:
-    """Raise if what is to be written would replace what is to be read."""
+def require_no_overwrite(written: Sequence[Path], read: Sequence[Path]) -> None:
+    """Raise an error if a file to be ``written`` is one of the files to be ``read``."""
     clash = {path.resolve() for path in written} & {path.resolve() for path in read}
     if clash:
         raise PanopticBlendError(f"{min(clash)}: would be overwritten; choose another --output")

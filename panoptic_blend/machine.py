@@ -1,4 +1,4 @@
-"""What the machine has: cores, memory, and threads that keep them busy."""
+"""Resources of the machine: processor cores, memory, and a threaded pipeline that keeps them busy."""
 
 from __future__ import annotations
 
@@ -13,58 +13,58 @@ from typing import TypeVar
 import numpy as np
 
 T = TypeVar("T")
-Worked = TypeVar("Worked")
+Result = TypeVar("Result")
 Finished = TypeVar("Finished")
 
 
 def cores() -> int:
-    """How many cores this process may use."""
+    """Number of processor cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def keep_freed_memory() -> None:
-    """Have the C library keep some freed memory of this process, up to 64 MB, for what is needed next.
+    """Make the C library keep up to 64 MB of freed memory in this process, for the next large arrays.
 
-    glibc gives the memory of large arrays back to the system, and every 4 KB of the next one cost a page fault, which
-    takes as long as decoding and comparing what is in them. Its limits follow the largest array freed so far, up to 32
-    MB (mallopt(3), M_MMAP_THRESHOLD). So one is freed here; nothing is ever written to it.
+    By default glibc returns the memory of large arrays to the system, and every 4 KB of the next array costs a page
+    fault, which takes as long as decoding and comparing the pixels in it. glibc's thresholds follow the largest array
+    freed so far, up to 32 MB (mallopt(3), M_MMAP_THRESHOLD), so this function frees one; it is never written to.
     """
     np.empty(2**25 - 2**16, dtype=np.uint8)
 
 
 def overlapped(
     items: Iterable[T],
-    work: Callable[[T], Worked],
-    finish: Callable[[Worked], Finished],
+    work: Callable[[T], Result],
+    finish: Callable[[Result], Finished],
     *,
     finishers: int = 2,
-    waiting: int = 3,
+    queue_depth: int = 3,
 ) -> Generator[Finished]:
-    """``finish(work(item))`` of every item, in order.
+    """Yield ``finish(work(item))`` for every item, in order, with the three stages of the pipeline in parallel.
 
-    Items are made in one thread, worked on in the caller's, and finished in ``finishers`` others; at most
-    ``waiting`` of them wait before the work, and as many are being finished or wait for it behind. Whatever raises,
-    raises here. Left early, what has been begun is ended and what waits is dropped. With ``waiting`` 0 there are no
-    threads: each item is finished before the next is made.
+    One thread iterates over ``items``, the caller's thread calls ``work``, and ``finishers`` threads call ``finish``.
+    At most ``queue_depth`` items wait for ``work``, and at most as many are in ``finish`` or wait for it. Exceptions of
+    any stage are raised here. When the generator is closed early, running calls complete and queued items are dropped.
+    With ``queue_depth`` 0 there are no threads: each item is finished before the next is read.
     """
-    if not waiting:
+    if not queue_depth:
         yield from (finish(work(item)) for item in items)
         return
     source = iter(items)
     with _threads(1) as reader, _threads(finishers) as others:
-        coming = deque(reader.submit(_next, source) for _ in range(waiting))
+        coming = deque(reader.submit(_next, source) for _ in range(queue_depth))
         going: deque[Future[Finished]] = deque()
         while item := coming.popleft().result():
             coming.append(reader.submit(_next, source))
             going.append(others.submit(finish, work(*item)))
-            while len(going) > waiting or (going and going[0].done()):
+            while len(going) > queue_depth or (going and going[0].done()):
                 yield going.popleft().result()
         while going:
             yield going.popleft().result()
 
 
 def _next(source: Iterator[T]) -> list[T]:
-    """The next item alone in a list, which is empty at the end."""
+    """A list of the next item; empty at the end."""
     return list(islice(source, 1))
 
 

@@ -1,4 +1,4 @@
-"""What travels between the rooms of the library, and the letters every shape comment uses::
+"""Data structures that the packages exchange, and the letters used in every shape comment::
 
     N  images in a batch          C  thing classes               D  detections of an image
     H  height, W width (pixels)   S  stuff classes               G  ground-truth instances of an image
@@ -28,33 +28,34 @@ Size = tuple[int, int]
 """Height, width."""
 
 Progress = Callable[[int, int], None]
-"""Called with how many items are done, and how many there are."""
+"""Called with the number of items done and the total number of items."""
 
 IGNORE = 255
-"""Semantic class of pixels that no loss counts."""
+"""Semantic class of pixels that every loss ignores."""
 
 THING_CLASS = 0
-"""Semantic class shared by all things; stuff classes follow from 1."""
+"""Semantic class shared by all things; stuff classes start at 1."""
 
 MAX_CATEGORY_ID = 2**31 - 1
 
 
 class PanopticBlendError(Exception):
-    """Something from outside is unusable; the message is one line: what, where, and what to do."""
+    """Unusable input; the message is one line that says where the fault is, what it is, and what to do about it."""
 
     exit_code = 2
-    """With which the command line ends."""
+    """Exit code of the command line."""
 
 
 class Target(TypedDict):
-    """The truth about one training image, in the frame of its tensor.
+    """The ground truth of one training image, in pixels of its tensor.
 
     ``boxes`` (G, 4) float; ``labels`` (G,) int64 in 0..C-1; ``masks`` (G, H, W) bool;
-    ``semantic`` (H, W) integer: 0 thing, 1..S stuff, 255 ignored. Instead of ``masks`` there may be
-    ``instance_map`` (H, W) integer, 0 none, g + 1 where instance g is, if no two overlap: so the loader has it.
-    ``mask_targets`` (G, R, R) bool may stand instead of both: each instance cut out of its box at the blender's
-    resolution. ``thing_semantic`` (H, W) integer (0 none, label + 1, 255 ignored) feeds the auxiliary loss and
-    is derived from the masks where it is absent, so one of them must be there.
+    ``semantic`` (H, W) integer: 0 thing, 1..S stuff, 255 ignored. ``masks`` may be replaced by
+    ``instance_map`` (H, W) integer, 0 for no instance and g + 1 for instance g, if instances do not overlap; the
+    loader does this. Both may be replaced by ``mask_targets`` (G, R, R) bool: each instance cropped to its box at the
+    blender's resolution. ``thing_semantic`` (H, W) integer (0 none, label + 1, 255 ignored) is the target of the
+    auxiliary loss; it is derived from ``masks`` or ``instance_map`` if absent, so it is required with
+    ``mask_targets`` alone.
     """
 
     boxes: Tensor
@@ -67,7 +68,7 @@ class Target(TypedDict):
 
 
 def instance_masks(target: Target) -> Tensor:
-    """The masks (G, H, W) bool of a target, from its ``instance_map`` if that stands instead of them."""
+    """The masks (G, H, W) bool of a target, derived from its ``instance_map`` if it has no ``masks``."""
     if "masks" in target:
         return target["masks"]
     instances = target["instance_map"]
@@ -87,7 +88,7 @@ class Detections:
 
 @dataclass(frozen=True, eq=False)
 class Cutout:
-    """A mask (h, w) bool whose upper left pixel is at ``top`` and ``left`` of an image, and False beyond."""
+    """A cropped mask: ``mask`` (h, w) bool at row ``top`` and column ``left`` of an image, False elsewhere."""
 
     mask: npt.NDArray[np.bool_]
     top: int
@@ -95,14 +96,14 @@ class Cutout:
 
     @classmethod
     def from_mask(cls, mask: npt.NDArray[np.bool_]) -> Cutout:
-        """The part of a whole image's mask (H, W) in which it is True."""
+        """Crop the mask (H, W) bool of a whole image to the tight box of its True pixels."""
         [window] = find_objects(mask.view(np.uint8), max_label=1)
         rows, columns = window or (slice(0, 0), slice(0, 0))
         return cls(mask[rows, columns], rows.start, columns.start)
 
     @property
     def window(self) -> tuple[slice, slice]:
-        """Where the mask lies in its image."""
+        """Rows and columns of the image that the mask covers."""
         height, width = self.mask.shape
         return slice(self.top, self.top + height), slice(self.left, self.left + width)
 
@@ -111,10 +112,10 @@ class Cutout:
 class Segment:
     """One region of a panoptic map.
 
-    ``category`` is a dataset category id wherever a map has left the model (files, `Predictor`,
-    metrics, drawings); the model itself, which knows no data set, puts the thing label 0..C-1 or the
-    semantic class 1..S there, told apart by ``is_thing``. ``area`` is in pixels; ``box`` is the tight
-    box in whole pixels, None for a segment without pixels; ``score`` is None for stuff and for truth.
+    ``category`` is a dataset category id in files, metrics, drawings and the results of `Predictor`. In the output
+    of the model, which does not know the data set, it is the thing label 0..C-1 or the semantic class 1..S,
+    depending on ``is_thing``. ``area`` is in pixels; ``box`` is the tight box in whole pixels, None for a segment
+    without pixels; ``score`` is None for stuff and for ground truth.
     """
 
     id: int
@@ -128,34 +129,37 @@ class Segment:
 
 @dataclass(frozen=True, eq=False)
 class PanopticMap:
-    """Every pixel belongs to one segment or to none: ``segment_ids`` (H, W) int32, 0 where void."""
+    """A map that assigns every pixel to one segment or to void: ``segment_ids`` (H, W) int32, 0 for void."""
 
     segment_ids: npt.NDArray[np.int32]
     segments: list[Segment]
 
     @classmethod
     def measured(cls, segment_ids: npt.NDArray[np.int32], segments: Sequence[Segment]) -> PanopticMap:
-        """The map with every segment's ``area`` and ``box`` taken from the pixels, whatever the records say."""
+        """A map in which the ``area`` and ``box`` of every segment are measured from the pixels."""
         areas, boxes = cls(segment_ids, list(segments)).runs().areas_and_boxes(len(segments))
         found = zip(segments, areas.tolist(), boxes.tolist(), strict=True)
         return cls(segment_ids, [replace(s, area=area, box=tuple(box) if area else None) for s, area, box in found])
 
     def runs(self) -> Runs:
-        """The map as runs of the position of their segment in ``segments`` plus 1; 0 for void and unknown ids."""
+        """Run lengths of `index`."""
         runs = Runs.from_pixels(self.segment_ids)
         return replace(runs, values=positions(runs.values, [segment.id for segment in self.segments]))
 
     def index(self) -> npt.NDArray[np.integer]:
-        """Every pixel's value of `runs` (H, W): uint8 where that holds them, else int32."""
+        """Position of each pixel's segment in ``segments`` plus 1 (H, W), 0 for void and unknown ids.
+
+        It is uint8 for fewer than 256 segments, else int32.
+        """
         runs = self.runs()
         return runs.paint(runs.values.astype(np.uint8 if len(self.segments) < 256 else np.int32))
 
 
 @dataclass(frozen=True, eq=False)
 class Runs:
-    """A map (H, W) as runs of equal pixels, row by row; there are far fewer of them than pixels.
+    """Run lengths of a map (H, W): n runs of equal pixels, each within one row.
 
-    ``values`` (n,) of the runs, ``starts`` (n,) where they begin in the flattened map; none goes beyond its row.
+    ``values`` (n,) are the values of the runs, ``starts`` (n,) their first positions in the flattened map.
     """
 
     values: npt.NDArray[np.integer]
@@ -164,7 +168,7 @@ class Runs:
 
     @classmethod
     def from_pixels(cls, pixels: npt.NDArray[np.integer]) -> Runs:
-        """The runs of a map (H, W)."""
+        """Encode a map (H, W) as runs."""
         height, width = pixels.shape
         flat = pixels.ravel()
         is_start = np.ones(flat.size, dtype=np.bool_)
@@ -175,17 +179,17 @@ class Runs:
 
     @property
     def lengths(self) -> npt.NDArray[np.int32]:
-        """(n,) in pixels."""
+        """Lengths of the runs (n,) in pixels."""
         return np.diff(self.starts, append=np.int32(self.shape[0] * self.shape[1]))
 
     def paint(self, values: npt.NDArray[Number]) -> npt.NDArray[Number]:
-        """The map (H, W) in which the runs have ``values`` (n,)."""
+        """Decode to a map (H, W) in which the runs have ``values`` (n,)."""
         return np.repeat(values, self.lengths).reshape(self.shape)
 
     def areas_and_boxes(self, count: int) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
-        """Areas (count,) and tight boxes (count, 4) of the values 1 to ``count``, where no value is larger.
+        """Areas (count,) and tight boxes (count, 4) of the values 1 to ``count``; no run may have a larger value.
 
-        The box of a value without pixels means nothing.
+        The box of a value without pixels is undefined.
         """
         lengths = self.lengths.astype(np.intp)
         areas = np.bincount(self.values, lengths, minlength=count + 1).astype(np.intp)
@@ -199,7 +203,7 @@ class Runs:
 
 
 def positions(ids: npt.NDArray[np.integer], known: Sequence[int]) -> npt.NDArray[np.intp]:
-    """Where each of ``ids`` stands in ``known``, plus 1; 0 for those that do not."""
+    """The index of each of ``ids`` in ``known`` plus 1; 0 for ids that are not in ``known``."""
     order = np.argsort(np.asarray(known, dtype=np.int64))
     ascending = np.array([*np.asarray(known, dtype=np.int64)[order], np.iinfo(np.int64).max])
     places = np.searchsorted(ascending, ids)
@@ -208,12 +212,12 @@ def positions(ids: npt.NDArray[np.integer], known: Sequence[int]) -> npt.NDArray
 
 @dataclass(frozen=True)
 class Output:
-    """All the model says about one image, in pixels of the output size (H, W).
+    """The model's output for one image, in pixels of the output size (H, W).
 
-    ``boxes``, ``scores``, ``labels`` and ``masks`` as in `Detections`; the masks are kept as ``cutouts``.
-    ``semantic`` (H, W) int64: 0 thing, 1..S stuff; all 0 without a semantic head. ``bases`` (K, h, w) cover
-    the image, usually at a quarter of the network's input, ``attentions`` (D, K, M, M) are raw scores: what
-    the masks were blended from, None where they were not.
+    ``boxes``, ``scores``, ``labels`` and ``masks`` are as in `Detections`; the masks are stored as ``cutouts``.
+    ``semantic`` (H, W) int64 is 0 for thing and 1..S for stuff; all 0 without a semantic head. The masks were blended
+    from ``bases`` (K, h, w), which cover the image, usually at a quarter of the network's input size, and
+    ``attentions`` (D, K, M, M), which are raw scores; both are None if the instance branch does not blend.
     """
 
     boxes: Tensor
@@ -227,7 +231,7 @@ class Output:
 
     @property
     def masks(self) -> Tensor:
-        """(D, H, W) bool, put together anew each time."""
+        """Masks (D, H, W) bool, assembled from ``cutouts`` at each access."""
         masks = self.boxes.new_zeros((len(self.cutouts), *self.semantic.shape)).bool()
         for mask, cutout in zip(masks, self.cutouts, strict=True):
             mask[cutout.window] = mask.new_tensor(cutout.mask)
@@ -236,7 +240,7 @@ class Output:
 
 @dataclass(frozen=True)
 class Category:
-    """One class of a data set, under the id its files use."""
+    """One class of a data set, with the id that its files use."""
 
     id: int
     name: str
@@ -251,14 +255,14 @@ class Category:
         where = f"category {dict(record)}"
         missing = [key for key in ("id", "isthing") if key not in record]
         if missing:
-            raise PanopticBlendError(f"{where}: no `{missing[0]}`; COCO panoptic categories carry it")
+            raise PanopticBlendError(f"{where}: no `{missing[0]}`, which COCO panoptic requires; add it")
         category_id, is_thing, name = record["id"], record["isthing"], record.get("name", str(record["id"]))
         if not is_integer(category_id) or not 0 <= category_id <= MAX_CATEGORY_ID:
-            raise PanopticBlendError(f"{where}: `id` is no whole number from 0 to {MAX_CATEGORY_ID}; correct it")
+            raise PanopticBlendError(f"{where}: `id` is not a whole number from 0 to {MAX_CATEGORY_ID}; correct it")
         if is_thing not in (0, 1):
             raise PanopticBlendError(f"{where}: `isthing` is neither 0 nor 1; correct it")
         if not isinstance(name, str):
-            raise PanopticBlendError(f"{where}: `name` is no text; correct it")
+            raise PanopticBlendError(f"{where}: `name` is not a string; correct it")
         return cls(category_id, name, bool(is_thing), _color(record.get("color"), where))
 
 
@@ -273,5 +277,5 @@ def _color(value: object, where: str) -> tuple[int, int, int] | None:
 
 
 def is_integer(value: object) -> TypeGuard[int]:
-    """Whether a value from a JSON is a whole number; ``true`` and 1.0 are none."""
+    """Whether a JSON value is a whole number; ``true`` and ``1.0`` are not."""
     return isinstance(value, int) and not isinstance(value, bool)

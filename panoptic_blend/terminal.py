@@ -1,4 +1,4 @@
-"""Tables, and a live line that shows how far a command is."""
+"""Tables and live progress lines on a terminal."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from panoptic_blend.structures import Progress
 
 
 def right_aligned(*columns: str | Column, title: str | None = None, words: int = 1) -> Table:
-    """An empty table whose first ``words`` columns hold words and the others figures."""
+    """An empty table whose first ``words`` columns hold text and whose other columns hold right-aligned numbers."""
     table = Table(*columns, title=title)
     for column in table.columns[words:]:
         column.justify = "right"
@@ -22,7 +22,7 @@ def right_aligned(*columns: str | Column, title: str | None = None, words: int =
 
 
 class _Rate(live.ProgressColumn):
-    """Items per second, not counting those that were done before the first report."""
+    """A column of items per second, without the items that were done before the first report."""
 
     def __init__(self, items: str) -> None:
         super().__init__()
@@ -37,8 +37,8 @@ def progress_line(task: str, items: str = "") -> Iterator[Progress]:
     """Show a live progress line on standard error if that is a terminal.
 
     Args:
-        task: what is being done, such as ``evaluating``.
-        items: what is counted, such as ``images``; its rate per second is then shown too.
+        task: the activity, such as ``evaluating``.
+        items: the counted noun, such as ``images``; if given, the rate per second is shown too.
     """
     columns = (
         live.TextColumn("{task.description}"),
@@ -55,7 +55,7 @@ def progress_line(task: str, items: str = "") -> Iterator[Progress]:
 
 @contextmanager
 def bytes_line() -> Iterator[Callable[[str, int, int | None], None]]:
-    """Show a live line for transfers; yields a function of the task, the bytes done, and their total if it is known."""
+    """Show a live line for transfers; yield a function of the task, the bytes done, and the total bytes, if known."""
     columns = (
         live.TextColumn("{task.description}"),
         live.BarColumn(),
@@ -73,6 +73,8 @@ def bytes_line() -> Iterator[Callable[[str, int, int | None], None]]:
                 return
             if shown:
                 bar.remove_task(shown.id)
-            bar.add_task(task, total=total, completed=done)  # so that bytes of an earlier run do not count as speed
+            bar.add_task(
+                task, total=total, completed=done
+            )  # a new task, so that bytes of an earlier run do not count as speed
 
         yield show

@@ -1,4 +1,4 @@
-"""Files come whole or not at all, and names from files stay in their folder."""
+"""Atomic writes, locks, names that stay in their folder, and errors that name the file."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from panoptic_blend.files import (
+    distinct_names,
     free_space,
     inside,
     locked,
@@ -31,7 +32,7 @@ from panoptic_blend.structures import PanopticBlendError
 Refused = Callable[..., str]
 
 
-def test_a_file_appears_under_its_name_when_it_is_whole(tmp_path: Path) -> None:
+def test_a_file_appears_under_its_name_when_it_is_complete(tmp_path: Path) -> None:
     path = tmp_path / "new" / "deep" / "result.png"
     with replacing(path) as temporary:
         assert temporary.parent == path.parent and temporary.suffix == ".png"
@@ -92,7 +93,7 @@ def test_names_that_lead_out_are_refused(refused: Refused, name: str) -> None:
 
 
 @given(st.text(st.sampled_from("./\\a\n"), max_size=8))
-def test_what_is_not_refused_lies_in_the_folder(name: str) -> None:
+def test_accepted_names_lie_in_the_folder(name: str) -> None:
     try:
         path = inside(Path("/data/set"), name)
     except PanopticBlendError:
@@ -143,14 +144,14 @@ def test_broken_json_is_named(refused: Refused, tmp_path: Path, content: bytes) 
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
-def test_json_is_read_in_the_encodings_people_save_it_in(tmp_path: Path, encoding: str) -> None:
+def test_json_is_read_in_common_encodings(tmp_path: Path, encoding: str) -> None:
     content = {"name": "Straße 写真", "ids": [1, 2**40, -1], "none": None}
     path = tmp_path / "a b.json"
     path.write_bytes(json.dumps(content, ensure_ascii=False).encode(encoding))
     assert read_json(path) == content
 
 
-def test_space_is_that_of_the_disk_even_of_a_folder_to_be_made(tmp_path: Path, refused: Refused) -> None:
+def test_space_is_measured_before_the_folder_exists(tmp_path: Path, refused: Refused) -> None:
     folder = tmp_path / "not" / "yet"
     assert free_space(folder) > 0
     require_space(folder, 0, "nothing")
@@ -159,7 +160,7 @@ def test_space_is_that_of_the_disk_even_of_a_folder_to_be_made(tmp_path: Path, r
     assert not folder.parent.exists()
 
 
-def test_only_what_a_dead_process_left_is_removed(tmp_path: Path) -> None:
+def test_only_temporary_files_of_dead_processes_are_removed(tmp_path: Path) -> None:
     dead = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True)
     left, alive = tmp_path / f".state.{int(dead.stdout)}.part.pt", tmp_path / f".state.{os.getpid()}.part.pt"
     others = [tmp_path / name for name in (".notes.partial.md", ".a.party", ".x.part1", "state.7.part.pt")]
@@ -170,10 +171,10 @@ def test_only_what_a_dead_process_left_is_removed(tmp_path: Path) -> None:
     assert set(tmp_path.iterdir()) == {alive, *others, tmp_path / ".folder.1.part"}
 
 
-def test_a_folder_is_kept_from_others_while_it_is_worked_in(tmp_path: Path) -> None:
+def test_a_locked_folder_is_refused_to_others(tmp_path: Path) -> None:
     folder = tmp_path / "new"
     with locked(folder, "wait"):
-        refusal = pytest.raises(PanopticBlendError, match="new: another process is at work in it; wait")
+        refusal = pytest.raises(PanopticBlendError, match="new: another process is using this folder; wait")
         with refusal, locked(folder, "wait"):
             pass
         (folder / "result").write_text("")
@@ -194,6 +195,20 @@ def test_a_failed_write_names_the_file(tmp_path: Path) -> None:
     ("text", "shown"),
     [("ü 漢 [b]", "ü 漢 [b]"), ("a\nb\x1b[2J", r"a\nb\x1b[2J"), ("\udcff\u202e", r"\udcff\u202e"), ("x" * 5000, None)],
 )
-def test_what_is_shown_is_one_line(text: str, shown: str | None) -> None:
+def test_printable_text_is_one_line(text: str, shown: str | None) -> None:
     found = printable(text)
     assert found == shown if shown else found == f"{'x' * 1000} ... {'x' * 1000}"
+
+
+@pytest.mark.parametrize(
+    ("paths", "names"),
+    [
+        (["/d/truth.json", "/d/a.json", "/d/b.json"], ["truth.json", "a.json", "b.json"]),
+        (["/t/x.json", "/a/x.json"], ["t/x.json", "a/x.json"]),
+        (["/d/ann/x.json", "/r/a/val/x.json", "/r/b/val/x.json"], ["d/ann/x.json", "a/val/x.json", "b/val/x.json"]),
+        (["/x.json", "/x.json"], ["x.json", "x.json"]),
+        (["/x.json", "/a/x.json"], ["/x.json", "a/x.json"]),
+    ],
+)
+def test_distinct_names(paths: list[str], names: list[str]) -> None:
+    assert distinct_names([Path(path) for path in paths]) == names

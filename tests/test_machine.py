@@ -1,3 +1,5 @@
+"""The threaded pipeline: order, limits, errors and early exit."""
+
 from __future__ import annotations
 
 import threading
@@ -13,32 +15,32 @@ from panoptic_blend.machine import overlapped
 @given(
     count=st.integers(0, 12),
     finishers=st.integers(1, 4),
-    waiting=st.integers(0, 4),
+    queue_depth=st.integers(0, 4),
 )
-def test_every_item_goes_through_in_order(count: int, finishers: int, waiting: int) -> None:
-    found = overlapped(range(count), lambda x: x + 1, lambda x: 10 * x, finishers=finishers, waiting=waiting)
+def test_results_come_in_order(count: int, finishers: int, queue_depth: int) -> None:
+    found = overlapped(range(count), lambda x: x + 1, lambda x: 10 * x, finishers=finishers, queue_depth=queue_depth)
     assert list(found) == [10 * (x + 1) for x in range(count)]
 
 
-def test_without_waiting_each_is_finished_before_the_next_is_made() -> None:
+def test_without_a_queue_each_item_is_finished_before_the_next_is_read() -> None:
     steps: list[str] = []
 
-    def noted(step: str, item: int) -> int:
+    def log(step: str, item: int) -> int:
         steps.append(f"{step}{item} in {threading.current_thread().name}")
         return item
 
-    items = (noted("made ", x) for x in range(2))
-    assert list(overlapped(items, lambda x: noted("worked ", x), lambda x: noted("finished ", x), waiting=0)) == [0, 1]
+    items = (log("made ", x) for x in range(2))
+    assert list(overlapped(items, lambda x: log("worked ", x), lambda x: log("finished ", x), queue_depth=0)) == [0, 1]
     here = threading.current_thread().name
     assert steps == [f"{step} {x} in {here}" for x in range(2) for step in ("made", "worked", "finished")]
 
 
-def test_items_that_are_false_are_no_end() -> None:
+def test_falsy_items_do_not_end_the_pipeline() -> None:
     assert list(overlapped([0, None, ""], lambda x: x, lambda x: x)) == [0, None, ""]
 
 
 def test_the_steps_run_at_the_same_time() -> None:
-    """Each item waits for the work on the one before, which waits for the finishing of another."""
+    """All three stages meet at one barrier, so none can pass it alone."""
     together = threading.Barrier(3, timeout=60)
     threads: set[int] = set()
 
@@ -65,8 +67,8 @@ def test_the_steps_run_at_the_same_time() -> None:
     assert threading.get_ident() in threads
 
 
-def test_few_items_wait() -> None:
-    waiting, steps = 4, {"made": 0, "worked": 0, "finished": 0}
+def test_the_queue_is_bounded() -> None:
+    queue_depth, steps = 4, {"made": 0, "worked": 0, "finished": 0}
     full = threading.Event()
 
     def items() -> Iterator[int]:
@@ -75,10 +77,10 @@ def test_few_items_wait() -> None:
             yield item
 
     def work(item: int) -> int:
-        assert steps["made"] - steps["worked"] <= waiting + 2
-        assert steps["worked"] - steps["finished"] <= waiting + 1
+        assert steps["made"] - steps["worked"] <= queue_depth + 2
+        assert steps["worked"] - steps["finished"] <= queue_depth + 1
         steps["worked"] += 1
-        if item == waiting:
+        if item == queue_depth:
             full.set()
         return item
 
@@ -87,11 +89,11 @@ def test_few_items_wait() -> None:
         steps["finished"] += 1
         return item
 
-    assert len(list(overlapped(items(), work, finish, finishers=1, waiting=waiting))) == 100
+    assert len(list(overlapped(items(), work, finish, finishers=1, queue_depth=queue_depth))) == 100
 
 
 @pytest.mark.parametrize("step", range(3))
-def test_an_error_of_any_step_comes_out(step: int) -> None:
+def test_an_error_of_any_stage_is_raised(step: int) -> None:
     def fail(at: int, item: int) -> int:
         if at == step and item == 3:
             raise OSError("full")
@@ -105,7 +107,7 @@ def test_an_error_of_any_step_comes_out(step: int) -> None:
     assert len(found) <= 3
 
 
-def test_left_early_it_ends_what_it_began() -> None:
+def test_an_early_exit_completes_running_calls_only() -> None:
     begun, ended = [], []
 
     def finish(item: int) -> int:

@@ -1,4 +1,4 @@
-"""The line that shows how far a command is."""
+"""Live progress lines on a terminal."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def test_nothing_is_shown_elsewhere(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr() == ("", "")
 
 
-def test_things_a_second_are_shown(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """What was done before, the first report, is not counted: 3 images in 2 seconds."""
+def test_items_per_second_are_shown(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """The 500 images that were done before the first report are not counted: 3 images in 2 seconds."""
     clock = [0.0]
     monkeypatch.setattr("rich.console.monotonic", lambda: clock[0])
     monkeypatch.setenv("FORCE_COLOR", "1")

@@ -37,7 +37,7 @@ def pq(
     as_json: options.AsJson = False,
 ) -> None:
     """PQ, SQ and RQ of anyone's results, as the official script computes them; with --details, why."""
-    from panoptic_blend.files import telling_names
+    from panoptic_blend.files import distinct_names
     from panoptic_blend.scoring.details import Resampling, summary
     from panoptic_blend.scoring.evaluate_files import evaluate_files
     from panoptic_blend.scoring.file_pairs import FilePolicy
@@ -69,7 +69,7 @@ def pq(
             workers=workers,
             table_format=table_format,
         )
-        names = telling_names([truth, *(path for path, _ in request.results)])[1:]
+        names = distinct_names([truth, *(path for path, _ in request.results)])[1:]
         with progress_line(f"comparing {' and '.join(names)}") as progress:
             findings = score_in_detail(request, resampling, progress)
     if as_json:

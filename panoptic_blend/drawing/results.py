@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from panoptic_blend.drawing.overlay import draw, enlarge
-from panoptic_blend.files import inside, require_others
+from panoptic_blend.files import inside, require_no_overwrite
 from panoptic_blend.formats.coco_layout import maps_folder
 from panoptic_blend.formats.coco_panoptic import read_panoptic_json
 from panoptic_blend.formats.images import read_picture, write_picture
@@ -27,7 +27,7 @@ def draw_json(
     images = content.images[:limit]
     photos = [inside(pictures, image.file_name) for image in images]
     drawings = [inside(output, f"{image.file_name}.png") for image in images]
-    require_others(drawings, photos)
+    require_no_overwrite(drawings, photos)
     for number, (image, photo, drawing) in enumerate(zip(images, photos, drawings, strict=True), start=1):
         picture = read_picture(photo, image.size)
         panoptic = image.annotation.read(panoptic_json, folder, image.size)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from panoptic_blend.files import telling_names
+from panoptic_blend.files import distinct_names
 from panoptic_blend.metrics.details import PanopticDetails
 from panoptic_blend.report.figures import class_records, comparison_figures, result_figures
 from panoptic_blend.report.page import Assets, publish, require_room, writing
@@ -99,7 +99,7 @@ def _content(request: ReportRequest, pairs: FilePairs, seen: _Seen, resampling: 
     else:
         results = [result_figures(seen.details[0], resampling)]
     files = [request.truth, request.prediction, *([request.other[0]] if request.other else [])]
-    truth_name, *set_names = telling_names(files)
+    truth_name, *set_names = distinct_names(files)
     ids, names = list(pairs.images.ids), list(pairs.images.file_names)
     places = {id: place for place, id in enumerate(seen.details[0].images)}
     order = [places[id] for id in ids]

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from panoptic_blend.files import naming, remove_unfinished, replacing
+from panoptic_blend.files import name_in_errors, remove_unfinished, replacing
 from panoptic_blend.structures import PanopticBlendError
 
 _TEMPLATE = Path(__file__).parent / "template"
@@ -41,7 +41,7 @@ class Assets:
     names: list[str] = field(default_factory=list)
 
     def add(self, name: str, content: bytes) -> None:
-        with naming(self.folder / name):
+        with name_in_errors(self.folder / name):
             (self.folder / name).write_bytes(content)
         self.names.append(name)
         self.size += len(content)

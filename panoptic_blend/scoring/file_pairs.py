@@ -187,7 +187,7 @@ def iter_images(
         return work(pairs), found
 
     images = range(len(sets[0]))
-    for done, found in overlapped(images, lambda index: index, finish, finishers=threads, waiting=2 * threads):
+    for done, found in overlapped(images, lambda index: index, finish, finishers=threads, queue_depth=2 * threads):
         disagreements += found
         if len(disagreements) >= CASES:
             break

@@ -117,7 +117,7 @@ def test_two_runs_do_not_predict_into_one_folder(
 ) -> None:
     with locked(tmp_path / "out", "wait"):
         message = error_of(monkeypatch, capsys, "predict", weights, root / "val2017", "-o", tmp_path / "out")
-    assert "another process is at work in it" in message
+    assert "another process is using this folder" in message
     assert "journal.jsonl" not in {path.name for path in tmp_path.rglob("*")}
 
 

@@ -293,7 +293,7 @@ def test_two_runs_do_not_fill_one_folder(wanted: DownloadRequest, refused: Refus
             messages.append(refused(prepare, wanted))
 
     prepare(wanted, Feedback(say=second))
-    assert messages == [f"{wanted.root}: another process is at work in it; wait for that one"]
+    assert messages == [f"{wanted.root}: another process is using this folder; wait for that one"]
 
 
 def test_wishes_that_cannot_be(tmp_path: Path, refused: Refused) -> None:

@@ -44,15 +44,15 @@ def test_labels_and_classes_follow_the_order_of_ids() -> None:
         ({"isthing": 2}, "`isthing` is neither 0 nor 1; correct it"),
         ({"isthing": [1]}, "`isthing` is neither 0 nor 1; correct it"),
         ({"isthing": math.nan}, "`isthing` is neither 0 nor 1; correct it"),
-        ({"id": "3"}, "`id` is no whole number from 0 to 2147483647; correct it"),
-        ({"id": 3.0}, "`id` is no whole number from 0 to 2147483647; correct it"),
-        ({"id": True}, "`id` is no whole number from 0 to 2147483647; correct it"),
-        ({"id": None}, "`id` is no whole number from 0 to 2147483647; correct it"),
-        ({"id": -1}, "`id` is no whole number from 0 to 2147483647; correct it"),
-        ({"id": 2**31}, "`id` is no whole number from 0 to 2147483647; correct it"),
-        ({"id": math.nan}, "`id` is no whole number from 0 to 2147483647; correct it"),
-        ({"name": 5}, "`name` is no text; correct it"),
-        ({"name": None}, "`name` is no text; correct it"),
+        ({"id": "3"}, "`id` is not a whole number from 0 to 2147483647; correct it"),
+        ({"id": 3.0}, "`id` is not a whole number from 0 to 2147483647; correct it"),
+        ({"id": True}, "`id` is not a whole number from 0 to 2147483647; correct it"),
+        ({"id": None}, "`id` is not a whole number from 0 to 2147483647; correct it"),
+        ({"id": -1}, "`id` is not a whole number from 0 to 2147483647; correct it"),
+        ({"id": 2**31}, "`id` is not a whole number from 0 to 2147483647; correct it"),
+        ({"id": math.nan}, "`id` is not a whole number from 0 to 2147483647; correct it"),
+        ({"name": 5}, "`name` is not a string; correct it"),
+        ({"name": None}, "`name` is not a string; correct it"),
         ({"color": [1, 2]}, "`color` is not three whole numbers from 0 to 255; correct it"),
         ({"color": [1, 2, 3, 4]}, "`color` is not three whole numbers from 0 to 255; correct it"),
         ({"color": [1, 2, 3, "x"]}, "`color` is not three whole numbers from 0 to 255; correct it"),
@@ -72,7 +72,7 @@ def test_broken_records_are_named(refused: Refused, changes: dict[str, object], 
 def test_a_record_without_what_panoptic_categories_carry_is_named(refused: Refused, key: str) -> None:
     record = {"id": 3, "name": "cat", "isthing": 1}
     del record[key]
-    expected = f"category {record}: no `{key}`; COCO panoptic categories carry it"
+    expected = f"category {record}: no `{key}`, which COCO panoptic requires; add it"
     assert refused(Categories, [record]) == expected
 
 

@@ -181,7 +181,7 @@ SEGMENTS = "annotations.1.segments_info"
         (
             "categories.1.isthing",
             ABSENT,
-            "p.json: category {'id': 3, 'name': 'cat'}: no `isthing`; COCO panoptic categories carry it",
+            "p.json: category {'id': 3, 'name': 'cat'}: no `isthing`, which COCO panoptic requires; add it",
         ),
         (
             "categories.1.isthing",
@@ -201,7 +201,7 @@ def test_other_kinds_of_json_are_refused(folder: Path, refused: Refused) -> None
         assert message == f"p.json: no list of records `images`{NOT_PANOPTIC}"
     instances = content() | {"categories": [{"supercategory": "animal", "id": 3, "name": "cat"}]}
     instances["annotations"] = [{"id": 1, "image_id": 7, "category_id": 3, "segmentation": [[0, 0, 1, 0, 1, 1]]}]
-    assert "`isthing`; COCO panoptic categories carry it" in refused(read_panoptic_json, write(folder, instances))
+    assert "`isthing`, which COCO panoptic requires; add it" in refused(read_panoptic_json, write(folder, instances))
     instances["categories"] = content()["categories"]
     expected = f"p.json: annotations[0]: no list of records `segments_info`{NOT_PANOPTIC}"
     assert refused(read_panoptic_json, write(folder, instances)) == expected
