@@ -1,0 +1,133 @@
+"""The half of the library that needs no torch, in interpreters where importing torch fails."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from panoptic_blend.extras import EXTRAS, MissingExtraError, require_extra
+from panoptic_blend.formats.coco_panoptic import read_panoptic_json
+from panoptic_blend.formats.images import read_segment_ids
+
+ABSENT = dict.fromkeys(EXTRAS["torch"])
+BARE = f"import sys; sys.modules.update({ABSENT}); "
+COMMAND = f"{BARE}from panoptic_blend.cli.main import main; main()"
+
+
+def python(code: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+    """Run a program where no package of the extra `torch` can be imported."""
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+
+
+def command(*arguments: object) -> str:
+    """The output of a command that must succeed."""
+    done = python(COMMAND, *arguments)
+    assert (done.returncode, done.stderr) == (0, ""), done
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def truth(generated: Path) -> Path:
+    return generated / "annotations" / "panoptic_val2017.json"
+
+
+def test_torch_cannot_be_imported_there() -> None:
+    done = python(f"{BARE}import torch")
+    assert "No module named 'torch'" in done.stderr or "import of torch halted" in done.stderr
+
+
+def test_pq(truth: Path, tmp_path: Path) -> None:
+    report = json.loads(command("pq", truth, truth, "--json"))
+    assert report["All"]["pq"] == 1.0
+    command("pq", truth, truth, "--details", tmp_path / "out", "--compare", truth, "--boundary", "--resamples", 5)
+    assert (tmp_path / "out" / "summary.json").exists()
+
+
+def test_report(truth: Path, generated: Path, tmp_path: Path) -> None:
+    command("report", truth, truth, "--images", generated / "val2017", "--out", tmp_path / "r.html", "--resamples", 5)
+    assert (tmp_path / "r.html").stat().st_size > 10_000
+
+
+def test_draw(truth: Path, generated: Path, tmp_path: Path) -> None:
+    command("draw", truth, generated / "val2017", "--output", tmp_path)
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_data_check(generated: Path) -> None:
+    done = python(COMMAND, "data", "check", generated, "--json", "--workers", 2)
+    assert json.loads(done.stdout)["sound"] is True, done
+
+
+def test_data_shapes(tmp_path: Path) -> None:
+    command("data", "shapes", "--out", tmp_path, "--train", 1, "--val", 1)
+    assert len(read_panoptic_json(tmp_path / "annotations" / "panoptic_val2017.json").images) == 1
+
+
+def test_data_coco_dry_run(tmp_path: Path) -> None:
+    done = python(COMMAND, "data", "coco", "--root", tmp_path, "--dry-run", "--mirror", "http://127.0.0.1:9")
+    assert done.returncode == 2, "there is no server, which is found out without torch"
+    assert done.stderr.startswith("error: http://127.0.0.1:9/annotations/"), done.stderr
+
+
+def test_data_convert(generated: Path, tmp_path: Path) -> None:
+    picture = next((generated / "val2017").iterdir())
+    content = {
+        "images": [{"id": 1, "file_name": picture.name, "height": 128, "width": 128}],
+        "categories": [{"id": 1, "name": "box"}],
+        "annotations": [
+            {"id": 1, "image_id": 1, "category_id": 1, "iscrowd": 0, "segmentation": [[10, 10, 20, 10, 20, 30, 10, 30]]}
+        ],
+    }
+    image = next(
+        image
+        for image in read_panoptic_json(generated / "annotations" / "panoptic_val2017.json").images
+        if image.file_name == picture.name
+    )
+    content["images"][0].update(height=image.size[0], width=image.size[1])  # type: ignore[attr-defined]
+    (tmp_path / "instances.json").write_text(json.dumps(content))
+    out = tmp_path / "out"
+    command(
+        *("data", "convert", "coco-instances", tmp_path / "instances.json"),
+        *("--pictures", picture.parent, "--out", out, "--split", "val"),
+    )
+    ids = read_segment_ids(out / "annotations" / "panoptic_val" / f"{picture.stem}.png")
+    assert (ids == 1).sum() == 10 * 20
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("train", "demo/shapes_r18"),
+        ("demo",),
+        ("evaluate", "a.safetensors"),
+        ("predict", "a.safetensors", "b.jpg"),
+        ("sweep", "a.safetensors"),
+        ("weights", "inspect", "a.pth"),
+        ("weights", "import", "a.pth", "b.safetensors"),
+    ],
+)
+def test_a_command_that_needs_torch_says_how_to_install_it(arguments: tuple[str, ...]) -> None:
+    done = python(COMMAND, *arguments)
+    assert done.returncode == 2
+    assert done.stderr == 'error: torch is not installed; pip install "panoptic-blend[torch]"\n'
+    assert done.stdout == ""
+
+
+@pytest.mark.parametrize("name", ["load", "build_model", "load_weights", "fuse", "Predictor"])
+def test_so_does_a_public_name(name: str) -> None:
+    done = python(f"{BARE}from panoptic_blend import {name}")
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.endswith('MissingExtraError: torch is not installed; pip install "panoptic-blend[torch]"')
+
+
+def test_the_error_is_an_import_error_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(ImportError, match=r"^pyarrow is not installed; pip install .*\[parquet\]\", or write CSV$"):
+        require_extra("parquet", "or write CSV")
+    require_extra("torch")
+    assert issubclass(MissingExtraError, ImportError)
