@@ -1,1 +1,1 @@
-"""Data sets of other formats as COCO panoptic."""
+"""Convert data sets in other formats to COCO panoptic."""

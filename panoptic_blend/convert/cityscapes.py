@@ -1,9 +1,9 @@
-"""The panoptic files that Cityscapes' own scripts make, as COCO panoptic.
+"""Convert the panoptic files that Cityscapes' own scripts write to COCO panoptic.
 
-They are almost that: the ids in the PNGs and the categories are what COCO's are. What differs is that image ids are
-names, that pictures lie in a folder for each city and the JSON says their names without it, and with ``_gtFine`` in
-them. Here images are numbered in the order of the JSON, from 1, and PNGs called as their pictures. Segments are
-numbered anew; their pixels, categories (train ids or label ids, whichever the JSON has) and crowds stay.
+Segment ids in the PNGs and categories are already in COCO's format. Three details differ: image ids are names; the
+pictures lie in one folder per city, which the JSON leaves out; and the file names in the JSON contain ``_gtFine``. The
+converted images are numbered from 1 in the order of the JSON, and each PNG is named after its picture. Segments get new
+ids; their pixels, categories (train ids or label ids, as in the JSON) and crowd flags stay.
 """
 
 from __future__ import annotations
@@ -32,38 +32,39 @@ PICTURE = "_leftImg8bit"
 
 
 def read_cityscapes(path: Path, pictures: Path, maps: Path | None = None) -> LabeledSource:
-    """What ``cityscapes_panoptic_{split}.json`` labels in the folder ``pictures``, of one split or of all.
+    """Read ``cityscapes_panoptic_{split}.json`` and find its pictures.
 
     Args:
-        maps: the folder of its PNGs; by default beside the JSON, under its name.
+        pictures: the folder ``leftImg8bit``, or the folder of the split in it.
+        maps: the folder of PNGs; by default the one beside the JSON that has the same name.
 
     Raises:
-        PanopticBlendError: the JSON is another one, or files are missing.
+        PanopticBlendError: the JSON has another format, or files are missing.
     """
     content, folder = read_json(path), maps or path.with_suffix("")
     images, annotations, listed = (
         require_records(content, key, path.name, KIND) for key in ("images", "annotations", "categories")
     )
-    for place, option in ((pictures, "--pictures"), (folder, "--maps")):
-        if not place.is_dir():
-            raise PanopticBlendError(f"{place}: no such folder; say with {option} where it is")
+    for required, option in ((pictures, "--pictures"), (folder, "--maps")):
+        if not required.is_dir():
+            raise PanopticBlendError(f"{required}: no such folder; give its path with {option}")
     try:
         categories = Categories(listed)
     except PanopticBlendError as error:
         raise PanopticBlendError(f"{path.name}: {error}") from None
     sizes = _sizes(images, path)
     numbers = {name: number for number, name in enumerate(sizes, start=1)}
-    drawn = _annotations(annotations, numbers, path, categories)
-    found = _pictures(pictures)
+    annotation_of = _annotations(annotations, numbers, path, categories)
+    picture_of = _pictures(pictures)
     items = []
     for name, size in sizes.items():
-        if name not in found:
+        if name not in picture_of:
             raise PanopticBlendError(f"{path.name}: image {name}: no {name}{PICTURE}.* below {pictures}; add it")
-        if name not in drawn:
-            raise PanopticBlendError(f"{path.name}: image {name} has no annotation; add it or take the image out")
-        picture = found[name]
-        require_file(inside(folder, drawn[name].png), f"{path.name} names it, so add it or check --maps")
-        read = partial(_labels, picture, size, drawn[name], path, Folder(folder), categories)
+        if name not in annotation_of:
+            raise PanopticBlendError(f"{path.name}: image {name} has no annotation; add one, or remove the image")
+        picture, annotation = picture_of[name], annotation_of[name]
+        require_file(inside(folder, annotation.png), f"{path.name} names it, so add it or check --maps")
+        read = partial(_labels, picture, size, annotation, path, Folder(folder), categories)
         items.append(Item(numbers[name], picture.relative_to(pictures).as_posix(), picture, read))
     if not items:
         raise PanopticBlendError(f"{path.name}: `images` is empty; there is nothing to convert")
@@ -71,12 +72,12 @@ def read_cityscapes(path: Path, pictures: Path, maps: Path | None = None) -> Lab
 
 
 def _sizes(images: list[dict[str, Any]], path: Path) -> dict[str, tuple[int, int]]:
-    """Image id -> size, in the order of the file."""
+    """Image id -> size (height, width), in the order of the file."""
     sizes: dict[str, tuple[int, int]] = {}
     for i, image in enumerate(images):
         name = require_text(image, "id", f"{path.name}: images[{i}]")
         if name in sizes:
-            raise PanopticBlendError(f"{path.name}: image {name} is listed twice; keep one")
+            raise PanopticBlendError(f"{path.name}: image {name} is listed twice; keep one record")
         sizes[name] = size_of(image, ("height", "width"), f"{path.name}: image {name}")
     return sizes
 
@@ -84,11 +85,11 @@ def _sizes(images: list[dict[str, Any]], path: Path) -> dict[str, tuple[int, int
 def _annotations(
     annotations: list[dict[str, Any]], numbers: Mapping[str, int], path: Path, categories: Categories
 ) -> dict[str, Annotation]:
-    """Image id -> annotation, checked as any of COCO panoptic once the ids are numbers."""
+    """Image id -> annotation, checked like COCO panoptic after the ids are replaced by numbers."""
     names = [require_text(record, "image_id", f"{path.name}: annotations[{i}]") for i, record in enumerate(annotations)]
     for name, count in Counter(names).items():
         if name not in numbers:
-            raise PanopticBlendError(f"{path.name}: an annotation is of image {name}, which `images` lacks; add it")
+            raise PanopticBlendError(f"{path.name}: an annotation is for image {name}, which `images` lacks; add it")
         if count > 1:
             raise PanopticBlendError(f"{path.name}: image {name} has {count} annotations; keep one")
     numbered = [{**record, "image_id": numbers[name]} for record, name in zip(annotations, names, strict=True)]
@@ -96,18 +97,18 @@ def _annotations(
 
 
 def _pictures(folder: Path) -> dict[str, Path]:
-    """Image id -> picture, in whatever city's folder."""
+    """Image id -> picture, found in any city's folder."""
     return {path.stem.removesuffix(PICTURE): path for path in sorted(folder.rglob(f"*{PICTURE}.*"))}
 
 
 def _labels(
     picture: Path, size: tuple[int, int], annotation: Annotation, source: Path, maps: Folder, categories: Categories
 ) -> Labels:
-    read_picture(picture, size)  # that it is one, and of this size
+    read_picture(picture, size)  # raises if it cannot be decoded or has another size
     panoptic = annotation.read(source, maps, size)
     regions = []
     for segment in panoptic.segments:
-        assert segment.box is not None  # a segment without pixels is refused above
+        assert segment.box is not None  # `read` refuses a segment without pixels
         left, top, right, bottom = segment.box
         mask = panoptic.segment_ids[top:bottom, left:right] == np.int32(segment.id)
         regions.append(LabeledRegion(categories.by_id[segment.category], Cutout(mask, top, left), segment.is_crowd))

@@ -1,4 +1,4 @@
-"""COCO instances JSON, with or without stuff PNGs, as COCO panoptic."""
+"""Convert a COCO instances JSON, with or without stuff PNGs, to COCO panoptic."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from panoptic_blend.structures import PanopticBlendError
 
 @dataclass(frozen=True)
 class Stuff:
-    """A folder of grey PNGs, the JSON that names their values, and the value that means nothing."""
+    """A folder of gray PNGs, the JSON that names their values, and the value that means void."""
 
     maps: Path
     classes: Path
@@ -31,12 +31,12 @@ class Stuff:
 
 
 def read_coco_instances(path: Path, pictures: Path, stuff_names: Collection[str], stuff: Stuff | None) -> LabeledSource:
-    """What a COCO instances JSON labels in the folder ``pictures``.
+    """Read a COCO instances JSON whose pictures are in the folder ``pictures``.
 
-    Categories are things but for those in ``stuff_names`` and those that say ``isthing: 0``; their ids stay.
+    Categories are things, except those in ``stuff_names`` and those with ``isthing: 0``; they keep their ids.
 
     Raises:
-        PanopticBlendError: the JSON is not COCO instances, its ids do not fit together, or files are missing.
+        PanopticBlendError: the JSON is not COCO instances, an id has no record, or files are missing.
     """
     content = read_json(path)
     if not pictures.is_dir():
@@ -49,15 +49,15 @@ def read_coco_instances(path: Path, pictures: Path, stuff_names: Collection[str]
     maps = None
     if stuff:
         maps, categories = read_stuff(stuff.maps, stuff.classes, stuff.ignore, categories)
-    drawn = _by_image(annotations, images, path)
+    annotations_of = _by_image(annotations, images, path)
     items = []
     for i, image in enumerate(images):
         image_id = require_integer(image, "id", f"{path.name}: images[{i}]")
         where = f"{path.name}: image {image_id}"
         name, size = require_file_name(image, where), size_of(image, ("height", "width"), where)
         picture = inside(pictures, name)
-        require_file(picture, f"{where} names it, so add it or take the image out")
-        read = partial(_labels, picture, name, size, drawn[image_id], categories, maps, path.name)
+        require_file(picture, f"{where} names it, so add it or remove the image")
+        read = partial(_labels, picture, name, size, annotations_of[image_id], categories, maps, path.name)
         items.append(Item(image_id, name, picture, read))
     if not items:
         raise PanopticBlendError(f"{path.name}: `images` is empty; there is nothing to convert")
@@ -69,7 +69,7 @@ def _categories(listed: Sequence[Mapping[str, Any]], stuff_names: Collection[str
     for name in stuff_names:
         if name not in names:
             close = difflib.get_close_matches(name, names, n=1)
-            hint = f"did you mean {close[0]}?" if close else f"known are {', '.join(names[:20])}"
+            hint = f"did you mean {close[0]}?" if close else f"choose from {', '.join(names[:20])}"
             raise PanopticBlendError(f"{path.name}: --stuff {name}: no category has this name; {hint}")
     try:
         return Categories(
@@ -83,7 +83,7 @@ def _categories(listed: Sequence[Mapping[str, Any]], stuff_names: Collection[str
 def _by_image(
     annotations: Sequence[dict[str, Any]], images: Sequence[Mapping[str, Any]], path: Path
 ) -> dict[int, list[dict[str, Any]]]:
-    """The annotations of every image, in the order of the file."""
+    """Image id -> its annotations, in the order of the file."""
     result: dict[int, list[dict[str, Any]]] = {
         require_integer(image, "id", f"{path.name}: images[{i}]"): [] for i, image in enumerate(images)
     }
@@ -91,7 +91,7 @@ def _by_image(
         image_id = require_integer(annotation, "image_id", f"{path.name}: annotations[{i}]")
         if image_id not in result:
             raise PanopticBlendError(
-                f"{path.name}: annotations[{i}] is of image {image_id}, which `images` lacks; add it there"
+                f"{path.name}: annotations[{i}] is for image {image_id}, which `images` lacks; add it there"
             )
         result[image_id].append(annotation)
     return result
@@ -106,7 +106,7 @@ def _labels(
     maps: StuffMaps | None,
     source: str,
 ) -> Labels:
-    read_picture(picture, size)  # that it is one, and of this size
+    read_picture(picture, size)  # raises if it cannot be decoded or has another size
     regions = maps.regions(name, size) if maps else []
     for i, annotation in enumerate(annotations):
         where = f"{source}: annotation {annotation.get('id', i)} of {name}"

@@ -1,4 +1,4 @@
-"""A folder of LabelMe files, one JSON beside each picture or with the picture in it, as COCO panoptic."""
+"""Convert a folder of LabelMe files to COCO panoptic: one JSON beside each picture, or with the picture inside."""
 
 from __future__ import annotations
 
@@ -24,18 +24,22 @@ from panoptic_blend.formats.json_fields import require_records, require_text
 from panoptic_blend.structures import Category, Cutout, PanopticBlendError
 
 KIND = "a LabelMe JSON"
-PNG = "iVBOR"  # how a PNG begins in base64
+PNG_BASE64 = "iVBOR"
+"""The first characters of every PNG in base64."""
 SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"}
 VOID = ("__ignore__", "_background_")
-"""Labels that LabelMe's own exports take for no class."""
+"""Labels that LabelMe's own export treats as void."""
 
 CROWD = "crowd"
-"""The flag of a shape that is a crowd: several things in one outline."""
+"""The flag of a shape that is a crowd: several instances in one outline."""
 
 
 @dataclass(frozen=True)
 class Classes:
-    """What labels mean: ``stuff``, ``void``, and all others things; only those in ``things`` if it has any."""
+    """The meaning of each label: ``stuff``, ``void`` or a thing.
+
+    If ``things`` is empty, all other labels are things; if not, any other label is an error.
+    """
 
     things: Sequence[str] = ()
     stuff: Sequence[str] = ()
@@ -43,8 +47,8 @@ class Classes:
 
 
 @dataclass(frozen=True, eq=False)
-class _File:
-    """A LabelMe file at first sight: where it is, its picture (None: it is inside) and that one's name, its labels."""
+class _LabelMeFile:
+    """A LabelMe file: its path, its picture (None if embedded), the picture's name in the data set, and its labels."""
 
     path: Path
     picture: Path | None
@@ -53,27 +57,27 @@ class _File:
 
 
 def read_labelme(folder: Path, classes: Classes, pictures: Path | None = None) -> LabeledSource:
-    """What the JSON files in a folder, and in the folders below it, label.
+    """Read the LabelMe files in a folder and in the folders below it.
 
     Args:
-        pictures: where the pictures are if not beside the files; found by their plain names, in the same subfolders
-            or without any.
+        pictures: the folder of the pictures, if they are not beside the files. A picture is looked up by its file name,
+            first in the subfolder in which its JSON is, then in ``pictures`` itself.
 
     Raises:
-        PanopticBlendError: no files, files that are not LabelMe's, missing pictures, labels that fit no class.
+        PanopticBlendError: there are no files, a file is not LabelMe's, a picture is missing, or a label has no class.
     """
-    for place in filter(None, (folder, pictures)):
-        if not place.is_dir():
-            raise PanopticBlendError(f"{place}: no such folder; check the path")
+    for required in filter(None, (folder, pictures)):
+        if not required.is_dir():
+            raise PanopticBlendError(f"{required}: no such folder; check the path")
     paths = sorted(path for path in folder.rglob("*.json") if path.is_file())
     if not paths:
-        raise PanopticBlendError(f"{folder}: no JSON files; give the folder LabelMe saves in")
-    files = [_first_sight(path, folder, pictures) for path in paths]
+        raise PanopticBlendError(f"{folder}: has no JSON files; give the folder in which LabelMe saves")
+    files = [_scan(path, folder, pictures) for path in paths]
     by_name: dict[str, Path] = {}
     for file in files:
         if file.name in by_name:
             raise PanopticBlendError(
-                f"{file.path}: labels {file.name}, as {by_name[file.name]} does; keep one of the two"
+                f"{file.path}: labels {file.name}, and so does {by_name[file.name]}; keep one of the two"
             )
         by_name[file.name] = file.path
     categories = _categories(files, classes, folder)
@@ -81,11 +85,12 @@ def read_labelme(folder: Path, classes: Classes, pictures: Path | None = None) -
     for number, file in enumerate(files, start=1):
         picture = file.picture or partial(_embedded, file.path)
         items.append(Item(number, file.name, picture, partial(_labels, file, categories, classes)))
-    notes = Counter({"pictures without a LabelMe file were left out": _strangers(files, pictures or folder)})
+    notes = Counter({"pictures without a LabelMe file were left out": _count_without_file(files, pictures or folder)})
     return LabeledSource(folder, [folder, *([pictures] if pictures else [])], categories, items, notes)
 
 
-def _first_sight(path: Path, folder: Path, pictures: Path | None) -> _File:
+def _scan(path: Path, folder: Path, pictures: Path | None) -> _LabelMeFile:
+    """Read the labels of a LabelMe file and find its picture."""
     content = read_json(path)
     shapes = require_records(content, "shapes", str(path), KIND)
     labels = {
@@ -93,54 +98,56 @@ def _first_sight(path: Path, folder: Path, pictures: Path | None) -> _File:
         for i, shape in enumerate(shapes)
         if labelme_shapes.has_area(shape, f"{path}: shapes[{i}]")
     }
-    named = require_text(content, "imagePath", str(path)).replace("\\", "/")  # as LabelMe writes it on Windows
-    below = PurePosixPath(path.parent.relative_to(folder).as_posix())
-    candidates = _candidates(path, named, below, pictures)
+    image_path = require_text(content, "imagePath", str(path)).replace("\\", "/")  # as on Windows
+    subfolder = PurePosixPath(path.parent.relative_to(folder).as_posix())
+    candidates = _candidates(path, image_path, subfolder, pictures)
     for name, picture in candidates.items():
         if picture.is_file():
-            return _File(path, picture, str(name), labels)
+            return _LabelMeFile(path, picture, str(name), labels)
     if content.get("imageData"):
-        suffix = ".png" if str(content["imageData"]).startswith(PNG) else ".jpg"
-        return _File(path, None, str(below / f"{path.stem}{suffix}"), labels)
+        suffix = ".png" if str(content["imageData"]).startswith(PNG_BASE64) else ".jpg"
+        return _LabelMeFile(path, None, str(subfolder / f"{path.stem}{suffix}"), labels)
     if not candidates:
         raise PanopticBlendError(
-            f"{path}: `imagePath` {named!r} leads out of its folder; say with --pictures where the pictures are"
+            f"{path}: `imagePath` {image_path!r} leads out of its folder; give the folder of pictures with --pictures"
         )
     raise PanopticBlendError(
-        f"{path}: no picture {PurePosixPath(named).name} beside it, and none in it; "
-        "add it, or say with --pictures where it is"
+        f"{path}: no picture {PurePosixPath(image_path).name} beside it, and none inside; "
+        "add it, or give the folder of pictures with --pictures"
     )
 
 
-def _candidates(path: Path, named: str, below: PurePosixPath, pictures: Path | None) -> dict[PurePosixPath, Path]:
-    """Where a file's picture may be, by its name in the data set; nowhere, if what is named leads out."""
+def _candidates(
+    path: Path, image_path: str, subfolder: PurePosixPath, pictures: Path | None
+) -> dict[PurePosixPath, Path]:
+    """The paths at which a file's picture may be, by name in the data set; empty if ``image_path`` leads out."""
     try:
         if pictures is None:
-            return {below / named: inside(path.parent, named)}
-        plain = PurePosixPath(named).name
-        return {below / plain: inside(pictures / below, plain), PurePosixPath(plain): pictures / plain}
+            return {subfolder / image_path: inside(path.parent, image_path)}
+        name = PurePosixPath(image_path).name
+        return {subfolder / name: inside(pictures / subfolder, name), PurePosixPath(name): pictures / name}
     except PanopticBlendError:
         return {}
 
 
-def _categories(files: Sequence[_File], classes: Classes, folder: Path) -> Categories:
-    """Things from 1, by name unless listed, then stuff as listed."""
+def _categories(files: Sequence[_LabelMeFile], classes: Classes, folder: Path) -> Categories:
+    """Number the classes from 1: things as listed, other things by name, then stuff as listed."""
     found = {label: file.path for file in reversed(files) for label in file.labels if label not in classes.void}
     if not found:
         raise PanopticBlendError(f"{folder}: no shape with an area in any file; label some pictures")
     named = [*classes.things, *classes.stuff]
     if len({*named}) < len(named):
         twice = next(name for name in named if named.count(name) > 1)
-        raise PanopticBlendError(f"--things, --stuff: {twice} is named twice; a label has one meaning")
+        raise PanopticBlendError(f"--things, --stuff: {twice} is named twice; name it once")
     missing = [name for name in classes.stuff if name not in found and not classes.things]
     if missing:
         close = difflib.get_close_matches(missing[0], found, n=1)
-        hint = f"did you mean {close[0]}?" if close else f"known are {', '.join(sorted(found)[:20])}"
+        hint = f"did you mean {close[0]}?" if close else f"choose from {', '.join(sorted(found)[:20])}"
         raise PanopticBlendError(f"{folder}: --stuff {missing[0]}: no shape has this label; {hint}")
     others = sorted(found.keys() - {*named})
     if others and classes.things:
         raise PanopticBlendError(
-            f"{found[others[0]]}: label {others[0]!r} is neither in --things nor in --stuff; add it there or to --void"
+            f"{found[others[0]]}: label {others[0]!r} is in neither --things nor --stuff; add it there or to --void"
         )
     things = [*classes.things, *others]
     return Categories(
@@ -148,7 +155,7 @@ def _categories(files: Sequence[_File], classes: Classes, folder: Path) -> Categ
     )
 
 
-def _labels(file: _File, categories: Categories, classes: Classes) -> Labels:
+def _labels(file: _LabelMeFile, categories: Categories, classes: Classes) -> Labels:
     content = read_json(file.path)
     size, notes = _size(file, content), Counter[str]()
     known = {category.name: category for category in categories}
@@ -157,10 +164,10 @@ def _labels(file: _File, categories: Categories, classes: Classes) -> Labels:
     for i, shape in enumerate(require_records(content, "shapes", str(file.path), KIND)):
         where = f"{file.path}: shapes[{i}]"
         if not labelme_shapes.has_area(shape, where):
-            notes["shapes are lines or points, which have no area: left out"] += 1
+            notes["shapes are lines or points, which have no area, and were left out"] += 1
             continue
         label, flags, group = require_text(shape, "label", where).strip(), _flags(shape, where), shape.get("group_id")
-        notes[f"shapes have flags other than `{CROWD}`, which mean nothing here"] += bool(flags - {CROWD})
+        notes[f"shapes have flags other than `{CROWD}`, which were ignored"] += bool(flags - {CROWD})
         category = None if label in classes.void else known[label]
         is_joined = group is not None and category is not None and category.is_thing
         key = (label, str(group)) if is_joined else i
@@ -171,17 +178,17 @@ def _labels(file: _File, categories: Categories, classes: Classes) -> Labels:
 
 
 def _flags(shape: Mapping[str, Any], where: str) -> set[str]:
-    """The flags that are set."""
+    """The names of the flags that are true."""
     flags = shape.get("flags") or {}
     if not isinstance(flags, dict):
-        raise PanopticBlendError(f"{where}: `flags` is {flags!r}, no table of true and false; correct it")
+        raise PanopticBlendError(f"{where}: `flags` is {flags!r}, not an object of true and false; correct it")
     return {name for name, is_set in flags.items() if is_set}
 
 
-def _size(file: _File, content: Mapping[str, Any]) -> tuple[int, int]:
-    """Height and width of the picture, which is read to see that it is one and as large as the file says, if it does.
+def _size(file: _LabelMeFile, content: Mapping[str, Any]) -> tuple[int, int]:
+    """Height and width of the decoded picture, after checking them against the file's, if it has them.
 
-    LabelMe turns pictures upright before one draws on them.
+    The picture is turned by its orientation tag, as LabelMe does before it is labeled.
     """
     keys = "imageHeight", "imageWidth"
     stated = None if None in map(content.get, keys) else size_of(content, keys, str(file.path))
@@ -190,12 +197,12 @@ def _size(file: _File, content: Mapping[str, Any]) -> tuple[int, int]:
     else:
         found = decode_pixels(_embedded(file.path), cv2.IMREAD_COLOR)
         if found is None:
-            raise PanopticBlendError(f"{file.path}: its `imageData` is no picture; save it again in LabelMe")
+            raise PanopticBlendError(f"{file.path}: its `imageData` is not a picture; save it again in LabelMe")
         picture = found
         if stated not in (None, picture.shape[:2]):
             raise PanopticBlendError(
-                f"{file.path}: its `imageData` has {picture.shape[1]} x {picture.shape[0]} pixels, not imageWidth x "
-                f"imageHeight, {content['imageWidth']} x {content['imageHeight']}; save it again in LabelMe"
+                f"{file.path}: its `imageData` has {picture.shape[1]} x {picture.shape[0]} pixels, but imageWidth x "
+                f"imageHeight is {content['imageWidth']} x {content['imageHeight']}; save it again in LabelMe"
             )
     return picture.shape[0], picture.shape[1]
 
@@ -208,7 +215,7 @@ def _embedded(path: Path) -> bytes:
         raise PanopticBlendError(f"{path}: its `imageData` is not base64; save it again in LabelMe") from None
 
 
-def _strangers(files: Sequence[_File], folder: Path) -> int:
-    """How many pictures in the folder have no file."""
+def _count_without_file(files: Sequence[_LabelMeFile], folder: Path) -> int:
+    """The number of pictures in the folder that have no LabelMe file."""
     used = {file.picture for file in files}
     return sum(path.suffix.lower() in SUFFIXES and path not in used for path in folder.rglob("*"))

@@ -1,8 +1,8 @@
-"""LabelMe's shapes as masks, as close to LabelMe's own export as OpenCV draws.
+"""Masks of LabelMe's shapes, drawn with OpenCV and close to LabelMe's own export.
 
-LabelMe gives a shape the pixels its points lie in and all between them, the outline included. So a rectangle from
-(10, 10) to (20, 20) has 11 x 11 pixels. Polygons agree with its export to an IoU of about 0.95 at a radius of 8
-pixels, 0.976 at 30 and 0.992 at 100; circles alike; rectangles to the pixel.
+A shape covers the pixels in which its points lie and all pixels between them, including the outline, so a rectangle
+from (10, 10) to (20, 20) has 11 x 11 pixels. Polygons and circles agree with LabelMe's export to an IoU of about 0.95
+at a radius of 8 pixels, 0.976 at 30 and 0.992 at 100; rectangles agree to the pixel.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from panoptic_blend.structures import Cutout, PanopticBlendError, Size
 
 Mask = npt.NDArray[np.bool_]
 
-NOTHING = Cutout(np.zeros((0, 0), bool), 0, 0)
+EMPTY = Cutout(np.zeros((0, 0), bool), 0, 0)
 WITHOUT_AREA = {"line", "linestrip", "point", "points"}
 
 
@@ -30,12 +30,12 @@ def has_area(shape: Mapping[str, Any], where: str) -> bool:
     """Whether a shape covers pixels; lines and points do not.
 
     Raises:
-        PanopticBlendError: LabelMe knows no such type of shape.
+        PanopticBlendError: LabelMe has no shape of this type.
     """
     kind = _kind(shape)
     if kind not in WITHOUT_AREA | _MASKS.keys() | {"mask"}:
         known = ", ".join(sorted({*_MASKS, "mask", *WITHOUT_AREA}))
-        raise PanopticBlendError(f"{where}: shape_type is {kind!r}; known are {known}")
+        raise PanopticBlendError(f"{where}: shape_type {kind!r} is unknown; use {known}")
     return kind not in WITHOUT_AREA
 
 
@@ -45,14 +45,14 @@ def cutout_of(shape: Mapping[str, Any], size: Size, where: str) -> Cutout:
     if kind == "mask":
         return _bitmap(shape.get("mask"), corners, size, where)
     if kind == "circle" and len(corners) != 2:
-        raise PanopticBlendError(f"{where}: a circle of {len(corners)} points, not 2; correct or remove it")
-    if len(corners) < (3 if kind in {"polygon", "oriented_rectangle"} else 2):  # they enclose nothing
-        return NOTHING
+        raise PanopticBlendError(f"{where}: a circle has {len(corners)} points, not 2; correct or remove it")
+    if len(corners) < (3 if kind in {"polygon", "oriented_rectangle"} else 2):
+        return EMPTY
     extent = corners[0] + (math.dist(*corners) + 0.5) * np.array([[-1], [1]]) if kind == "circle" else corners
     left, top = np.clip(np.floor(extent.min(axis=0)), 0, size[::-1]).astype(int).tolist()
     right, bottom = np.clip(np.floor(extent.max(axis=0)) + 1, 0, size[::-1]).astype(int).tolist()
     if left == right or top == bottom:
-        return NOTHING
+        return EMPTY
     return Cutout(_MASKS[kind](corners - (left, top), (bottom - top, right - left)), top, left)
 
 
@@ -67,11 +67,11 @@ def _polygon(corners: Points, size: Size) -> Mask:
 
 
 def _rectangle(corners: Points, size: Size) -> Mask:
-    return np.ones(size, bool) if len(corners) == 2 else _polygon(corners, size)  # of four corners by other tools
+    return np.ones(size, bool) if len(corners) == 2 else _polygon(corners, size)  # some tools write four corners
 
 
 def _circle(corners: Points, size: Size) -> Mask:
-    """All within half a pixel of the disk around the first point, on whose rim the second one lies."""
+    """A disk half a pixel larger than the one with the first point as its center and the second on its rim."""
     (x, y), radius = corners[0], math.dist(*corners) + 0.5
     rows, columns = np.ogrid[: size[0], : size[1]]
     return (columns + 0.5 - x) ** 2 + (rows + 0.5 - y) ** 2 <= radius**2
@@ -86,13 +86,13 @@ _MASKS: Mapping[str, Callable[[Points, Size], Mask]] = {
 
 
 def _bitmap(code: Any, corners: Points, size: Size, where: str) -> Cutout:
-    """A picture of the mask, whose upper left pixel the first point names."""
+    """A mask encoded as a picture in base64, with two opposite corners of its box."""
     try:
         bitmap = decode_pixels(base64.b64decode(code, validate=True), cv2.IMREAD_GRAYSCALE)
     except (TypeError, ValueError):
         bitmap = None
     if bitmap is None or len(corners) != 2:
-        raise PanopticBlendError(f"{where}: its `mask` is no picture at two points; draw it again")
+        raise PanopticBlendError(f"{where}: its `mask` is not a picture with two corner points; draw it again")
     left, top = np.floor(corners.min(axis=0)).astype(int).tolist()
     inside = bitmap[max(-top, 0) : max(size[0] - top, 0), max(-left, 0) : max(size[1] - left, 0)]
-    return Cutout(inside.astype(bool), max(top, 0), max(left, 0)) if inside.size else NOTHING
+    return Cutout(inside.astype(bool), max(top, 0), max(left, 0)) if inside.size else EMPTY

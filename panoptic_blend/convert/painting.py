@@ -1,8 +1,8 @@
-"""Labels that may overlap, painted into one panoptic map.
+"""Paint labels that may overlap into one panoptic map.
 
-Things lie over stuff, whatever the order of the labels. Among things the crowds lie lowest, so that an instance
-somebody outlined keeps its pixels; a region that is void hides stuff, and things hide it. Where two labels of one
-kind claim a pixel, a rule says whose it is. Pixels nobody labelled are void.
+Things lie above stuff, whatever the order of the labels. Among things, crowds lie below instances, so that a separately
+outlined instance keeps its pixels. A void region hides stuff and is hidden by things. Where two things or two stuff
+classes overlap, a rule decides which keeps the pixel. Unlabeled pixels are void.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ import numpy.typing as npt
 from panoptic_blend.structures import Category, Cutout, PanopticMap, Segment
 
 Overlap = Literal["smaller", "later", "earlier"]
-"""Who keeps a pixel that two things, or two stuff classes, claim: the smaller, or the later or earlier in the file."""
+"""Which region keeps a pixel that two things or two stuff classes claim: the smaller, the later or the earlier one."""
 
-_HOLE = -1  # a number of no segment: void on purpose
+_VOID = -1  # the number of pixels labeled as void, as opposed to 0 for unlabeled ones
 
 
 @dataclass(frozen=True, eq=False)
 class LabeledRegion:
-    """Pixels with one label; every region of a thing is an instance of its own. Without a category they are void."""
+    """A region with one label: an instance of a thing, a part of stuff, or void if ``category`` is None."""
 
     category: Category | None
     cutout: Cutout
@@ -34,9 +34,9 @@ class LabeledRegion:
 
 @dataclass(frozen=True, eq=False)
 class Labels:
-    """What somebody drew on a picture of ``size`` (height, width), in the order of the file.
+    """The labels of a picture of ``size`` (height, width), in the order of the file.
 
-    ``notes`` counts, by what to say about them, the things that were passed over.
+    ``notes`` maps a message about labels that were skipped to their number.
     """
 
     size: tuple[int, int]
@@ -46,10 +46,10 @@ class Labels:
 
 @dataclass(frozen=True, eq=False)
 class Painted:
-    """A map, all of whose segments have pixels, and what painting cost.
+    """A map in which every segment has pixels, and counts of the conflicts.
 
-    ``contested`` pixels were claimed by more than one segment of a kind, ``hidden`` segments lie under others
-    with every pixel, ``empty`` regions had no pixel within the picture.
+    ``contested`` pixels were claimed by two things, or by two regions of different stuff or void. ``hidden`` segments
+    are completely covered by others. ``empty`` regions have no pixel in the picture.
     """
 
     panoptic: PanopticMap
@@ -59,7 +59,7 @@ class Painted:
 
 
 def paint(labels: Labels, overlap: Overlap, rest: Category | None = None) -> Painted:
-    """Paint regions over one another; ``rest`` is the stuff of the pixels that nobody labelled, None for void."""
+    """Paint regions over one another; ``rest`` is the stuff class of unlabeled pixels, None for void."""
     drawn = [region for region in labels.regions if region.cutout.mask.any()]
     numbers: dict[Hashable, int] = {}
     segments: list[Segment] = []
@@ -67,13 +67,14 @@ def paint(labels: Labels, overlap: Overlap, rest: Category | None = None) -> Pai
     numbered = [(region, _number(region, i, numbers, segments)) for i, region in enumerate(drawn)]
     if overlap == "earlier":
         numbered.reverse()
-    for region, number in sorted(numbered, key=lambda pair: _height(pair[0], overlap)):  # stable, so ties stay in order
+    numbered.sort(key=lambda pair: _painting_order(pair[0], overlap))  # stable: ties keep the order of the file
+    for region, number in numbered:
         layers[_is_thing(region)].add(region.cutout, number)
     ids = np.where(layers[True].ids != 0, layers[True].ids, layers[False].ids)
     if rest is not None and (ids == 0).any():
         region = LabeledRegion(rest, Cutout.from_mask(ids == 0))
         ids[ids == 0] = _number(region, len(drawn), numbers, segments)
-    ids[ids == _HOLE] = 0
+    ids[ids == _VOID] = 0
     panoptic = PanopticMap.measured(ids, segments)
     kept = [segment for segment in panoptic.segments if segment.area]
     return Painted(
@@ -85,7 +86,7 @@ def paint(labels: Labels, overlap: Overlap, rest: Category | None = None) -> Pai
 
 
 def union(cutouts: Sequence[Cutout]) -> Cutout:
-    """The pixels of all cutouts together."""
+    """The union of all cutouts."""
     parts = [cutout for cutout in cutouts if cutout.mask.size]
     if len(parts) <= 1:
         return parts[0] if parts else Cutout(np.zeros((0, 0), bool), 0, 0)
@@ -99,7 +100,7 @@ def union(cutouts: Sequence[Cutout]) -> Cutout:
 
 
 class _Layer:
-    """Either the stuff or the things of a picture, as numbers (H, W) of segments."""
+    """The segment numbers (H, W) of either all stuff or all things of a picture."""
 
     def __init__(self, size: tuple[int, int]) -> None:
         self.ids: npt.NDArray[np.int32] = np.zeros(size, np.int32)
@@ -116,10 +117,10 @@ class _Layer:
 
 
 def _number(region: LabeledRegion, index: int, numbers: dict[Hashable, int], segments: list[Segment]) -> int:
-    """The number of the segment that a region belongs to: a thing's own, or that of its stuff class."""
+    """The number of a region's segment: a new one for a thing, one per class for stuff; appends new segments."""
     category = region.category
     if category is None:
-        return _HOLE
+        return _VOID
     key = ("thing", index) if category.is_thing else ("stuff", category.id)
     if key not in numbers:
         number = numbers[key] = len(segments) + 1
@@ -132,8 +133,8 @@ def _is_thing(region: LabeledRegion) -> bool:
     return region.category is not None and region.category.is_thing
 
 
-def _height(region: LabeledRegion, overlap: Overlap) -> tuple[bool, bool, int]:
-    """What sorts the regions of a layer from the lowest to the highest."""
-    above_stuff = region.category is None
-    is_single = not region.is_crowd
-    return above_stuff, is_single, -int(np.count_nonzero(region.cutout.mask)) if overlap == "smaller" else 0
+def _painting_order(region: LabeledRegion, overlap: Overlap) -> tuple[bool, bool, int]:
+    """The sort key of the regions of a layer, from the lowest to the highest."""
+    is_void = region.category is None
+    area = int(np.count_nonzero(region.cutout.mask)) if overlap == "smaller" else 0
+    return is_void, not region.is_crowd, -area

@@ -1,4 +1,4 @@
-"""Values out of the JSON of others, checked where they are taken."""
+"""Read sizes and points from annotation files, checked."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from panoptic_blend.formats.json_fields import require_integer
 from panoptic_blend.structures import PanopticBlendError
 
 REACH = 10
-"""How many picture sizes off a point may lie; shapes cross the border, but one so far off is a mistake."""
+"""A point may lie up to this many picture sizes away; shapes may cross the border, but farther off is a mistake."""
 
 Points = npt.NDArray[np.float64]
 
 
 def size_of(record: Mapping[str, Any], keys: tuple[str, str], where: str) -> tuple[int, int]:
-    """Height and width of a picture."""
+    """Height and width of a picture from the fields ``keys``, both at least 1."""
     height, width = (require_integer(record, key, where) for key in keys)
     if min(height, width) < 1:
-        raise PanopticBlendError(f"{where}: a picture of {width} x {height} pixels; correct its size")
+        raise PanopticBlendError(f"{where}: its size is {width} x {height} pixels; correct it")
     return height, width
 
 
 def points(values: Any, size: tuple[int, int], where: str) -> Points:
-    """Points (n, 2) x, y in pixels, none of them absurdly far from a picture of ``size``."""
+    """Points (n, 2) float64 as x, y in pixels, all within a plausible distance of a picture of ``size``."""
     try:
         array = np.array(values, dtype=np.float64)
     except (ValueError, TypeError, OverflowError):
@@ -35,10 +35,11 @@ def points(values: Any, size: tuple[int, int], where: str) -> Points:
     if array.size == 0:
         return np.zeros((0, 2))
     if array.ndim != 2 or array.shape[1] != 2 or not np.isfinite(array).all():
-        raise PanopticBlendError(f"{where}: its points are no pairs of numbers; correct or remove it")
-    if np.abs(array).max() > REACH * max(size):
+        raise PanopticBlendError(f"{where}: its points are not pairs of numbers; correct or remove it")
+    farthest = array.flat[np.abs(array).argmax()]
+    if abs(farthest) > REACH * max(size):
         raise PanopticBlendError(
-            f"{where}: a point lies {np.abs(array).max():.0f} pixels off in a picture of {size[1]} x {size[0]}; "
+            f"{where}: a point has the coordinate {farthest:.0f} in a picture of {size[1]} x {size[0]}; "
             "correct or remove it"
         )
     return array

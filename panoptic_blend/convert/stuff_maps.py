@@ -1,4 +1,4 @@
-"""Stuff as grey PNGs, one value per class, beside instances that come from elsewhere."""
+"""Read stuff from gray PNGs with one value per class; the instances come from another file."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from panoptic_blend.structures import Category, Cutout, PanopticBlendError, is_i
 
 @dataclass(frozen=True, eq=False)
 class StuffMaps:
-    """A folder of grey PNGs, named as the pictures are, and what their values mean: stuff, or None for void."""
+    """A folder of gray PNGs, named like the pictures, and the meaning of their values: stuff, or None for void."""
 
     folder: Path
     table: Path
@@ -30,26 +30,27 @@ class StuffMaps:
         """One region for every value in the PNG of a picture.
 
         Raises:
-            PanopticBlendError: no PNG, not a grey one of ``size`` (height, width), or with values not in the table.
+            PanopticBlendError: the PNG is missing, not gray, not of ``size`` (height, width), or has an unknown value.
         """
         path = inside(self.folder, str(PurePosixPath(picture).with_suffix(".png")))
-        require_file(path, "every picture needs its stuff PNG, so add it or take the picture out")
-        values = _read_grey(path, size)
+        require_file(path, "every picture needs a stuff PNG, so add it or remove the picture")
+        values = _read_gray(path, size)
         found = np.unique(values).tolist()
-        strange = [value for value in found if value not in self.classes]
-        if strange:
+        unknown = [value for value in found if value not in self.classes]
+        if unknown:
             raise PanopticBlendError(
-                f"{path}: value {strange[0]} is not in {self.table.name}; add it there, with null for no class"
+                f"{path}: value {unknown[0]} is not in {self.table.name}; add it there, with null if it means void"
             )
         return [LabeledRegion(self.classes[value], Cutout.from_mask(values == value)) for value in found]
 
 
 def read_stuff(folder: Path, table: Path, ignore: int, things: Categories) -> tuple[StuffMaps, Categories]:
-    """The maps in ``folder``, whose values the JSON ``table`` names, and all categories together.
+    """Return the stuff maps in ``folder``, and the categories of instances and stuff together.
 
-    ``table`` is ``{"1": "road", "2": "sky", "0": null}`` or a COCO JSON, whose ``categories`` have the values as
-    ids. Values that mean a thing, ``ignore`` and null are void: instances say where things are. Stuff keeps its value
-    as its id where no thing has it; if any has, all stuff follows after the ids of the instances.
+    ``table`` is a JSON that names the values of the maps: ``{"1": "road", "2": "sky", "0": null}``, or a COCO JSON with
+    the values as the ids of its ``categories``. The value ``ignore``, null, and values of thing classes are void,
+    because things come from the instances. The id of a stuff class is its value; if any value is the id of another
+    category, all stuff ids are shifted behind the ids of the instances.
     """
     if not folder.is_dir():
         raise PanopticBlendError(f"{folder}: no such folder of stuff PNGs; check --stuff-maps")
@@ -58,7 +59,7 @@ def read_stuff(folder: Path, table: Path, ignore: int, things: Categories) -> tu
     known = {category.name: category for category in things}
     new = {value: name for value, name in sorted(names.items()) if name is not None and name not in known}
     if len(set(new.values())) < len(new):
-        raise PanopticBlendError(f"{table}: two values have one name; give each class one value")
+        raise PanopticBlendError(f"{table}: two values have the same name; give each class one value")
     shift = things[-1].id + 1 if set(new) & {category.id for category in things} else 0
     added = {value: Category(value + shift, name, False) for value, name in new.items()}
     classes: dict[int, Category | None] = {}
@@ -69,7 +70,7 @@ def read_stuff(folder: Path, table: Path, ignore: int, things: Categories) -> tu
 
 
 def _names(content: Any, table: Path) -> dict[int, str | None]:
-    """Value -> name, None for void, of either kind of table."""
+    """Value -> name, None for void, from either format of the table."""
     if isinstance(content, dict) and isinstance(content.get("categories"), list):
         pairs = [(c.get("id"), c.get("name")) for c in content["categories"] if isinstance(c, dict)]
     elif isinstance(content, dict):
@@ -79,20 +80,20 @@ def _names(content: Any, table: Path) -> dict[int, str | None]:
     names = {value: name for value, name in pairs if is_integer(value) and 0 <= value < 2**16}
     if not pairs or len(names) < len(pairs) or not all(name is None or isinstance(name, str) for _, name in pairs):
         raise PanopticBlendError(
-            f'{table}: no table of stuff; write {{"1": "road", "2": "sky", "0": null}} or give a JSON with `categories`'
+            f'{table}: does not name values; write {{"1": "road", "2": "sky", "0": null}} or give `categories`'
         )
     return names
 
 
-def _read_grey(path: Path, size: tuple[int, int]) -> npt.NDArray[np.integer]:
+def _read_gray(path: Path, size: tuple[int, int]) -> npt.NDArray[np.integer]:
     values = decode_pixels(read_bytes(path), cv2.IMREAD_UNCHANGED)
     if values is None:
-        raise PanopticBlendError(f"{path}: cannot be decoded; it is cut short or not a PNG, so write it again")
+        raise PanopticBlendError(f"{path}: cannot be decoded, as it is cut short or not a PNG; write it again")
     if values.ndim != 2:
-        raise PanopticBlendError(f"{path}: has colours or a palette; save the class values as a grey PNG")
+        raise PanopticBlendError(f"{path}: has colors or a palette; save the class values as a gray PNG")
     if values.shape != size:
         height, width = values.shape
         raise PanopticBlendError(
-            f"{path}: {width} x {height} pixels, its picture {size[1]} x {size[0]}; write it in the picture's size"
+            f"{path}: has {width} x {height} pixels, its picture {size[1]} x {size[0]}; write it in the picture's size"
         )
     return values

@@ -1,4 +1,4 @@
-"""What a conversion did, in figures and in words."""
+"""Count what a conversion wrote and left out, and describe it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Summary:
     pixels: Counter[int] = field(default_factory=Counter)
     notes: Counter[str] = field(default_factory=Counter)
     read: int = 0
-    unlabelled: int = 0
+    unlabeled: int = 0
     crowds: int = 0
     contested: int = 0
     hidden: int = 0
@@ -29,9 +29,9 @@ class Summary:
     total: int = 0
 
     def count(self, labels: Labels, painted: Painted) -> None:
-        """Add a picture."""
+        """Add the counts of one picture."""
         self.read += 1
-        self.unlabelled += not painted.panoptic.segments
+        self.unlabeled += not painted.panoptic.segments
         self.notes.update(labels.notes)
         self.contested += painted.contested
         self.hidden += painted.hidden
@@ -45,7 +45,7 @@ class Summary:
 
 
 def lines(summary: Summary) -> list[str]:
-    """The summary in words: classes in the order of their ids, then what was given up."""
+    """The summary as lines of text: splits, classes in the order of their ids, then conflicts and omissions."""
     width = max(len(printable(category.name)) for category in summary.categories)
     result = [f"{split}: {count} pictures" for split, count in summary.images.items()]
     for category in summary.categories:
@@ -57,9 +57,9 @@ def lines(summary: Summary) -> list[str]:
     counted = {
         "crowd segments": summary.crowds,
         "pixels were claimed by more than one segment": summary.contested,
-        "segments dropped: wholly below others": summary.hidden,
-        "shapes dropped: they cover no pixel of their picture": summary.empty,
-        "pictures without any segment": summary.unlabelled,
+        "segments were dropped, as others cover them completely": summary.hidden,
+        "shapes were dropped, as they cover no pixel of their picture": summary.empty,
+        "pictures have no segment": summary.unlabeled,
         **summary.notes,
     }
-    return result + [f"{count} {what}" for what, count in counted.items() if count]
+    return result + [f"{count} {message}" for message, count in counted.items() if count]

@@ -1,4 +1,4 @@
-"""What a converter found, written as a COCO root: pictures, maps and, last of all, the JSON of each split."""
+"""Write converted labels as a COCO root: pictures, maps and, last, the JSON of each split."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from panoptic_blend.structures import Category, PanopticBlendError, Progress
 
 @dataclass(frozen=True, eq=False)
 class Item:
-    """One labelled picture: its id, its name below the split's folder, where it is (or its bytes), and its labels.
+    """One labeled picture: its id, its name below the split's folder, its path or bytes, and its labels.
 
-    What is called is called when its turn comes, ``labels`` on another thread; it raises PanopticBlendError.
+    The callables are evaluated lazily, ``labels`` in another thread, and may raise PanopticBlendError.
     """
 
     image_id: int
@@ -34,7 +34,7 @@ class Item:
 
 @dataclass(frozen=True, eq=False)
 class LabeledSource:
-    """What there is to convert. ``path`` names it in errors, ``folders`` are read and never written into."""
+    """A data set to convert; ``path`` names it in errors, and nothing is written into ``folders``."""
 
     path: Path
     folders: Sequence[Path]
@@ -45,12 +45,12 @@ class LabeledSource:
 
 @dataclass(frozen=True)
 class ConversionOptions:
-    """Where and how to write.
+    """The destination and the rules of a conversion.
 
-    ``root`` gets ``{split}/`` with the pictures and ``annotations/panoptic_{split}`` as JSON and PNGs. With
-    ``val_share`` that part of the pictures, chosen by their names and ``seed``, is the split ``val``. ``link``
-    makes hard links, or symbolic ones across file systems, instead of copies. ``rest`` names the stuff class of pixels
-    nobody labelled; without it they are void. Pictures without any segment are left out unless ``keep_empty``.
+    ``root`` gets the pictures in ``{split}/``, and the JSON and PNGs in ``annotations/panoptic_{split}``. ``val_share``
+    is the share of the pictures that becomes the split ``val``, chosen by their names and ``seed``. ``link`` makes hard
+    links, or symbolic ones across file systems, instead of copies. ``rest`` is the stuff class of unlabeled pixels,
+    None for void. Pictures without segments are left out unless ``keep_empty``.
     """
 
     root: Path
@@ -68,28 +68,28 @@ VAL = "val"
 
 
 def write(source: LabeledSource, options: ConversionOptions, progress: Progress) -> Summary:
-    """Convert everything; ``progress`` is told the pictures done and their number.
+    """Convert all pictures; ``progress`` is called with the number done and the number of all pictures.
 
     Raises:
-        PanopticBlendError: something in the source is unusable, or ``options`` name files that exist.
+        PanopticBlendError: the source has a fault, or files to be written exist and ``overwrite`` is not set.
     """
     categories, rest = _with_rest(source.categories, options.rest, source.path)
     categories.require_learnable(str(source.path))
-    splits = divide(source.items, options)
+    splits = split_items(source.items, options)
     _require_distinct(source)
     for split in splits:
         _require_free(source, options, split)
     _require_same_categories(categories, options, splits)
     summary = Summary(categories, notes=Counter(source.notes))
-    for split in splits:  # until its JSON is back, a split is unfinished
-        _json(options.root, split).unlink(missing_ok=True)
+    for split in splits:  # a split without a JSON is recognized as unfinished
+        _json_path(options.root, split).unlink(missing_ok=True)
     for split, items in splits.items():
         summary.images[split] = 0
-        with PanopticWriter(_json(options.root, split), categories=categories) as writer:
-            for item, labels, painted in _painted(items, options.overlap, rest):
+        with PanopticWriter(_json_path(options.root, split), categories=categories) as writer:
+            for item, labels, painted in _paint_all(items, options.overlap, rest):
                 summary.count(labels, painted)
                 if painted.panoptic.segments or options.keep_empty:
-                    put_picture(item.picture, inside(options.root / split, item.name), link=options.link)
+                    store_picture(item.picture, inside(options.root / split, item.name), link=options.link)
                     writer.add(item.image_id, item.name, painted.panoptic)
                     summary.images[split] += 1
                 progress(summary.read, len(source.items))
@@ -100,14 +100,14 @@ def write(source: LabeledSource, options: ConversionOptions, progress: Progress)
     return summary
 
 
-def divide(items: Sequence[Item], options: ConversionOptions) -> Mapping[str, Sequence[Item]]:
-    """Splits and what is in them, in the order of ``items``: a function of names, share and seed."""
+def split_items(items: Sequence[Item], options: ConversionOptions) -> Mapping[str, Sequence[Item]]:
+    """Divide items into splits, in their order; the result depends only on their names, the share and the seed."""
     if not options.val_share:
         return {options.split: items}
     if options.split == VAL:
-        raise PanopticBlendError(f"--split {VAL} and --val-share both make the split {VAL}; name the other one")
+        raise PanopticBlendError(f"--split {VAL} and --val-share both write the split {VAL}; give another --split")
     if len(items) < 2:
-        raise PanopticBlendError("--val-share needs two pictures or more; label more, or leave it out")
+        raise PanopticBlendError("--val-share needs at least two pictures; label more, or leave the option out")
     count = min(max(round(options.val_share * len(items)), 1), len(items) - 1)
     ranks = sorted(items, key=lambda item: hashlib.sha256(f"{options.seed}:{item.name}".encode()).digest())
     chosen = {item.name for item in ranks[:count]}
@@ -117,8 +117,8 @@ def divide(items: Sequence[Item], options: ConversionOptions) -> Mapping[str, Se
     }
 
 
-def put_picture(picture: Path | Callable[[], bytes], path: Path, *, link: bool) -> None:
-    """Put a picture at ``path``, whole or not at all; its source stays as it is."""
+def store_picture(picture: Path | Callable[[], bytes], path: Path, *, link: bool) -> None:
+    """Write, copy or link a picture to ``path``, completely or not at all."""
     with replacing(path) as temporary:
         if not isinstance(picture, Path):
             temporary.write_bytes(picture())
@@ -135,8 +135,10 @@ def _link(picture: Path, path: Path) -> None:
         path.symlink_to(picture)
 
 
-def _painted(items: Sequence[Item], overlap: Overlap, rest: Category | None) -> Iterator[tuple[Item, Labels, Painted]]:
-    """Every item with its map, in order; threads do, as decoding and filling happen outside the interpreter's lock."""
+def _paint_all(
+    items: Sequence[Item], overlap: Overlap, rest: Category | None
+) -> Iterator[tuple[Item, Labels, Painted]]:
+    """Yield items with their labels and maps, in order; threads suffice, as decoding and filling release the GIL."""
 
     def run(item: Item) -> tuple[Item, Labels, Painted]:
         labels = item.labels()
@@ -144,11 +146,11 @@ def _painted(items: Sequence[Item], overlap: Overlap, rest: Category | None) -> 
 
     workers = os.cpu_count() or 1
     with ThreadPoolExecutor(workers) as pool:
-        for start in range(0, len(items), 4 * workers):  # a few at a time: maps are large
+        for start in range(0, len(items), 4 * workers):  # a few at a time, because maps are large
             yield from pool.map(run, items[start : start + 4 * workers])
 
 
-def _json(root: Path, split: str) -> Path:
+def _json_path(root: Path, split: str) -> Path:
     return root / "annotations" / f"panoptic_{split}.json"
 
 
@@ -157,44 +159,45 @@ def _with_rest(categories: Categories, name: str | None, source: Path) -> tuple[
         return categories, None
     known = next((category for category in categories if category.name == name), None)
     if known is not None and known.is_thing:
-        raise PanopticBlendError(f"{source}: {name!r} is a thing, and --rest names stuff; choose another name")
+        raise PanopticBlendError(f"{source}: {name!r} is a thing, but --rest must be stuff; choose another name")
     category = known or Category(categories[-1].id + 1, name, False)
     return categories if known else Categories([*categories, category]), category
 
 
 def _require_distinct(source: LabeledSource) -> None:
-    for what, counts in (
-        ("the picture", Counter(item.name for item in source.items)),
-        ("the image id", Counter(item.image_id for item in source.items)),
+    for kind, counts in (
+        ("picture", Counter(item.name for item in source.items)),
+        ("image id", Counter(item.image_id for item in source.items)),
     ):
         for value, count in counts.items():
             if count > 1:
-                raise PanopticBlendError(f"{source.path}: {what} {value} is listed {count} times; keep one")
+                raise PanopticBlendError(f"{source.path}: the {kind} {value} is listed {count} times; keep one")
 
 
 def _require_free(source: LabeledSource, options: ConversionOptions, split: str) -> None:
-    """Raise if writing a split would touch the source, or replace what is there without being told to."""
+    """Raise if writing a split would change the source, or replace existing files without ``overwrite``."""
     if not split or split in {".", ".."} or {"/", "\\", "\0"} & set(split):
-        raise PanopticBlendError(f"--split {split!r}: not the name of a folder; use a plain one like train")
-    written = [options.root / split, _json(options.root, split).with_suffix(""), options.root / "annotations"]
+        raise PanopticBlendError(f"--split {split!r}: not a folder name; use a plain name like train")
+    json_path = _json_path(options.root, split)
+    written = [options.root / split, json_path.with_suffix(""), options.root / "annotations"]
     for folder in source.folders:
         for path in written:
             if path.resolve().is_relative_to(folder.resolve()):
                 raise PanopticBlendError(f"{path}: lies in the input folder {folder}; choose another --out")
     if not options.overwrite:
-        for path in (written[0], _json(options.root, split), written[1]):
+        for path in (written[0], json_path, written[1]):
             if path.exists():
-                raise PanopticBlendError(f"{path}: is there already; choose another --out or --split, or --overwrite")
+                raise PanopticBlendError(f"{path}: already exists; choose another --out or --split, or add --overwrite")
 
 
 def _require_same_categories(categories: Categories, options: ConversionOptions, splits: Mapping[str, object]) -> None:
-    """Raise if another split of the root has other classes: a model has one list of them."""
+    """Raise if another split in the root has other categories, because a model needs the same list for all splits."""
     for path in sorted((options.root / "annotations").glob("panoptic_*.json")):
-        if path.name in {_json(options.root, split).name for split in splits}:
+        if path.name in {_json_path(options.root, split).name for split in splits}:
             continue
         content = read_json(path)
         if isinstance(content, dict) and content.get("categories") != categories.records():
             raise PanopticBlendError(
-                f"{path}: this split has other classes than the new one; "
-                "give both the same --things, --stuff and --rest, or another --out"
+                f"{path}: this split has other categories than the new one; "
+                "use the same --things, --stuff and --rest for both, or another --out"
             )

@@ -1,4 +1,4 @@
-"""The files that Cityscapes' scripts make, by hand: read, renamed and numbered, with the same pixels."""
+"""Conversion of Cityscapes panoptic files, written here by hand: new names and numbers, the same pixels."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ NAMES = ["ulm_000001_000019", "bonn_000000_000019"]
 
 
 def content(category_ids: dict[str, int]) -> dict[str, Any]:
-    """Two pictures in two cities: ulm with a road, two cars, a group of cars and sky, bonn with sky alone."""
+    """The JSON of two pictures in two cities: ulm has a road, two cars, a crowd of cars and sky, bonn only sky."""
     road, car, sky = category_ids["road"], category_ids["car"], category_ids["sky"]
     found = [(7, road, 0), (23, sky, 0), (26, car, 1), (26001, car, 0), (26002, car, 0)]
     segments = [
@@ -115,7 +115,7 @@ def changed(key: str, index: int, **values: object) -> dict[str, Any]:
         (changed("images", 0, id=7), "images[0]: `id` is 7, not a name"),
         (changed("images", 0, id=NAMES[1]), f"image {NAMES[1]} is listed twice"),
         (changed("images", 0, width=6), "annotated as 6 x 3"),
-        (changed("images", 0, id="../x"), "an annotation is of image ulm"),
+        (changed("images", 0, id="../x"), "an annotation is for image ulm"),
         (changed("annotations", 0, image_id=NAMES[1]), f"image {NAMES[1]} has 2 annotations"),
         (changed("annotations", 0, file_name="../x.png"), "leads out of its folder"),
         (changed("annotations", 0, file_name="x.png"), "x.png: no such file"),

@@ -1,4 +1,4 @@
-"""COCO instances: polygons, run lengths, crowds, stuff as grey PNGs, and what is refused."""
+"""Conversion of COCO instances: polygons, run lengths, crowds, stuff from gray PNGs, and refused input."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_polygons_run_lengths_and_crowds(folder: Path) -> None:
     assert [(c.id, c.is_thing) for c in data.categories] == [(5, True), (9, True)]
 
 
-def test_several_polygons_are_one_instance_and_degenerate_ones_are_nothing(folder: Path) -> None:
+def test_several_polygons_are_one_instance_and_degenerate_ones_are_empty(folder: Path) -> None:
     data = content()
     parts = [*BOX, [9, 0, 11, 0, 11, 2, 9, 2], [1, 1, 3, 3], [], [0, 0, 4, 4, 8, 8]]
     data["annotations"] = [
@@ -88,7 +88,7 @@ def test_several_polygons_are_one_instance_and_degenerate_ones_are_nothing(folde
     assert summary.empty == 2
 
 
-def test_a_polygon_is_what_pycocotools_makes_of_it() -> None:
+def test_a_polygon_is_rasterized_as_by_pycocotools() -> None:
     flat = [1.5, -3, 11.2, 4.4, 20, 20, 3, 9.9, 7, 2]  # crosses itself and the border
     cutout = cutout_of([flat], SIZE, "here")
     mask = np.zeros(SIZE, bool)
@@ -112,7 +112,7 @@ def test_run_lengths_of_either_kind_give_the_mask(mask: npt.NDArray[np.bool_], i
 
 
 @given(st.text(max_size=30) | st.text(alphabet=[chr(i) for i in range(48, 112)], max_size=30))
-def test_random_codes_are_refused_or_as_large_as_the_picture(code: str) -> None:
+def test_random_run_lengths_are_refused_or_fit_the_picture(code: str) -> None:
     try:
         cutout = cutout_of({"size": [3, 4], "counts": code}, (3, 4), "here")
     except PanopticBlendError as error:
@@ -122,7 +122,7 @@ def test_random_codes_are_refused_or_as_large_as_the_picture(code: str) -> None:
 
 
 @given(arrays(np.int8, array_shapes(min_dims=2, max_dims=2, max_side=9), elements=st.integers(0, 5)))
-def test_instances_cut_from_a_map_give_it_back(ids: npt.NDArray[np.int8]) -> None:
+def test_instances_cut_from_a_map_rebuild_it(ids: npt.NDArray[np.int8]) -> None:
     found = np.zeros_like(ids)
     for i in range(1, 6):
         rle = coco.encode(np.asfortranarray((ids == i).astype(np.uint8)))
@@ -190,30 +190,33 @@ MASK = "annotations.0.segmentation"
     [
         ([], "no list of records `images`"),
         (changed("annotations", {}), "no list of records `annotations`"),
-        (changed("images", []), "annotations[0] is of image"),
+        (changed("images", []), "annotations[0] is for image"),
         ({**content(), "images": [], "annotations": []}, "`images` is empty"),
         (changed("categories", []), "no categories"),
-        (changed("categories.0.id", -1), "`id` is no whole number"),
-        (changed("annotations.0.image_id", 3), "annotations[0] is of image 3"),
+        (changed("categories.0.id", -1), "`id` is not a whole number"),
+        (changed("annotations.0.image_id", 3), "annotations[0] is for image 3"),
         (changed("annotations.0.category_id", 6), "annotation 1000000000000000000 of köln/a b.jpg: category 6"),
         (changed("annotations.0.iscrowd", 2), "`iscrowd` is 2"),
         (changed("images.0.file_name", "../a.jpg"), "leads out of its folder"),
         (changed("images.0.file_name", "/etc/passwd"), "leads out of its folder"),
         (changed("images.0.file_name", "b.jpg"), "pictures/b.jpg: no such file"),
         (changed("images.0.height", 11), "annotated as 12 x 11 pixels"),
-        (changed("images.0.width", 0), "a picture of 0 x 10 pixels"),
+        (changed("images.0.width", 0), "its size is 0 x 10 pixels"),
         (changed("images", content()["images"] * 2), "is listed 2 times"),
         (changed(MASK, None), "neither polygons nor an RLE"),
         (changed(MASK, []), "neither polygons nor an RLE"),
         (changed(MASK, [1, 2, 3, 4, 5, 6]), "neither polygons nor an RLE"),
-        (changed(MASK, [[1, 2, 3, 4, 5, 6, 7]]), "a polygon of 7 numbers"),
-        (changed(MASK, [[1, 2, 3, 4, "x", 6]]), "no pairs of numbers"),
-        (changed(MASK, [[1, 2, 3, 4, float("nan"), 6]]), "no pairs of numbers"),
-        (changed(MASK, [[1, 2, 3, 4, 1e12, 6]]), "a point lies 1000000000000 pixels off"),
-        (changed(MASK, {"size": [12, 10], "counts": [120]}), "an RLE of size [12, 10]"),
-        (changed(MASK, {"size": [10, 12], "counts": [119]}), "its RLE has 119 pixels, the picture 120"),
+        (changed(MASK, [[1, 2, 3, 4, 5, 6, 7]]), "a polygon has 7 numbers"),
+        (changed(MASK, [[1, 2, 3, 4, "x", 6]]), "not pairs of numbers"),
+        (changed(MASK, [[1, 2, 3, 4, float("nan"), 6]]), "not pairs of numbers"),
+        (changed(MASK, [[1, 2, 3, 4, 1e12, 6]]), "a point has the coordinate 1000000000000 in a picture of 12 x 10"),
+        (
+            changed(MASK, {"size": [12, 10], "counts": [120]}),
+            "its RLE has [height, width] [12, 10], the picture [10, 12]",
+        ),
+        (changed(MASK, {"size": [10, 12], "counts": [119]}), "its RLE covers 119 pixels, the picture has 120"),
         (changed(MASK, {"size": [10, 12], "counts": [121, -1]}), "unreadable"),
-        (changed(MASK, {"size": [10, 12], "counts": ""}), "its RLE has 0 pixels"),
+        (changed(MASK, {"size": [10, 12], "counts": ""}), "its RLE covers 0 pixels"),
         (changed(MASK, {"size": [10, 12], "counts": "é"}), "unreadable"),
     ],
 )
@@ -222,22 +225,22 @@ def test_broken_input_is_refused(folder: Path, refused: Refused, data: object, e
     assert not (folder / "out/annotations/panoptic_train.json").exists()
 
 
-def test_stuff_that_is_not_right_is_refused(folder: Path, refused: Refused) -> None:
+def test_broken_stuff_maps_and_tables_are_refused(folder: Path, refused: Refused) -> None:
     table, stuff = folder / "stuff.json", Stuff(folder / "stuff", folder / "stuff.json")
     assert "did you mean grass?" in refused(convert, folder, content(), ("gras",))
     assert "no such folder" in refused(convert, folder, content(), (), stuff)
     (folder / "stuff").mkdir()
     for broken in ("[]", "{}", '{"sky": 1}', '{"1": 1}', '{"categories": [{"name": "sky"}]}'):
         table.write_text(broken)
-        assert "no table of stuff" in refused(convert, folder, content(), (), stuff)
+        assert "stuff.json: does not name values" in refused(convert, folder, content(), (), stuff)
     table.write_text('{"1": "sky", "2": "sky"}')
-    assert "two values have one name" in refused(convert, folder, content(), (), stuff)
+    assert "two values have the same name" in refused(convert, folder, content(), (), stuff)
     table.write_text('{"1": "sky"}')
-    assert "every picture needs its stuff PNG" in refused(convert, folder, content(), (), stuff)
+    assert "every picture needs a stuff PNG" in refused(convert, folder, content(), (), stuff)
     for values, expected in (
         (np.full(SIZE, 2, np.uint8), "value 2 is not in stuff.json"),
         (np.full((10, 11), 1, np.uint8), "11 x 10 pixels, its picture 12 x 10"),
-        (np.full((*SIZE, 3), 1, np.uint8), "has colours or a palette"),
+        (np.full((*SIZE, 3), 1, np.uint8), "has colors or a palette"),
     ):
         stuff_png(folder, values)
         assert expected in refused(convert, folder, content(), (), stuff)
@@ -245,7 +248,7 @@ def test_stuff_that_is_not_right_is_refused(folder: Path, refused: Refused) -> N
     assert "cannot be decoded" in refused(convert, folder, content(), (), stuff)
 
 
-def test_real_annotations_taken_apart_come_back(coco_sample: Path, tmp_path: Path) -> None:
+def test_real_annotations_survive_the_way_through_coco_instances(coco_sample: Path, tmp_path: Path) -> None:
     truth = CocoPanoptic(coco_sample, "val2017")
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []

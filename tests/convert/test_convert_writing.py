@@ -1,4 +1,4 @@
-"""Where a conversion writes, what it never touches, and how it divides pictures."""
+"""Writing a conversion: its output paths, the protection of the input, and the division into splits."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from panoptic_blend.convert.painting import LabeledRegion, Labels
-from panoptic_blend.convert.writing import ConversionOptions, Item, LabeledSource, divide, put_picture, write
+from panoptic_blend.convert.writing import ConversionOptions, Item, LabeledSource, split_items, store_picture, write
 from panoptic_blend.data.dataset import CocoPanoptic
 from panoptic_blend.formats.categories import Categories
 from panoptic_blend.formats.images import write_picture
@@ -51,7 +51,7 @@ def test_progress_ends_with_all_pictures(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("link", [False, True])
-def test_input_stays_as_it_is(tmp_path: Path, link: bool) -> None:
+def test_the_input_is_not_changed(tmp_path: Path, link: bool) -> None:
     found = source(tmp_path / "in")
     (tmp_path / "in/0.png").rename(tmp_path / "real.png")
     (tmp_path / "in/0.png").symlink_to(tmp_path / "real.png")
@@ -73,14 +73,14 @@ def test_links_across_file_systems_are_symbolic(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(os, "link", another_device)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a.png").write_bytes(b"picture")
-    put_picture(Path("a.png"), tmp_path / "out/b.png", link=True)
+    store_picture(Path("a.png"), tmp_path / "out/b.png", link=True)
     assert (tmp_path / "out/b.png").readlink() == (tmp_path / "a.png").resolve()
     assert (tmp_path / "out/b.png").read_bytes() == b"picture"
 
 
 def test_pictures_may_be_bytes(tmp_path: Path) -> None:
     for link in (False, True):
-        put_picture(lambda: b"picture", tmp_path / "a.png", link=link)
+        store_picture(lambda: b"picture", tmp_path / "a.png", link=link)
         assert (tmp_path / "a.png").read_bytes() == b"picture"
 
 
@@ -88,21 +88,21 @@ def test_an_error_leaves_no_json(tmp_path: Path, refused: Refused) -> None:
     run(source(tmp_path / "in"), tmp_path / "out", val_share=0.4)
 
     def broken() -> Labels:
-        raise PanopticBlendError("2.png: is broken; mend it")
+        raise PanopticBlendError("2.png: is broken; repair it")
 
     found = source(tmp_path / "in", read=broken)
-    assert "is there already" in refused(lambda: run(found, tmp_path / "out"))
+    assert "already exists" in refused(lambda: run(found, tmp_path / "out"))
     assert len(CocoPanoptic(tmp_path / "out", "train")) == 2
     assert "is broken" in refused(lambda: run(found, tmp_path / "out", overwrite=True, val_share=0.4))
     assert list((tmp_path / "out/annotations").glob("*.json")) == []
 
 
-def test_what_is_there_is_kept(tmp_path: Path, refused: Refused) -> None:
+def test_existing_files_are_kept(tmp_path: Path, refused: Refused) -> None:
     found = source(tmp_path / "in")
     for used in ("train", "annotations/panoptic_train.json", "annotations/panoptic_train"):
         (tmp_path / "out" / used).mkdir(parents=True)
         message = refused(lambda: run(found, tmp_path / "out"))
-        assert f"{tmp_path / 'out' / used}: is there already" in message
+        assert f"{tmp_path / 'out' / used}: already exists" in message
         (tmp_path / "out" / used).rmdir()
     assert run(found, tmp_path / "out") == {"train": 3}
     assert run(found, tmp_path / "out", split="val") == {"val": 3}
@@ -118,14 +118,14 @@ def test_nothing_is_written_into_the_input(tmp_path: Path, refused: Refused, out
 
 @pytest.mark.parametrize("split", ["", "..", ".", "a/b", "/tmp", "a\\b"])
 def test_splits_have_plain_names(tmp_path: Path, refused: Refused, split: str) -> None:
-    assert "not the name of a folder" in refused(lambda: run(source(tmp_path / "in"), tmp_path / "out", split=split))
+    assert "not a folder name" in refused(lambda: run(source(tmp_path / "in"), tmp_path / "out", split=split))
 
 
-def test_splits_share_their_classes(tmp_path: Path, refused: Refused) -> None:
+def test_splits_share_their_categories(tmp_path: Path, refused: Refused) -> None:
     found = source(tmp_path / "in")
     run(found, tmp_path / "out", split="val")
     other = LabeledSource(found.path, found.folders, Categories([CAT, Category(5, "dog", True)]), found.items)
-    assert "panoptic_val.json: this split has other classes" in refused(lambda: run(other, tmp_path / "out"))
+    assert "panoptic_val.json: this split has other categories" in refused(lambda: run(other, tmp_path / "out"))
     assert run(other, tmp_path / "out", split="val", overwrite=True) == {"val": 3}
     assert run(other, tmp_path / "out", split="train") == {"train": 3}
 
@@ -141,7 +141,7 @@ def test_names_and_ids_are_unique(tmp_path: Path, refused: Refused) -> None:
         assert expected in refused(lambda twice=twice: run(twice, tmp_path / "out"))
 
 
-def test_empty_pictures_are_left_out_unless_wanted(tmp_path: Path, refused: Refused) -> None:
+def test_empty_pictures_are_left_out_by_default(tmp_path: Path, refused: Refused) -> None:
     found = source(tmp_path / "in", 2, read=lambda: labels(0))
     assert "no picture of the split train has a segment" in refused(lambda: run(found, tmp_path / "out"))
     assert run(found, tmp_path / "out", keep_empty=True) == {"train": 2}
@@ -149,42 +149,45 @@ def test_empty_pictures_are_left_out_unless_wanted(tmp_path: Path, refused: Refu
     assert [data[i].panoptic.segments for i in range(len(data))] == [[], []]
 
 
-def test_the_rest_is_a_new_class_or_one_of_the_stuff(tmp_path: Path, refused: Refused) -> None:
+def test_rest_is_a_new_or_an_existing_stuff_class(tmp_path: Path, refused: Refused) -> None:
     found = source(tmp_path / "in", 1)
     run(found, tmp_path / "out", rest="ground")
     data = CocoPanoptic(tmp_path / "out", "train")
     assert {(segment.category, segment.area) for segment in data[0].panoptic.segments} == {(4, 4), (5, 8)}
-    assert "is a thing, and --rest names stuff" in refused(lambda: run(found, tmp_path / "2", rest="cat"))
+    assert "is a thing, but --rest must be stuff" in refused(lambda: run(found, tmp_path / "2", rest="cat"))
     known = LabeledSource(found.path, [], Categories([CAT, Category(9, "ground", False)]), found.items)
     run(known, tmp_path / "3", rest="ground")
     assert {s.category for s in CocoPanoptic(tmp_path / "3", "train")[0].panoptic.segments} == {4, 9}
 
 
 @given(st.integers(2, 60), st.floats(0.01, 0.9), st.integers(0, 3))
-def test_a_division_is_one_and_depends_on_names_alone(count: int, share: float, seed: int) -> None:
+def test_splits_are_complete_and_disjoint_and_depend_only_on_names(count: int, share: float, seed: int) -> None:
     items = [Item(i, f"{i}.png", Path(), labels) for i in range(count)]
     options = ConversionOptions(Path(), val_share=share, seed=seed)
-    parts = divide(items, options)
+    parts = split_items(items, options)
     train, val = ({item.name for item in parts[split]} for split in ("train", "val"))
     assert train | val == {item.name for item in items} and not train & val and train and val
     assert abs(len(val) - share * count) <= 1
-    again = divide(items[::-1], options)
+    again = split_items(items[::-1], options)
     assert {item.name for item in again["val"]} == val
     assert [item.image_id for item in parts["train"]] == sorted(item.image_id for item in parts["train"])
 
 
-def test_divisions_that_cannot_be_made(tmp_path: Path, refused: Refused) -> None:
+def test_impossible_splits_are_refused(tmp_path: Path, refused: Refused) -> None:
     found = source(tmp_path / "in", 2)
-    assert "name the other one" in refused(lambda: run(found, tmp_path / "out", split="val", val_share=0.5))
-    assert "needs two pictures" in refused(lambda: run(source(tmp_path / "1", 1), tmp_path / "out", val_share=0.5))
+    assert "give another --split" in refused(lambda: run(found, tmp_path / "out", split="val", val_share=0.5))
+    assert "needs at least two pictures" in refused(
+        lambda: run(source(tmp_path / "1", 1), tmp_path / "out", val_share=0.5)
+    )
     items = source(tmp_path / "9", 9).items
     choices = [
-        {item.name for item in divide(items, ConversionOptions(Path(), "t", 0.3, seed))["val"]} for seed in range(5)
+        {item.name for item in split_items(items, ConversionOptions(Path(), "t", 0.3, seed))["val"]}
+        for seed in range(5)
     ]
     assert len({frozenset(choice) for choice in choices}) > 1
 
 
-def test_json_holds_what_other_tools_expect(tmp_path: Path) -> None:
+def test_the_json_has_the_fields_that_other_tools_expect(tmp_path: Path) -> None:
     run(source(tmp_path / "in", 1), tmp_path / "out")
     content = json.loads((tmp_path / "out/annotations/panoptic_train.json").read_text())
     [segment] = content["annotations"][0]["segments_info"]

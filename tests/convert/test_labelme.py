@@ -1,4 +1,4 @@
-"""LabelMe folders: shapes, groups, flags, where pictures are, and what is refused."""
+"""Conversion of LabelMe folders: shapes, groups, flags, the lookup of pictures, and refused input."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def rectangle(label: str, x0: float, y0: float, x1: float, y1: float, **others: 
 
 
 def save(path: Path, shapes: list[Any], **others: Any) -> None:
-    """A LabelMe file, and its picture beside it."""
+    """Write a LabelMe file, and a picture beside it."""
     content: dict[str, Any] = {
         "version": "5.5.0",
         "flags": {},
@@ -91,7 +91,7 @@ def test_a_group_is_one_instance_and_flags_can_make_it_a_crowd(folder: Path) -> 
         (1, 1, False),
         (1, 1, False),
     ]
-    assert summary.notes["shapes have flags other than `crowd`, which mean nothing here"] == 1
+    assert summary.notes["shapes have flags other than `crowd`, which were ignored"] == 1
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ def test_a_group_is_one_instance_and_flags_can_make_it_a_crowd(folder: Path) -> 
         (shape("a", [[5, 4], [2, 2]], "rectangle"), 12),
         (shape("a", [[-9, -9], [2, 3.5]], "rectangle"), 12),
         (shape("a", [[27, 16], [100, 100]], "rectangle"), 12),
-        (shape("a", [[5.5, 5.5], [5.5, 6.5]], "circle"), 9),  # within 1.5 of a pixel's centre: 3 x 3
+        (shape("a", [[5.5, 5.5], [5.5, 6.5]], "circle"), 9),  # within 1.5 of a pixel's center: 3 x 3
         (shape("a", [[0.5, 0.5], [0.5, 1.5]], "circle"), 4),
         (shape("a", [[3, 3], [8, 3], [3, 8], [8, 8]]), 24),  # a bow tie: rows of 6, 4, 2, 2, 4, 6
     ],
@@ -132,7 +132,7 @@ def test_shapes_without_pixels_are_dropped_and_counted(folder: Path, drawn: dict
     summary, data = convert(folder)
     assert areas(data) == [("a", 4)]
     assert summary.empty == 1
-    assert "1 shapes dropped: they cover no pixel of their picture" in lines(summary)
+    assert "1 shapes were dropped, as they cover no pixel of their picture" in lines(summary)
 
 
 def test_masks_are_placed_at_their_first_point(folder: Path) -> None:
@@ -146,7 +146,7 @@ def test_masks_are_placed_at_their_first_point(folder: Path) -> None:
 
 
 @given(arrays(bool, array_shapes(min_dims=2, max_dims=2, min_side=3, max_side=16)))
-def test_outlines_of_solid_parts_give_the_parts_back(mask: npt.NDArray[np.bool_]) -> None:
+def test_polygons_from_contours_rebuild_the_solid_parts(mask: npt.NDArray[np.bool_]) -> None:
     contours, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     for contour in contours:
         expected = np.zeros(mask.shape, np.uint8)
@@ -157,7 +157,7 @@ def test_outlines_of_solid_parts_give_the_parts_back(mask: npt.NDArray[np.bool_]
         assert len(contour) < 3 or (found == expected.astype(bool)).all()
 
 
-def test_a_data_set_labelled_anew_by_outlines_is_the_same(generated: Path, folder: Path) -> None:
+def test_shapes_written_as_labelme_masks_converts_back(generated: Path, folder: Path) -> None:
     truth, meanings = CocoPanoptic(generated, "val2017"), {}
     folder.mkdir()
     for i, image in enumerate(truth.images):
@@ -194,10 +194,10 @@ def test_lines_and_points_have_no_area(folder: Path) -> None:
     summary, data = convert(folder)
     assert areas(data) == [("b", 4)]
     assert [category.name for category in data.categories] == ["b"]
-    assert summary.notes["shapes are lines or points, which have no area: left out"] == 4
+    assert summary.notes["shapes are lines or points, which have no area, and were left out"] == 4
 
 
-def test_labels_may_mean_nothing(folder: Path) -> None:
+def test_labels_may_mean_void(folder: Path) -> None:
     shapes = [rectangle("sky", 0, 0, 29, 9), rectangle("__ignore__", 0, 0, 9, 9), rectangle("car", 0, 0, 1, 1)]
     save(folder / "a.json", shapes)
     assert sorted(areas(convert(folder, Classes(stuff=["sky"]))[1])) == [("car", 4), ("sky", 200)]
@@ -205,7 +205,7 @@ def test_labels_may_mean_nothing(folder: Path) -> None:
     assert (areas(data), summary.hidden) == ([("car", 4)], 1)
 
 
-def test_files_of_one_name_in_two_folders_stay_apart(folder: Path) -> None:
+def test_equal_file_names_in_two_folders_stay_distinct(folder: Path) -> None:
     save(folder / "x/a.json", [rectangle("a", 0, 0, 1, 1)])
     save(folder / "y 写/a.json", [rectangle("a", 0, 0, 2, 2)])
     data = convert(folder)[1]
@@ -213,11 +213,11 @@ def test_files_of_one_name_in_two_folders_stay_apart(folder: Path) -> None:
     assert areas(data) + areas(data, 1) == [("a", 4), ("a", 9)]
 
 
-def test_pictures_may_lie_elsewhere_or_within(folder: Path, refused: Refused) -> None:
+def test_pictures_may_lie_in_another_folder_or_be_embedded(folder: Path, refused: Refused) -> None:
     name = "..\\pictures\\a.jpg"
     save(folder / "x/a.json", [rectangle("a", 0, 0, 1, 1)], imagePath=name)
     (folder / "x/a.jpg").unlink()
-    assert "leads out of its folder; say with --pictures" in refused(convert, folder)
+    assert "leads out of its folder; give the folder of pictures with --pictures" in refused(convert, folder)
     photo = np.full((*SIZE, 3), 77, np.uint8)
     for place in ("a.png", "x/a.png"):
         write_picture(folder.parent / "pictures" / place, photo)
@@ -248,13 +248,13 @@ def test_labels_are_drawn_on_the_upright_picture(folder: Path) -> None:
     assert data.images[1].size == (30, 20)
 
 
-def test_what_is_not_labelled_is_counted(folder: Path) -> None:
+def test_unlabeled_pictures_are_counted(folder: Path) -> None:
     save(folder / "a.json", [rectangle("a", 0, 0, 1, 1)])
     save(folder / "b.json", [])
     write_picture(folder / "c.png", np.zeros((3, 3, 3), np.uint8))
     summary, data = convert(folder)
     assert [image.file_name for image in data.images] == ["a.jpg"]
-    assert "1 pictures without any segment" in lines(summary)
+    assert "1 pictures have no segment" in lines(summary)
     assert "1 pictures without a LabelMe file were left out" in lines(summary)
     data = convert(folder, keep_empty=True, overwrite=True)[1]
     assert [image.file_name for image in data.images] == ["a.jpg", "b.jpg"]
@@ -268,20 +268,20 @@ def test_what_is_not_labelled_is_counted(folder: Path) -> None:
         ("[]", "no list of records `shapes`; this is not a LabelMe JSON"),
         ({"shapes": [1]}, "no list of records `shapes`"),
         ({"shapes": [shape("", [])]}, "shapes[0]: `label` is ''"),
-        ({"shapes": [shape("a", [], "ellipse")]}, "shapes[0]: shape_type is 'ellipse'; known are circle"),
-        ({"shapes": [shape("a", [[1, 2, 3]])]}, "shapes[0]: its points are no pairs of numbers"),
-        ({"shapes": [shape("a", "abc")]}, "no pairs of numbers"),
-        ({"shapes": [shape("a", [[1, 1], [2, 2], [10**400, 1]])]}, "no pairs of numbers"),
-        ({"shapes": [shape("a", [[1, 1], [2, 2], [-9e9, 1]])]}, "a point lies 9000000000 pixels off"),
-        ({"shapes": [shape("a", [[1, 1]], "circle")]}, "a circle of 1 points"),
-        ({"shapes": [shape("a", [[1, 1], [2, 2]], "mask")]}, "its `mask` is no picture"),
-        ({"shapes": [shape("a", [[1, 1], [2, 2]], "mask", mask="AAAA")]}, "its `mask` is no picture"),
+        ({"shapes": [shape("a", [], "ellipse")]}, "shapes[0]: shape_type 'ellipse' is unknown; use circle"),
+        ({"shapes": [shape("a", [[1, 2, 3]])]}, "shapes[0]: its points are not pairs of numbers"),
+        ({"shapes": [shape("a", "abc")]}, "not pairs of numbers"),
+        ({"shapes": [shape("a", [[1, 1], [2, 2], [10**400, 1]])]}, "not pairs of numbers"),
+        ({"shapes": [shape("a", [[1, 1], [2, 2], [-9e9, 1]])]}, "a point has the coordinate -9000000000"),
+        ({"shapes": [shape("a", [[1, 1]], "circle")]}, "a circle has 1 points"),
+        ({"shapes": [shape("a", [[1, 1], [2, 2]], "mask")]}, "its `mask` is not a picture"),
+        ({"shapes": [shape("a", [[1, 1], [2, 2]], "mask", mask="AAAA")]}, "its `mask` is not a picture"),
         ({"shapes": [shape("a", [[1, 1], [2, 2], [3, 1]], flags=["x"])]}, "`flags` is ['x']"),
         ({"shapes": []}, "no shape with an area in any file"),
         ({"imagePath": None}, "`imagePath` is None"),
         ({"imagePath": "b.jpg"}, "no picture b.jpg beside it"),
         ({"imagePath": "../b.jpg"}, "leads out of its folder"),
-        ({"imagePath": "b.jpg", "imageData": "AAAA"}, "its `imageData` is no picture"),
+        ({"imagePath": "b.jpg", "imageData": "AAAA"}, "its `imageData` is not a picture"),
         ({"imagePath": "b.jpg", "imageData": "é"}, "its `imageData` is not base64"),
         ({"imageHeight": 21}, "30 x 20 pixels, annotated as 30 x 21"),
         ({"imageHeight": "20"}, "`imageHeight` is '20'"),
@@ -300,11 +300,11 @@ def test_broken_files_are_refused(folder: Path, refused: Refused, content: Any, 
 def test_classes_that_do_not_fit_are_refused(folder: Path, refused: Refused) -> None:
     assert "no such folder" in refused(convert, folder)
     folder.mkdir()
-    assert "no JSON files" in refused(convert, folder)
+    assert "has no JSON files" in refused(convert, folder)
     save(folder / "a.json", [rectangle("car", 0, 0, 1, 1), rectangle("sky", 0, 0, 1, 1)])
     assert "did you mean sky?" in refused(convert, folder, Classes(stuff=["skyy"]))
     assert "sky is named twice" in refused(convert, folder, Classes(["sky"], ["sky"]))
-    assert "a.json: label 'sky' is neither" in refused(convert, folder, Classes(["car"]))
+    assert "a.json: label 'sky' is in neither" in refused(convert, folder, Classes(["car"]))
     assert "no category is a thing" in refused(convert, folder, Classes(stuff=["sky", "car"]))
     assert convert(folder, Classes(["car", "dog"], ["sky", "road"]))[0].images == {"train": 1}
     save(folder / "b.json", [rectangle("car", 0, 0, 1, 1)], imagePath="a.jpg")

@@ -1,4 +1,4 @@
-"""The page on own data: its program makes a folder that its first command converts."""
+"""The guide to one's own data: its program writes a folder that its first command converts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ from panoptic_blend.data.dataset import CocoPanoptic
 PAGE = Path(__file__).parents[2] / "docs" / "own-data.md"
 
 
-def test_the_folder_to_try_is_made_and_converted(shapes: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_example_folder_is_written_and_converted(
+    shapes: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     [program] = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
     shapes.rename(tmp_path / "moved")
     (tmp_path / "datasets").mkdir()
@@ -24,7 +26,7 @@ def test_the_folder_to_try_is_made_and_converted(shapes: Path, monkeypatch: pyte
     exec(compile(program, str(PAGE), "exec"), {})
     classes = Classes(stuff=["grass", "water", "sand", "sky"])
     write(
-        read_labelme(Path("labelled"), classes),
+        read_labelme(Path("labeled"), classes),
         ConversionOptions(Path("datasets/own"), val_share=0.1),
         lambda done, total: None,
     )

@@ -1,4 +1,4 @@
-"""Who keeps which pixel, in numbers worked out by hand."""
+"""Which region keeps an overlap when labels are painted, in numbers worked out by hand."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_a_stuff_class_is_one_segment_and_never_a_crowd() -> None:
     assert painted.contested == 0
 
 
-def test_what_has_no_pixel_left_is_dropped_and_counted() -> None:
+def test_segments_without_a_visible_pixel_are_dropped_and_counted() -> None:
     nothing = LabeledRegion(DOG, Cutout(np.zeros((3, 3), bool), 2, 2))
     painted = paint(Labels(SIZE, [block(DOG, slice(1, 3), slice(1, 3)), BIG, nothing]), "later")
     assert [segment.category for segment in painted.panoptic.segments] == [CAT.id]
@@ -82,7 +82,7 @@ def test_what_has_no_pixel_left_is_dropped_and_counted() -> None:
     assert set(np.unique(painted.panoptic.segment_ids)) == {0, painted.panoptic.segments[0].id}
 
 
-def test_the_rest_may_be_stuff_but_void_stays_void() -> None:
+def test_rest_fills_unlabeled_pixels_but_not_void() -> None:
     labels = Labels(SIZE, [block(None, slice(0, 1), slice(0, 12)), BIG])
     painted = paint(labels, "smaller", rest=ROAD)
     assert {s.category: s.area for s in painted.panoptic.segments} == {CAT.id: 36, ROAD.id: 120 - 36 - 6}
@@ -102,8 +102,8 @@ def test_no_labels_make_an_empty_map() -> None:
     st.permutations(range(7)),
     st.sampled_from(["smaller", "later", "earlier"]),
 )
-def test_a_map_cut_into_instances_comes_back(ids: npt.NDArray[np.int8], order: list[int], overlap: Overlap) -> None:
-    """4 and 5 are stuff, 6 is a hole, the others are cats."""
+def test_a_map_cut_into_regions_is_rebuilt(ids: npt.NDArray[np.int8], order: list[int], overlap: Overlap) -> None:
+    """Of the ids, 0 is unlabeled, 1 to 3 are cats, 4 and 5 are stuff, and 6 is void."""
     meaning = {4: SKY, 5: ROAD, 6: None}
     labels = Labels(ids.shape, [LabeledRegion(meaning.get(i, CAT), Cutout.from_mask(ids == i)) for i in order if i])
     painted = paint(labels, overlap)
@@ -114,7 +114,7 @@ def test_a_map_cut_into_instances_comes_back(ids: npt.NDArray[np.int8], order: l
     assert len(pairs) == len({a for a, _ in pairs}) == len({b for _, b in pairs}) == len(painted.panoptic.segments)
 
 
-def test_a_union_covers_what_its_parts_cover() -> None:
+def test_a_union_covers_exactly_its_parts() -> None:
     left, right = Cutout(np.ones((2, 3), bool), 1, 1), Cutout(np.ones((4, 2), bool), 2, 5)
     joined = union([left, right, Cutout(np.zeros((0, 0), bool), 0, 0)])
     assert (joined.top, joined.left, joined.mask.shape, int(joined.mask.sum())) == (1, 1, (5, 6), 6 + 8)
