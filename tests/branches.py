@@ -1,4 +1,4 @@
-"""The instance branch of a model, for tests that look into parts that `InstanceBranch` does not promise."""
+"""The parts of a model behind its doors, for tests that look at what `InstanceBranch` and `Backbone` do not promise."""
 
 from __future__ import annotations
 
@@ -9,3 +9,7 @@ from panoptic_blend.models.panoptic_blend import PanopticBlend
 
 def branch_of(model: PanopticBlend) -> Any:
     return model.instances
+
+
+def backbone_of(model: PanopticBlend) -> Any:
+    return model.backbone

@@ -13,6 +13,10 @@ from panoptic_blend.models.mask_rcnn import MaskRCNN
 class Architecture:
     """The make of a network; None where its weights do not show it."""
 
+    backbone: str | None
+    """``resnet``, ``timm``, or ``unknown`` where there is one of another kind."""
+    timm_name: str | None
+    """The network of kind timm, which only a checkpoint's header tells."""
     depth: int | None
     """Layers of the ResNet."""
     deformable_every: int
@@ -39,15 +43,17 @@ class Architecture:
             return "panoptic" if self.has_semantic else "instance"
         if self.has_semantic:
             return "semantic"
-        return "backbone" if self.depth else "unknown"
+        return "backbone" if self.backbone else "unknown"
 
 
-def architecture_of(shapes: Shapes) -> Architecture:
-    """The architecture of a state dict under our names."""
+def architecture_of(shapes: Shapes, timm_name: str | None = None) -> Architecture:
+    """The architecture of a state dict under our names, whose backbone of timm's is called ``timm_name``."""
     is_blendmask = "instances.fcos.class_logits.bias" in shapes
     is_mask_rcnn = "instances.roi_heads.box_predictor.cls_score.bias" in shapes
     bases = _num_bases(shapes)
     return Architecture(
+        backbone=_backbone(shapes),
+        timm_name=timm_name,
         depth=_depth(shapes),
         deformable_every=_deformable_every(shapes),
         instances="blendmask" if is_blendmask else "mask_rcnn" if is_mask_rcnn else None,
@@ -73,6 +79,13 @@ def _size(shapes: Shapes, name: str, beside: int = 0) -> int | None:
 def _indices(shapes: Shapes, pattern: str) -> list[int]:
     """The numbers that a group of ``pattern`` takes among the names, in rising order."""
     return sorted({int(match[1]) for name in shapes if (match := re.match(pattern, name))})
+
+
+def _backbone(shapes: Shapes) -> str | None:
+    if _depth(shapes):
+        return "resnet"
+    names = [name for name in shapes if name.startswith("backbone.")]
+    return ("timm" if all(name.startswith("backbone.net.") for name in names) else "unknown") if names else None
 
 
 def _depth(shapes: Shapes) -> int | None:

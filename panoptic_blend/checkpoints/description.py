@@ -33,6 +33,10 @@ def _architecture(made: Architecture) -> Iterator[tuple[str, str]]:
     if made.depth:
         every = f", deformable in blocks 0, {made.deformable_every}, ... of c3-c5" if made.deformable_every else ""
         yield "backbone", f"ResNet-{made.depth}{every}"
+    elif made.backbone == "timm":
+        yield "backbone", f"{made.timm_name} of timm" if made.timm_name else "a network of timm, which its config names"
+    elif made.backbone:
+        yield "backbone", "of a kind unknown here"
     if made.levels:
         yield "levels", f"{made.levels[0].upper()}-{made.levels[-1].upper()}"
     if made.instances == "blendmask":

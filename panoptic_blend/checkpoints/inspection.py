@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -9,12 +10,22 @@ from math import isfinite
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from panoptic_blend.checkpoints.architecture import Architecture, architecture_of
-from panoptic_blend.checkpoints.fitting import BUFFERS, Shapes, StateDifference, align_pyramid, compare, shapes_of
+from panoptic_blend.checkpoints.fitting import (
+    PIXEL_STATISTICS,
+    Layout,
+    Shapes,
+    StateDifference,
+    align_pyramid,
+    compare,
+    layout_of,
+    shapes_of,
+)
 from panoptic_blend.checkpoints.official import adapt, source_of
 from panoptic_blend.checkpoints.reading import WeightsFile, read_weights
-from panoptic_blend.config.experiment import Config, load_config
+from panoptic_blend.config.experiment import Config, load_config, parse_config
 from panoptic_blend.config.options import Model
 from panoptic_blend.config.yaml_files import config_names
 from panoptic_blend.models.build import build_model
@@ -69,13 +80,14 @@ def inspect_weights(path: Path) -> Inspection:
     shapes = shapes_of(state)
     matches = match_configs(shapes)
     near = [match for match in matches if 0 < len(match.comparison.problems()) < len(shapes) / 2]
-    architecture = architecture_of(shapes)
+    architecture = architecture_of(shapes, _backbone_in(file))
+    parameters = [value for name, value in state.items() if _is_parameter(name, value)]
     return Inspection(
         source="unknown" if architecture.task == "unknown" else source_of(file.state).name,
         architecture=architecture,
         num_tensors=len(file.state),
-        num_parameters=sum(value.numel() for name, value in state.items() if _is_parameter(name)),
-        dtypes=tuple(sorted({str(x.dtype).removeprefix("torch.") for n, x in state.items() if _is_parameter(n)})),
+        num_parameters=sum(value.numel() for value in parameters),
+        dtypes=tuple(sorted({str(value.dtype).removeprefix("torch.") for value in parameters})),
         has_config="config" in file.header,
         has_categories="categories" in file.header,
         pq=_pq(file),
@@ -102,15 +114,15 @@ def _matches(shapes: Shapes) -> Iterator[Match]:
             config = with_classes(load_config(name), architecture)
         except PanopticBlendError:  # no config has such numbers of classes
             continue
-        model = _shapes(config.model)
-        yield Match(name, config, compare(align_pyramid(shapes, model), model))
+        model = _layout(config.model)
+        yield Match(name, config, compare(align_pyramid(shapes, model.shapes), model))
 
 
 @cache
-def _shapes(options: Model) -> Shapes:
-    """Names and shapes of a model, which is built without memory."""
+def _layout(options: Model) -> Layout:
+    """The layout of a model, which is built without memory."""
     with torch.device("meta"):
-        return shapes_of(build_model(Config(model=options)).state_dict())
+        return layout_of(build_model(Config(model=options)))
 
 
 def _rank(match: Match) -> tuple[int, bool, int, str]:
@@ -118,8 +130,18 @@ def _rank(match: Match) -> tuple[int, bool, int, str]:
     return len(match.comparison.problems()), is_aside, -match.config.train.iterations, match.name
 
 
-def _is_parameter(name: str) -> bool:
-    return name not in BUFFERS and not name.endswith(("running_mean", "running_var", "num_batches_tracked"))
+def _is_parameter(name: str, value: Tensor) -> bool:
+    """Whether training changes a tensor: no statistics, and no counters or switches, which are no fractions."""
+    is_statistic = name in PIXEL_STATISTICS or name.endswith(("running_mean", "running_var"))
+    return value.is_floating_point() and not is_statistic
+
+
+def _backbone_in(file: WeightsFile) -> str | None:
+    """The name of the timm network that a checkpoint's header tells of; names and shapes of weights do not show it."""
+    try:
+        return parse_config(json.loads(file.header["config"]), "config").model.backbone.name
+    except (KeyError, ValueError, PanopticBlendError):
+        return None
 
 
 def _pq(file: WeightsFile) -> float | None:

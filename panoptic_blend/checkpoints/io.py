@@ -7,18 +7,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from safetensors.torch import save
 from torch import Tensor, nn
-from torchvision.models import get_weight
 
-from panoptic_blend.checkpoints.fitting import align_pyramid, compare, obstacle, remedy, shapes_of
+from panoptic_blend.checkpoints.fitting import align_pyramid, compare, layout_of, obstacle, remedy, shapes_of
 from panoptic_blend.checkpoints.official import adapt
 from panoptic_blend.checkpoints.pickles import reason
 from panoptic_blend.checkpoints.reading import read_header, read_weights
 from panoptic_blend.config.experiment import Config, parse_config
 from panoptic_blend.files import replacing
 from panoptic_blend.formats.categories import Categories
-from panoptic_blend.models.backbones.resnet import ResNet
+from panoptic_blend.models.backbones.protocol import Backbone
 from panoptic_blend.structures import PanopticBlendError
 
 
@@ -80,7 +80,7 @@ def load_weights(model: nn.Module, source: str | Path | Mapping[str, Tensor], pa
     convolutions too.
 
     Args:
-        source: a file, the word ``imagenet`` for torchvision's weights of the model's backbone, or a state dict.
+        source: a file, the word ``imagenet`` for the weights that `Backbone.pretrained_weights` gives, or a state dict.
         partial: load what fits, and leave heads that are missing or know other classes as they are.
 
     Returns:
@@ -91,18 +91,18 @@ def load_weights(model: nn.Module, source: str | Path | Mapping[str, Tensor], pa
     """
     name = "state dict" if isinstance(source, Mapping) else str(source)
     state = _state_of(source, model)
-    own = shapes_of(model.state_dict())
-    state = align_pyramid(state, own)
+    own = layout_of(model)
+    state = align_pyramid(state, own.shapes)
     comparison = compare(shapes_of(state), own)
     problems = list(comparison.problems().values())
-    if partial and (problem := obstacle(comparison, shapes_of(state), own)):
+    if partial and (problem := obstacle(comparison, shapes_of(state))):
         raise PanopticBlendError(
             f"{name}: not of this architecture, not even in part: {problem}; use the config it is for"
         )
     if problems and not partial:
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-        raise PanopticBlendError(f"{name}: not of this architecture: {problems[0]}{more}; {remedy(comparison, own)}")
-    fitting = {key: x for key, x in state.items() if key in own and key not in comparison.different}
+        raise PanopticBlendError(f"{name}: not of this architecture: {problems[0]}{more}; {remedy(comparison)}")
+    fitting = {key: x for key, x in state.items() if key in own.shapes and key not in comparison.different}
     _require_numbers(name, fitting, model.state_dict())
     model.load_state_dict(fitting, strict=False)
     return sorted(comparison.problems())
@@ -130,14 +130,20 @@ def _state_of(source: str | Path | Mapping[str, Tensor], model: nn.Module) -> di
 
 
 def _imagenet(model: nn.Module) -> dict[str, Tensor]:
-    """torchvision's IMAGENET1K_V1 weights, downloaded once into torch's hub folder."""
-    if not isinstance(backbone := getattr(model, "backbone", None), ResNet):
-        raise PanopticBlendError("imagenet: only a ResNet backbone has torchvision weights; give a file instead")
-    weights = get_weight(f"ResNet{backbone.depth}_Weights.IMAGENET1K_V1")
-    try:
-        state: Mapping[str, Tensor] = weights.get_state_dict(progress=False, check_hash=True, weights_only=True)
-    except Exception as error:  # of the network, the disk, or the unpickler
-        raise PanopticBlendError(
-            f"imagenet: {weights.url} cannot be fetched ({reason(error)}); download it elsewhere and give its path"
-        ) from None
-    return adapt(state)
+    """The classifier's weights that the backbone of ``model`` starts from, and the pixels that these expect."""
+    backbone: Backbone | None = getattr(model, "backbone", None)
+    if backbone is None:
+        raise PanopticBlendError("imagenet: the model has no backbone to load it into; give a file instead")
+    weights = backbone.pretrained_weights()
+    if weights.fetch is None:
+        state: Mapping[str, Tensor] = read_weights(Path(weights.source)).state
+    else:
+        try:
+            state = weights.fetch()
+        except Exception as error:  # of the network, the disk, or the unpickler
+            raise PanopticBlendError(
+                f"imagenet: {weights.source} cannot be fetched ({reason(error)})"
+                "; download it elsewhere and give its path"
+            ) from None
+    pixels = {"pixel_mean": torch.tensor(backbone.pixels.mean), "pixel_std": torch.tensor(backbone.pixels.std)}
+    return pixels | {f"backbone.{name}": value for name, value in weights.convert(state).items()}

@@ -1,4 +1,4 @@
-"""Every option there is but the seed, with its type, meaning and default; nothing is configured anywhere else."""
+"""Every option except the seed, with its type, meaning and default; nothing is configured anywhere else."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ Precision = Literal["auto", "32-true", "bf16-mixed", "16-mixed"]
 
 
 class Options(BaseModel):
+    """A section of options: frozen, and without unknown keys."""
+
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
 
 
@@ -71,27 +73,31 @@ class Backbone(Options):
 
 
 class FPN(Options):
+    """Feature pyramid network."""
+
     channels: Width = 256
-    """Channels of every pyramid level and of FCOS' towers."""
+    """Channels of every pyramid level and of the towers of FCOS."""
 
 
 class FCOS(Options):
+    """FCOS detector of BlendMask."""
+
     shared_convs: Annotated[int, Field(ge=0)] = 0
-    """Convolutions of a tower that classes and boxes share, before their own."""
+    """Convolutions that precede both towers, shared by classification and box regression."""
     num_convs: Annotated[int, Field(ge=0)] = 4
-    """Convolutions in each of the two towers."""
+    """Convolutions in each of the two towers, for classification and for box regression."""
     size_limits: Annotated[tuple[float, ...], Field(min_length=2)] = (64, 128, 256, 512)
-    """Largest distance, in pixels, that P3, P4, ... answer for; one more level, without limit, follows."""
+    """Largest distance to a side of the box, in pixels, that P3, P4, ... predict; one more level has no limit."""
     center_radius: Annotated[float, Field(gt=0)] = 1.5
-    """Centre sampling: how many strides around a box centre are positive."""
+    """Center sampling: locations within this many strides of the center of a box are positive."""
     score_threshold: Fraction = 0.05
-    """Least product of class probability and centre-ness of a candidate."""
+    """Minimum class probability times center-ness of a candidate."""
     candidates_per_level: Count = 1000
-    """Best candidates per level that enter suppression."""
+    """Number of best candidates per level that enter non-maximum suppression."""
     nms: Fraction = 0.6
-    """IoU above which a worse box of the same class is suppressed."""
+    """IoU above which non-maximum suppression removes the box with the lower score; within each class."""
     detections_per_image: Count = 100
-    """Instances kept per image."""
+    """Maximum number of instances per image."""
 
     @model_validator(mode="after")
     def _sizes_rise(self) -> Self:
@@ -101,22 +107,24 @@ class FCOS(Options):
 
 
 class Bottom(Options):
+    """Bottom module of BlendMask, which predicts the bases."""
+
     kind: Literal["proto", "deeplab", "shared"] = "proto"
-    """ProtoNet, the decoder of DeepLabV3+, or a second predictor on the semantic head's trunk."""
+    """Architecture: ProtoNet, the decoder of DeepLabV3+, or a second predictor on the trunk of the semantic head."""
     features: Annotated[tuple[Literal["c3", "c4", "c5", "p2", "p3", "p4", "p5"], ...], Field(min_length=1)] = (
         "p3",
         "p4",
         "p5",
     )
-    """What proto (any number) and deeplab (a fine and a coarse one) read, finest first."""
+    """Input features, finest first: any number for proto, a fine and a coarse one for deeplab."""
     num_bases: Count = 4
-    """K."""
+    """K, the number of bases."""
     channels: Count = 128
-    """Width of the bottom module and of the auxiliary head."""
+    """Channels of the bottom module and of the auxiliary head."""
     num_convs: Annotated[int, Field(ge=0)] = 3
-    """Convolutions of proto before its upsampling."""
+    """Kind proto: convolutions before upsampling."""
     loss_weight: Annotated[float, Field(ge=0)] = 0.3
-    """Weight of the auxiliary thing-semantic loss; 0 does without its head."""
+    """Weight of the auxiliary thing-semantic loss; 0 removes its head."""
 
     @model_validator(mode="after")
     def _has_what_it_reads(self) -> Self:
@@ -128,64 +136,82 @@ class Bottom(Options):
 
 
 class Blender(Options):
+    """Blender of BlendMask, which merges bases and attentions into masks."""
+
     merge: Literal["blend", "assemble"] = "blend"
-    """Blend bases by predicted attentions, or assemble K = M * M bases without any, as FCIS does."""
+    """Blend bases with predicted attentions, or assemble K = M * M bases without attentions as in FCIS."""
     roi_size: Count = 56
-    """R, side of the pooled bases."""
+    """R, the side of the pooled bases."""
     attention_size: Count = 14
-    """M, side of an attention map; 1 makes it the weighted sum of YOLACT."""
+    """M, the side of an attention map; 1 gives the weighted sum of YOLACT."""
     interpolation: Literal["bilinear", "nearest"] = "bilinear"
-    """How attentions are resized to R."""
+    """How attention maps are resized to R x R."""
     pooling: Literal["align", "pool"] = "align"
-    """How bases are cropped: RoIAlign, or RoIPool's quantised bins."""
+    """How bases are cropped: RoIAlign, or RoIPool with its quantized bins."""
 
 
 class MaskRCNN(Options):
+    """Mask R-CNN, the instance branch of Panoptic-FPN."""
+
     head_channels: Count = 1024
-    """Width of the two fully connected layers for boxes."""
+    """Channels of the two fully connected layers of the box head."""
     mask_channels: Count = 256
-    """Width of the convolutions for masks."""
+    """Channels of the convolutions of the mask head."""
     score_threshold: Fraction = 0.05
-    """Least class probability of a detection."""
+    """Minimum class probability of a detection."""
     nms: Fraction = 0.5
-    """IoU above which a worse box of the same class is suppressed."""
+    """IoU above which non-maximum suppression removes the box with the lower score; within each class."""
     detections_per_image: Count = 100
-    """Instances kept per image."""
+    """Maximum number of instances per image."""
 
 
 class Semantic(Options):
+    """Semantic head of Panoptic-FPN."""
+
     enabled: bool = True
-    """Without it the model finds instances only."""
+    """Whether there is a semantic head; without it the model predicts instances only."""
     channels: Width = 128
-    """Width of the semantic head."""
+    """Channels of the semantic head."""
     loss_weight: Annotated[float, Field(ge=0)] = 0.5
     """Weight of the semantic loss."""
 
 
 class Fusion(Options):
+    """Fusion of instances and semantics into a panoptic map."""
+
     confidence: Fraction = 0.2
-    """Least score of an instance in the panoptic map."""
+    """Minimum score of an instance in the panoptic map."""
     overlap: Fraction = 0.4
-    """Largest share of an instance that better ones may cover."""
+    """Maximum fraction of an instance that instances with higher scores may cover."""
     stuff_area: Annotated[int, Field(ge=0)] = 4096
-    """Least number of pixels of a stuff segment."""
+    """Minimum area of a stuff segment in pixels."""
 
 
 class Model(Options):
+    """The network and the fusion of its predictions."""
+
     num_things: Annotated[int, Field(ge=1, le=254)] = 80
-    """C; training takes it from the data set."""
+    """C, the number of thing classes; training takes it from the data set."""
     num_stuff: Annotated[int, Field(ge=0, le=254)] = 53
-    """S; training takes it from the data set."""
+    """S, the number of stuff classes; training takes it from the data set."""
     instances: Literal["blendmask", "mask_rcnn"] = "blendmask"
     """Instance branch: BlendMask (fcos, bottom, blender), or Mask R-CNN as in Panoptic-FPN (mask_rcnn)."""
     backbone: Backbone = Backbone()
+    """Backbone: a ResNet or a network of timm."""
     fpn: FPN = FPN()
+    """Feature pyramid network, shared by all heads."""
     fcos: FCOS = FCOS()
+    """BlendMask: FCOS detector."""
     bottom: Bottom = Bottom()
+    """BlendMask: bottom module."""
     blender: Blender = Blender()
+    """BlendMask: blender."""
     mask_rcnn: MaskRCNN = MaskRCNN()
+    """Mask R-CNN: box and mask heads."""
     semantic: Semantic = Semantic()
+    """Semantic head."""
     fusion: Fusion = Fusion()
+    """Fusion of instances and semantics into a panoptic map."""
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
@@ -197,70 +223,77 @@ class Model(Options):
 
 
 class Data(Options):
+    """The data set, and how training images are loaded."""
+
     root: str | None = None
-    """Folder of the data set; else PANOPTIC_BLEND_DATA, DETECTRON2_DATASETS/coco, or ./datasets/coco."""
+    """Root folder of the data set; by default $PANOPTIC_BLEND_DATA, $DETECTRON2_DATASETS/coco, or ./datasets/coco."""
     train: str = "train2017"
-    """Split to train on: pictures in <root>/<split>, annotations in panoptic_<split>."""
+    """Training split: pictures in <root>/<split>, annotations in panoptic_<split>."""
     val: str = "val2017"
-    """Split to evaluate on."""
+    """Validation split."""
     things: Literal["panoptic"] = "panoptic"
-    """Where instances come from: the panoptic annotation."""
+    """Source of the instances: the panoptic annotation."""
     short_sides: Annotated[tuple[PixelSide, ...], Field(min_length=1)] = (640, 672, 704, 736, 768, 800)
-    """Short sides, in pixels, one of which is drawn for each training image."""
+    """Short sides in pixels, from which one is drawn for each training image."""
     side_sampling: Literal["choice", "range"] = "choice"
-    """Draw one of `short_sides`, or any whole number from the first to the last."""
+    """Draw one of ``short_sides``, or any whole number from the first to the last."""
     long_side: PixelSide = 1333
-    """Longest side of a training image; the short one gives way."""
+    """Maximum long side of a training image in pixels; it takes precedence over the short side."""
     flip: Fraction = 0.5
     """Probability of a horizontal flip."""
     crop: Annotated[float, Field(gt=0, le=1)] = 1.0
-    """Least share of each side that a random crop keeps; 1 crops nothing."""
+    """Minimum fraction of each side that a random crop keeps; 1 does not crop."""
     workers: Annotated[int, Field(ge=0)] = 4
-    """Processes that load images, for each device."""
+    """Number of processes per device that load images; 0 loads them in the training process."""
     on_error: Literal["error", "skip"] = "error"
-    """A training image that cannot be read ends the run, or another takes its place and the log counts it."""
+    """Training image that cannot be read: end the run, or replace it with another and count it in the log."""
 
 
 class Train(Options):
+    """The training schedule."""
+
     iterations: Annotated[int, Field(ge=0)] = 270000
-    """Optimiser steps."""
+    """Number of optimizer steps."""
     batch_size: Count = 16
-    """Images per optimiser step, over all devices. Changing it changes the schedule, see `rescale`."""
+    """Images per optimizer step, over all devices. A change rescales the schedule, see ``rescale``."""
     images_per_step: Count | None = None
-    """Images a device takes at a time; what is left of its share follows, gradients adding up. None: all at once."""
+    """Images per forward pass on each device; gradients accumulate over the rest of its share. None: all at once."""
     rescale: bool = True
-    """A changed batch_size changes lr, iterations, warm-up, steps and intervals by the linear rule, unless given."""
+    """Rescale lr, iterations, warm-up, steps and intervals by the linear rule when batch_size changes, unless set."""
     optimizer: Literal["sgd", "adamw"] = "sgd"
+    """SGD with momentum, or AdamW."""
     lr: Annotated[float, Field(gt=0)] = 0.01
     """Learning rate after the warm-up."""
     momentum: Fraction = 0.9
     """Momentum of SGD."""
     weight_decay: Annotated[float, Field(ge=0)] = 1e-4
-    """On every parameter but those of normalisation layers."""
+    """Weight decay of every parameter except those of normalization layers."""
     warmup_iterations: Annotated[int, Field(ge=0)] = 1000
-    """Iterations over which the rate rises linearly from ``warmup_factor``."""
+    """Iterations over which the learning rate rises linearly from ``warmup_factor`` * ``lr``."""
     warmup_factor: Fraction = 0.001
+    """Fraction of ``lr`` at the first iteration."""
     steps: tuple[int, ...] = (210000, 250000)
-    """Iterations at which the rate is multiplied by ``gamma``."""
+    """Iterations at which the learning rate is multiplied by ``gamma``."""
     gamma: Annotated[float, Field(gt=0, le=1)] = 0.1
+    """Factor of the learning rate at each of ``steps``."""
     clip_norm: Annotated[float, Field(gt=0)] | None = None
-    """Largest gradient norm; none clips nothing."""
+    """Maximum norm of the gradient; null does not clip."""
     precision: Precision = "auto"
-    """Arithmetic; auto is bf16-mixed where the processor or GPU has units for it, else 32-true."""
+    """Floating-point precision; auto is bf16-mixed on processors and GPUs with bfloat16 units, else 32-true."""
     devices: Count = 1
-    """Devices of each node; torchrun says it itself."""
+    """Number of devices per node; torchrun overrides it."""
     nodes: Count = 1
-    """Machines."""
+    """Number of nodes; torchrun overrides it."""
     strategy: Literal["ddp", "fsdp"] = "ddp"
-    """Every device holds the model, or a part of it."""
+    """ddp keeps the whole model on every device, fsdp shards it over the devices."""
     sync_norm: bool = True
-    """Batch norms that learn their statistics take them over all devices."""
+    """Whether trained batch norms compute their statistics over all devices."""
     weights: str | None = None
-    """Weights to start from: a file, or ``imagenet`` for a classifier's: torchvision's, or those of kind timm."""
+    """Initial weights: a file, or ``imagenet`` for an ImageNet classifier (torchvision's, or timm's with kind timm)."""
     partial: bool = False
-    """Start from what fits of `weights`; heads of other classes, or that it lacks, from their initial values."""
+    """Load only the ``weights`` that fit; heads for other classes, and missing heads, keep their initial values."""
     log_every: Count = 20
-    """Iterations between records in the log."""
+    """Iterations between entries in the log."""
     checkpoint_every: Count = 5000
     """Iterations between checkpoints."""
     evaluate_every: Annotated[int, Field(ge=0)] = 30000
@@ -274,8 +307,10 @@ class Train(Options):
 
 
 class Test(Options):
+    """The image size in inference."""
+
     __test__ = False
     short_side: PixelSide = 800
-    """Short side, in pixels, of the network's input."""
+    """Short side of the network's input in pixels."""
     long_side: PixelSide = 1333
-    """Longest side; the short one gives way."""
+    """Maximum long side in pixels; it takes precedence over the short side."""

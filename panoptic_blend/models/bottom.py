@@ -113,6 +113,8 @@ class ThingSemanticHead(nn.Sequential):
     It only trains the features the bases are made of; inference never runs it.
     """
 
+    class_layers = ("6",)
+
     def __init__(self, in_channels: int = 256, channels: int = 128, num_classes: int = 80) -> None:
         super().__init__(
             nn.Conv2d(in_channels, channels, 3, padding=1, bias=False),

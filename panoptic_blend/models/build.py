@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 from panoptic_blend.config.experiment import Config
 from panoptic_blend.config.options import Model
+from panoptic_blend.models.backbones.protocol import Backbone
 from panoptic_blend.models.backbones.resnet import ResNet
+from panoptic_blend.models.backbones.timm import TimmBackbone
 from panoptic_blend.models.blender import TopLayer, assemble, blend, crop
 from panoptic_blend.models.blendmask import BlendMask
 from panoptic_blend.models.bottom import BottomModule, DeepLabDecoder, ProtoNet, SharedBottom, ThingSemanticHead
@@ -19,11 +22,18 @@ from panoptic_blend.models.panoptic_blend import PanopticBlend
 from panoptic_blend.models.postprocess import decode, suppress
 from panoptic_blend.models.semantic import SemanticHead
 
+BACKBONES: dict[str, Callable[..., Backbone]] = {"resnet": ResNet, "timm": TimmBackbone}
+"""What ``model.backbone.kind`` names; called with the options of its kind."""
 
-def build_model(config: Config) -> PanopticBlend:
-    """The model of ``config``, randomly initialised, in training mode."""
+
+def build_model(config: Config, backbone: Backbone | None = None) -> PanopticBlend:
+    """The model of ``config``, randomly initialized, in training mode.
+
+    Args:
+        backbone: takes the place of the backbone of ``config``, whose options for it are ignored.
+    """
     options, semantic = config.model, config.model.semantic
-    backbone = ResNet(**options.backbone.model_dump())
+    backbone = backbone or BACKBONES[options.backbone.kind](**options.backbone.arguments())
     fpn = _fpn(options, backbone)
     head = SemanticHead(options.fpn.channels, options.num_stuff + 1, semantic.channels) if semantic.enabled else None
     return PanopticBlend(
@@ -36,7 +46,7 @@ def build_model(config: Config) -> PanopticBlend:
     )
 
 
-def _fpn(options: Model, backbone: ResNet) -> FPN:
+def _fpn(options: Model, backbone: Backbone) -> FPN:
     """A pyramid from C2 where something reads P2, else from C3; as far up as the detector looks."""
     is_mask_rcnn = options.instances == "mask_rcnn"
     reads_p2 = options.semantic.enabled or is_mask_rcnn or "p2" in options.bottom.features
@@ -45,7 +55,7 @@ def _fpn(options: Model, backbone: ResNet) -> FPN:
     return FPN(stages, options.fpn.channels, extra_levels, pooled_level=is_mask_rcnn)
 
 
-def _blendmask(options: Model, backbone: ResNet, fpn: FPN) -> BlendMask:
+def _blendmask(options: Model, backbone: Backbone, fpn: FPN) -> BlendMask:
     fcos, blender, channels = options.fcos, options.blender, options.fpn.channels
     bottom = _bottom(options, backbone)
     return BlendMask(
@@ -66,7 +76,7 @@ def _blendmask(options: Model, backbone: ResNet, fpn: FPN) -> BlendMask:
     )
 
 
-def _bottom(options: Model, backbone: ResNet) -> BottomModule:
+def _bottom(options: Model, backbone: Backbone) -> BottomModule:
     bottom = options.bottom
     if bottom.kind == "shared":
         return SharedBottom(options.semantic.channels, bottom.num_bases)

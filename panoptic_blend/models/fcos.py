@@ -62,6 +62,9 @@ class FCOSHead(nn.Module):
         prior: initial probability of every class (focal loss, Lin et al., ICCV 2017, section 4.1).
     """
 
+    class_layers = ("class_logits",)
+    """Layers whose first size is a number of classes; they start anew where weights know others."""
+
     def __init__(
         self,
         channels: int = 256,

@@ -88,12 +88,16 @@ class _ProposalHead(RPNHead):
 
 
 class _BoxPredictor(FastRCNNPredictor):
+    class_layers = ("cls_score", "bbox_pred")
+
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         logits, deltas = super().forward(x)
         return at_least_float32(logits), at_least_float32(deltas)
 
 
 class _MaskPredictor(MaskRCNNPredictor):
+    class_layers = ("mask_fcn_logits",)
+
     def forward(self, x: Tensor) -> Tensor:
         logits: Tensor = super().forward(x)
         return at_least_float32(logits)

@@ -1,4 +1,4 @@
-"""The multi-task model: one ResNet + FPN, a semantic head, and an instance branch."""
+"""The multi-task model: one backbone + FPN, a semantic head, and an instance branch."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from panoptic_blend.models import losses
-from panoptic_blend.models.backbones.resnet import ResNet
+from panoptic_blend.models.backbones.protocol import Backbone
 from panoptic_blend.models.batching import at_least_float32, frame, pad
 from panoptic_blend.models.fpn import FPN
 from panoptic_blend.models.instance_branch import InstanceBranch
@@ -35,13 +35,14 @@ class PanopticBlend(nn.Module):
         semantic_weight: weight of the semantic loss.
     """
 
+    backbone: Backbone
     instances: InstanceBranch
     pixel_mean: Tensor
     pixel_std: Tensor
 
     def __init__(
         self,
-        backbone: ResNet,
+        backbone: Backbone,
         fpn: FPN,
         instances: InstanceBranch,
         semantic: SemanticHead | None,
@@ -53,8 +54,8 @@ class PanopticBlend(nn.Module):
         self.backbone, self.fpn, self.semantic = backbone, fpn, semantic
         self.instances = instances
         self.paint, self.semantic_weight = paint, semantic_weight
-        self.register_buffer("pixel_mean", torch.tensor([123.675, 116.28, 103.53]))
-        self.register_buffer("pixel_std", torch.tensor([58.395, 57.12, 57.375]))
+        self.register_buffer("pixel_mean", torch.tensor(backbone.pixels.mean))
+        self.register_buffer("pixel_std", torch.tensor(backbone.pixels.std))
 
     def forward(
         self,

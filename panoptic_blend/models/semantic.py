@@ -33,6 +33,7 @@ class SemanticHead(nn.Module):
     """
 
     stride = 4
+    class_layers = ("predictor",)
 
     def __init__(
         self,

@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, distributed, nn
 
+from panoptic_blend.structures import PanopticBlendError
+
 
 class _Sum(torch.autograd.Function):
     """The sum of a tensor over all ranks; each rank's gradient is the sum of those with respect to it."""
@@ -49,19 +51,43 @@ class SyncBatchNorm2d(nn.BatchNorm2d):
         self.num_batches_tracked += 1
 
 
+class SyncBatchNormAct2d(SyncBatchNorm2d):
+    """As timm's ``BatchNormAct2d``, which drops and activates what it has normalized, over all ranks together."""
+
+    drop: nn.Module
+    act: nn.Module
+
+    def forward(self, x: Tensor) -> Tensor:
+        activated: Tensor = self.act(self.drop(super().forward(x)))
+        return activated
+
+
+_TWINS = {"BatchNorm2d": SyncBatchNorm2d, "BatchNormAct2d": SyncBatchNormAct2d}
+"""Twins by the names of layers, as timm need not be installed."""
+
+
 def synchronise(model: nn.Module) -> None:
-    """Let every batch norm of ``model`` that has statistics of its own to learn take them from all ranks."""
+    """Let every batch norm of ``model`` that has statistics of its own to learn take them from all ranks.
+
+    Raises:
+        PanopticBlendError: one is of a kind unknown here.
+    """
     if not distributed.is_initialized():
         return
     for module in list(model.modules()):
         for name, child in module.named_children():
-            if type(child) is nn.BatchNorm2d:
+            if isinstance(child, nn.BatchNorm2d) and child.training and not isinstance(child, SyncBatchNorm2d):
                 setattr(module, name, _synchronised(child))
 
 
 def _synchronised(norm: nn.BatchNorm2d) -> SyncBatchNorm2d:
     """The same layer, with the same parameters and buffers."""
-    twin = SyncBatchNorm2d(norm.num_features, norm.eps, norm.momentum)
+    kind = type(norm).__name__
+    if kind not in _TWINS:
+        raise PanopticBlendError(f"batch norms of type {kind} cannot be synchronized; set train.sync_norm=false")
+    twin = _TWINS[kind](norm.num_features, norm.eps, norm.momentum)
+    for name, child in norm.named_children():
+        twin.add_module(name, child)
     twin.weight, twin.bias = norm.weight, norm.bias
     twin.running_mean, twin.running_var = norm.running_mean, norm.running_var
     twin.num_batches_tracked = norm.num_batches_tracked

@@ -15,6 +15,7 @@ from torch import Tensor, distributed, nn
 from torch.distributed.device_mesh import DeviceMesh
 
 from panoptic_blend.config.options import Train
+from panoptic_blend.models.panoptic_blend import PanopticBlend
 from panoptic_blend.runtime.precision import Autocast, default_device, resolve
 from panoptic_blend.structures import PanopticBlendError
 
@@ -66,11 +67,11 @@ def strategy(options: Train, world_size: int) -> Strategy | str:
 
 
 def _shard(model: nn.Module, mesh: DeviceMesh) -> nn.Module:
-    """Every rank keeps its part of each parameter; a stage of the backbone is whole only while it runs."""
+    """Every rank keeps its part of each parameter; a unit of the backbone is whole only while it runs."""
     from torch.distributed.fsdp import fully_shard
 
-    backbone: Any = model.backbone
-    for part in (backbone.layer1, backbone.layer2, backbone.layer3, backbone.layer4, model):
+    assert isinstance(model, PanopticBlend)
+    for part in (*model.backbone.shard_units, model):
         fully_shard(part, mesh=mesh["data_parallel"])
     return model
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from branches import branch_of
+from branches import backbone_of, branch_of
 from foreign import BLENDMASK, RCNN, Shapes
 from torchvision.models import resnet18
 
@@ -56,7 +56,7 @@ def test_import_of_an_official_checkpoint(tmp_path: Path) -> None:
     assert done.categories == coco_categories()
     predictor = load(tmp_path / "new" / "rt.safetensors")
     assert predictor.config == load_config("instance/blendmask_rt_r50_4x")
-    assert predictor.model.backbone.stride_in_1x1
+    assert backbone_of(predictor.model).stride_in_1x1
     assert predictor.model.pixel_std.tolist() == [1, 1, 1]
     assert branch_of(predictor.model).top_layer.weight.dtype == torch.float32
 

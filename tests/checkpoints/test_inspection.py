@@ -46,6 +46,8 @@ def test_architectures_of_blendmask(
     found = architecture(BLENDMASK[config])
     assert found.task == task
     assert found == Architecture(
+        backbone="resnet",
+        timm_name=None,
         depth=depth,
         deformable_every=every,
         instances="blendmask",

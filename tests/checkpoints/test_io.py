@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from branches import branch_of
+from branches import backbone_of, branch_of
 from foreign import PANOPTIC
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -69,7 +69,7 @@ def saved(tmp_path: Path) -> Path:
     """A checkpoint with unusual values in its buffers."""
     model = tiny()
     model.pixel_mean += 1
-    model.backbone.stride_in_1x1.fill_(True)
+    backbone_of(model).stride_in_1x1.fill_(True)
     branch_of(model).bottom.refine[0][1].num_batches_tracked.fill_(5)
     path = tmp_path / "runs" / "weights.safetensors"
     save_checkpoint(path, model.state_dict(), CONFIG, CATEGORIES)
@@ -85,7 +85,7 @@ def test_round_trip(saved: Path, kind: Callable[[Path], str | Path]) -> None:
     load_weights(model, kind(saved))
     expected = tiny()
     expected.pixel_mean += 1
-    expected.backbone.stride_in_1x1.fill_(True)
+    backbone_of(expected).stride_in_1x1.fill_(True)
     branch_of(expected).bottom.refine[0][1].num_batches_tracked.fill_(5)
     assert is_same(state_of(model), state_of(expected))
 
@@ -171,7 +171,7 @@ def test_torchvision_weights() -> None:
     torch.manual_seed(5)
     theirs = resnet18().state_dict()
     model, before = tiny(), state_of(tiny())
-    model.backbone.stride_in_1x1.fill_(True)
+    backbone_of(model).stride_in_1x1.fill_(True)
     model.pixel_std.fill_(1)
     load_weights(model, theirs)
     found = state_of(model)
@@ -205,8 +205,8 @@ def test_imagenet(hub: Path) -> None:
     torch.save(theirs, hub)
     model = tiny()
     load_weights(model, "imagenet")
-    assert torch.equal(model.backbone.layer4[1].conv2.weight, theirs["layer4.1.conv2.weight"])
-    assert torch.equal(model.backbone.bn1.weight, theirs["bn1.weight"])
+    assert torch.equal(backbone_of(model).layer4[1].conv2.weight, theirs["layer4.1.conv2.weight"])
+    assert torch.equal(backbone_of(model).bn1.weight, theirs["bn1.weight"])
 
 
 def test_imagenet_without_network(hub: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -219,8 +219,8 @@ def test_imagenet_without_network(hub: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert "no route to host" in message
 
 
-def test_imagenet_without_a_resnet() -> None:
-    assert refused(nn.Linear(2, 2), "imagenet").startswith("imagenet: only a ResNet backbone")
+def test_imagenet_without_a_backbone() -> None:
+    assert refused(nn.Linear(2, 2), "imagenet").startswith("imagenet: the model has no backbone")
 
 
 # --- what does not fit -----------------------------------------------------------------------------------------------

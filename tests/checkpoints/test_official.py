@@ -5,27 +5,27 @@ from collections.abc import Iterator
 
 import pytest
 import torch
-from foreign import BLENDMASK, PANOPTIC, RCNN, RES, Shapes, rcnn, zeros
+from foreign import BLENDMASK, PANOPTIC, RCNN, RES, rcnn, zeros
 from torch import Tensor
 from torchvision.models import resnet18, resnet50
 
-from panoptic_blend.checkpoints.fitting import compare, shapes_of
+from panoptic_blend.checkpoints.fitting import Layout, compare, layout_of, shapes_of
 from panoptic_blend.checkpoints.official import adapt, rename, source_of
 from panoptic_blend.config.experiment import load_config
 from panoptic_blend.models.backbones.resnet import ResNet
 from panoptic_blend.models.build import build_model
 
 
-def model_shapes(config: str) -> Shapes:
+def model_layout(config: str) -> Layout:
     with torch.device("meta"):
-        return shapes_of(build_model(load_config(config)).state_dict())
+        return layout_of(build_model(load_config(config)))
 
 
 @pytest.mark.parametrize("config", BLENDMASK | RCNN)
 def test_every_tensor_has_one_place(config: str) -> None:
     theirs = (BLENDMASK | RCNN)[config]
     found = adapt(zeros(theirs))
-    assert compare(shapes_of(found), model_shapes(config)).problems() == {}
+    assert compare(shapes_of(found), model_layout(config)).problems() == {}
     assert len(found) == len(theirs) + 3  # pixel statistics, and where the strides are
 
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from branches import branch_of
+from branches import backbone_of, branch_of
 from torch import nn
 
 from panoptic_blend.config.experiment import Config
@@ -20,7 +20,7 @@ def built(*overrides: str) -> PanopticBlend:
 def test_default_is_the_model_of_the_paper() -> None:
     model = built()
     assert model.training
-    assert model.backbone.depth == 50
+    assert backbone_of(model).depth == 50
     assert branch_of(model).levels == ("p3", "p4", "p5", "p6", "p7")
     assert branch_of(model).strides == [8, 16, 32, 64, 128]
     assert branch_of(model).fcos.class_logits.out_channels == 80
@@ -66,8 +66,8 @@ def test_every_option_of_the_model_arrives() -> None:
     assert branch_of(model).fcos.class_logits.weight.shape == (7, 96, 3, 3)
     assert model.semantic is not None
     assert model.semantic.predictor.weight.shape == (6, 64, 1, 1)
-    assert model.backbone.depth == 18
-    assert isinstance(model.backbone.bn1, nn.GroupNorm)
+    assert backbone_of(model).depth == 18
+    assert isinstance(backbone_of(model).bn1, nn.GroupNorm)
     frozen = {name.split(".")[1] for name, p in model.named_parameters() if not p.requires_grad}
     assert frozen == {"conv1", "bn1", "layer1", "layer2"}
     assert sum(isinstance(layer, nn.Conv2d) for layer in branch_of(model).fcos.box_tower) == 2
@@ -117,7 +117,7 @@ def test_variants_of_the_instance_branch() -> None:
         "model.semantic.enabled=false",
     )
     branch = branch_of(model)
-    assert isinstance(model.backbone.layer2[0].conv2, ModulatedDeformConv)
+    assert isinstance(backbone_of(model).layer2[0].conv2, ModulatedDeformConv)
     assert sum(isinstance(layer, nn.Conv2d) for layer in branch.fcos.shared_tower) == 3
     assert len(branch.fcos.class_tower) == len(branch.fcos.box_tower) == 0
     assert branch.levels == ("p3", "p4", "p5", "p6")

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from itertools import chain
 from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torchvision.models import get_weight
 from torchvision.models import resnet as torchvision_resnet
 from torchvision.ops import DeformConv2d, FrozenBatchNorm2d
+
+from panoptic_blend.models.backbones.protocol import IMAGENET_PIXELS, STAGES, PretrainedWeights
 
 Norm = Literal["frozen_bn", "bn", "gn"]
 
@@ -58,6 +62,8 @@ class ModulatedDeformConv(DeformConv2d):
     sigmoid, how much it counts (9 channels). It starts at 0.
     """
 
+    optional_layers = ("offset",)
+
     def __init__(self, channels: int, stride: tuple[int, int]) -> None:
         super().__init__(channels, channels, 3, stride=stride, padding=1, bias=False)
         self.offset = nn.Conv2d(channels, 27, 3, stride=stride, padding=1)
@@ -82,7 +88,7 @@ _LAYOUTS: dict[int, tuple[type[BasicBlock | Bottleneck], list[int]]] = {
 
 
 class ResNet(nn.Module):
-    """A ResNet without its classifier: (N, 3, H, W) to ``{"c2": (N, c, H/4, W/4), ..., "c5": stride 32}``.
+    """A ResNet without its classifier, a `Backbone`: (N, 3, H, W) to ``{"c2": stride 4, ..., "c5": stride 32}``.
 
     Parameters carry torchvision's names, so its ImageNet weights fit. Weights from the caffe lineage have
     the stride of a stage in the first 1x1 convolution of a bottleneck instead of in the 3x3; the buffer
@@ -97,29 +103,43 @@ class ResNet(nn.Module):
     """
 
     stride_in_1x1: Tensor
+    pixels = IMAGENET_PIXELS
 
     def __init__(
         self, depth: int = 50, norm: Norm = "frozen_bn", frozen_stages: int = 2, deformable_every: int = 0
     ) -> None:
         super().__init__()
         self.depth = depth
-        block, blocks = _LAYOUTS[depth]
-        trunk = torchvision_resnet.ResNet(block, blocks, norm_layer=_NORMS[norm])
+        kind, blocks = _LAYOUTS[depth]
+        trunk = torchvision_resnet.ResNet(kind, blocks, norm_layer=_NORMS[norm])
         self.conv1, self.bn1, self.relu, self.maxpool = trunk.conv1, trunk.bn1, trunk.relu, trunk.maxpool
         self.layer1, self.layer2, self.layer3, self.layer4 = trunk.layer1, trunk.layer2, trunk.layer3, trunk.layer4
         if deformable_every:
-            for stage in (self.layer2, self.layer3, self.layer4):
-                for block in stage[::deformable_every]:
-                    block.conv2 = ModulatedDeformConv(block.conv2.in_channels, block.conv2.stride)
+            for block in chain(*(stage[::deformable_every] for stage in (self.layer2, self.layer3, self.layer4))):
+                block.conv2 = ModulatedDeformConv(block.conv2.in_channels, block.conv2.stride)
         width = trunk.fc.in_features // 8
-        self.channels = {"c2": width, "c3": 2 * width, "c4": 4 * width, "c5": 8 * width}
+        self.channels = {name: width * 2**i for i, name in enumerate(STAGES)}
         self.register_buffer("stride_in_1x1", torch.tensor(False))
         self.register_load_state_dict_post_hook(ResNet._place_strides)  # type: ignore[no-untyped-call]
 
-        stages = (nn.ModuleList([self.conv1, self.bn1]), self.layer1, self.layer2, self.layer3, self.layer4)
-        self._frozen = stages[:frozen_stages]
-        for stage in self._frozen:
-            stage.requires_grad_(False)
+        stages = (("conv1", "bn1"), ("layer1",), ("layer2",), ("layer3",), ("layer4",))
+        self._frozen = tuple(chain(*stages[:frozen_stages]))
+        for name in self._frozen:
+            self.get_submodule(name).requires_grad_(False)
+
+    @property
+    def shard_units(self) -> tuple[nn.Sequential, ...]:
+        """The stages."""
+        return self.layer1, self.layer2, self.layer3, self.layer4
+
+    def pretrained_weights(self) -> PretrainedWeights:
+        """torchvision's first weights of this depth, downloaded into torch's hub folder."""
+        weights = get_weight(f"ResNet{self.depth}_Weights.IMAGENET1K_V1")
+        return PretrainedWeights(
+            weights.url,
+            lambda: weights.get_state_dict(progress=False, check_hash=True, weights_only=True),
+            _without_classifier,
+        )
 
     def _place_strides(self, incompatible_keys: object) -> None:
         first, second = ((2, 2), (1, 1)) if self.stride_in_1x1 else ((1, 1), (2, 2))
@@ -131,13 +151,19 @@ class ResNet(nn.Module):
 
     def train(self, mode: bool = True) -> ResNet:
         super().train(mode)
-        for stage in self._frozen:
-            stage.eval()
+        for name in self._frozen:
+            self.get_submodule(name).eval()
         return self
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         x = self.maxpool(self.relu(normed(self.conv1, self.bn1, images)))
         features = {}
-        for name, layer in zip(self.channels, (self.layer1, self.layer2, self.layer3, self.layer4), strict=True):
-            features[name] = x = layer(x)
+        for name, stage in zip(STAGES, self.shard_units, strict=True):
+            features[name] = x = stage(x)
         return features
+
+
+def _without_classifier(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """torchvision's names are ours, and its strides are in 3x3 convolutions."""
+    kept = {name: value for name, value in state.items() if not name.startswith("fc.")}
+    return kept | {"stride_in_1x1": torch.tensor(False)}
