@@ -80,7 +80,7 @@ def filling(folder: Path) -> Iterator[Path]:
 
 
 def remove_unfinished(paths: Iterable[Path]) -> None:
-    """Remove from ``paths`` what `replacing` and `filling` left behind in processes that were killed."""
+    """Remove the files and folders among ``paths`` that killed processes left in `replacing` or `filling`."""
     for path in list(paths):
         name = re.fullmatch(r"\..+\.(\d+)\.part(\.\w+)?", path.name)
         if not name or path.is_symlink() or _is_running(int(name[1])):

@@ -1,1 +1,1 @@
-"""Every option of an experiment, and how it is read."""
+"""The options of an experiment, read from YAML files and ``key=value`` overrides."""

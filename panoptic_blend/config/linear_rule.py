@@ -1,4 +1,4 @@
-"""What a schedule stated for one batch size becomes for another."""
+"""The linear rule: rescale a training schedule to another batch size."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ COUNTS = ("iterations", "warmup_iterations", "checkpoint_every", "evaluate_every
 
 
 def rescaled(train: Mapping[str, Any], changes: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
-    """The linear rule (Goyal et al., Accurate, Large Minibatch SGD, 2017, section 2.1).
+    """Rescale a schedule by the linear rule (Goyal et al., Accurate, Large Minibatch SGD, 2017, section 2.1).
 
-    With k times the images in a step the rate is k times as high and everything comes after 1/k of the iterations.
-    What ``changes`` states itself is meant as stated.
+    With k times the batch size, the learning rate is multiplied by k and every number of iterations is divided by k.
+    Options that are set in ``changes`` are not rescaled.
 
     Args:
-        train: all training options, for their ``batch_size``.
-        changes: those that are about to be changed, ``batch_size`` perhaps among them.
+        train: all training options before the change.
+        changes: the training options to be set; nothing is rescaled unless they change ``batch_size``.
 
     Returns:
-        The other options that change with the batch, and one line that says so; both empty if none does.
+        The rescaled options, and one line that describes them; both empty if nothing changes.
     """
     old, new = train["batch_size"], changes.get("batch_size", train["batch_size"])
     if not changes.get("rescale", train["rescale"]):
@@ -28,7 +28,7 @@ def rescaled(train: Mapping[str, Any], changes: Mapping[str, Any]) -> tuple[dict
         factor = new / old
         scaled = {"lr": train["lr"] * factor, "steps": [round(step / factor) for step in train["steps"]]}
         scaled |= {name: max(round(train[name] / factor), min(train[name], 1)) for name in COUNTS}
-    except (TypeError, ZeroDivisionError):  # what is no number will be refused by its name
+    except (TypeError, ZeroDivisionError):  # a value that is not a number; the validation reports it
         return {}, ""
     different = {k: v for k, v in scaled.items() if k not in changes and v != _plain(train[k])}
     listed = ", ".join(f"{key} {_plain(train[key])} -> {value}" for key, value in different.items())

@@ -1,4 +1,4 @@
-"""YAML files with a ``base:``, and ``key=value`` overrides, as plain options."""
+"""Read YAML files with a ``base:`` and ``key=value`` overrides into unchecked dictionaries of options."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ Schedule = Mapping[str, Any]
 
 
 def config_names() -> list[str]:
-    """Names of all configs that come with the library."""
+    """Names of all configs of the library, such as ``panoptic/blendmask_r50_3x``."""
     return sorted(
         str(path.relative_to(folder).with_suffix("")) for folder in _folders() for path in folder.rglob("*.yaml")
     )
 
 
 def _folders() -> list[Path]:
-    """The configs of a clone, and those of an installed wheel."""
+    """The config folders of an installed wheel and of a clone, as far as they exist."""
     library = Path(__file__).resolve().parents[1]
     return [folder for folder in (library / "configs", library.parent / "configs") if folder.is_dir()]
 
 
-def locate(name: str) -> Path:
-    """The YAML file of a config, by name or path; PanopticBlendError if there is none."""
+def find_config(name: str) -> Path:
+    """The YAML file of a config, given its name or path; PanopticBlendError if there is none."""
     candidates = [Path(name), *(folder / f"{name}.yaml" for folder in _folders())]
     for path in candidates:
         if path.is_file():
@@ -41,22 +41,26 @@ def locate(name: str) -> Path:
 
 
 def read_options(path: Path, schedule: Schedule, notes: list[str], seen: tuple[Path, ...] = ()) -> dict[str, Any]:
-    """The options of a YAML file over those of its ``base:``, unchecked.
+    """Read a YAML file and its ``base:``, whose options it overrides; the options are not validated.
 
     Args:
-        schedule: the training options where files say nothing.
-        notes: takes what was changed because something else was.
+        schedule: default training options, for the linear rule.
+        notes: one line is appended for each schedule that was rescaled.
+        seen: the files that led to this one, to detect a circle.
+
+    Raises:
+        PanopticBlendError: a file is missing or not a YAML mapping, or the bases form a circle.
     """
     if path.resolve() in seen:
         raise PanopticBlendError(f"{path}: its `base:` leads back to itself; remove the circle")
     options = _yaml(read_bytes(path).decode("utf-8", "replace"), str(path)) or {}
     if not isinstance(options, dict):
-        raise PanopticBlendError(f"{path}: not a YAML table of options")
+        raise PanopticBlendError(f"{path}: not a YAML table of options; write lines like `seed: 1`")
     base = options.pop("base", None)
     if base is None:
         return options
     below = read_options(path.parent / str(base), schedule, notes, (*seen, path.resolve()))
-    return _changed(below, options, schedule, notes)
+    return _apply_changes(below, options, schedule, notes)
 
 
 def _yaml(text: str, source: str) -> Any:
@@ -67,7 +71,7 @@ def _yaml(text: str, source: str) -> Any:
 
 
 class _Loader(yaml.SafeLoader):
-    """Safe, and without dates: a folder may be called 2026-01-01."""
+    """A safe loader that does not convert dates: a folder may be called 2026-01-01."""
 
     yaml_implicit_resolvers = {  # noqa: RUF012
         key: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith(":timestamp")]
@@ -81,8 +85,8 @@ def _merge(base: Any, changes: Any) -> Any:
     return {**base, **{key: _merge(base.get(key), value) for key, value in changes.items()}}
 
 
-def overridden(options: Any, overrides: Iterable[str], schedule: Schedule, notes: list[str]) -> Any:
-    """``options`` with ``key=value`` changes, and with what follows from these; arguments as in `read_options`."""
+def apply_overrides(options: Any, overrides: Iterable[str], schedule: Schedule, notes: list[str]) -> Any:
+    """Apply ``key=value`` overrides to ``options`` and rescale the schedule; other arguments as in `read_options`."""
     changes: Any = {}
     for item in overrides:
         key, equals, value = item.partition("=")
@@ -92,14 +96,14 @@ def overridden(options: Any, overrides: Iterable[str], schedule: Schedule, notes
         for part in reversed(key.split(".")):
             nested = {part: nested}
         changes = _merge(changes, nested)
-    return _changed(options, changes, schedule, notes)
+    return _apply_changes(options, changes, schedule, notes)
 
 
-def _changed(options: Any, changes: Any, schedule: Schedule, notes: list[str]) -> Any:
+def _apply_changes(options: Any, changes: Any, schedule: Schedule, notes: list[str]) -> Any:
     merged = _merge(options, changes)
     before, given = (x.get("train", {}) if isinstance(x, Mapping) else {} for x in (options, changes))
     if not isinstance(before, Mapping) or not isinstance(given, Mapping):
         return merged
-    following, note = rescaled({**schedule, **before}, given)
+    scaled, note = rescaled({**schedule, **before}, given)
     notes += [note] if note else []
-    return _merge(merged, {"train": following})
+    return _merge(merged, {"train": scaled})

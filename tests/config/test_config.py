@@ -1,3 +1,5 @@
+"""Options, their defaults, files, overrides and error messages, and the linear rule."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -21,7 +23,7 @@ def written(folder: Path, text: str, name: str = "it.yaml") -> Path:
 
 
 def refused(path: str | Path, *overrides: str) -> str:
-    """The one line with which a config is refused."""
+    """The one-line error message of a config that is refused."""
     with pytest.raises(PanopticBlendError) as error:
         load_config(path, overrides)
     assert "\n" not in str(error.value)
@@ -49,6 +51,11 @@ def test_defaults_are_those_of_the_official_3x_schedule() -> None:
 
 
 @pytest.mark.parametrize("section", sections(Config), ids=lambda section: section.__name__)
+def test_every_option_has_its_meaning(section: type[BaseModel]) -> None:
+    assert [name for name, field in section.model_fields.items() if not field.description] == []
+
+
+@pytest.mark.parametrize("section", sections(Config), ids=lambda section: section.__name__)
 def test_options_are_frozen_and_known(section: type[BaseModel]) -> None:
     assert section.model_config["extra"] == "forbid"
     options = section()
@@ -69,7 +76,7 @@ def test_every_config_loads() -> None:
     assert config_names() == [str(path.relative_to(CONFIGS).with_suffix("")) for path in files]
     for path, name in zip(files, config_names(), strict=True):
         assert load_config(path) == load_config(name) == load_config(str(path))
-        assert path.read_text().startswith("# "), f"{path} does not say what it is for"
+        assert path.read_text().startswith("# "), f"{path} does not start with a comment that describes it"
 
 
 def test_the_paper_is_the_default() -> None:
@@ -90,7 +97,7 @@ def test_options_of_a_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("number", ["1e-4", "1.0e-4", "0.0001", "'1e-4'"])
-def test_numbers_that_yaml_takes_for_text(tmp_path: Path, number: str) -> None:
+def test_numbers_that_yaml_reads_as_text(tmp_path: Path, number: str) -> None:
     assert load_config(written(tmp_path, f"train: {{lr: {number}}}")).train.lr == 1e-4
     assert Config().changed([f"train.lr={number}"]).train.lr == 1e-4
 
@@ -115,12 +122,12 @@ def test_no_config_of_that_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         ("\x00", "not valid YAML ("),
     ],
 )
-def test_files_that_are_no_configs(tmp_path: Path, text: str, message: str) -> None:
+def test_files_that_are_not_configs(tmp_path: Path, text: str, message: str) -> None:
     path = written(tmp_path, text)
     assert refused(path).startswith(f"{path}: {message}")
 
 
-def test_bytes_that_are_no_text(tmp_path: Path) -> None:
+def test_bytes_that_are_not_text(tmp_path: Path) -> None:
     path = tmp_path / "it.yaml"
     path.write_bytes(b"\xff\xfe\x00\x80")
     assert refused(path).startswith(f"{path}: ")
@@ -277,7 +284,7 @@ def test_another_batch_size_rescales_the_schedule_and_says_so() -> None:
     assert config.changed(["seed=1"]).notes == (note,)
 
 
-def test_what_is_given_with_the_batch_size_is_meant() -> None:
+def test_options_set_with_the_batch_size_are_not_rescaled() -> None:
     config = load_config("panoptic/blendmask_r50_3x", ["train.lr=0.01", "train.batch_size=32", "train.iterations=10"])
     assert (config.train.lr, config.train.iterations, config.train.steps) == (0.01, 10, (105000, 125000))
     config = load_config("panoptic/blendmask_r50_3x", ["train.batch_size=4", "train.rescale=false"])
@@ -292,7 +299,7 @@ def test_a_config_that_changes_its_bases_batch_follows_the_rule(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("options", ["train: 3", "train: {batch_size: many}", "train: {lr: x, batch_size: 4}"])
-def test_what_is_no_number_is_refused_by_its_name(tmp_path: Path, options: str) -> None:
+def test_values_that_are_not_numbers_are_refused_by_name(tmp_path: Path, options: str) -> None:
     (tmp_path / "base.yaml").write_text("train: {batch_size: 8}")
     (tmp_path / "broken.yaml").write_text(f"base: base.yaml\n{options}")
     with pytest.raises(PanopticBlendError, match=r"option `train"):
