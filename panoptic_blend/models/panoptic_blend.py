@@ -176,7 +176,7 @@ class PanopticBlend(nn.Module):
 class RawNetwork(nn.Module):
     """`PanopticBlend.raw` as a module of its own, in evaluation mode, which is how exporters want it.
 
-    `torch.export` takes it with a dynamic height and width that are multiples of 32, from 160 on: it treats a pyramid
+    ``torch.export`` takes it with a dynamic height and width that are multiples of 32, from 160 on: it treats a pyramid
     level of a single cell as a special case, so an example and every later input need at least two cells on P7.
     """
 
