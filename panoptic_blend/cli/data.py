@@ -86,6 +86,6 @@ def coco(
     if dry_run:
         print(*plan(request).lines(), sep="\n")
         return
-    with stoppable("stopped; the same command goes on from here"), bytes_line() as progress:
+    with stoppable("stopped; run the same command again to continue"), bytes_line() as progress:
         prepare(request, Feedback(progress, print))
     print(f"COCO {' and '.join(request.splits)}: complete in {root}")

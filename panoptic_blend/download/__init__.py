@@ -1,1 +1,1 @@
-"""COCO from its server, resumed and checked."""
+"""Download COCO from its server: resumable, checked and unpacked."""

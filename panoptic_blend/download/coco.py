@@ -1,8 +1,8 @@
-"""COCO for the panoptic task on disk: what it needs, what is there, and how the rest gets there.
+"""Download COCO for the panoptic task: find out which parts are missing, then fetch, check and unpack them.
 
-What is finished shows in the files themselves (all pictures of a folder, all annotations of a JSON), whoever put them
-there; no record is kept beside them. Users report 52,751 PNGs where ``panoptic_train2017`` has 118,287: that modulo
-2**16, all that the end of an old zip can state. Such a folder is completed.
+A part is complete if its files are (all pictures of a folder, all annotations of a JSON), whether this program or the
+user put them there; no other record is kept. An incomplete folder is completed. Users report one with 52,751 PNGs, as
+some tools unpack ``panoptic_train2017``: it has 118,287, and a zip without ZIP64 states their number modulo 2**16.
 """
 
 from __future__ import annotations
@@ -18,25 +18,25 @@ from rich.filesize import decimal
 
 from panoptic_blend.download.coco_parts import Part, Zip, coco_parts
 from panoptic_blend.download.remote_file import RemoteFile
-from panoptic_blend.download.transfer import ByteProgress, Patience, download, probe, require_digest, size_of
-from panoptic_blend.download.unpacking import BrokenArchiveError, opened, unpack_file
+from panoptic_blend.download.transfer import ByteProgress, RetryPolicy, download, probe, require_digest, size_of
+from panoptic_blend.download.unpacking import BrokenArchiveError, open_archive, unpack_file
 from panoptic_blend.download.web import require_http
 from panoptic_blend.files import free_space, locked, read_bytes, require_space
 from panoptic_blend.structures import PanopticBlendError, Progress
 
 HOST = "http://images.cocodataset.org"
 SPLITS = {"val2017": 5_000, "train2017": 118_287}
-"""Pictures of each split, and annotations; the small one comes first, so that it can be used while the other comes."""
+"""Number of images of each split; the small one comes first, so that it can be used during the other download."""
 
 
 @dataclass(frozen=True)
 class DownloadRequest:
-    """What somebody wants of COCO, and where: ``root`` is the folder of the data set.
+    """The parts of COCO to download into the folder ``root``, and the server to download them from.
 
-    ``checksums`` is a file of lines ``SHA-256  name`` for the archives, as sha256sum writes them.
+    ``checksums`` is a file with a line ``SHA-256  name`` for each archive, as sha256sum writes it.
 
     Raises:
-        PanopticBlendError: no such split, or no address of the web.
+        PanopticBlendError: a split does not exist, or ``mirror`` is not an HTTP address.
     """
 
     root: Path
@@ -50,119 +50,120 @@ class DownloadRequest:
     def __post_init__(self) -> None:
         for split in self.splits:
             if split not in SPLITS:
-                raise PanopticBlendError(f"split {split!r}: COCO panoptic has none; choose {' or '.join(SPLITS)}")
+                raise PanopticBlendError(f"split {split!r}: not in COCO panoptic; choose {' or '.join(SPLITS)}")
         require_http(self.mirror)
 
     def parts(self) -> list[Part]:
-        """All that is wanted, whether it is there or not."""
+        """All requested parts, complete or not."""
         counts = {split: count for split, count in SPLITS.items() if split in self.splits}
         return coco_parts(self.root, counts, self.instances, self.unzip_pngs)
 
     def url(self, archive: Zip) -> str:
-        """Where an archive of the server is."""
+        """The URL of an archive on the server."""
         return f"{self.mirror.rstrip('/')}/{archive.address}"
 
 
 @dataclass(frozen=True)
 class Feedback:
-    """How a command tells of itself: how many bytes are done of what, and lines of text."""
+    """Callbacks for progress and messages: ``progress`` counts bytes, ``say`` gets lines of text."""
 
-    progress: ByteProgress = lambda what, done, total: None
+    progress: ByteProgress = lambda step, done, total: None
     say: Callable[[str], None] = lambda text: None
 
-    def of(self, what: str) -> Progress:
-        """The progress of one thing."""
-        return lambda done, total: self.progress(what, done, total)
+    def progress_of(self, step: str) -> Progress:
+        """The progress callback of one step."""
+        return lambda done, total: self.progress(step, done, total)
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What is there of a request, what is missing, and what the server has of the archives to be fetched."""
+    """The complete and the missing parts of a request, and the server's files for the archives to be fetched."""
 
     request: DownloadRequest
-    there: list[Part]
+    complete: list[Part]
     missing: list[Part]
     remote_files: dict[Zip, RemoteFile] = field(default_factory=dict)
 
-    def to_fetch(self, archive: Zip) -> int | None:
-        """Bytes of an archive that are still to come."""
+    def bytes_left(self, archive: Zip) -> int | None:
+        """Bytes of an archive that are not downloaded yet, None if the server does not state its size."""
         length = self.remote_files[archive].length
-        return None if length is None else max(0, length - size_of(archive.part))
+        return None if length is None else max(0, length - size_of(archive.partial))
 
-    def space(self) -> int:
-        """Bytes that are needed at least: pictures take as much as their archives, annotations a little more."""
+    def required_space(self) -> int:
+        """Lower bound of the free bytes needed: pictures unpack to the size of their archives, annotations to more."""
         used = peak = 0
         for archive, remote in self.remote_files.items():
-            used += 2 * (remote.length or 0) - min(remote.length or 0, size_of(archive.part))
+            used += 2 * (remote.length or 0) - min(remote.length or 0, size_of(archive.partial))
             peak = max(peak, used)
             used -= 0 if self.request.keep_zips else remote.length or 0
         return peak
 
     def lines(self) -> Iterator[str]:
-        """The plan in words."""
-        yield from (f"there: {part}" for part in self.there)
+        """The plan as lines of text."""
+        yield from (f"complete: {part}" for part in self.complete)
         for archive in self.remote_files:
-            left, length = self.to_fetch(archive), self.remote_files[archive].length
+            left, length = self.bytes_left(archive), self.remote_files[archive].length
             size = "size unknown" if left is None or length is None else decimal(length)
-            rest = f", {decimal(left)} of it to come" if left is not None and left != length else ""
+            rest = f", {decimal(left)} left" if left is not None and left != length else ""
             yield f"to fetch: {self.request.url(archive)} ({size}{rest}) as {archive.path}"
         yield from (f"to unpack: {part}" for part in self.missing)
-        needed = f"; at least {decimal(self.space())} are needed" if self.remote_files else ""
+        needed = f"; at least {decimal(self.required_space())} are needed" if self.remote_files else ""
         yield f"free at {self.request.root}: {decimal(free_space(self.request.root))}{needed}"
 
 
-def plan(request: DownloadRequest, patience: Patience | None = None) -> Plan:
-    """Look what is there and what the server has of the rest; changes nothing.
+def plan(request: DownloadRequest, retries: RetryPolicy | None = None) -> Plan:
+    """Find the missing parts and ask the server for the size of their archives; changes nothing.
 
     Raises:
-        PanopticBlendError: the server cannot be reached, or has not what is missing.
+        PanopticBlendError: the server cannot be reached, or lacks an archive.
     """
-    there: list[Part] = []
+    complete: list[Part] = []
     missing: list[Part] = []
     for part in request.parts():
-        (there if part.is_there() else missing).append(part)
-    archives = dict.fromkeys(archive for part in missing for archive in part.source.to_fetch())
-    return Plan(request, there, missing, {a: probe(request.url(a), patience or Patience()) for a in archives})
+        (complete if part.is_complete() else missing).append(part)
+    archives = dict.fromkeys(archive for part in missing for archive in part.archive.to_fetch())
+    remote_files = {archive: probe(request.url(archive), retries or RetryPolicy()) for archive in archives}
+    return Plan(request, complete, missing, remote_files)
 
 
-def prepare(request: DownloadRequest, feedback: Feedback | None = None, patience: Patience | None = None) -> None:
-    """Fetch, check and unpack what is missing. A stop at any moment loses next to nothing; run it again to go on.
+def prepare(request: DownloadRequest, feedback: Feedback | None = None, retries: RetryPolicy | None = None) -> None:
+    """Fetch, check and unpack the missing parts; after an interruption, the next call continues where this one stopped.
 
     Raises:
-        PanopticBlendError: something cannot be fetched, is not what it should be, or does not fit on the disk.
+        PanopticBlendError: an archive cannot be fetched, has the wrong content, or does not fit on the disk.
     """
-    feedback, patience = feedback or Feedback(), patience or Patience()
+    feedback, retries = feedback or Feedback(), retries or RetryPolicy()
     digests = _read_checksums(request.checksums) if request.checksums else None
     request.root.mkdir(parents=True, exist_ok=True)
-    with locked(request.root, "wait for that one"), _full_disk_named(request.root):
-        todo = plan(request, patience)
-        require_space(request.root, todo.space(), "COCO")
-        for part in todo.there:
-            feedback.say(f"there: {part}")
+    with locked(request.root, "wait until it ends"), _full_disk_reported(request.root):
+        todo = plan(request, retries)
+        require_space(request.root, todo.required_space(), "COCO")
+        for part in todo.complete:
+            feedback.say(f"complete: {part}")
         for number, part in enumerate(todo.missing):
-            _obtain(part.source, request, digests, feedback, patience)
-            with _discarding(part.source):
-                part.unpack(feedback.of(f"unpacking {part.name}"))
+            _fetch_archive(part.archive, request, digests, feedback, retries)
+            with _deleted_if_broken(part.archive):
+                part.unpack(feedback.progress_of(f"unpacking {part.name}"))
             feedback.say(f"ready: {part}")
             if not request.keep_zips:
-                _delete(_spare(todo.missing[: number + 1], request, todo.missing[number + 1 :]))
-        spare = _spare(request.parts(), request, [])
+                _delete(_unneeded(todo.missing[: number + 1], request, todo.missing[number + 1 :]))
+        unneeded = _unneeded(request.parts(), request, [])
         if not request.keep_zips:
-            _delete(spare)
-        elif spare:
-            feedback.say(f"zips kept: {decimal(sum(map(size_of, spare)))}; --delete-zips removes them")
+            _delete(unneeded)
+        elif unneeded:
+            feedback.say(f"zips kept: {decimal(sum(map(size_of, unneeded)))}; --delete-zips removes them")
 
 
-def _obtain(
-    archive: Zip, request: DownloadRequest, digests: dict[str, str] | None, feedback: Feedback, patience: Patience
+def _fetch_archive(
+    archive: Zip, request: DownloadRequest, digests: dict[str, str] | None, feedback: Feedback, retries: RetryPolicy
 ) -> None:
-    """Put an archive on the disk: from the server, or out of the archive it lies in."""
+    """Bring an archive to the disk unless it is there: from the server, or out of the archive that contains it."""
     if archive.within:
         if not archive.path.exists():
-            _obtain(archive.within, request, digests, feedback, patience)
-            with _discarding(archive.within):
-                telling = feedback.of(f"unpacking {archive.path.name}")
-                unpack_file(archive.within.path, archive.member, archive.path, telling)
+            _fetch_archive(archive.within, request, digests, feedback, retries)
+            with _deleted_if_broken(archive.within):
+                progress = feedback.progress_of(f"unpacking {archive.path.name}")
+                unpack_file(archive.within.path, archive.member, archive.path, progress)
         return
     if digests is not None and archive.path.name not in digests:
         raise PanopticBlendError(f"{request.checksums}: has no line for {archive.path.name}; add it")
@@ -174,7 +175,7 @@ def _obtain(
             archive.path,
             sha256=sha256,
             check=_require_zip,
-            patience=patience,
+            retries=retries,
             progress=feedback.progress,
             say=feedback.say,
         )
@@ -183,13 +184,13 @@ def _obtain(
 
 
 def _require_zip(path: Path) -> None:
-    with opened(path):
+    with open_archive(path):
         pass
 
 
 @contextmanager
-def _discarding(archive: Zip) -> Iterator[None]:
-    """Remove an archive that turns out broken, so that the next run fetches it again."""
+def _deleted_if_broken(archive: Zip) -> Iterator[None]:
+    """Delete an archive that proves to be broken, so that the next run fetches it again."""
     try:
         yield
     except BrokenArchiveError:
@@ -197,11 +198,12 @@ def _discarding(archive: Zip) -> Iterator[None]:
         raise
 
 
-def _spare(done: list[Part], request: DownloadRequest, left: list[Part]) -> list[Path]:
-    """The archives on disk of what is ``done``, except those that are wanted themselves or needed for the rest."""
-    kept = {part.source for part in request.parts() if part.is_zip} | {a for part in left for a in part.source.chain()}
-    spare = {archive for part in done for archive in part.source.chain()} - kept
-    return [archive.path for archive in spare if archive.path.exists()]
+def _unneeded(done: list[Part], request: DownloadRequest, left: list[Part]) -> list[Path]:
+    """The archives on disk of the parts ``done``, except those that are requested or that the parts ``left`` need."""
+    kept = {part.archive for part in request.parts() if part.is_zip}
+    kept |= {archive for part in left for archive in part.archive.chain()}
+    unneeded = {archive for part in done for archive in part.archive.chain()} - kept
+    return [archive.path for archive in unneeded if archive.path.exists()]
 
 
 def _delete(paths: list[Path]) -> None:
@@ -221,10 +223,12 @@ def _read_checksums(path: Path) -> dict[str, str]:
 
 
 @contextmanager
-def _full_disk_named(root: Path) -> Iterator[None]:
+def _full_disk_reported(root: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
-        raise PanopticBlendError(f"{root}: the disk is full; make room and run again, it goes on from here") from None
+        raise PanopticBlendError(
+            f"{root}: the disk is full; free space and run the command again to continue"
+        ) from None

@@ -1,4 +1,4 @@
-"""The parts of COCO panoptic 2018 on disk: which archive each comes from, and when it is complete."""
+"""The parts of COCO panoptic 2018: the archive that each comes from, and the check that it is complete."""
 
 from __future__ import annotations
 
@@ -13,63 +13,63 @@ from panoptic_blend.structures import PanopticBlendError, Progress
 
 @dataclass(frozen=True)
 class Zip:
-    """An archive on the disk, and where it comes from: ``address`` on the server, or the archive it lies ``within``."""
+    """An archive at ``path``, and its origin: ``address`` on the server, or the archive ``within`` which it lies."""
 
     path: Path
     address: str = ""
     within: Zip | None = None
 
     @property
-    def part(self) -> Path:
-        """Its partial download."""
+    def partial(self) -> Path:
+        """The path of the unfinished download."""
         return self.path.with_name(f"{self.path.name}.part")
 
     @property
     def member(self) -> str:
-        """Its name in the archive it lies within."""
+        """The name of this archive in the one that contains it."""
         return f"annotations/{self.path.name}"
 
     def chain(self) -> Iterator[Zip]:
-        """Itself, and what it lies within."""
+        """Yield this archive and the archives that contain it."""
         yield self
         if self.within:
             yield from self.within.chain()
 
     def to_fetch(self) -> Iterator[Zip]:
-        """The archive of the server that is needed to have this one, if any."""
+        """Yield the archive that must be downloaded to get this one; nothing if this one exists."""
         if not self.path.exists():
             yield from self.within.to_fetch() if self.within else (self,)
 
 
 class Part(Protocol):
-    """Something that a data set needs, and how it comes out of its archive; as text, where it is and what it holds."""
+    """A file or folder of the data set that comes from an archive; ``str`` gives its path and contents."""
 
     @property
-    def source(self) -> Zip: ...
+    def archive(self) -> Zip: ...
 
     @property
     def name(self) -> str: ...
 
     @property
     def is_zip(self) -> bool:
-        """Whether the archive itself is what is wanted."""
+        """Whether the archive itself is requested, not its contents."""
 
-    def is_there(self) -> bool:
-        """Whether it lies on the disk, complete."""
+    def is_complete(self) -> bool:
+        """Whether the part is complete on the disk."""
 
     def unpack(self, progress: Progress) -> None:
-        """Make it from its archive, which lies on the disk."""
+        """Unpack the part from its archive, which must be on the disk."""
 
 
 @dataclass(frozen=True)
-class Folder:
-    """``count`` files ``target/*suffix``; they may lie in ``elsewhere`` as well."""
+class UnpackedFolder:
+    """A folder with ``count`` files ``target/*suffix``; the files may be in the folder ``alternative`` instead."""
 
     target: Path
-    source: Zip
+    archive: Zip
     suffix: str
     count: int
-    elsewhere: Path | None = None
+    alternative: Path | None = None
     is_zip = False
 
     def __str__(self) -> str:
@@ -79,33 +79,34 @@ class Folder:
     def name(self) -> str:
         return self.target.name
 
-    def is_there(self) -> bool:
-        return any(count_files(folder, self.suffix) >= self.count for folder in (self.target, self.elsewhere) if folder)
+    def is_complete(self) -> bool:
+        folders = [folder for folder in (self.target, self.alternative) if folder]
+        return any(count_files(folder, self.suffix) >= self.count for folder in folders)
 
     def unpack(self, progress: Progress) -> None:
-        unpack_folder(self.source.path, self.suffix, self.count, self.target, progress)
+        unpack_folder(self.archive.path, self.suffix, self.count, self.target, progress)
 
 
 @dataclass(frozen=True)
 class ZippedFolder:
-    """The archive of a folder, which may be unpacked too."""
+    """A folder that stays in its archive; an unpacked folder is accepted too."""
 
-    folder: Folder
+    folder: UnpackedFolder
     is_zip = True
 
     def __str__(self) -> str:
-        return f"{self.source.path} ({self.folder.count} {self.folder.suffix[1:]})"
+        return f"{self.archive.path} ({self.folder.count} {self.folder.suffix[1:]})"
 
     @property
-    def source(self) -> Zip:
-        return self.folder.source
+    def archive(self) -> Zip:
+        return self.folder.archive
 
     @property
     def name(self) -> str:
-        return self.source.path.name
+        return self.archive.path.name
 
-    def is_there(self) -> bool:
-        if self.folder.is_there():
+    def is_complete(self) -> bool:
+        if self.folder.is_complete():
             return True
         try:
             self._require()
@@ -117,16 +118,16 @@ class ZippedFolder:
         self._require()
 
     def _require(self) -> None:
-        require_members(self.source.path, self.folder.name, self.folder.suffix, self.folder.count)
+        require_members(self.archive.path, self.folder.name, self.folder.suffix, self.folder.count)
 
 
 @dataclass(frozen=True)
 class JsonFile:
-    """An annotation file; with ``count`` records that have the key ``counted``, if that is known."""
+    """An annotation file; if ``counted_key`` is set, that key must occur ``count`` times."""
 
     target: Path
-    source: Zip
-    counted: str = ""
+    archive: Zip
+    counted_key: str = ""
     count: int = 0
     is_zip = False
 
@@ -137,51 +138,53 @@ class JsonFile:
     def name(self) -> str:
         return self.target.name
 
-    def is_there(self) -> bool:
+    def is_complete(self) -> bool:
         return self.target.is_file() and self._fault() is None
 
     def unpack(self, progress: Progress) -> None:
-        unpack_file(self.source.path, f"annotations/{self.target.name}", self.target, progress)
+        unpack_file(self.archive.path, f"annotations/{self.target.name}", self.target, progress)
         fault = self._fault()
         if fault:
             raise PanopticBlendError(f"{self.target}: {fault}; get the official archive")
 
     def _fault(self) -> str | None:
-        found, end = survey(self.target, f'"{self.counted}"'.encode())
-        if self.counted and found != self.count:
+        found, last_byte = count_and_last_byte(self.target, f'"{self.counted_key}"'.encode())
+        if self.counted_key and found != self.count:
             return f"has {found} annotations where COCO has {self.count}"
-        return None if end == b"}" else "does not end as JSON does"
+        return None if last_byte == b"}" else "is cut short, as it does not end with }"
 
 
 def coco_parts(root: Path, counts: Mapping[str, int], instances: bool, unzip_pngs: bool) -> list[Part]:
-    """What the splits of ``counts`` (their numbers of images) need, split by split, in ``root``."""
+    """The parts of the splits in ``counts`` (split -> number of images) below ``root``, split by split."""
     annotations = root / "annotations"
-    panoptic = Zip(root / "panoptic_annotations_trainval2017.zip", "annotations/panoptic_annotations_trainval2017.zip")
-    things = Zip(root / "annotations_trainval2017.zip", "annotations/annotations_trainval2017.zip")
+    panoptic_zip = Zip(
+        root / "panoptic_annotations_trainval2017.zip", "annotations/panoptic_annotations_trainval2017.zip"
+    )
+    instances_zip = Zip(root / "annotations_trainval2017.zip", "annotations/annotations_trainval2017.zip")
     parts: list[Part] = []
     for split, count in counts.items():
         name = f"panoptic_{split}"
-        pngs = Zip(annotations / f"{name}.zip", within=panoptic)
-        maps = Folder(annotations / name, pngs, ".png", count, root / name)
-        parts.append(JsonFile(annotations / f"{name}.json", panoptic, "segments_info", count))
+        pngs = Zip(annotations / f"{name}.zip", within=panoptic_zip)
+        maps = UnpackedFolder(annotations / name, pngs, ".png", count, root / name)
+        parts.append(JsonFile(annotations / f"{name}.json", panoptic_zip, "segments_info", count))
         parts.append(maps if unzip_pngs else ZippedFolder(maps))
         if instances:
-            parts.append(JsonFile(annotations / f"instances_{split}.json", things))
-        parts.append(Folder(root / split, Zip(root / f"{split}.zip", f"zips/{split}.zip"), ".jpg", count))
+            parts.append(JsonFile(annotations / f"instances_{split}.json", instances_zip))
+        parts.append(UnpackedFolder(root / split, Zip(root / f"{split}.zip", f"zips/{split}.zip"), ".jpg", count))
     return parts
 
 
 def count_files(folder: Path, suffix: str) -> int:
-    """Files of a folder by suffix, without hidden ones."""
+    """The number of files in a folder that end in ``suffix``, without hidden ones; 0 if there is no folder."""
     if not folder.is_dir():
         return 0
     return sum(path.name.endswith(suffix) and not path.name.startswith(".") for path in folder.iterdir())
 
 
-def survey(path: Path, key: bytes) -> tuple[int, bytes]:
-    """How often ``key`` occurs in a file, and its last byte that is no white space.
+def count_and_last_byte(path: Path, key: bytes) -> tuple[int, bytes]:
+    """Count the occurrences of ``key`` in a file, and return its last byte that is not white space.
 
-    Half a gigabyte of JSON is counted in a moment this way; parsed, it fills memory for half a minute.
+    On half a gigabyte of JSON this is much faster than parsing, and needs little memory.
     """
     found, tail, end = 0, b"", b""
     with path.open("rb") as file:

@@ -1,4 +1,4 @@
-"""What the headers of a web server say of a file, as far as a download needs it."""
+"""The properties of a file on a web server that a download needs, read from response headers."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from panoptic_blend.files import replacing
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """What a server says of a file.
+    """A file on a server, as its headers describe it; None where they are silent.
 
-    ``length`` in bytes; ``validator``, a strong ETag or else a date, changes when the file does; ``md5`` in
-    hexadecimal digits. None is what it does not say.
+    ``length`` is in bytes. ``validator`` changes with the file: a strong ETag or the date of the last change. ``md5``
+    is in hexadecimal digits.
     """
 
     length: int | None
@@ -29,34 +29,35 @@ class RemoteFile:
 
     @classmethod
     def from_headers(cls, headers: Message) -> RemoteFile:
-        """What the headers of a complete answer say."""
+        """Read the headers of a response with the complete file."""
         length = re.fullmatch(r"\d{1,18}", headers.get("Content-Length", ""))
         return cls(int(length[0]) if length else None, validator_of(headers), _md5(headers))
 
     @classmethod
     def read(cls, path: Path) -> RemoteFile | None:
-        """As `write` left it, or None."""
+        """Read a JSON that ``write`` wrote, or return None if there is no valid one."""
         try:
             return TypeAdapter(cls).validate_json(path.read_bytes())
         except (OSError, ValidationError):
             return None
 
     def write(self, path: Path) -> None:
-        """Keep it as JSON."""
+        """Write it as JSON."""
         with replacing(path) as temporary:
             temporary.write_text(json.dumps(asdict(self)), encoding="utf-8")
 
 
 def validator_of(headers: Message) -> str | None:
-    """A strong ETag, or the date of the last change."""
+    """The strong ETag of a response, or else the date of the last change, or else None."""
     etag = headers.get("ETag", "")
     return etag if re.fullmatch(r'"[!-~]+"', etag) else headers.get("Last-Modified")
 
 
 def _md5(headers: Message) -> str | None:
-    """The MD5 a server states: in Content-MD5, or as the ETag of an object that S3 took in one piece.
+    """The MD5 that a server states: in Content-MD5, or as the ETag of an S3 object that was uploaded in one piece.
 
-    The ETag of an upload in parts ends in their number, and that of an object under a key of its own is no MD5 either.
+    The ETag of a multipart upload is not an MD5 and ends in the number of parts; neither is that of an object
+    encrypted with a key of KMS or of the customer.
     """
     try:
         digest = base64.b64decode(headers.get("Content-MD5", ""), validate=True)

@@ -1,7 +1,7 @@
-"""Zip archives from outside: refused if they could do harm, unpacked so that a stop at any moment costs nothing.
+"""Unpack zip archives from outside: refuse harmful ones, and continue after an interruption at any moment.
 
-Every name of an archive is checked before anything is written. What it declares is compared with its own size and with
-the disk; what comes out is compared with what it declares: length and CRC-32, by ``zipfile``.
+All names in an archive are checked before anything is written. The declared sizes are compared with the archive's own
+size and with the free space; length and CRC-32 of the unpacked files are compared with the declared ones.
 """
 
 from __future__ import annotations
@@ -22,38 +22,38 @@ from panoptic_blend.structures import PanopticBlendError, Progress
 
 _CHUNK = 1 << 20
 _BLOCK = 4096
-"""Bytes a disk gives a file at least, usually."""
+"""Bytes of a disk block: a file occupies a multiple of them."""
 _MAX_RATIO = 100
-"""Annotations in JSON shrink to a tenth, pictures hardly."""
+"""The largest plausible ratio of compression; JSON annotations reach about 10, pictures about 1."""
 _FILE_TYPES = {0, stat.S_IFREG, stat.S_IFDIR}
 _WINDOWS_DEVICE = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)", re.IGNORECASE)
 _UNREADABLE = zipfile.BadZipFile, zlib.error, struct.error, EOFError
 _MALFORMED = *_UNREADABLE, UnicodeDecodeError, NotImplementedError, ValueError
 
 
-def _untold(done: int, total: int) -> None:
+def _no_progress(done: int, total: int) -> None:
     pass
 
 
 class BrokenArchiveError(PanopticBlendError):
-    """The archive is no zip, cut short or damaged; another copy may be whole."""
+    """The archive is not a zip, cut short or damaged; another copy may be intact."""
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[ZipFile]:
-    """A zip archive whose names and figures are harmless.
+def open_archive(path: Path) -> Iterator[ZipFile]:
+    """Open a zip archive after checking that its names and sizes are harmless.
 
     Raises:
-        BrokenArchiveError: it is no zip, or what is read inside the block turns out damaged.
-        PanopticBlendError: it holds what no data set needs: names that leave the folder, links, devices, names used
-            twice, encryption, figures that cannot be.
+        BrokenArchiveError: it is not a zip, or a member read in the ``with`` block is damaged.
+        PanopticBlendError: it has names that leave the folder, links, devices, repeated names, encryption, or
+            impossible sizes, which no data set needs.
     """
     try:
         archive = ZipFile(path)
     except _MALFORMED as error:
         raise _broken(path, error) from None
     with archive:
-        _require_harmless(archive, path)
+        _require_safe(archive, path)
         try:
             yield archive
         except _UNREADABLE as error:
@@ -61,81 +61,82 @@ def opened(path: Path) -> Iterator[ZipFile]:
 
 
 def members(archive: ZipFile, folder: str, suffix: str) -> list[ZipInfo]:
-    """The files that lie in ``folder`` itself and end in ``suffix``, without hidden ones."""
+    """The files directly in ``folder`` that end in ``suffix``, without hidden ones."""
     pattern = re.compile(rf"{re.escape(folder)}/[^/.][^/]*{re.escape(suffix)}")
     return [info for info in archive.infolist() if pattern.fullmatch(info.filename)]
 
 
 def require_members(path: Path, folder: str, suffix: str, count: int) -> None:
-    """Raise an error unless the archive has ``count`` files ``folder/*suffix``."""
-    with opened(path) as archive:
+    """Raise PanopticBlendError unless the archive has ``count`` files ``folder/*suffix``."""
+    with open_archive(path) as archive:
         _require_count(members(archive, folder, suffix), path, folder, suffix, count)
 
 
-def unpack_folder(path: Path, suffix: str, count: int, folder: Path, progress: Progress = _untold) -> None:
-    """Unpack the ``count`` files ``name/*suffix`` of an archive as ``folder``, ``name`` being that folder's.
+def unpack_folder(path: Path, suffix: str, count: int, folder: Path, progress: Progress = _no_progress) -> None:
+    """Unpack the ``count`` files ``NAME/*suffix`` of an archive into ``folder``, whose name is NAME.
 
-    They are gathered in ``.name.unpacking``, which takes the folder's place when all are there. What already lies
-    there, or in an incomplete ``folder``, is kept where length and CRC-32 are right. ``progress`` is told bytes.
+    The files are first written to the folder ``.NAME.unpacking``, which is renamed when all are there. Files that are
+    already in it, or in an incomplete ``folder``, are kept if length and CRC-32 are right. ``progress`` counts bytes.
     """
-    with opened(path) as archive:
+    with open_archive(path) as archive:
         infos = members(archive, folder.name, suffix)
         _require_count(infos, path, folder.name, suffix, count)
-        gathering = folder.with_name(f".{folder.name}.unpacking")
-        present = folder if folder.exists() else gathering
+        staging = folder.with_name(f".{folder.name}.unpacking")
+        present = folder if folder.exists() else staging
         missing = [info for info in infos if not _has_size(present / _name(info), info.file_size)]
         needed = sum(-(-info.file_size // _BLOCK) * _BLOCK for info in missing)
         require_space(folder.parent, needed, f"unpacking {path.name}")
-        _take_over(folder, gathering)
+        _prepare_staging(folder, staging)
         done, total = 0, sum(info.file_size for info in infos)
         for info in infos:
-            target = gathering / _name(info)
+            target = staging / _name(info)
             if not _is_unpacked(target, info):
-                target.unlink(missing_ok=True)  # it may be a link to elsewhere
+                target.unlink(missing_ok=True)  # it may be a link, through which another file would be overwritten
                 _write(archive, info, target)
             done += info.file_size
             progress(done, total)
     if hasattr(os, "sync"):
-        os.sync()  # the folder's name says that all of it is there, after a power cut too
-    gathering.rename(folder)
+        os.sync()  # the final name must mean a complete folder even after a power failure
+    staging.rename(folder)
 
 
-def unpack_file(path: Path, member: str, target: Path, progress: Progress = _untold) -> None:
-    """Unpack one member of an archive as ``target``, whole or not at all; ``progress`` is told bytes."""
-    with opened(path) as archive:
+def unpack_file(path: Path, member: str, target: Path, progress: Progress = _no_progress) -> None:
+    """Unpack one member of an archive to ``target``, completely or not at all; ``progress`` counts bytes."""
+    with open_archive(path) as archive:
         if member not in archive.namelist():
             raise PanopticBlendError(f"{path}: has no {member}; get the official archive")
         info = archive.getinfo(member)
         for stale in target.parent.glob(f".{target.stem}.*.part{target.suffix}"):
-            stale.unlink()  # of a run that was killed
+            stale.unlink()  # left by a run that was killed
         require_space(target.parent, info.file_size, f"unpacking {target.name}")
         with replacing(target, durable=True) as temporary:
             _write(archive, info, temporary, progress)
 
 
-def _require_harmless(archive: ZipFile, path: Path) -> None:
+def _require_safe(archive: ZipFile, path: Path) -> None:
     infos = archive.infolist()
     seen: set[str] = set()
     for info in infos:
-        trouble = _trouble(info)
+        fault = _fault(info)
         name = info.filename.rstrip("/").casefold()
-        if trouble is None and name in seen:
-            trouble = "is there twice"
-        if trouble is not None:
-            raise PanopticBlendError(f"{path}: {info.orig_filename!r} {trouble}; do not use this archive")
+        if fault is None and name in seen:
+            fault = "occurs twice"
+        if fault is not None:
+            raise PanopticBlendError(f"{path}: {info.orig_filename!r} {fault}; do not use this archive")
         seen.add(name)
-    if any(info.header_offset < 0 for info in infos):  # zipfile finds them from the end
-        raise _broken(path, zipfile.BadZipFile("its directory is not where its end says"))
+    if any(info.header_offset < 0 for info in infos):  # zipfile computes offsets from the end of the file
+        raise _broken(path, zipfile.BadZipFile("its directory is not where its end record says"))
     size = path.stat().st_size
     packed, unpacked = sum(info.compress_size for info in infos), sum(info.file_size for info in infos)
     if packed > size or unpacked > _MAX_RATIO * max(packed, 1):
         raise PanopticBlendError(
-            f"{path}: declares {unpacked} bytes in {packed} of its {size}; do not use this archive, it is a zip bomb"
+            f"{path}: declares {unpacked} bytes, packed in {packed} of its {size} bytes; "
+            "do not use this archive, it is a zip bomb"
         )
 
 
-def _trouble(info: ZipInfo) -> str | None:
-    """What is wrong with a member, if anything, judged alike on every system."""
+def _fault(info: ZipInfo) -> str | None:
+    """The fault of a member, if any, by the same rules on every operating system."""
     name = info.orig_filename
     try:
         inside(Path(), name)
@@ -145,13 +146,13 @@ def _trouble(info: ZipInfo) -> str | None:
     if ":" in name or any(_WINDOWS_DEVICE.fullmatch(part.split(".")[0].rstrip()) for part in parts):
         return "is the name of a device or drive"
     if any(part in {"", "."} or part != part.rstrip(" .") for part in parts):
-        return "is no plain name"
+        return "is not a plain name"
     if stat.S_IFMT(info.external_attr >> 16) not in _FILE_TYPES:
         return "is a link or a device, not a file"
     if info.flag_bits & 0x61:  # encrypted, a patch, strongly encrypted
         return "is encrypted"
     if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        return f"is compressed by method {info.compress_type}, which is neither none nor deflate"
+        return f"is compressed by method {info.compress_type}, which is not supported"
     return None
 
 
@@ -162,15 +163,15 @@ def _require_count(infos: list[ZipInfo], path: Path, folder: str, suffix: str, c
         )
 
 
-def _take_over(folder: Path, gathering: Path) -> None:
-    """Make the folder in which the files gather, of an incomplete ``folder`` if there is one."""
+def _prepare_staging(folder: Path, staging: Path) -> None:
+    """Create the staging folder, or rename an incomplete ``folder`` to it."""
     if folder.is_dir() and not any(folder.iterdir()):
         folder.rmdir()
     if folder.exists():
-        if gathering.exists():
-            raise PanopticBlendError(f"{folder}: incomplete, and so is {gathering.name} beside it; remove one of them")
-        folder.rename(gathering)
-    gathering.mkdir(parents=True, exist_ok=True)
+        if staging.exists():
+            raise PanopticBlendError(f"{folder}: is incomplete, and so is {staging.name} beside it; remove one of them")
+        folder.rename(staging)
+    staging.mkdir(parents=True, exist_ok=True)
 
 
 def _name(info: ZipInfo) -> str:
@@ -185,15 +186,15 @@ def _is_unpacked(target: Path, info: ZipInfo) -> bool:
     return _has_size(target, info.file_size) and zlib.crc32(target.read_bytes()) == info.CRC
 
 
-def _write(archive: ZipFile, info: ZipInfo, target: Path, progress: Progress = _untold) -> None:
+def _write(archive: ZipFile, info: ZipInfo, target: Path, progress: Progress = _no_progress) -> None:
     done = 0
     with archive.open(info) as source, target.open("wb") as out:
         while chunk := source.read(_CHUNK):
             out.write(chunk)
             done += len(chunk)
             progress(done, info.file_size)
-    if done != info.file_size:  # zipfile checks the CRC-32 of what came, and that it is not longer
-        raise zipfile.BadZipFile(f"{info.filename!r} has {done} bytes and should have {info.file_size}")
+    if done != info.file_size:  # zipfile itself checks the CRC-32, and that the member is not longer
+        raise zipfile.BadZipFile(f"{info.filename!r} has {done} bytes, not {info.file_size}")
 
 
 def _broken(path: Path, error: Exception) -> BrokenArchiveError:
@@ -201,4 +202,4 @@ def _broken(path: Path, error: Exception) -> BrokenArchiveError:
         start = file.read(64).lstrip()
     page = " (it begins like a web page)" if start.startswith((b"<!", b"<html", b"<?xml")) else ""
     reason = " ".join(str(error).split())
-    return BrokenArchiveError(f"{path}: no zip archive, cut short or damaged{page}: {reason}; fetch it again")
+    return BrokenArchiveError(f"{path}: not a zip, cut short or damaged{page}: {reason}; fetch it again")

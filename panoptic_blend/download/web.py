@@ -1,4 +1,4 @@
-"""Requests over HTTP and HTTPS, and nothing else; failures sorted into those that pass and those that stay."""
+"""Requests over HTTP and HTTPS only; temporary failures are distinguished from permanent ones."""
 
 from __future__ import annotations
 
@@ -24,36 +24,36 @@ from panoptic_blend.structures import PanopticBlendError
 _TEMPORARY = {408, 425, 429}
 
 
-class PassingError(Exception):
-    """What may be gone at the next try; the message says what happened."""
+class TransientError(Exception):
+    """A failure that another attempt may not meet; the message says what happened."""
 
 
-class NoHeadError(PanopticBlendError):
-    """The server sends files and does not tell of them beforehand."""
+class HeadNotSupportedError(PanopticBlendError):
+    """The server does not support the method HEAD."""
 
 
-class RangeRefusedError(PassingError):
-    """The server has no such bytes of the file."""
+class RangeRefusedError(TransientError):
+    """The server refuses the requested range of bytes."""
 
 
 def require_http(url: str) -> None:
-    """Raise an error unless ``url`` is an address of the web, without a user's name."""
+    """Raise PanopticBlendError unless ``url`` is a plain HTTP or HTTPS address without a user name."""
     try:
         parts = urlsplit(url)
-        parts.port  # noqa: B018 - raises for what is no port
+        parts.port  # noqa: B018 - raises if the port is invalid
     except ValueError as error:
         raise PanopticBlendError(f"{url!r}: not an address ({error}); give http://host/path") from None
     plain = url.isascii() and url.isprintable() and " " not in url
     if parts.scheme not in {"http", "https"} or not parts.hostname or "@" in parts.netloc or not plain:
-        raise PanopticBlendError(f"{url!r}: not a plain address of http or https; give http://host/path")
+        raise PanopticBlendError(f"{url!r}: not a plain http or https address; give http://host/path")
 
 
 def open_url(url: str, timeout: float, headers: Mapping[str, str], method: str = "GET") -> HTTPResponse:
-    """Send a request, through the proxies that the environment names, and follow redirects.
+    """Send a request through the proxies that the environment names, and follow redirects.
 
     Raises:
-        PassingError: no answer, or one that says to try again.
-        PanopticBlendError: an answer that will stay, or a web page in place of a file.
+        TransientError: no response, or one that means to try again later.
+        PanopticBlendError: a permanent failure, or a web page instead of a file.
     """
     require_http(url)
     try:
@@ -61,23 +61,23 @@ def open_url(url: str, timeout: float, headers: Mapping[str, str], method: str =
         response: HTTPResponse = _opener().open(request, timeout=timeout)
     except HTTPError as error:
         error.close()
-        raise _refusal(url, error.code) from None
+        raise _status_error(url, error.code) from None
     except URLError as error:
         if isinstance(error.reason, ssl.SSLCertVerificationError):
             raise PanopticBlendError(
                 f"{url}: its certificate is not valid ({error.reason.verify_message}); check the address"
             ) from None
-        raise PassingError(f"no connection ({getattr(error.reason, 'strerror', None) or error.reason})") from None
+        raise TransientError(f"no connection ({getattr(error.reason, 'strerror', None) or error.reason})") from None
     except (InvalidURL, ValueError):
-        raise PanopticBlendError(f"{url}: leads to no valid address; check it") from None
+        raise PanopticBlendError(f"{url}: leads to an invalid address; check it") from None
     except (OSError, HTTPException) as error:
-        raise PassingError(f"no answer ({getattr(error, 'strerror', None) or type(error).__name__})") from None
+        raise TransientError(f"no answer ({getattr(error, 'strerror', None) or type(error).__name__})") from None
     if response.status not in {200, 206}:
         response.close()
-        raise _refusal(url, response.status)
+        raise _status_error(url, response.status)
     if response.headers.get_content_type() in {"text/html", "application/xhtml+xml"}:
         response.close()
-        raise PanopticBlendError(f"{url}: the server sent a web page, not the file; is there a login in between?")
+        raise PanopticBlendError(f"{url}: the server sent a web page, not the file; check for a login or proxy page")
     return response
 
 
@@ -90,7 +90,7 @@ class _Redirects(HTTPRedirectHandler):
 
 
 def _opener() -> OpenerDirector:
-    """Without the handlers of files, FTP and data URLs, which a redirect could lead to."""
+    """An opener without handlers for file, FTP and data URLs, to which a redirect could lead."""
     opener = OpenerDirector()
     handlers = ProxyHandler, HTTPHandler, HTTPSHandler, HTTPDefaultErrorHandler, HTTPErrorProcessor, _Redirects
     for handler in handlers:
@@ -99,11 +99,11 @@ def _opener() -> OpenerDirector:
     return opener
 
 
-def _refusal(url: str, status: int) -> Exception:
-    what = f"the server answers {status} {responses.get(status, '')}".strip()
+def _status_error(url: str, status: int) -> Exception:
+    answer = f"the server answers {status} {responses.get(status, '')}".strip()
     if status == 416:
-        return RangeRefusedError(what)
+        return RangeRefusedError(answer)
     if status in _TEMPORARY or (status >= 500 and status != 501):
-        return PassingError(what)
-    kind = NoHeadError if status in {405, 501} else PanopticBlendError
-    return kind(f"{url}: {what}; check the address")
+        return TransientError(answer)
+    kind = HeadNotSupportedError if status in {405, 501} else PanopticBlendError
+    return kind(f"{url}: {answer}; check the address")

@@ -202,7 +202,7 @@ def test_a_labelled_folder_becomes_a_data_set(
     assert run(monkeypatch, "draw", made, tmp_path / "own/val", "-o", tmp_path / "drawn") == 0
     assert run(monkeypatch, "pq", made, made) == 0
     assert "ground" in capsys.readouterr().out
-    assert "is there already" in error_of(monkeypatch, capsys, *convert, *options)
+    assert "already exists" in error_of(monkeypatch, capsys, *convert, *options)
 
 
 def test_instances_and_cityscapes_are_converted(

@@ -1,4 +1,4 @@
-"""A web server on this machine that misbehaves as it is told to."""
+"""A local web server that misbehaves on request."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 @dataclass
 class Served:
-    """A file of the server, and how it is served.
+    """A file of the server, and the way in which it is served.
 
-    ``statuses`` are answered first, one per wanted; ``drops`` are the bytes after which the next answers break off.
-    ``announced`` is the stated length: the true one, None or a false one; ``wrong_start`` is how far the stated start
-    of a range is off; a terse server says nothing of the file with a range. After ``held_at`` bytes nothing more comes
-    until the server ends.
+    The first requests get the error ``statuses``, one each. The next responses break off after ``drops`` bytes, one
+    each. ``announced`` is the stated length: -1 for the true one, None for no length, else a false one. ``wrong_start``
+    is added to the stated start of a range. A terse server sends no headers about the file with a range. After
+    ``stalls_at`` bytes nothing more is sent until the server stops.
     """
 
     content: bytes
-    etag: str | None = '"0123456789abcdef0123456789abcdef-2"'  # as S3 has it for an upload in two parts
+    etag: str | None = '"0123456789abcdef0123456789abcdef-2"'  # S3's format for an upload in two parts
     headers: dict[str, str] = field(default_factory=dict)
     server: str = "Python"
     ranges: bool = True
-    heeds_conditions: bool = True
+    honors_if_range: bool = True
     has_head: bool = True
     statuses: list[int] = field(default_factory=list)
     drops: list[int] = field(default_factory=list)
@@ -33,17 +33,17 @@ class Served:
     location: str | None = None
     wrong_start: int = 0
     is_terse: bool = False
-    held_at: int | None = None
+    stalls_at: int | None = None
 
 
 @dataclass
 class FileServer:
-    """What is served, by path, and what was asked for: method, path, range."""
+    """The served files by path, and the requests so far as (method, path, range)."""
 
     url: str
     files: dict[str, Served] = field(default_factory=dict)
     requests: list[tuple[str, str, str | None]] = field(default_factory=list)
-    ending: threading.Event = field(default_factory=threading.Event)
+    stopping: threading.Event = field(default_factory=threading.Event)
 
     def ranges(self) -> list[str | None]:
         """The ranges of the GET requests so far."""
@@ -51,7 +51,7 @@ class FileServer:
 
 
 class _Handler(BaseHTTPRequestHandler):
-    shelf: FileServer
+    file_server: FileServer
 
     def do_HEAD(self) -> None:
         self._answer(is_head=True)
@@ -60,15 +60,15 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(is_head=False)
 
     def version_string(self) -> str:
-        served = self.shelf.files.get(self.path)
+        served = self.file_server.files.get(self.path)
         return served.server if served else "Python"
 
     def log_message(self, format: str, *arguments: object) -> None:
         pass
 
     def _answer(self, is_head: bool) -> None:
-        self.shelf.requests.append((self.command, self.path, self.headers["Range"]))
-        served = self.shelf.files.get(self.path)
+        self.file_server.requests.append((self.command, self.path, self.headers["Range"]))
+        served = self.file_server.files.get(self.path)
         if served is None:
             return self.send_error(404)
         if is_head and not served.has_head:
@@ -84,17 +84,17 @@ class _Handler(BaseHTTPRequestHandler):
             return self.send_error(416)
         self._head(served, start)
         if not is_head:
-            rest = served.content[start : served.held_at]
+            rest = served.content[start : served.stalls_at]
             self.wfile.write(rest[: served.drops.pop(0)] if served.drops else rest)
-            if served.held_at is not None:
-                self.shelf.ending.wait()
+            if served.stalls_at is not None:
+                self.file_server.stopping.wait()
         self.close_connection = True
 
     def _start(self, served: Served) -> int:
         match = re.fullmatch(r"bytes=(\d+)-", self.headers["Range"] or "")
         condition = self.headers["If-Range"]
         known = None, served.etag, served.headers.get("Last-Modified")
-        is_same = condition in known or not served.heeds_conditions
+        is_same = condition in known or not served.honors_if_range
         return int(match[1]) if match and served.ranges and is_same else 0
 
     def _head(self, served: Served, start: int) -> None:
@@ -117,13 +117,13 @@ def serving() -> Iterator[FileServer]:
     """A running server without files."""
     handler = type("Handler", (_Handler,), {})
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        shelf = FileServer(f"http://127.0.0.1:{server.server_port}")
-        handler.shelf = shelf  # type: ignore[attr-defined]
+        file_server = FileServer(f"http://127.0.0.1:{server.server_port}")
+        handler.file_server = file_server  # type: ignore[attr-defined]
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         try:
-            yield shelf
+            yield file_server
         finally:
-            shelf.ending.set()
+            file_server.stopping.set()
             server.shutdown()
             thread.join()

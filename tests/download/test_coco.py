@@ -1,4 +1,4 @@
-"""COCO from a server on this machine that has a small data set in its place."""
+"""The download of COCO, from a local server that has a small data set instead."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from pathlib import Path
 
 import pytest
 from file_server import FileServer, serving
-from packed_coco import PANOPTIC, THINGS, folder_of, official, packed, unpacked
+from packed_coco import INSTANCES, PANOPTIC, folder_of, official, packed, unpacked
 
 from panoptic_blend.cli.main import main
 from panoptic_blend.data.dataset import CocoPanoptic
 from panoptic_blend.download import coco as coco_download
 from panoptic_blend.download.coco import DownloadRequest, Feedback, plan, prepare
-from panoptic_blend.download.coco_parts import survey
-from panoptic_blend.download.transfer import Patience
+from panoptic_blend.download.coco_parts import count_and_last_byte
+from panoptic_blend.download.transfer import RetryPolicy
 
 Refused = Callable[..., str]
 VAL, TRAIN = "/zips/val2017.zip", "/zips/train2017.zip"
@@ -32,7 +32,7 @@ TOOL = Path(__file__).parents[2] / "tools" / "prepare_coco.py"
 
 @pytest.fixture
 def server(generated: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FileServer]:
-    """It has Shapes: 7 training and 3 validation images, and COCO is taken to have no more."""
+    """A server of Shapes with 7 training and 3 validation images, which are set as the numbers of COCO."""
     monkeypatch.setenv("no_proxy", "*")
     monkeypatch.setattr(coco_download, "SPLITS", {"val2017": 3, "train2017": 7})
     with serving() as server:
@@ -46,21 +46,21 @@ def wanted(server: FileServer, tmp_path: Path) -> DownloadRequest:
 
 
 def fetched(server: FileServer) -> list[str]:
-    """What was fetched since this was last asked."""
+    """The paths that were fetched since the last call."""
     paths = [path for method, path, _ in server.requests if method == "GET"]
     server.requests.clear()
     return paths
 
 
 def listing(root: Path) -> list[str]:
-    """Files, and folders with their number of files."""
+    """Files, and folders of a split with their number of files, sorted."""
     folders = [path for path in root.rglob("*2017") if path.is_dir()]
     files = [path for path in root.rglob("*") if path.is_file() and path.parent not in folders]
     rows = [str(path.relative_to(root)) for path in files]
     return sorted(rows + [f"{path.relative_to(root)}: {len(list(path.iterdir()))}" for path in folders])
 
 
-def test_everything_comes_and_a_second_run_asks_nothing(
+def test_all_parts_are_fetched_and_a_second_run_sends_no_request(
     server: FileServer, wanted: DownloadRequest, generated: Path
 ) -> None:
     prepare(wanted)
@@ -85,7 +85,7 @@ def test_everything_comes_and_a_second_run_asks_nothing(
         assert folder_of(wanted.root / split) == folder_of(generated / split)
     said: list[str] = []
     prepare(wanted, Feedback(say=said.append))
-    assert server.requests == [] and all(line.startswith("there: ") for line in said[:6])
+    assert server.requests == [] and all(line.startswith("complete: ") for line in said[:6])
     kept = sum(path.stat().st_size for path in wanted.root.rglob("*.zip"))
     assert said[6:] == [f"zips kept: {kept / 1000:.1f} kB; --delete-zips removes them"]
 
@@ -103,7 +103,7 @@ def test_two_images_of_coco_itself(
         assert dataset[i].panoptic.segments == original[i].panoptic.segments
 
 
-def test_one_split_then_the_other_from_the_archive_that_is_there(server: FileServer, wanted: DownloadRequest) -> None:
+def test_a_second_split_reuses_the_archive_of_the_first(server: FileServer, wanted: DownloadRequest) -> None:
     prepare(replace(wanted, splits=("val2017",)))
     assert fetched(server) == [PANOPTIC, VAL]
     assert not (wanted.root / "annotations" / "panoptic_train2017.json").exists()
@@ -111,16 +111,16 @@ def test_one_split_then_the_other_from_the_archive_that_is_there(server: FileSer
     assert fetched(server) == [TRAIN]
 
 
-def test_instances_come_when_wanted(server: FileServer, wanted: DownloadRequest) -> None:
+def test_instances_are_fetched_on_request(server: FileServer, wanted: DownloadRequest) -> None:
     prepare(wanted)
     fetched(server)
     prepare(replace(wanted, instances=True))
-    assert fetched(server) == [THINGS]
+    assert fetched(server) == [INSTANCES]
     names = {path.name for path in (wanted.root / "annotations").glob("*.json")}
     assert names == {f"{kind}_{split}2017.json" for kind in ("panoptic", "instances") for split in ("train", "val")}
 
 
-def test_deleted_archives_are_not_missed(server: FileServer, wanted: DownloadRequest) -> None:
+def test_deleted_archives_are_not_fetched_again(server: FileServer, wanted: DownloadRequest) -> None:
     prepare(replace(wanted, splits=("val2017",)))
     prepare(replace(wanted, keep_zips=False))
     assert not list(wanted.root.rglob("*.zip"))
@@ -143,17 +143,17 @@ def test_pngs_may_stay_in_their_archives(server: FileServer, wanted: DownloadReq
     ]
     prepare(zipped)
     prepare(wanted)
-    prepare(zipped)  # unpacked is as good
+    prepare(zipped)  # an unpacked folder is accepted too
     assert server.requests == []
     assert (wanted.root / "annotations" / "panoptic_val2017.zip").exists()
     assert len(CocoPanoptic(wanted.root, "train2017")) == 7
 
 
-def test_a_folder_where_other_tools_stopped_is_completed(
+def test_a_folder_that_other_tools_left_incomplete_is_completed(
     server: FileServer, wanted: DownloadRequest, generated: Path
 ) -> None:
     shutil.copytree(generated, wanted.root)
-    shutil.move(wanted.root / "annotations" / "panoptic_val2017", wanted.root)  # where detectron2 has it
+    shutil.move(wanted.root / "annotations" / "panoptic_val2017", wanted.root)  # the path that detectron2 expects
     incomplete = wanted.root / "annotations" / "panoptic_train2017"
     for png in sorted(incomplete.iterdir())[3:]:
         png.unlink()
@@ -177,10 +177,10 @@ def test_a_key_is_counted_across_blocks(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
     for shift in range(20):
         path.write_bytes(b" " * (2**22 - shift) + b'"segments_info"' + b' "segments_info"}\n ')
-        assert survey(path, b'"segments_info"') == (2, b"}")
+        assert count_and_last_byte(path, b'"segments_info"') == (2, b"}")
 
 
-def test_a_mirror_that_lacks_something_is_refused(
+def test_an_incomplete_mirror_is_refused(
     server: FileServer, wanted: DownloadRequest, refused: Refused, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(coco_download, "SPLITS", {"val2017": 4})
@@ -202,7 +202,7 @@ def test_a_damaged_archive_is_fetched_again_by_the_next_run(
     picture = whole.index(b"\xff\xd8\xff")
     server.files[VAL].content = whole[: picture + 99] + bytes([whole[picture + 99] ^ 1]) + whole[picture + 100 :]
     message = refused(prepare, wanted)
-    assert "val2017.zip: no zip archive, cut short or damaged: Bad CRC-32" in message and "fetch it again" in message
+    assert "val2017.zip: not a zip, cut short or damaged: Bad CRC-32" in message and "fetch it again" in message
     assert not (wanted.root / "val2017.zip").exists() and not (wanted.root / "val2017").exists()
     server.files[VAL].content = whole
     fetched(server)
@@ -210,13 +210,13 @@ def test_a_damaged_archive_is_fetched_again_by_the_next_run(
     assert fetched(server) == [VAL, TRAIN]
 
 
-def test_an_archive_cut_short_is_not_even_kept(server: FileServer, wanted: DownloadRequest, refused: Refused) -> None:
+def test_an_archive_cut_short_is_not_kept(server: FileServer, wanted: DownloadRequest, refused: Refused) -> None:
     server.files[PANOPTIC].content = server.files[PANOPTIC].content[:-100]
     assert "cut short or damaged" in refused(prepare, wanted)
     assert not wanted.root.exists()
 
 
-def test_checksums_are_compared_for_what_comes_and_what_is_there(
+def test_checksums_are_verified_for_new_and_existing_archives(
     server: FileServer, wanted: DownloadRequest, refused: Refused, tmp_path: Path
 ) -> None:
     checksums = tmp_path / "SHA256SUMS"
@@ -239,12 +239,12 @@ def test_checksums_are_compared_for_what_comes_and_what_is_there(
     assert "SHA256SUMS: line 1 is not `SHA-256  name`; " in refused(prepare, checked)
 
 
-def test_a_plan_says_what_there_is_and_changes_nothing(
+def test_a_plan_lists_the_steps_and_changes_nothing(
     server: FileServer, wanted: DownloadRequest, refused: Refused
 ) -> None:
     only = replace(wanted, splits=("val2017",))
     server.files[PANOPTIC].drops = [1000] + [0] * 9
-    refused(prepare, only, None, Patience(5, (0,), lambda pause: None))
+    refused(prepare, only, None, RetryPolicy(5, (0,), lambda pause: None))
     before = listing(wanted.root)
     fetched(server)
     size, rest = len(server.files[PANOPTIC].content), len(server.files[PANOPTIC].content) - 1000
@@ -253,7 +253,7 @@ def test_a_plan_says_what_there_is_and_changes_nothing(
     assert fetched(server) == [] and listing(wanted.root) == before
     root, kilo = wanted.root, 1000
     assert lines[:5] == [
-        f"to fetch: {server.url}{PANOPTIC} ({size / kilo:.1f} kB, {rest / kilo:.1f} kB of it to come)"
+        f"to fetch: {server.url}{PANOPTIC} ({size / kilo:.1f} kB, {rest / kilo:.1f} kB left)"
         f" as {root}/panoptic_annotations_trainval2017.zip",
         f"to fetch: {server.url}{VAL} (size unknown) as {root}/val2017.zip",
         f"to unpack: {root}/annotations/panoptic_val2017.json (3 annotations)",
@@ -263,29 +263,29 @@ def test_a_plan_says_what_there_is_and_changes_nothing(
     assert lines[5].startswith(f"free at {root}: ") and len(lines) == 6
 
 
-def test_the_space_of_all_is_asked_before_any_of_it_comes(
+def test_the_total_space_is_checked_before_anything_is_fetched(
     server: FileServer, wanted: DownloadRequest, refused: Refused, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sizes = [len(server.files[path].content) for path in (PANOPTIC, VAL, TRAIN)]
-    assert plan(wanted).space() == 2 * sum(sizes)
-    peak = plan(replace(wanted, keep_zips=False)).space()
-    assert peak == sizes[0] + sizes[1] + 2 * sizes[2]  # at the end: two are unpacked, the third both
+    assert plan(wanted).required_space() == 2 * sum(sizes)
+    peak = plan(replace(wanted, keep_zips=False)).required_space()
+    assert (
+        peak == sizes[0] + sizes[1] + 2 * sizes[2]
+    )  # at the end, two are unpacked, and the third is there packed and unpacked
     monkeypatch.setattr("panoptic_blend.files.free_space", lambda folder: peak - 1)
     assert "COCO needs" in refused(prepare, replace(wanted, keep_zips=False))
     assert fetched(server) == [] and not wanted.root.exists()
 
 
-def test_a_disk_that_fills_up_is_named(
-    wanted: DownloadRequest, refused: Refused, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_full_disk_is_reported(wanted: DownloadRequest, refused: Refused, monkeypatch: pytest.MonkeyPatch) -> None:
     def fill(*arguments: object, **options: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr("panoptic_blend.download.coco_parts.unpack_file", fill)
-    assert f"{wanted.root}: the disk is full; make room and run again" in refused(prepare, wanted)
+    assert f"{wanted.root}: the disk is full; free space and run the command again" in refused(prepare, wanted)
 
 
-def test_two_runs_do_not_fill_one_folder(wanted: DownloadRequest, refused: Refused) -> None:
+def test_two_runs_cannot_use_one_folder(wanted: DownloadRequest, refused: Refused) -> None:
     messages: list[str] = []
 
     def second(text: str) -> None:
@@ -293,12 +293,12 @@ def test_two_runs_do_not_fill_one_folder(wanted: DownloadRequest, refused: Refus
             messages.append(refused(prepare, wanted))
 
     prepare(wanted, Feedback(say=second))
-    assert messages == [f"{wanted.root}: another process is using this folder; wait for that one"]
+    assert messages == [f"{wanted.root}: another process is using this folder; wait until it ends"]
 
 
-def test_wishes_that_cannot_be(tmp_path: Path, refused: Refused) -> None:
+def test_impossible_requests_are_refused(tmp_path: Path, refused: Refused) -> None:
     assert "split 'test2017'" in refused(DownloadRequest, tmp_path, ("test2017",))
-    assert "not a plain address" in refused(lambda: DownloadRequest(tmp_path, mirror="file:///srv/coco"))
+    assert "not a plain http or https address" in refused(lambda: DownloadRequest(tmp_path, mirror="file:///srv/coco"))
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
@@ -332,15 +332,15 @@ def test_the_command(
 
 
 @pytest.mark.parametrize(
-    "stop, code, told",
-    [(signal.SIGINT, 130, "stopped; the same command goes on from here\n"), (signal.SIGKILL, -signal.SIGKILL, "")],
+    "stop, code, message",
+    [(signal.SIGINT, 130, "stopped; run the same command again to continue\n"), (signal.SIGKILL, -signal.SIGKILL, "")],
 )
-def test_a_stopped_command_goes_on_where_it_was(
-    server: FileServer, wanted: DownloadRequest, stop: signal.Signals, code: int, told: str
+def test_a_stopped_command_continues_where_it_stopped(
+    server: FileServer, wanted: DownloadRequest, stop: signal.Signals, code: int, message: str
 ) -> None:
     held = server.files[PANOPTIC]
     held.content = packed({"annotations/padding": os.urandom(2**20), **unpacked(held.content)})
-    held.held_at = 2**18
+    held.stalls_at = 2**18
     command = [sys.executable, str(TOOL), "--root", str(wanted.root), "--mirror", server.url]
     environment = {**os.environ, "PYTHONPATH": str(TOOL.parents[1])}
     with subprocess.Popen(
@@ -349,16 +349,16 @@ def test_a_stopped_command_goes_on_where_it_was(
         stderr=subprocess.PIPE,
         text=True,
         env=environment,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # what runs in the background may ignore it
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # background processes may ignore it
     ) as process:
         part = wanted.root / "panoptic_annotations_trainval2017.zip.part"
         while not part.exists() or part.stat().st_size < 2**18:
             assert process.poll() is None
             time.sleep(0.01)
         process.send_signal(stop)
-        assert process.stderr is not None and process.stderr.read() == told
+        assert process.stderr is not None and process.stderr.read() == message
     assert process.returncode == code
-    held.held_at = None
+    held.stalls_at = None
     server.requests.clear()
     prepare(wanted)
     assert server.requests[3] == ("GET", PANOPTIC, f"bytes={2**18}-")

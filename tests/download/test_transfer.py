@@ -1,4 +1,4 @@
-"""Downloads against a server that drops, lies, changes its mind and refuses."""
+"""Downloads from a server that drops connections, states false lengths, changes files and refuses requests."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from file_server import FileServer, Served, serving
 
 from panoptic_blend.download import transfer as module
 from panoptic_blend.download.remote_file import RemoteFile
-from panoptic_blend.download.transfer import Patience, download, probe
+from panoptic_blend.download.transfer import RetryPolicy, download, probe
 from panoptic_blend.structures import PanopticBlendError
 
 Refused = Callable[..., str]
@@ -33,7 +33,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FileServer]:
 
 @dataclass
 class Fetching:
-    """Fetch ``/file`` of a server as ``file`` of a folder, and keep what was told."""
+    """Download ``/file`` of a server to a folder, and record pauses, progress and messages."""
 
     server: FileServer
     target: Path
@@ -50,7 +50,7 @@ class Fetching:
             self.target,
             sha256=sha256,
             check=check,
-            patience=Patience(self.timeout, (1, 2, 4), self.pauses.append),
+            retries=RetryPolicy(self.timeout, (1, 2, 4), self.pauses.append),
             progress=lambda *shown: self.shown.append(shown),
             say=self.said.append,
         )
@@ -64,7 +64,7 @@ def fetch(server: FileServer, tmp_path: Path) -> Fetching:
     return Fetching(server, tmp_path / "new" / "file")
 
 
-def test_a_file_comes_whole_and_alone(server: FileServer, fetch: Fetching) -> None:
+def test_a_finished_download_leaves_only_the_file(server: FileServer, fetch: Fetching) -> None:
     server.files["/file"] = Served(CONTENT)
     fetch()
     assert fetch.target.read_bytes() == CONTENT and fetch.left() == ["file"]
@@ -81,43 +81,43 @@ def test_dropped_connections_are_resumed_after_growing_pauses(server: FileServer
     assert fetch.said[0].startswith("file: the connection ended at 1000 of 256000 bytes; trying again in 1 s")
 
 
-def test_tries_are_bounded_and_a_later_run_goes_on(server: FileServer, fetch: Fetching, refused: Refused) -> None:
+def test_attempts_are_bounded_and_a_later_run_continues(server: FileServer, fetch: Fetching, refused: Refused) -> None:
     server.files["/file"] = Served(CONTENT, drops=[0, 0, 0, 0])
     assert "4 times in a row; try again later" in refused(fetch)
     assert server.ranges() == [None] * 4
     fetch.pauses.clear()
     server.files["/file"].drops = [1000, 0, 0, 0]
-    assert "4 times in a row; run it again later, it goes on from byte 1000" in refused(fetch)
+    assert "4 times in a row; run it again later to continue from byte 1000" in refused(fetch)
     assert fetch.pauses == [1, 2, 4] and fetch.left() == ["file.part", "file.part.json"]
     fetch()
     assert fetch.target.read_bytes() == CONTENT and fetch.left() == ["file"]
     assert server.ranges()[-1] == "bytes=1000-"
 
 
-def test_a_long_way_with_many_stops_is_no_failure(
+def test_many_interruptions_with_progress_are_not_a_failure(
     server: FileServer, fetch: Fetching, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_WORTHWHILE", 1000)
+    monkeypatch.setattr(module, "_MIN_PROGRESS", 1000)
     server.files["/file"] = Served(CONTENT, drops=[1000] * 10)
     fetch()
     assert fetch.target.read_bytes() == CONTENT and fetch.pauses == [1] * 10
 
 
-def test_a_server_without_ranges_starts_over_and_is_bounded_too(
+def test_without_ranges_the_download_restarts_and_attempts_are_bounded(
     server: FileServer, fetch: Fetching, refused: Refused, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server.files["/file"] = Served(CONTENT, ranges=False, drops=[5000])
     fetch()
     assert fetch.target.read_bytes() == CONTENT and server.ranges() == [None, "bytes=5000-"]
     fetch.target.unlink()
-    monkeypatch.setattr(module, "_WORTHWHILE", 1000)  # 5000 new bytes each time, and never more
+    monkeypatch.setattr(module, "_MIN_PROGRESS", 1000)  # every attempt brings the same 5000 bytes
     server.files["/file"].drops = [5000] * 100
     assert "the connection ended at 5000 of 256000 bytes, 4 times in a row" in refused(fetch)
 
 
 @pytest.mark.parametrize("is_terse", [False, True])
 @pytest.mark.parametrize("etag, date", [('"v1"', None), (None, DATE), ('W/"v1"', DATE), (None, None)])
-def test_resuming_with_a_tag_a_date_or_the_length_alone(
+def test_a_download_resumes_with_an_etag_a_date_or_only_the_length(
     server: FileServer, fetch: Fetching, etag: str | None, date: str | None, is_terse: bool
 ) -> None:
     headers = {} if date is None else {"Last-Modified": date}
@@ -126,39 +126,39 @@ def test_resuming_with_a_tag_a_date_or_the_length_alone(
     assert fetch.target.read_bytes() == CONTENT and server.ranges() == [None, "bytes=1000-"]
 
 
-@pytest.mark.parametrize("heeds_conditions", [True, False])
-def test_a_file_that_changed_between_tries_is_fetched_anew(
-    server: FileServer, fetch: Fetching, refused: Refused, heeds_conditions: bool
+@pytest.mark.parametrize("honors_if_range", [True, False])
+def test_a_file_that_changed_between_attempts_is_fetched_again(
+    server: FileServer, fetch: Fetching, refused: Refused, honors_if_range: bool
 ) -> None:
     server.files["/file"] = Served(CONTENT, '"v1"', drops=[1000] + [0] * 3)
     refused(fetch)
-    server.files["/file"] = Served(CONTENT[::-1], '"v2"', heeds_conditions=heeds_conditions)
+    server.files["/file"] = Served(CONTENT[::-1], '"v2"', honors_if_range=honors_if_range)
     fetch()
     assert fetch.target.read_bytes() == CONTENT[::-1] and fetch.left() == ["file"]
 
 
-def test_another_part_than_the_one_asked_for_is_not_appended(server: FileServer, fetch: Fetching) -> None:
+def test_a_range_with_a_wrong_start_is_not_appended(server: FileServer, fetch: Fetching) -> None:
     server.files["/file"] = Served(CONTENT, drops=[1000], wrong_start=-1)
     fetch()
     assert fetch.target.read_bytes() == CONTENT
-    assert server.ranges() == [None, "bytes=1000-", None] and "starts anew" in fetch.said[1]
+    assert server.ranges() == [None, "bytes=1000-", None] and "starts again" in fetch.said[1]
 
 
-def test_a_silent_server_is_left_and_asked_again(server: FileServer, fetch: Fetching) -> None:
-    served = server.files["/file"] = Served(CONTENT, held_at=131_072)
-    fetch.timeout, fetch.pauses = 0.2, _Swap(lambda: setattr(served, "held_at", None))
+def test_a_stalled_connection_is_closed_and_resumed(server: FileServer, fetch: Fetching) -> None:
+    served = server.files["/file"] = Served(CONTENT, stalls_at=131_072)
+    fetch.timeout, fetch.pauses = 0.2, _Swap(lambda: setattr(served, "stalls_at", None))
     fetch()
     assert fetch.target.read_bytes() == CONTENT and server.ranges() == [None, "bytes=131072-"]
     assert fetch.said == ["file: the connection broke (TimeoutError); trying again in 1 s"]
 
 
 @pytest.mark.parametrize("length", ["-1", "many", "9" * 5000])
-def test_a_length_that_is_none_is_not_believed(server: FileServer, length: str) -> None:
+def test_an_invalid_length_is_ignored(server: FileServer, length: str) -> None:
     server.files["/file"] = Served(CONTENT, announced=None, headers={"Content-Length": length})
-    assert probe(f"{server.url}/file", Patience()).length is None
+    assert probe(f"{server.url}/file", RetryPolicy()).length is None
 
 
-def test_a_length_too_long_ends_after_bounded_tries(server: FileServer, fetch: Fetching, refused: Refused) -> None:
+def test_a_length_too_long_ends_after_bounded_attempts(server: FileServer, fetch: Fetching, refused: Refused) -> None:
     server.files["/file"] = Served(CONTENT, announced=len(CONTENT) + 10)
     assert "times in a row; " in refused(fetch)
     assert not fetch.target.exists() and len(server.ranges()) == 4
@@ -174,13 +174,13 @@ def test_a_length_too_short_is_found_by_the_check(server: FileServer, fetch: Fet
     assert fetch.left() == []
 
 
-def test_no_length_is_no_trouble(server: FileServer, fetch: Fetching) -> None:
+def test_a_missing_length_is_accepted(server: FileServer, fetch: Fetching) -> None:
     server.files["/file"] = Served(CONTENT, announced=None)
     fetch()
     assert fetch.target.read_bytes() == CONTENT and fetch.shown[-1] == ("fetching file", 256_000, None)
 
 
-def test_a_partial_file_without_memory_or_of_unknown_length_starts_over(server: FileServer, fetch: Fetching) -> None:
+def test_a_partial_file_without_metadata_or_length_is_fetched_again(server: FileServer, fetch: Fetching) -> None:
     fetch.target.parent.mkdir()
     part = fetch.target.with_name("file.part")
     server.files["/file"] = Served(CONTENT)
@@ -216,7 +216,7 @@ def test_a_shrunken_file_is_fetched_anew(server: FileServer, fetch: Fetching) ->
 
 
 class _Swap(list[float]):
-    """Pauses during which something happens."""
+    """A record of pauses that calls a function at each."""
 
     def __init__(self, happen: Callable[[], None]) -> None:
         super().__init__()
@@ -226,7 +226,7 @@ class _Swap(list[float]):
         self._happen()
 
 
-def test_errors_of_the_server_pass_and_refusals_stay(server: FileServer, fetch: Fetching, refused: Refused) -> None:
+def test_server_errors_are_retried_and_refusals_are_not(server: FileServer, fetch: Fetching, refused: Refused) -> None:
     server.files["/file"] = Served(CONTENT, statuses=[500, 503, 429])
     fetch()
     assert fetch.target.read_bytes() == CONTENT and fetch.pauses == [1, 2, 4]
@@ -240,7 +240,7 @@ def test_errors_of_the_server_pass_and_refusals_stay(server: FileServer, fetch: 
         assert len(server.requests) == 1
 
 
-def test_redirects_are_followed_with_the_range_and_not_out_of_the_web(
+def test_redirects_are_followed_with_the_range_and_only_over_http(
     server: FileServer, fetch: Fetching, refused: Refused, tmp_path: Path
 ) -> None:
     server.files["/file"] = Served(b"", location="/moved")
@@ -255,7 +255,7 @@ def test_redirects_are_followed_with_the_range_and_not_out_of_the_web(
         assert not fetch.target.exists()
 
 
-def test_a_web_page_is_refused_and_costs_nothing_that_was_there(
+def test_a_web_page_is_refused_and_the_partial_file_is_kept(
     server: FileServer, fetch: Fetching, refused: Refused
 ) -> None:
     server.files["/file"] = Served(CONTENT, drops=[1000] + [0] * 3)
@@ -286,9 +286,11 @@ def test_a_given_checksum(server: FileServer, fetch: Fetching, refused: Refused)
         ('"v1"', {"Content-MD5": "nonsense"}, None),
     ],
 )
-def test_which_md5_a_server_states(server: FileServer, etag: str, headers: dict[str, str], digest: str | None) -> None:
+def test_the_md5_is_read_from_headers(
+    server: FileServer, etag: str, headers: dict[str, str], digest: str | None
+) -> None:
     server.files["/file"] = Served(CONTENT, etag, headers)
-    assert probe(f"{server.url}/file", Patience()) == RemoteFile(256_000, etag, digest)
+    assert probe(f"{server.url}/file", RetryPolicy()) == RemoteFile(256_000, etag, digest)
 
 
 @pytest.mark.parametrize(
@@ -300,22 +302,22 @@ def test_the_tag_of_s3_is_an_md5_unless_uploaded_in_parts_or_under_a_key(
 ) -> None:
     headers = {} if encryption is None else {"x-amz-server-side-encryption": encryption}
     server.files["/file"] = Served(CONTENT, etag, headers, server="AmazonS3")
-    assert probe(f"{server.url}/file", Patience()).md5 == digest
+    assert probe(f"{server.url}/file", RetryPolicy()).md5 == digest
     server.files["/file"].content = CONTENT[::-1]
     if digest is None:
         fetch()
     else:
-        assert f"not {MD5}; it is not the file that was meant" in refused(fetch)
+        assert f"not {MD5}; this is another file or a damaged one" in refused(fetch)
         assert fetch.left() == []
 
 
-def test_looking_costs_one_request_and_no_content(server: FileServer, refused: Refused) -> None:
+def test_a_probe_is_one_request_without_content(server: FileServer, refused: Refused) -> None:
     server.files["/file"] = Served(CONTENT)
-    assert probe(f"{server.url}/file", Patience()).length == 256_000
+    assert probe(f"{server.url}/file", RetryPolicy()).length == 256_000
     assert [method for method, _, _ in server.requests] == ["HEAD"]
     server.files["/file"].has_head = False
-    assert probe(f"{server.url}/file", Patience()) == RemoteFile(None, None, None)
-    assert "404 Not Found; check the address" in refused(probe, f"{server.url}/nothing", Patience())
+    assert probe(f"{server.url}/file", RetryPolicy()) == RemoteFile(None, None, None)
+    assert "404 Not Found; check the address" in refused(probe, f"{server.url}/nothing", RetryPolicy())
 
 
 def test_the_proxy_of_the_environment_is_used(
@@ -324,17 +326,17 @@ def test_the_proxy_of_the_environment_is_used(
     monkeypatch.setenv("no_proxy", "")
     monkeypatch.setenv("http_proxy", server.url)
     server.files["http://elsewhere.invalid/file"] = Served(CONTENT)
-    assert probe("http://elsewhere.invalid/file", Patience()).length == 256_000
+    assert probe("http://elsewhere.invalid/file", RetryPolicy()).length == 256_000
 
 
-def test_nobody_there(refused: Refused, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_refused_connection(refused: Refused, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("no_proxy", "*")
     with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))  # and does not listen
+        taken.bind(("127.0.0.1", 0))  # bound, but not listening
         pauses: list[float] = []
         url = f"http://127.0.0.1:{taken.getsockname()[1]}/file"
         assert "no connection (Connection refused), 3 times in a row" in refused(
-            probe, url, Patience(5, (1, 2, 4), pauses.append)
+            probe, url, RetryPolicy(5, (1, 2, 4), pauses.append)
         )
         assert pauses == [1, 2]
 
@@ -342,11 +344,11 @@ def test_nobody_there(refused: Refused, monkeypatch: pytest.MonkeyPatch) -> None
 @pytest.mark.parametrize(
     "url", ["file:///etc/passwd", "ftp://host/x", "host/x", "http://", "http://a b/", "http://u:p@host/", "http://h:x/"]
 )
-def test_addresses_are_of_the_web(url: str, refused: Refused) -> None:
-    assert repr(url) in refused(probe, url, Patience())
+def test_addresses_that_are_not_http_are_refused(url: str, refused: Refused) -> None:
+    assert repr(url) in refused(probe, url, RetryPolicy())
 
 
-def test_a_full_disk_is_named_before_a_byte_comes(
+def test_a_full_disk_is_reported_before_the_download(
     server: FileServer, fetch: Fetching, refused: Refused, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server.files["/file"] = Served(CONTENT)
@@ -355,10 +357,10 @@ def test_a_full_disk_is_named_before_a_byte_comes(
     assert fetch.shown == []
 
 
-def test_a_stop_leaves_what_came(server: FileServer, fetch: Fetching) -> None:
+def test_an_interrupt_keeps_the_bytes_received(server: FileServer, fetch: Fetching) -> None:
     server.files["/file"] = Served(CONTENT)
 
-    def stop(what: str, done: int, total: int | None) -> None:
+    def stop(step: str, done: int, total: int | None) -> None:
         if done:
             raise KeyboardInterrupt
 
@@ -368,7 +370,7 @@ def test_a_stop_leaves_what_came(server: FileServer, fetch: Fetching) -> None:
             fetch.target,
             sha256=None,
             check=lambda path: None,
-            patience=Patience(),
+            retries=RetryPolicy(),
             progress=stop,
             say=fetch.said.append,
         )

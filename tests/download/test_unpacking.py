@@ -1,4 +1,4 @@
-"""Archives that are fine, broken, evil or absurd, and a process killed while it unpacks."""
+"""Unpacking of good, broken and malicious archives, and by a process that is killed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from panoptic_blend.download.unpacking import BrokenArchiveError, members, opened, unpack_file, unpack_folder
+from panoptic_blend.download.unpacking import BrokenArchiveError, members, open_archive, unpack_file, unpack_folder
 from panoptic_blend.structures import PanopticBlendError
 
 Refused = Callable[..., str]
@@ -29,7 +29,7 @@ def write(
     lie: Callable[[ZipInfo], object] = lambda info: None,
     method: int = zipfile.ZIP_DEFLATED,
 ) -> Path:
-    """An archive, whose directory may ``lie`` about the files."""
+    """Write an archive, after ``lie`` may have falsified the entries of its directory."""
     with ZipFile(path, "w") as archive:
         for name, content in files.items():
             archive.writestr(ZipInfo(name), content, method)
@@ -39,7 +39,7 @@ def write(
 
 
 def probe(path: Path) -> None:
-    with opened(path):
+    with open_archive(path):
         pass
 
 
@@ -57,7 +57,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "new" / "val2017"
 
 
-def test_a_folder_comes_out_with_its_files_alone(path: Path, folder: Path) -> None:
+def test_only_the_files_of_the_folder_are_unpacked(path: Path, folder: Path) -> None:
     others = {
         "val2017/": b"",
         "__MACOSX/val2017/._0.jpg": b"x",
@@ -67,12 +67,12 @@ def test_a_folder_comes_out_with_its_files_alone(path: Path, folder: Path) -> No
         "train2017/0.jpg": b"x",
     }
     shown: list[tuple[int, int]] = []
-    unpack_folder(write(path, {**others, **PICTURES}), ".jpg", 5, folder, lambda *told: shown.append(told))
+    unpack_folder(write(path, {**others, **PICTURES}), ".jpg", 5, folder, lambda *progress: shown.append(progress))
     assert contents(folder) == PICTURES and list(folder.parent.iterdir()) == [folder]
     assert shown == [(1000, 5010), (2001, 5010), (3003, 5010), (4006, 5010), (5010, 5010)]
 
 
-def test_one_file_comes_out_whole(path: Path, tmp_path: Path) -> None:
+def test_one_file_is_unpacked(path: Path, tmp_path: Path) -> None:
     write(path, {"annotations/a.json": b"{}"})
     target = tmp_path / "annotations" / "a.json"
     target.parent.mkdir()
@@ -81,13 +81,13 @@ def test_one_file_comes_out_whole(path: Path, tmp_path: Path) -> None:
     assert target.read_bytes() == b"{}" and list(target.parent.iterdir()) == [target]
 
 
-def test_a_member_that_is_not_there(path: Path, tmp_path: Path, refused: Refused) -> None:
+def test_a_missing_member_is_refused(path: Path, tmp_path: Path, refused: Refused) -> None:
     write(path, PICTURES)
     assert "has no annotations/a.json" in refused(unpack_file, path, "annotations/a.json", tmp_path / "a.json")
 
 
 @pytest.mark.parametrize("count", [4, 6])
-def test_a_wrong_number_of_files_is_refused_before_any_comes_out(
+def test_a_wrong_number_of_files_is_refused_before_unpacking(
     path: Path, folder: Path, refused: Refused, count: int
 ) -> None:
     message = refused(unpack_folder, write(path, PICTURES), ".jpg", count, folder)
@@ -95,8 +95,8 @@ def test_a_wrong_number_of_files_is_refused_before_any_comes_out(
     assert not folder.parent.exists()
 
 
-def test_more_entries_than_the_end_states_come_out(path: Path, folder: Path) -> None:
-    """What happens beyond 65,535 entries, done small: the end of the archive states 1 entry, the directory has 5."""
+def test_all_entries_are_unpacked_even_if_the_end_record_states_fewer(path: Path, folder: Path) -> None:
+    """A small model of an archive with over 65,535 entries: the end record states 1 entry, the directory has 5."""
     data = bytearray(write(path, PICTURES).read_bytes())
     end = data.rindex(b"PK\5\6")
     assert data[end + 8 : end + 12] == b"\5\0\5\0"
@@ -116,16 +116,14 @@ EVIL = {
         "a\nb",
     ],
     "is the name of a device or drive": ["C:/evil", "C:evil", "val2017/NUL.jpg", "con", "val2017/com1 .jpg", "a/aux/b"],
-    "is no plain name": ["a//b", "./a", "a/./b", "val2017/a.", "val2017 /a.jpg"],
+    "is not a plain name": ["a//b", "./a", "a/./b", "val2017/a.", "val2017 /a.jpg"],
 }
 
 
-@pytest.mark.parametrize("trouble, name", [(trouble, name) for trouble, names in EVIL.items() for name in names])
-def test_names_that_could_do_harm_are_refused(
-    path: Path, folder: Path, refused: Refused, trouble: str, name: str
-) -> None:
+@pytest.mark.parametrize("fault, name", [(fault, name) for fault, names in EVIL.items() for name in names])
+def test_harmful_names_are_refused(path: Path, folder: Path, refused: Refused, fault: str, name: str) -> None:
     write(path, {**PICTURES, name: b"evil"})
-    assert f"{name!r} {trouble}; " in refused(unpack_folder, path, ".jpg", 5, folder)
+    assert f"{name!r} {fault}; " in refused(unpack_folder, path, ".jpg", 5, folder)
     assert list(path.parent.iterdir()) == [path]
 
 
@@ -146,13 +144,13 @@ def test_names_used_twice_are_refused(path: Path, refused: Refused) -> None:
     with ZipFile(path, "w") as archive:
         archive.writestr("val2017/0.jpg", b"one")
         archive.writestr("val2017/0.jpg", b"two")
-    assert "'val2017/0.jpg' is there twice" in refused(probe, path)
-    write(path, {"val2017/a.jpg": b"one", "val2017/A.jpg": b"one file with the other on some systems"})
-    assert "'val2017/A.jpg' is there twice" in refused(probe, path)
+    assert "'val2017/0.jpg' occurs twice" in refused(probe, path)
+    write(path, {"val2017/a.jpg": b"one", "val2017/A.jpg": b"the same file on some systems"})
+    assert "'val2017/A.jpg' occurs twice" in refused(probe, path)
 
 
 @pytest.mark.parametrize(
-    "field, value, trouble",
+    "field, value, fault",
     [
         ("flag_bits", 1, "is encrypted"),
         ("flag_bits", 0x20, "is encrypted"),
@@ -161,19 +159,19 @@ def test_names_used_twice_are_refused(path: Path, refused: Refused) -> None:
         ("compress_size", 10**6, "it is a zip bomb"),
     ],
 )
-def test_other_archives_that_no_data_set_needs(
-    path: Path, refused: Refused, field: str, value: int, trouble: str
+def test_encryption_rare_methods_and_zip_bombs_are_refused(
+    path: Path, refused: Refused, field: str, value: int, fault: str
 ) -> None:
     write(path, PICTURES, lambda info: setattr(info, field, value))
-    assert trouble in refused(probe, path)
+    assert fault in refused(probe, path)
 
 
 def test_a_zip_bomb_is_refused(path: Path, folder: Path, refused: Refused) -> None:
     write(path, {"val2017/0.jpg": bytes(10**7)})
-    assert "declares 10000000 bytes in 97" in refused(unpack_folder, path, ".jpg", 1, folder)
+    assert "declares 10000000 bytes, packed in 97" in refused(unpack_folder, path, ".jpg", 1, folder)
 
 
-def test_the_disk_is_asked_before_anything_comes_out(
+def test_the_free_space_is_checked_before_unpacking(
     path: Path, folder: Path, refused: Refused, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write(path, PICTURES)
@@ -189,7 +187,7 @@ def test_the_disk_is_asked_before_anything_comes_out(
 @pytest.mark.parametrize(
     "field, value", [("CRC", 1), ("file_size", 999), ("file_size", 1001), ("compress_size", 8), ("header_offset", 3)]
 )
-def test_what_comes_out_must_be_what_was_declared(
+def test_unpacked_files_must_match_their_entries(
     path: Path, folder: Path, refused: Refused, field: str, value: int
 ) -> None:
     def lie(info: ZipInfo) -> None:
@@ -204,20 +202,20 @@ def test_what_comes_out_must_be_what_was_declared(
     assert not (folder.parent / "0.jpg").exists()
 
 
-def test_a_web_page_is_no_archive(path: Path, refused: Refused) -> None:
+def test_a_web_page_is_recognized(path: Path, refused: Refused) -> None:
     path.write_bytes(b"\n<!DOCTYPE html><title>Not found</title>")
     assert "it begins like a web page" in refused(probe, path)
 
 
-def test_a_directory_said_to_lie_too_far_back_is_damage(path: Path, refused: Refused) -> None:
+def test_a_wrong_offset_of_the_directory_is_damage(path: Path, refused: Refused) -> None:
     data = bytearray(write(path, PICTURES).read_bytes())
     data[data.rindex(b"PK\5\6") + 18] = 0xFF
     path.write_bytes(data)
-    assert "its directory is not where its end says" in refused(probe, path)
+    assert "its directory is not where its end record says" in refused(probe, path)
 
 
 @given(st.data())
-def test_any_cut_is_noticed(data: st.DataObject) -> None:
+def test_an_archive_cut_anywhere_is_refused(data: st.DataObject) -> None:
     with tempfile.TemporaryDirectory() as name:
         path = write(Path(name) / "a.zip", PICTURES)
         path.write_bytes(path.read_bytes()[: data.draw(st.integers(0, path.stat().st_size - 1))])
@@ -226,7 +224,7 @@ def test_any_cut_is_noticed(data: st.DataObject) -> None:
 
 
 @given(st.data())
-def test_damage_is_noticed_or_harmless(data: st.DataObject) -> None:
+def test_damage_is_refused_or_harmless(data: st.DataObject) -> None:
     with tempfile.TemporaryDirectory() as name:
         method = data.draw(st.sampled_from([zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED]))
         path, folder = write(Path(name) / "a.zip", PICTURES, method=method), Path(name) / "val2017"
@@ -243,17 +241,17 @@ def test_damage_is_noticed_or_harmless(data: st.DataObject) -> None:
             assert sorted(contents(folder).values()) == sorted(PICTURES.values())
 
 
-def test_what_an_earlier_run_left_is_kept_if_right(path: Path, folder: Path) -> None:
+def test_valid_files_of_an_earlier_run_are_kept(path: Path, folder: Path) -> None:
     write(path, PICTURES)
-    gathering = folder.with_name(".val2017.unpacking")
-    gathering.mkdir(parents=True)
-    right, wrong, torn = (gathering / f"{i}.jpg" for i in range(3))
+    staging = folder.with_name(".val2017.unpacking")
+    staging.mkdir(parents=True)
+    right, wrong, torn = (staging / f"{i}.jpg" for i in range(3))
     right.write_bytes(PICTURES["val2017/0.jpg"])
     wrong.write_bytes(bytes(len(PICTURES["val2017/1.jpg"])))
     torn.write_bytes(PICTURES["val2017/2.jpg"][:100])
     os.utime(right, (1, 1))
     unpack_folder(path, ".jpg", 5, folder)
-    assert contents(folder) == PICTURES and not gathering.exists()
+    assert contents(folder) == PICTURES and not staging.exists()
     assert (folder / "0.jpg").stat().st_mtime == 1
 
 
@@ -283,25 +281,27 @@ def test_two_incomplete_folders_are_not_mixed_and_an_empty_one_does_not_count(
     assert contents(folder) == PICTURES
 
 
-def test_a_killed_process_is_finished_by_the_next(path: Path, folder: Path) -> None:
+def test_the_work_of_a_killed_process_is_continued(path: Path, folder: Path) -> None:
     files = {f"val2017/{i}.jpg": os.urandom(20_000) for i in range(500)}
     write(path, files)
     code = f"""
 from pathlib import Path
 from panoptic_blend.download.unpacking import unpack_folder
-unpack_folder(Path({str(path)!r}), ".jpg", 500, Path({str(folder)!r}), lambda *told: print(*told, flush=True))
+unpack_folder(Path({str(path)!r}), ".jpg", 500, Path({str(folder)!r}), lambda *done: print(*done, flush=True))
 """
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "20000 10000000\n"
         process.kill()
-    gathering = folder.with_name(".val2017.unpacking")
+    staging = folder.with_name(".val2017.unpacking")
     assert process.returncode == -9 and not folder.exists()
-    assert 0 < len(list(gathering.iterdir())) < 500
+    assert 0 < len(list(staging.iterdir())) < 500
     unpack_folder(path, ".jpg", 500, folder)
-    assert contents(folder) == files and not gathering.exists()
+    assert contents(folder) == files and not staging.exists()
 
 
-def test_members_are_told_by_folder_and_suffix(path: Path) -> None:
-    with opened(write(path, {"a.b/1.png": b"", "aXb/2.png": b"", "a.b/3.jpg": b"", "x/a.b/4.png": b""})) as archive:
+def test_members_are_selected_by_folder_and_suffix(path: Path) -> None:
+    with open_archive(
+        write(path, {"a.b/1.png": b"", "aXb/2.png": b"", "a.b/3.jpg": b"", "x/a.b/4.png": b""})
+    ) as archive:
         assert [info.filename for info in members(archive, "a.b", ".png")] == ["a.b/1.png"]
