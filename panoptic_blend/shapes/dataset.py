@@ -1,9 +1,9 @@
 """Shapes: a generated panoptic data set, small enough to train on in minutes and hard enough to tell methods apart.
 
-A scene is a landscape of textured stuff with three to nine things before it. Things are told apart by their outline
-(solid, hollow, concave, thin), never by their colour; stuff by colour and texture. There are clusters of overlapping
-instances of one class, occlusion, crowds (one segment for a bunch of small instances) and void regions.
-`painting` says how all this looks; here is what a scene is made of, and what is true about it.
+A scene is a landscape of textured stuff with three to nine instances in front of it. Classes of things differ in their
+outline (solid, hollow, concave, thin), never in color; stuff differs in color and texture. There are clusters of
+overlapping instances of one class, occlusion, crowds (one segment for a cluster of small instances) and void regions.
+This module composes scenes and derives their ground truth; `painting` draws.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ from panoptic_blend.shapes.painting import (
     expose,
     grass,
     paint_shadow,
-    placed,
-    rasterise,
+    place_outline,
+    rasterize,
     ring,
     rubble,
     sand,
@@ -66,11 +66,11 @@ DISK, RING, SQUARE, TRIANGLE, STAR, BAR, GRASS, WATER, SAND, SKY = (category.id 
 VOID = 0
 
 VAL_START = 1_000_000
-"""Index of the first validation scene. Training scenes count from 0, so no scene is in both splits."""
+"""Index of the first validation scene; training scenes are numbered from 0, so no scene is in both splits."""
 
 SIDES = (96, 112, 128, 144, 160)
-MIN_PIXELS, MIN_VISIBLE = 20, 0.3  # of a segment in pixels; of a thing's outline, as a share
-CROWD_SHARE, BAND_SHARE, VOID_SHARE = 0.1, 0.1, 0.2
+MIN_PIXELS, MIN_VISIBLE = 20, 0.3  # the smallest segment in pixels; the smallest visible share of an instance
+CROWD_SHARE, BAND_SHARE, VOID_SHARE = 0.1, 0.1, 0.2  # scenes with a crowd; with a void band; with any void
 
 _OUTLINES: dict[int, Callable[[Rng], Contours]] = {
     DISK: disk,
@@ -91,14 +91,14 @@ _TEXTURES = {
 
 @dataclass(frozen=True, eq=False)
 class Scene:
-    """An image (H, W, 3) uint8 RGB and the truth about it, under the category ids of ``CATEGORIES``."""
+    """An image (H, W, 3) uint8 RGB and its ground truth, with the category ids of ``CATEGORIES``."""
 
     image: npt.NDArray[np.uint8]
     panoptic: PanopticMap
 
 
 def generate(seed: int, index: int) -> Scene:
-    """The scene of this seed and index: a function of the two alone."""
+    """Generate a scene, which depends only on ``seed`` and ``index``."""
     rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, index])))
     height, width = rng.choice(SIDES, 2).tolist()
     canvas = Canvas(height, width)
@@ -110,13 +110,13 @@ def generate(seed: int, index: int) -> Scene:
 
 
 def _paint_stuff(rng: Rng, canvas: Canvas) -> None:
-    """Bands with wavy borders, from the sky down or, without sky, at any angle; then patches; then perhaps a void."""
+    """Paint bands with wavy borders (below a sky, or without sky at any angle), then patches, then perhaps a void."""
     size = np.array(canvas.shape[::-1])
     fills = {category: texture.fill(rng, canvas.shape) for category, texture in _TEXTURES.items()}
     slots = {category: canvas.new_slot(category) for category in _TEXTURES if category != VOID} | {VOID: VOID}
 
     def paint(contours: Contours, category: int) -> None:
-        stamp = rasterise(contours, canvas.shape)
+        stamp = rasterize(contours, canvas.shape)
         canvas.paint(stamp, fills[category][stamp.window], slots[category])
 
     has_sky = rng.random() < 0.6
@@ -137,20 +137,20 @@ def _paint_stuff(rng: Rng, canvas: Canvas) -> None:
 
 
 def _plan_things(rng: Rng, shape: Shape) -> list[Thing]:
-    """Things from the front to the back: perhaps a crowd, then three to nine others, alone and in clusters."""
+    """Instances from the front to the back: perhaps a crowd, then three to nine others, alone and in clusters."""
     hidden = np.zeros(shape, bool)
     kept: list[Thing] = []
     if rng.random() < CROWD_SHARE:
-        kept += _visible(_bunch(rng, shape, int(rng.integers(12, 22)), (9, 13), 1.9, is_crowd=True), hidden)
+        kept += _visible(_cluster(rng, shape, int(rng.integers(12, 22)), (9, 13), 1.9, is_crowd=True), hidden)
     wanted = len(kept) + rng.integers(3, 10)
     while len(kept) < wanted and hidden.mean() < 0.9:
         in_cluster = rng.random() < 0.25
-        bunch = _bunch(rng, shape, int(rng.integers(2, 5)), (24, 54), 0.8) if in_cluster else _bunch(rng, shape)
-        kept += _visible(bunch[: wanted - len(kept)], hidden)
+        new = _cluster(rng, shape, int(rng.integers(2, 5)), (24, 54), 0.8) if in_cluster else _cluster(rng, shape)
+        kept += _visible(new[: wanted - len(kept)], hidden)
     return kept
 
 
-def _bunch(
+def _cluster(
     rng: Rng,
     shape: Shape,
     count: int = 1,
@@ -158,7 +158,7 @@ def _bunch(
     spread: float = 0.0,
     is_crowd: bool = False,
 ) -> list[Thing]:
-    """``count`` things of one class and similar size, up to ``spread`` sizes from one place; some share colours."""
+    """``count`` instances of one class and similar size, at most ``spread`` sizes from one point; some share colors."""
     category = int(rng.choice(list(_OUTLINES)))
     center = rng.uniform(0.08, 0.92, 2) * shape[::-1]
     size = math.exp(rng.uniform(*np.log(sizes)))
@@ -166,18 +166,18 @@ def _bunch(
     things = []
     for _ in range(count):
         angle, distance = rng.uniform(0, 2 * math.pi), spread * size * math.sqrt(rng.random())
-        place = center + distance * np.array([math.cos(angle), math.sin(angle)])
+        own_center = center + distance * np.array([math.cos(angle), math.sin(angle)])
         own_size = size * rng.uniform(0.85, 1.15)
-        contours = placed(rng, _OUTLINES[category], place, own_size, 0.65 * min(shape))
+        contours = place_outline(rng, _OUTLINES[category], own_center, own_size, 0.65 * min(shape))
         things.append(Thing(category, contours, own_size, colors if rng.random() < 0.5 else two_colors(rng), is_crowd))
     return things
 
 
 def _visible(things: list[Thing], hidden: npt.NDArray[np.bool_]) -> list[Thing]:
-    """Those of ``things``, front to back, of which enough is in sight; marks what they cover as ``hidden``."""
+    """The instances, front to back, that are visible enough; marks the pixels that they cover in ``hidden``."""
     kept = []
     for thing in things:
-        stamp = rasterise(thing.contours, hidden.shape)
+        stamp = rasterize(thing.contours, hidden.shape)
         before = hidden[stamp.window]
         areas = [cv2.contourArea(contour.astype(np.float32)) for contour in thing.contours]
         if np.count_nonzero(stamp.mask & ~before) >= max(MIN_PIXELS, MIN_VISIBLE * (areas[0] - sum(areas[1:]))):
@@ -187,19 +187,19 @@ def _visible(things: list[Thing], hidden: npt.NDArray[np.bool_]) -> list[Thing]:
 
 
 def _paint_things(rng: Rng, canvas: Canvas, things: list[Thing], light: Floats) -> None:
-    """From the back to the front; the members of a crowd share one slot."""
+    """Paint instances from the back to the front; the members of a crowd share one slot."""
     shadow = rng.uniform(0.2, 0.45) if rng.random() < 0.6 else 0.0
     crowd = canvas.new_slot(things[0].category, is_crowd=True) if things[0].is_crowd else VOID
     for thing in reversed(things):
         if shadow:
             paint_shadow(canvas, thing, light, shadow)
-        stamp = rasterise(thing.contours, canvas.shape)
+        stamp = rasterize(thing.contours, canvas.shape)
         slot = crowd if thing.is_crowd else canvas.new_slot(thing.category)
         canvas.paint(stamp, thing_fill(rng, thing, stamp, light), slot)
 
 
 def _panoptic_map(rng: Rng, canvas: Canvas) -> PanopticMap:
-    """Slots become segments under random 24-bit ids; a slot with too few pixels left becomes void."""
+    """Turn slots into segments with random 24-bit ids; a slot with too few visible pixels becomes void."""
     things = {category.id for category in CATEGORIES if category.is_thing}
     slots = [
         Segment(slot, category, category in things, None, 0, None, is_crowd)
@@ -215,20 +215,23 @@ def _panoptic_map(rng: Rng, canvas: Canvas) -> PanopticMap:
 def write_shapes(
     root: Path, train: int, val: int, seed: int = 0, progress: Callable[[int], None] | None = None
 ) -> None:
-    """Write ``train`` and ``val`` scenes as a COCO panoptic data set; a split of 0 scenes is left alone.
+    """Write ``train`` and ``val`` scenes as a COCO panoptic data set; a split of 0 scenes is not touched.
 
-    ``root`` gets ``{split}2017/*.jpg``, ``annotations/panoptic_{split}2017/*.png`` and, last of all for each split,
-    ``annotations/panoptic_{split}2017.json``. The image id is the index of the scene plus one. ``progress`` is told
-    the number of scenes written so far. Raises PanopticBlendError for counts that make no data set.
+    ``root`` gets ``{split}2017/*.jpg``, ``annotations/panoptic_{split}2017/*.png`` and, last for each split,
+    ``annotations/panoptic_{split}2017.json``. The image id is the index of the scene plus one. ``progress`` is called
+    with the number of scenes written so far.
+
+    Raises:
+        PanopticBlendError: a count or the seed is negative, both counts are 0, or ``train`` is too large.
     """
     if min(train, val) < 0 or train + val == 0 or train > VAL_START or seed < 0:
         raise PanopticBlendError(
-            f"shapes: train={train}, val={val}, seed={seed}: give counts and a seed of 0 or more, not both counts 0, "
-            f"and at most {VAL_START} training scenes"
+            f"shapes: train={train}, val={val}, seed={seed}: not a data set; give counts and a seed of 0 or more, "
+            f"at least one scene, and at most {VAL_START} training scenes"
         )
     splits = {name: range(first, first + n) for name, first, n in (("train", 0, train), ("val", VAL_START, val)) if n}
     annotations = Path(root) / "annotations"
-    for name in splits:  # until its JSON is back, a split is unfinished
+    for name in splits:  # a split without a JSON is recognized as unfinished
         (annotations / f"panoptic_{name}2017.json").unlink(missing_ok=True)
     written = 0
     for name, indices in splits.items():

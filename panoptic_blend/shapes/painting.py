@@ -1,7 +1,7 @@
-"""What the scenes of Shapes are drawn with: outlines, textures, a canvas and a camera.
+"""Draw the scenes of Shapes: outlines, textures, a canvas and a camera.
 
-Everything is a polygon, drawn at four times the resolution and averaged: the average is the blending weight in the
-image, and a pixel belongs to a segment that covers at least half of it.
+Every region is a polygon, drawn at four times the resolution and averaged. The average is the blending weight in the
+image; a pixel belongs to a segment if the segment covers at least half of it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 SUPERSAMPLING = 4
 FAR = 300
-"""Beyond the corners of any image, in pixels from its centre."""
+"""A distance in pixels from the center of an image that is beyond the corners of any image."""
 
 Rng = np.random.Generator
 Shape = tuple[int, int]
@@ -29,7 +29,7 @@ Color = tuple[int, int, int]
 
 @dataclass(frozen=True, eq=False)
 class Stamp:
-    """A rasterised polygon: how much of each pixel of a window of the canvas it covers, 0..1."""
+    """A rasterized polygon: the share, 0..1, of each pixel that it covers in a window of the canvas."""
 
     window: tuple[slice, slice]
     coverage: Floats
@@ -41,7 +41,7 @@ class Stamp:
 
 @dataclass(frozen=True, eq=False)
 class Thing:
-    """An instance in its place; ``colors`` (2, 3) are its ground and pattern."""
+    """An instance at its position; ``colors`` (2, 3) are the colors of its ground and of its pattern."""
 
     category: int
     contours: Contours
@@ -52,20 +52,20 @@ class Thing:
 
 @dataclass(frozen=True)
 class Texture:
-    """A kind of stuff: how its tone 0..1 varies over the picture, and its colours at tone 0 and 1."""
+    """The look of a stuff class: a function for its tone, 0..1, at every pixel, and its colors at tone 0 and 1."""
 
     tone: Callable[[Rng, Shape], Floats]
     dark: Color
     light: Color
 
     def fill(self, rng: Rng, shape: Shape) -> Floats:
-        """Colours (H, W, 3) of a picture full of it."""
+        """The colors (H, W, 3) of a picture filled with the texture."""
         low, high = np.array([self.dark, self.light], np.float32) + rng.normal(0, 8, 3).astype(np.float32)
         return np.asarray(low + np.clip(self.tone(rng, shape), 0, 1)[..., None] * (high - low), np.float32)
 
 
 class Canvas:
-    """The picture under way: its colours, the slot that owns each pixel (0 void), and what each slot stands for."""
+    """An unfinished picture: colors, the slot of each pixel (0 for void), and the category of each slot."""
 
     def __init__(self, height: int, width: int) -> None:
         self.shape = height, width
@@ -84,7 +84,7 @@ class Canvas:
         self.slots[stamp.window][stamp.mask] = slot
 
 
-# Outlines: polygons about the origin, about two units wide; a second polygon is a hole.
+# Outlines: polygons around the origin, about two units wide; a second polygon is a hole.
 
 
 def _circle(radius: float = 1.0) -> Points:
@@ -115,7 +115,7 @@ def star(rng: Rng) -> Contours:
 
 
 def bar(rng: Rng) -> Contours:
-    """A stroke along an arc: thin, and bent by chance, so that its box says little about its mask."""
+    """A thin stroke along an arc with random curvature, so that its box says little about its mask."""
     bend = rng.uniform(0.05, 1.3)
     radius, half_width = 1 / bend, rng.uniform(0.13, 0.19)
     angles = np.linspace(-bend, bend, 12)
@@ -131,8 +131,10 @@ def blob(rng: Rng, center: Points, radius: float) -> Contours:
     return [center + radii[:, None] * circle * rng.uniform((1.0, 0.6), (1.5, 1.0))]
 
 
-def placed(rng: Rng, outline: Callable[[Rng], Contours], center: Points, size: float, longest: float) -> Contours:
-    """An outline stretched, turned, scaled to a box of ``size`` squared pixels (no side over ``longest``) and moved."""
+def place_outline(
+    rng: Rng, outline: Callable[[Rng], Contours], center: Points, size: float, longest: float
+) -> Contours:
+    """Stretch and turn an outline, scale its box to ``size`` ** 2 pixels with no side over ``longest``, and move it."""
     angle = rng.uniform(0, 2 * math.pi)
     turn = np.array([(math.cos(angle), math.sin(angle)), (-math.sin(angle), math.cos(angle))])
     stretch = rng.uniform(1, 1.35), 1
@@ -143,8 +145,8 @@ def placed(rng: Rng, outline: Callable[[Rng], Contours], center: Points, size: f
     return [(contour - middle) * scale + center for contour in contours]
 
 
-def rasterise(contours: Contours, shape: Shape, margin: int = 0) -> Stamp:
-    """Even-odd fill of ``contours`` (x, y), in the window around them grown by ``margin``."""
+def rasterize(contours: Contours, shape: Shape, margin: int = 0) -> Stamp:
+    """Fill ``contours`` (x, y) by the even-odd rule, in their window grown by ``margin`` pixels."""
     low = np.floor(contours[0].min(0)).astype(int) - margin
     high = np.ceil(contours[0].max(0)).astype(int) + margin
     (x0, y0), (x1, y1) = np.clip(low, 0, shape[::-1]).tolist(), np.clip(high, 0, shape[::-1]).tolist()
@@ -192,7 +194,7 @@ def rubble(rng: Rng, shape: Shape) -> Floats:
 
 
 def borders(rng: Rng, shape: Shape, count: int, tilt: float) -> tuple[Contours, Points]:
-    """Where ``count`` bands begin, one wavy line (P, 2) each, and the direction (x, y) in which they follow."""
+    """The wavy lines (P, 2) at which ``count`` bands begin, and the direction (x, y) from one band to the next."""
     along, across = np.array([(math.cos(tilt), math.sin(tilt)), (-math.sin(tilt), math.cos(tilt))])
     extent = np.abs(across) @ shape[::-1]
     shares = rng.uniform(0.6, 1.4, count)
@@ -211,7 +213,7 @@ def borders(rng: Rng, shape: Shape, count: int, tilt: float) -> tuple[Contours, 
 
 
 def two_colors(rng: Rng) -> Floats:
-    """Ground and pattern colours of any hue, unlike enough for the pattern to show."""
+    """A ground and a pattern color of any hue, different enough for the pattern to show."""
     hue, saturation, value = rng.uniform((0, 0.25, 0.5), (1, 0.95, 1))
     shifted = (hue + rng.uniform(-0.15, 0.15)) % 1, saturation * rng.uniform(0.3, 1), value * rng.uniform(0.45, 0.75)
     pair = [colorsys.hsv_to_rgb(hue, saturation, value), colorsys.hsv_to_rgb(*shifted)]
@@ -220,13 +222,13 @@ def two_colors(rng: Rng) -> Floats:
 
 def paint_shadow(canvas: Canvas, thing: Thing, light: Floats, strength: float) -> None:
     offset = -light * (1 + 0.06 * thing.size)
-    stamp = rasterise([contour + offset for contour in thing.contours], canvas.shape, margin=3)
+    stamp = rasterize([contour + offset for contour in thing.contours], canvas.shape, margin=3)
     if stamp.coverage.size:  # a shadow may fall outside the picture
         canvas.image[stamp.window] *= 1 - strength * cv2.GaussianBlur(stamp.coverage, (0, 0), 1.2)[..., None]
 
 
 def thing_fill(rng: Rng, thing: Thing, stamp: Stamp, light: Floats) -> Floats:
-    """Colours (window, 3): a pattern of two colours, lit from one side and darker towards the rim."""
+    """The colors (window, 3) of an instance: a pattern of two colors, lit from one side and darker toward the rim."""
     rows, columns = (np.arange(s.start, s.stop, dtype=np.float32) for s in stamp.window)
     center = thing.contours[0].mean(0).astype(np.float32)
     x, y = (columns[None, :] - center[0]) / thing.size, (rows[:, None] - center[1]) / thing.size
@@ -238,7 +240,7 @@ def thing_fill(rng: Rng, thing: Thing, stamp: Stamp, light: Floats) -> Floats:
 
 
 def _pattern(rng: Rng, x: Floats, y: Floats, size: float) -> Floats:
-    """Weight 0..1 of the second colour at ``x`` (1, w) and ``y`` (h, 1), in units of the thing's size."""
+    """The weight, 0..1, of the second color at ``x`` (1, w) and ``y`` (h, 1), in units of the instance's size."""
     turn = rng.uniform(0, 2 * math.pi)
     u, v = x * math.cos(turn) + y * math.sin(turn), y * math.cos(turn) - x * math.sin(turn)
     waves = 2 * math.pi * max(1.0, min(rng.uniform(2, 6), size / 5))
@@ -256,7 +258,7 @@ def _pattern(rng: Rng, x: Floats, y: Floats, size: float) -> Floats:
 
 
 def expose(rng: Rng, image: Floats, light: Floats) -> npt.NDArray[np.uint8]:
-    """The camera: light falling off to one side, exposure and white balance, blur, noise."""
+    """Simulate a camera: light that falls off to one side, exposure, white balance, blur and noise."""
     height, width = image.shape[:2]
     ramp = np.linspace(-light[0], light[0], width)[None, :] + np.linspace(-light[1], light[1], height)[:, None]
     gain = 1 + rng.uniform(0.02, 0.2) * ramp

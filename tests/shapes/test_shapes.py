@@ -1,4 +1,4 @@
-"""Shapes: deterministic, consistent with its own records, as varied as it says, and written as COCO panoptic."""
+"""Shapes is deterministic, consistent with its records, varied as documented, and written as COCO panoptic."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 
 from panoptic_blend.shapes import dataset as shapes
 from panoptic_blend.shapes.dataset import CATEGORIES, VAL_START, Scene, generate, write_shapes
-from panoptic_blend.shapes.painting import rasterise
+from panoptic_blend.shapes.painting import rasterize
 from panoptic_blend.structures import PanopticBlendError
 
 THINGS = {category.id for category in CATEGORIES if category.is_thing}
@@ -31,7 +31,7 @@ def _digest(scene: Scene) -> str:
 
 
 def _instances(scene: Scene) -> list[tuple[int, int, tuple[int, int, int, int]]]:
-    """Category, area and box of every thing that is no crowd."""
+    """Category, area and box of every instance that is not a crowd."""
     return [
         (segment.category, segment.area, segment.box)
         for segment in scene.panoptic.segments
@@ -46,7 +46,7 @@ def test_categories_have_gaps_in_their_ids_and_distinct_colors() -> None:
     assert len({category.color for category in CATEGORIES} - {None}) == len(ids)
 
 
-def test_scene_is_a_function_of_seed_and_index(scenes: list[Scene]) -> None:
+def test_a_scene_depends_only_on_seed_and_index(scenes: list[Scene]) -> None:
     assert _digest(generate(7, 3)) == _digest(scenes[3])
     others = [scenes[3], generate(7, 4), generate(3, 7), generate(8, 3), generate(7, VAL_START + 3)]
     assert len({_digest(scene) for scene in others}) == len(others)
@@ -95,14 +95,14 @@ def test_things_vary_in_number_and_size(scenes: list[Scene]) -> None:
     assert np.mean(sizes < 12) < 0.05 and 0.1 < np.mean(sizes < 24) < 0.4
 
 
-def test_images_come_in_many_shapes(scenes: list[Scene]) -> None:
+def test_images_have_many_sizes(scenes: list[Scene]) -> None:
     sides = np.array([scene.image.shape[:2] for scene in scenes])
     assert set(sides.ravel().tolist()) == set(shapes.SIDES)
     assert np.mean(sides[:, 0] > sides[:, 1]) > 0.25 and np.mean(sides[:, 0] < sides[:, 1]) > 0.25
     assert math.sqrt(sides.prod(axis=1).mean()) == pytest.approx(128, abs=6)
 
 
-def test_color_does_not_give_a_thing_away_and_does_give_stuff_away(scenes: list[Scene]) -> None:
+def test_color_identifies_stuff_but_not_things(scenes: list[Scene]) -> None:
     means: dict[int, list[np.ndarray]] = {category.id: [] for category in CATEGORIES}
     for scene in scenes:
         for segment in scene.panoptic.segments:
@@ -118,17 +118,17 @@ def test_color_does_not_give_a_thing_away_and_does_give_stuff_away(scenes: list[
     assert np.mean(nearest) > 0.95
 
 
-def test_outline_is_rasterised_to_the_pixels_it_covers_by_half() -> None:
+def test_an_outline_is_rasterized_to_the_pixels_that_it_covers_by_half() -> None:
     outer = np.array([(2.25, 1.0), (10.25, 1.0), (10.25, 7.75), (2.25, 7.75)])
     hole = np.array([(4.0, 3.0), (7.0, 3.0), (7.0, 5.0), (4.0, 5.0)])
     expected = np.zeros((12, 12), bool)
     expected[1:8, 2:10] = True
     expected[3:5, 4:7] = False
     canvas = np.zeros((12, 12), bool)
-    stamp = rasterise([outer, hole], canvas.shape)
+    stamp = rasterize([outer, hole], canvas.shape)
     canvas[stamp.window] = stamp.mask
     assert (canvas == expected).all()
-    outside = rasterise([outer + 20], canvas.shape)
+    outside = rasterize([outer + 20], canvas.shape)
     assert outside.mask.size == 0
 
 
@@ -138,9 +138,9 @@ def _with_crowd() -> int:
 
 
 def test_written_files_are_coco_panoptic(tmp_path: Path) -> None:
-    seed, told = _with_crowd(), list[int]()
-    write_shapes(tmp_path, train=3, val=2, seed=seed, progress=told.append)
-    assert told == [1, 2, 3, 4, 5]
+    seed, counts = _with_crowd(), list[int]()
+    write_shapes(tmp_path, train=3, val=2, seed=seed, progress=counts.append)
+    assert counts == [1, 2, 3, 4, 5]
     image_ids: list[int] = []
     for split, first, count in (("train", 0, 3), ("val", VAL_START, 2)):
         content = json.loads((tmp_path / f"annotations/panoptic_{split}2017.json").read_text())
@@ -186,13 +186,13 @@ def test_writing_again_gives_the_same_bytes(tmp_path: Path) -> None:
     assert contents[0] == contents[1] == contents[2] and len(contents[0]) == 8
 
 
-def test_split_of_zero_scenes_is_left_alone(tmp_path: Path) -> None:
+def test_a_split_of_zero_scenes_is_not_touched(tmp_path: Path) -> None:
     write_shapes(tmp_path, train=0, val=1)
     assert (tmp_path / "annotations/panoptic_val2017.json").is_file()
     assert not list(tmp_path.rglob("*train*"))
 
 
-def test_interrupted_write_does_not_look_finished(tmp_path: Path) -> None:
+def test_an_interrupted_write_leaves_no_json(tmp_path: Path) -> None:
     def interrupt(written: int) -> None:
         if written == 2:
             raise KeyboardInterrupt
