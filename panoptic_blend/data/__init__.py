@@ -1,4 +1,4 @@
-"""Data sets as PyTorch takes them: samples, augmentation, batches."""
+"""Data sets for PyTorch: samples, augmentation and batches."""
 
 from panoptic_blend.extras import require_extra
 

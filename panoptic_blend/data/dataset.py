@@ -21,10 +21,10 @@ from panoptic_blend.structures import PanopticMap
 
 
 class CocoPanoptic(Dataset[Sample]):
-    """A split of a COCO panoptic data set, as a `PanopticDataset`.
+    """A split of a COCO panoptic data set; it implements `PanopticDataset`.
 
     Raises:
-        PanopticBlendError: on construction, if the JSON is broken or a file is missing; on access, if an image or PNG
+        PanopticBlendError: on construction, if the JSON is invalid or a file is missing; on access, if an image or PNG
             is broken or disagrees with the JSON.
     """
 
@@ -47,25 +47,25 @@ class CocoPanoptic(Dataset[Sample]):
         return self.paths.json
 
     def version(self) -> Iterator[bytes]:
-        """The annotation file, and names, sizes and modification times of all images and PNGs."""
+        """The content of the annotation file, and the paths, sizes and modification times of all images and PNGs."""
         yield self.paths.json.read_bytes()
         maps = self.paths.maps
         pngs = self.images.annotations.pngs if maps.is_dir() else ()
         for path in (*(self.paths.pictures / name for name in self.images.file_names), *(maps / name for name in pngs)):
-            found = path.stat()
-            yield f"{path.resolve()} {found.st_size} {found.st_mtime_ns}".encode()
-        found = maps.stat()  # of a folder the modification time does not matter
-        yield f"{maps.resolve()} {maps.is_dir() or (found.st_size, found.st_mtime_ns)}".encode()
+            status = path.stat()
+            yield f"{path.resolve()} {status.st_size} {status.st_mtime_ns}".encode()
+        status = maps.stat()  # the modification time of a folder does not matter
+        yield f"{maps.resolve()} {maps.is_dir() or (status.st_size, status.st_mtime_ns)}".encode()
 
     def _require_files(self) -> None:
-        """Raise unless every image and PNG is there; a folder is listed once, however many files it holds."""
+        """Raise an error unless every image and PNG exists; each folder is listed only once."""
         files = cache(_files)
         names = zip(self.images.ids, self.images.file_names, self.images.annotations.pngs, strict=True)
         for image_id, *pair in names:
             for root, name in zip((self.paths.pictures, self.paths.maps), pair, strict=True):
                 folder, _, last = name.rpartition("/")
                 if last not in files(root, folder) and not (root == self.paths.maps and name in self.maps):
-                    remedy = f"{self.paths.json.name} names it for image {image_id}, so fetch it or remove that"
+                    remedy = f"restore it, or remove image {image_id} from {self.paths.json.name}"
                     require_file(inside(root, name), remedy)
 
     def _picture(self, image: Image) -> Path:
@@ -79,17 +79,17 @@ class CocoPanoptic(Dataset[Sample]):
         return Sample(image.id, image.file_name, to_tensor(self.picture(index)), self.truth(index))
 
     def picture(self, index: int) -> Picture:
-        """Picture ``index`` alone: (H, W, 3) uint8 RGB."""
+        """Read only the picture of item ``index``: (H, W, 3) uint8 RGB."""
         return read_picture(self._picture(self.images[index]), self.images[index].size)
 
     def truth(self, index: int) -> PanopticMap:
-        """Annotation ``index`` alone, with dataset category ids."""
+        """Read only the annotation of item ``index``, with dataset category ids."""
         image = self.images[index]
         return image.annotation.read(self.paths.json, self.maps, image.size)
 
 
 def _files(root: Path, folder: str) -> frozenset[str]:
-    """The names of the files in a folder, none if it cannot be read; a disk may know a file by other names too."""
+    """The names of the files in a folder; empty if it cannot be listed. The disk may accept other spellings of them."""
     try:
         with os.scandir(root / folder) as entries:
             return frozenset(entry.name for entry in entries if entry.is_file())
@@ -98,5 +98,5 @@ def _files(root: Path, folder: str) -> frozenset[str]:
 
 
 def to_tensor(picture: Picture) -> torch.Tensor:
-    """A copy of an (H, W, 3) array as (3, H, W) tensor, its channels side by side in memory: resizing is faster so."""
+    """Copy an (H, W, 3) array to a (3, H, W) tensor; channels stay interleaved in memory, which speeds up resizing."""
     return torch.from_numpy(np.array(picture, order="C")).permute(2, 0, 1)

@@ -1,4 +1,4 @@
-"""Samplers, batching and worker processes."""
+"""Training batches and evaluation samples, loaded by worker processes."""
 
 from __future__ import annotations
 
@@ -23,13 +23,16 @@ from panoptic_blend.structures import PanopticBlendError, PanopticMap, Runs, Tar
 
 T = TypeVar("T")
 
-_SUBSTITUTES = 100
-"""Images that are tried in the place of one that cannot be read, each once."""
+_MAX_SUBSTITUTES = 100
+"""Maximum number of images that are tried instead of one that cannot be read."""
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Training images (each (3, H, W) uint8), their targets, the files they came from, and why others were skipped."""
+    """A batch of training images (each (3, H, W) uint8) with their targets and file names.
+
+    ``skipped`` has one line for each image that could not be read and was replaced by another.
+    """
 
     images: list[Tensor]
     targets: list[Target]
@@ -37,14 +40,17 @@ class Batch:
     skipped: list[str]
 
     def parts(self, number: int) -> list[tuple[list[Tensor], list[Target]]]:
-        """Images and targets in ``number`` parts of about equal size."""
+        """Split images and targets into ``number`` parts of about equal size."""
         ends = [len(self.images) * i // number for i in range(number + 1)]
         return [(self.images[a:b], self.targets[a:b]) for a, b in pairwise(ends)]
 
 
 @dataclass(frozen=True)
 class EvaluationSample:
-    """One evaluation image: resized for the network (3, H, W) uint8, as read, and with its truth."""
+    """One evaluation image with its ground truth.
+
+    ``image`` (3, h, w) uint8 is resized for the network, ``original`` (3, H, W) uint8 is the image as read.
+    """
 
     image_id: int
     file_name: str
@@ -55,17 +61,18 @@ class EvaluationSample:
 
 @dataclass(frozen=True)
 class Shard:
-    """One of the processes that divide work: its number, from 0, and how many there are."""
+    """The part of a list that one process works on: shard ``rank`` (from 0) of ``count``."""
 
     rank: int = 0
     count: int = 1
 
     def range_of(self, number: int) -> range:
-        """Which of ``number`` consecutive things are its; the shares together are all of them, in order."""
+        """The indices of this shard in a list of ``number`` items; the shards in order make up the whole list."""
         return range(number * self.rank // self.count, number * (self.rank + 1) // self.count)
 
 
 WHOLE = Shard()
+"""The only shard of a single process."""
 
 
 def training_batches(
@@ -80,22 +87,29 @@ def training_batches(
     skip: bool = False,
     pin: bool = False,
 ) -> Iterator[Batch]:
-    """The ``shard`` of batches without end, from batch number ``start`` on.
+    """Endless training batches, starting at batch number ``start``; only this process's ``shard`` of each batch.
 
-    What a batch holds depends on ``seed``, ``batch_size`` and its number alone, not on the workers.
+    The content of a batch depends only on the data set, the augmentation, ``batch_size``, ``seed`` and the number of
+    the batch, not on the workers.
 
     Args:
-        skip: put another image in the place of one that cannot be read; else that raises PanopticBlendError.
-        pin: for a GPU: batches are made ready while it computes, in memory from which it can copy meanwhile.
+        workers: number of loading processes, at most one per core; 0 loads in this process.
+        skip: replace an image that cannot be read by another one.
+        pin: for training on a GPU: prefetch one batch, with images and targets in pinned memory.
+
+    Raises:
+        PanopticBlendError: an image cannot be read and ``skip`` is false, or its substitutes cannot be read either; or
+            a loading process was killed.
     """
     sizes = dataset.images.sizes
     batches = _AspectRatioBatches(sizes, batch_size, seed, start, shard)
-    source = _Guarded(_Training(dataset, augmentation, seed), _Substitutes(seed, len(sizes)) if skip else None)
-    made = map(partial(_batch, pin), _load(source, batches, workers, pin))
-    return _ahead(made) if pin else made
+    samples = _TrainingSamples(dataset, augmentation, seed)
+    source = _ErrorsAsItems(samples, _Substitutes(seed, len(sizes)) if skip else None)
+    loaded = map(partial(_to_batch, pin), _load(source, batches, workers, pin))
+    return _prefetched(loaded) if pin else loaded
 
 
-def _batch(pin: bool, loaded: Sequence[_Loaded[tuple[Tensor, PackedTarget, str]]]) -> Batch:
+def _to_batch(pin: bool, loaded: Sequence[_LoadResult[tuple[Tensor, PackedTarget, str]]]) -> Batch:
     images, packed, names = zip(*(x.value for x in loaded), strict=True)
     targets: list[Any] = [target.unpack() for target in packed]
     if pin:
@@ -103,28 +117,32 @@ def _batch(pin: bool, loaded: Sequence[_Loaded[tuple[Tensor, PackedTarget, str]]
     return Batch(list(images), targets, list(names), [problem for x in loaded for problem in x.problems])
 
 
-def _ahead(batches: Iterator[Batch]) -> Iterator[Batch]:
-    """The same batches; each is made by a thread while the one before it is used."""
+def _prefetched(batches: Iterator[Batch]) -> Iterator[Batch]:
+    """The same batches; a thread fetches the next one while the caller uses the current one."""
     with ThreadPoolExecutor(1) as thread:
-        coming = thread.submit(next, batches, None)
-        while batch := coming.result():
-            coming = thread.submit(next, batches, None)
+        upcoming = thread.submit(next, batches, None)
+        while batch := upcoming.result():
+            upcoming = thread.submit(next, batches, None)
             yield batch
 
 
 def evaluation_samples(
     dataset: PanopticDataset, short_side: int, long_side: int, workers: int = 0, shard: Shard = WHOLE
 ) -> Iterator[EvaluationSample]:
-    """The ``shard`` of the data set's images, each once, in its order."""
+    """Every image of the ``shard`` of a data set once, in order, resized as in `size_for`.
+
+    Raises:
+        PanopticBlendError: an image cannot be read, or a loading process was killed.
+    """
     singles = [[index] for index in shard.range_of(len(dataset))]
-    for [loaded] in _load(_Guarded(_Evaluation(dataset, short_side, long_side)), singles, workers):
+    for [loaded] in _load(_ErrorsAsItems(_EvaluationSamples(dataset, short_side, long_side)), singles, workers):
         yield loaded.value
 
 
 class _AspectRatioBatches(Sampler[list[tuple[int, int]]]):
-    """The share of batches of (position in the stream, index) of images that are all wide or all tall.
+    """Batches in which all images are wide or none is; an item is (position in the stream of samples, image index).
 
-    Every epoch is a fresh permutation; what fills no batch at its end waits for the next.
+    Every epoch is a new permutation of the images. Images left over at its end go into batches of the next epoch.
     """
 
     def __init__(
@@ -135,12 +153,12 @@ class _AspectRatioBatches(Sampler[list[tuple[int, int]]]):
         self._own = shard.range_of(batch_size)
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        waiting: dict[bool, list[tuple[int, int]]] = {False: [], True: []}
+        buckets: dict[bool, list[tuple[int, int]]] = {False: [], True: []}
         epoch, number = 0, 0
         while True:
             order = np.random.default_rng([self._seed, epoch]).permutation(len(self._is_wide)).tolist()
             for i, index in enumerate(order):
-                bucket = waiting[bool(self._is_wide[index])]
+                bucket = buckets[bool(self._is_wide[index])]
                 bucket.append((epoch * len(order) + i, index))
                 if len(bucket) == self._batch_size:
                     if number >= self._start:
@@ -150,7 +168,9 @@ class _AspectRatioBatches(Sampler[list[tuple[int, int]]]):
             epoch += 1
 
 
-class _Training(Dataset[tuple[Tensor, PackedTarget, str]]):
+class _TrainingSamples(Dataset[tuple[Tensor, PackedTarget, str]]):
+    """Augmented training samples, by (position in the stream of samples, image index)."""
+
     def __init__(self, dataset: PanopticDataset, augmentation: Augmentation, seed: int) -> None:
         self._dataset, self._augmentation, self._seed = dataset, augmentation, seed
 
@@ -163,7 +183,9 @@ class _Training(Dataset[tuple[Tensor, PackedTarget, str]]):
         return image, target, sample.file_name
 
 
-class _Evaluation(Dataset[EvaluationSample]):
+class _EvaluationSamples(Dataset[EvaluationSample]):
+    """Evaluation samples, by image index."""
+
     def __init__(self, dataset: PanopticDataset, short_side: int, long_side: int) -> None:
         self._dataset, self._sides = dataset, (short_side, long_side)
 
@@ -174,8 +196,8 @@ class _Evaluation(Dataset[EvaluationSample]):
         return EvaluationSample(sample.image_id, sample.file_name, resized, sample.image, sample.panoptic)
 
 
-class _Loaded(NamedTuple, Generic[T]):
-    """An item, or the error there was instead, and what was wrong with those it stands for."""
+class _LoadResult(NamedTuple, Generic[T]):
+    """A loaded item, or an ``error``, with the messages of all items that could not be read."""
 
     value: T
     problems: list[str]
@@ -184,7 +206,7 @@ class _Loaded(NamedTuple, Generic[T]):
 
 @dataclass(frozen=True)
 class _Substitutes:
-    """What to try in the place of an image that cannot be read, of ``number``."""
+    """Called with an item that cannot be read: yields items to try instead, from a data set of ``number`` images."""
 
     seed: int
     number: int
@@ -192,32 +214,32 @@ class _Substitutes:
     def __call__(self, item: tuple[int, int]) -> Iterator[tuple[int, int]]:
         position, index = item
         order = np.random.default_rng([self.seed, position]).permutation(self.number).tolist()
-        yield from ((position, other) for other in order[: _SUBSTITUTES + 1] if other != index)
+        yield from ((position, other) for other in order[: _MAX_SUBSTITUTES + 1] if other != index)
 
 
-class _Guarded(Dataset[_Loaded[T]]):
-    """Hands errors over as items, so that they reach the user as they are and not as a worker's traceback."""
+class _ErrorsAsItems(Dataset[_LoadResult[T]]):
+    """Returns errors as items, because PyTorch would add the traceback of the worker to a raised one."""
 
     def __init__(self, dataset: Dataset[T], substitute: _Substitutes | None = None) -> None:
         self._dataset, self._substitute = dataset, substitute
 
-    def __getitem__(self, item: Any) -> _Loaded[T]:
+    def __getitem__(self, item: Any) -> _LoadResult[T]:
         problems: list[str] = []
         for key in chain([item], self._substitute(item) if self._substitute else ()):
             try:
-                return _Loaded(self._dataset[key], problems)
+                return _LoadResult(self._dataset[key], problems)
             except PanopticBlendError as error:
                 problems.append(str(error))
         message = problems[0]
         if self._substitute:
-            message = f"{len(problems)} pictures in a row cannot be read; `data check` tells which ({message})"
-        return _Loaded(None, problems, PanopticBlendError(message))  # type: ignore[arg-type]
+            message = f"{message} ({len(problems)} images in a row cannot be read; run `panoptic-blend data check`)"
+        return _LoadResult(None, problems, PanopticBlendError(message))  # type: ignore[arg-type]
 
 
 def _load(
-    dataset: _Guarded[T], batches: Iterable[list[Any]], workers: int, pin: bool = False
-) -> Iterator[list[_Loaded[T]]]:
-    """The items of each batch of keys, fetched by ``workers`` processes, one a core at most (0: by this one)."""
+    dataset: _ErrorsAsItems[T], batches: Iterable[list[Any]], workers: int, pin: bool = False
+) -> Iterator[list[_LoadResult[T]]]:
+    """The items of each batch of keys, loaded by ``workers`` processes, at most one per core (0: in this process)."""
     loader = DataLoader(
         dataset,
         batch_sampler=batches,
@@ -236,7 +258,7 @@ def _load(
             if "DataLoader worker" not in str(error):
                 raise
             raise PanopticBlendError(
-                "a loading process was killed, for want of memory perhaps; lower data.workers"
+                "a data loading process was killed, perhaps because memory ran out; lower data.workers"
             ) from error
         for item in items:
             if item.error:
@@ -245,7 +267,7 @@ def _load(
 
 
 def _prepare_worker(worker: int) -> None:
-    """Workers share the processor with training: each keeps to one core. Ctrl-C is for the process they work for."""
+    """Limit the worker to one core, which others need too, and leave Ctrl-C to the main process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     cv2.setNumThreads(0)
     torch.set_num_threads(1)

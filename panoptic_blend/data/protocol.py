@@ -1,4 +1,4 @@
-"""The door for data sets: what loader, training, evaluation and sweep ask of one."""
+"""The interface of a data set for training, evaluation and sweep."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from panoptic_blend.structures import PanopticMap, Size
 
 @dataclass(frozen=True)
 class Sample:
-    """One image with its ground truth, as read.
+    """One image with its ground truth, before augmentation and resizing.
 
-    ``image`` is (3, H, W) uint8 RGB; the segments of ``panoptic`` (H, W) carry dataset category ids.
+    ``image`` is (3, H, W) uint8 RGB; the segments of ``panoptic`` (H, W) have dataset category ids.
     """
 
     image_id: int
@@ -27,50 +27,56 @@ class Sample:
 
 
 class ImageTable(Protocol):
-    """The images of a data set as columns; what is known of image ``i`` stands at index ``i`` of each."""
+    """The images of a data set, as columns: entry ``i`` of each belongs to image ``i``."""
 
     @property
     def ids(self) -> Sequence[int]:
-        """Image ids, as result files use them."""
+        """Image ids, for result files."""
 
     @property
     def file_names(self) -> Sequence[str]:
-        """Names of the images, with forward slashes; results are named after them."""
+        """File names of the images, with forward slashes; result files are named after them."""
 
     @property
     def sizes(self) -> Sequence[Size]:
-        """Height and width of the images, known without reading them."""
+        """Heights and widths of the images in pixels, available without reading them."""
 
 
 class PanopticDataset(Protocol):
-    """A data set for training, evaluation and sweep; `CocoPanoptic` is one.
+    """The interface of a data set for training, evaluation and sweep; `CocoPanoptic` implements it.
 
-    Item ``i`` is the `Sample` of image ``i``. Loading processes get a copy, so a data set must be picklable where
-    processes are spawned (macOS, Windows), and memory that all its samples share should not consist of Python objects.
-    A sample that cannot be read raises PanopticBlendError with one line that names the file and the remedy.
+    Item ``i`` is the `Sample` of image ``i``. If it cannot be read, it raises PanopticBlendError with one line that
+    names the file and the remedy.
+
+    Each data loading process has a copy of the data set. It must therefore be picklable on systems that spawn processes
+    (macOS, Windows). Annotations kept in memory should be arrays: reference counts of Python objects make forked
+    processes copy the memory that they could share.
     """
 
     @property
     def name(self) -> str:
-        """How messages call it, such as the name of its annotation file."""
+        """The name of the data set in messages, such as that of its annotation file."""
 
     @property
     def annotation(self) -> Path | None:
-        """The file that results must not overwrite; None for a data set that is not read from files."""
+        """The annotation file, which results must not overwrite; None if there is no file."""
 
     @property
     def categories(self) -> Categories:
-        """Its classes; at least one is a thing."""
+        """The classes of the data set, with at least one thing class."""
 
     @property
     def images(self) -> ImageTable:
-        """Its images."""
+        """The images of the data set."""
 
     def __len__(self) -> int:
         """The number of images."""
 
     def __getitem__(self, index: int) -> Sample:
-        """Image ``index`` with its ground truth."""
+        """Read image ``index`` with its ground truth."""
 
     def version(self) -> Iterable[bytes]:
-        """Bytes that change whenever an image or its ground truth changes, found without reading all of them."""
+        """Bytes that change whenever an image or its ground truth changes, such as file sizes and modification times.
+
+        They should be quick to get: `open_cache` compares their digest to decide whether a cache is still valid.
+        """

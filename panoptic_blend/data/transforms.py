@@ -1,4 +1,4 @@
-"""Operations on a picture and its segment map together; everything else of a target is derived from the map."""
+"""Transforms of a picture together with its segment map, and training targets derived from the map."""
 
 from __future__ import annotations
 
@@ -20,28 +20,32 @@ Ids = npt.NDArray[np.integer[Any]]
 
 
 def size_for(size: tuple[int, int], short_side: int, long_side: int) -> tuple[int, int]:
-    """The (height, width) at which the shorter side is ``short_side``, unless the longer would pass ``long_side``."""
+    """The (height, width) at which the shorter side is ``short_side``, or the longer side ``long_side`` if smaller."""
     scale = min(short_side / min(size), long_side / max(size))
     return max(int(size[0] * scale + 0.5), 1), max(int(size[1] * scale + 0.5), 1)
 
 
 def resize_image(image: Tensor, size: tuple[int, int]) -> Tensor:
-    """Image (3, H, W) uint8 to ``size``, bilinear, smoothed where it shrinks."""
+    """Resize an image (3, H, W) uint8 to ``size`` (height, width): bilinear, with antialiasing."""
     interleaved = image.permute(1, 2, 0).contiguous().permute(2, 0, 1)  # twice as fast as three planes, same values
     resized: Tensor = functional.resize(interleaved, list(size), antialias=True)
     return resized
 
 
 def resize_ids(ids: Ids, size: tuple[int, int]) -> Ids:
-    """Segment ids or positions (H, W), int32 or uint8, to ``size``: each pixel takes the one at its centre."""
+    """Resize a map (H, W), int32 or uint8, to ``size`` (height, width); each pixel takes the value at its center."""
     rows, columns = (((np.arange(n) + 0.5) * old / n).astype(np.intp) for n, old in zip(size, ids.shape, strict=True))
-    # whole rows are copied fast, single pixels are not: so columns are made rows while they are chosen
+    # copying whole rows is much faster than copying single pixels, so columns are transposed to rows and selected
     return cv2.transpose(cv2.transpose(ids)[columns])[rows]
 
 
 @dataclass(frozen=True)
 class Augmentation:
-    """A random crop, resize and flip of image and map; see ``config.Data`` for the options."""
+    """Random crop, resize and horizontal flip of an image together with its map.
+
+    The options are those of `panoptic_blend.config.options.Data`: ``short_sides`` and ``long_side`` in pixels,
+    ``flip`` the probability of a flip, ``crop`` the smallest fraction of each side that a crop keeps.
+    """
 
     short_sides: Sequence[int]
     long_side: int
@@ -50,7 +54,7 @@ class Augmentation:
     side_sampling: Literal["choice", "range"] = "choice"
 
     def __call__(self, image: Tensor, ids: Ids, rng: np.random.Generator) -> tuple[Tensor, Ids]:
-        """Image (3, H, W) uint8 and its ids or positions (H, W), changed alike; all chance comes from ``rng``."""
+        """Transform an image (3, H, W) uint8 and its map (H, W) in the same way; ``rng`` makes all random choices."""
         if self.crop < 1:
             height, width = (max(int(n * rng.uniform(self.crop, 1)), 1) for n in ids.shape)
             top, left = rng.integers(ids.shape[0] - height + 1), rng.integers(ids.shape[1] - width + 1)
@@ -70,10 +74,10 @@ class Augmentation:
 
 @dataclass(frozen=True)
 class PackedTarget:
-    """What the model trains on, as it travels between processes: with runs in the place of pixels.
+    """A `Target` as it is sent between processes: its maps are run lengths, which are much smaller than pixels.
 
-    ``boxes`` (G, 4) float32 and ``labels`` (G,) int64 are those of the `Target`; ``tables`` holds for each of its
-    maps, by name, what stands there for every value of ``runs``.
+    ``boxes`` (G, 4) float32 and ``labels`` (G,) int64 are those of the target. All maps of the target have the same
+    ``runs``; for each map, by name, ``tables`` translates the values of the runs to those of the map.
     """
 
     boxes: npt.NDArray[np.float32]
@@ -83,10 +87,10 @@ class PackedTarget:
 
     @classmethod
     def from_runs(cls, runs: Runs, segments: Sequence[Segment], categories: Categories) -> PackedTarget:
-        """Derive it from a map of dataset category ids, given as `PanopticMap.runs` gives it, and its ``segments``.
+        """Derive a target from the runs of a map (see `PanopticMap.runs`) and its ``segments`` with dataset ids.
 
-        Crowds and void are no instances; semantics count crowds under their class and ignore void.
-        Areas and boxes are the map's, whatever the records say.
+        Crowds are not instances, but their pixels have their class in the semantic maps; void is ignored there.
+        Areas and boxes are measured from the map; those of ``segments`` are not used.
         """
         areas, boxes = runs.areas_and_boxes(len(segments))
         labels = [categories.label(segment.category) for segment in segments]
@@ -103,8 +107,9 @@ class PackedTarget:
         return cls(boxes[instances].astype(np.float32), found, runs, tables)
 
     def unpack(self) -> Target:
-        """The target itself."""
-        maps = {name: torch.from_numpy(self.runs.paint(of[self.runs.values])) for name, of in self.tables.items()}
+        """Decode the target."""
+        decoded = {name: self.runs.paint(table[self.runs.values]) for name, table in self.tables.items()}
+        maps = {name: torch.from_numpy(pixels) for name, pixels in decoded.items()}
         return {
             "boxes": torch.from_numpy(self.boxes),
             "labels": torch.from_numpy(self.labels),
@@ -115,11 +120,11 @@ class PackedTarget:
 
 
 def semantic_map(panoptic: PanopticMap, categories: Categories) -> npt.NDArray[np.uint8]:
-    """Semantic classes (H, W) of a map of dataset category ids: 0 thing, 1..S stuff, 255 void."""
+    """The semantic classes (H, W) uint8 of a map with dataset category ids: 0 thing, 1..S stuff, 255 void."""
     runs = panoptic.runs()
     return runs.paint(_classes(panoptic.segments, categories)[runs.values])
 
 
 def _classes(segments: Sequence[Segment], categories: Categories) -> npt.NDArray[np.uint8]:
-    """What stands in a semantic map for void and for each of the segments."""
+    """The semantic class of void, then that of each segment."""
     return np.array([IGNORE, *(categories.semantic_class(segment.category) for segment in segments)], dtype=np.uint8)

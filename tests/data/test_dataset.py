@@ -1,4 +1,4 @@
-"""A data set on disk: where its parts are found, what of it may be odd, and how what is broken is named."""
+"""Reading a COCO panoptic data set: finding its parts, unusual but valid data, and errors that name broken files."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def change(root: Path, edit: Callable[[Any], object], split: str = SPLIT) -> Non
 
 
 def write_set(root: Path, images: dict[str, tuple[bytes | Picture, Ids, list[Segment]]]) -> CocoPanoptic:
-    """A data set of pictures (arrays, or the bytes of their files) with their maps."""
+    """Write and open a data set; a picture is an array, or the bytes of its file."""
     annotations = root / "annotations"
     with PanopticWriter(annotations / f"panoptic_{SPLIT}.json", categories=CATEGORIES) as writer:
         for number, (name, (picture, ids, segments)) in enumerate(images.items(), start=1):
@@ -125,7 +125,7 @@ def test_pngs_may_lie_beside_annotations(shapes: Path) -> None:
     assert find_split(shapes, SPLIT).maps == inside  # the official place comes first
 
 
-def test_folders_may_be_links_and_have_any_name(shapes: Path, tmp_path: Path) -> None:
+def test_folders_may_be_symlinks_and_have_any_name(shapes: Path, tmp_path: Path) -> None:
     expected = CocoPanoptic(shapes, SPLIT).truth(0).segments
     odd = tmp_path / "Mein Datensatz 写真 'x'"
     shapes.rename(odd)
@@ -170,15 +170,15 @@ def test_images_may_lack_things_or_stuff_or_any_segment(tmp_path: Path) -> None:
     assert targets[1]["boxes"].tolist() == [[0, 0, 5, 2]] and targets[4]["boxes"].tolist() == [[0, 0, 1, 1]]
 
 
-def test_grey_transparent_and_16_bit_photos_are_photos(tmp_path: Path) -> None:
+def test_gray_transparent_and_16_bit_photos_become_rgb(tmp_path: Path) -> None:
     ids = np.full((8, 8), 3, np.int32)
-    grey = np.full((8, 8), 77, np.uint8)
+    single = np.full((8, 8), 77, np.uint8)
     photos = {
-        "grey.jpg": encoded(".jpg", grey),
-        "grey.png": encoded(".png", grey),
+        "gray.jpg": encoded(".jpg", single),
+        "gray.png": encoded(".png", single),
         "rgba.png": encoded(".png", np.full((8, 8, 4), 77, np.uint8)),
         "deep.png": encoded(".png", np.full((8, 8, 3), 77 * 257, np.uint16)),
-        "deep grey.png": encoded(".png", np.full((8, 8), 77 * 257, np.uint16)),
+        "deep gray.png": encoded(".png", np.full((8, 8), 77 * 257, np.uint16)),
     }
     dataset = write_set(tmp_path, {name: (photo, ids, [CAT]) for name, photo in photos.items()})
     for index in range(len(photos)):
@@ -188,8 +188,8 @@ def test_grey_transparent_and_16_bit_photos_are_photos(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("annotated", ["upright", "stored"])
-def test_turned_photos_follow_their_annotation(tmp_path: Path, annotated: str) -> None:
-    """A camera on its side stores 16 x 32 pixels (height x width) and notes a quarter turn clockwise."""
+def test_exif_rotation_is_applied_if_the_annotation_has_it(tmp_path: Path, annotated: str) -> None:
+    """A camera held upright stores 16 x 32 pixels (height x width) and a clockwise quarter turn in the EXIF data."""
     stored = np.zeros((16, 32, 3), np.uint8)
     stored[:, :16] = 255
     content = encoded(".jpg", stored)
@@ -224,7 +224,7 @@ def test_missing_parts_are_named(shapes: Path, refused: Refused, tmp_path: Path)
 def test_missing_files_are_named_before_training_starts(shapes: Path, refused: Refused) -> None:
     name = content_of(shapes)["images"][1]["file_name"]
     image_id = content_of(shapes)["images"][1]["id"]
-    remedy = f"panoptic_val2017.json names it for image {image_id}, so fetch it or remove that"
+    remedy = f"restore it, or remove image {image_id} from panoptic_val2017.json"
     png = shapes / "annotations" / f"panoptic_{SPLIT}" / Path(name).with_suffix(".png")
     png.unlink()
     assert refused(CocoPanoptic, shapes, SPLIT) == f"{png}: no such file; {remedy}"
@@ -232,7 +232,9 @@ def test_missing_files_are_named_before_training_starts(shapes: Path, refused: R
     assert refused(CocoPanoptic, shapes, SPLIT) == f"{shapes / SPLIT / name}: no such file; {remedy}"
 
 
-def test_folders_are_listed_once_and_files_not_asked_for(generated: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_folder_is_listed_once_and_single_files_are_not_checked(
+    generated: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     listed: list[Path] = []
     scandir = os.scandir
 
@@ -241,7 +243,7 @@ def test_folders_are_listed_once_and_files_not_asked_for(generated: Path, monkey
         return scandir(path)
 
     monkeypatch.setattr(os, "scandir", count)
-    monkeypatch.setattr(dataset_module, "require_file", lambda path, remedy: pytest.fail(f"{path} is asked for"))
+    monkeypatch.setattr(dataset_module, "require_file", lambda path, remedy: pytest.fail(f"{path} is checked alone"))
     dataset = CocoPanoptic(generated, "train2017")
     assert len(dataset) == 7
     assert sorted(listed) == sorted([dataset.paths.pictures, dataset.paths.maps])
@@ -269,17 +271,15 @@ def test_files_may_be_links_or_lie_in_folders_under_any_plain_name(shapes: Path,
         assert [image.file_name for image in dataset.images] == renamed
         assert all(dataset.picture(i).size for i in range(3))
     (shapes / "elsewhere").unlink()
-    assert refused(CocoPanoptic, shapes, SPLIT).startswith(f"{pictures}/sub/a/link.jpg: no such file; panoptic_val2017")
+    assert refused(CocoPanoptic, shapes, SPLIT).startswith(f"{pictures}/sub/a/link.jpg: no such file; restore it")
 
 
-def test_a_folder_in_the_place_of_a_file_is_no_file(shapes: Path, refused: Refused) -> None:
+def test_a_folder_with_the_name_of_an_image_is_refused(shapes: Path, refused: Refused) -> None:
     dataset = CocoPanoptic(shapes, SPLIT)
     path = shapes / SPLIT / dataset.images[1].file_name
     path.unlink()
     path.mkdir()
-    assert refused(CocoPanoptic, shapes, SPLIT).startswith(
-        f"{path}: is a folder, not a file; panoptic_val2017.json names it"
-    )
+    assert refused(CocoPanoptic, shapes, SPLIT).startswith(f"{path}: is a folder, not a file; restore it")
 
 
 def test_the_first_image_that_lacks_a_file_is_named(shapes: Path, refused: Refused) -> None:
@@ -290,7 +290,7 @@ def test_the_first_image_that_lacks_a_file_is_named(shapes: Path, refused: Refus
     assert refused(CocoPanoptic, shapes, SPLIT).startswith(f"{png}: no such file; ")
 
 
-def test_folders_that_may_be_entered_and_not_listed_will_do(shapes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_folders_may_be_unlistable(shapes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def deny(path: Path) -> None:
         raise PermissionError(13, "Permission denied", str(path))
 
@@ -310,7 +310,7 @@ def test_names_that_lead_out_of_the_data_set_are_refused(shapes: Path, refused: 
 
 def test_names_too_long_for_the_disk_are_refused(shapes: Path, refused: Refused) -> None:
     change(shapes, lambda content: content["images"][0].update(file_name="a" * 5000))
-    assert "panoptic_val2017.json names it for image" in refused(CocoPanoptic, shapes, SPLIT)
+    assert "from panoptic_val2017.json" in refused(CocoPanoptic, shapes, SPLIT)
 
 
 def test_broken_json_is_refused(shapes: Path, refused: Refused) -> None:
@@ -342,9 +342,9 @@ def test_a_map_that_disagrees_with_its_json_is_named_on_access(shapes: Path, ref
     change(shapes, lambda content: content["annotations"][1]["segments_info"].pop())
     dataset = CocoPanoptic(shapes, SPLIT)
     first, second = (image.id for image in dataset.images[:2])
-    expected = f"panoptic_val2017.json: image {first}: segment 77 is in the JSON and not in {first:012d}.png; remove it"
+    expected = f"panoptic_val2017.json: image {first}: segment 77 is in the JSON"
     assert refused(dataset.__getitem__, 0).startswith(expected)
-    assert f" is in {second:012d}.png and not in the JSON; add it there" in refused(dataset.__getitem__, 1)
+    assert f" is in {second:012d}.png" in refused(dataset.__getitem__, 1)
     assert dataset[2].panoptic.segments
 
 

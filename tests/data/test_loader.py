@@ -1,4 +1,4 @@
-"""Batches: what they hold depends on seed and number alone, and errors arrive as they are."""
+"""Batches depend only on the seed and their number, and errors reach the caller unchanged."""
 
 from __future__ import annotations
 
@@ -14,7 +14,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from panoptic_blend.data.dataset import CocoPanoptic
-from panoptic_blend.data.loader import Batch, Shard, _ahead, _AspectRatioBatches, evaluation_samples, training_batches
+from panoptic_blend.data.loader import (
+    Batch,
+    Shard,
+    _AspectRatioBatches,
+    _prefetched,
+    evaluation_samples,
+    training_batches,
+)
 from panoptic_blend.data.transforms import Augmentation, size_for
 from panoptic_blend.structures import PanopticBlendError
 
@@ -93,7 +100,7 @@ SIZES = st.lists(st.sampled_from([(3, 4), (4, 3), (4, 4)]), min_size=1, max_size
 def test_every_image_occurs_in_every_epoch(
     sizes: list[tuple[int, int]], batch_size: int, seed: int, start: int
 ) -> None:
-    count = max((3 + batch_size) * len(sizes), start + 5)  # enough to fill what waits from three epochs
+    count = max((3 + batch_size) * len(sizes), start + 5)  # enough to use up every image of three epochs
     batches = list(islice(_AspectRatioBatches(sizes, batch_size, seed, 0), count))
     assert batches[start : start + 5] == list(islice(_AspectRatioBatches(sizes, batch_size, seed, start), 5))
     assert all(len(batch) == batch_size for batch in batches)
@@ -105,7 +112,7 @@ def test_every_image_occurs_in_every_epoch(
         assert sorted(indices) == list(range(len(sizes)))
 
 
-def test_epochs_are_shuffled_anew() -> None:
+def test_every_epoch_has_a_new_order() -> None:
     batches = islice(_AspectRatioBatches([(3, 4)] * 20, 20, 0, 0), 5)
     orders = [[index for _, index in batch] for batch in batches]
     assert len({tuple(order) for order in orders}) == 5
@@ -120,69 +127,69 @@ def test_a_data_set_smaller_than_a_batch_repeats_its_images(shapes: Path) -> Non
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_an_error_arrives_as_it_is(shapes: Path, refused: Refused, workers: int) -> None:
+def test_errors_reach_the_caller_unchanged(shapes: Path, refused: Refused, workers: int) -> None:
     dataset = CocoPanoptic(shapes, "val2017")
     path = shapes / "val2017" / dataset.images[1].file_name
     path.write_bytes(path.read_bytes()[:500])
     expected = f"{path}: cannot be decoded; it is cut short or not a picture, so fetch it again"
     assert refused(first, training_batches(dataset, AUGMENTATION, 1, seed=0, workers=workers), 3) == expected
-    cases = evaluation_samples(dataset, 64, 80, workers)
-    assert next(cases).image_id == dataset.images[0].id  # what comes before the broken image is not lost
-    assert refused(next, cases) == expected
+    samples = evaluation_samples(dataset, 64, 80, workers)
+    assert next(samples).image_id == dataset.images[0].id  # images before the broken one are not lost
+    assert refused(next, samples) == expected
 
 
-def test_evaluation_sees_every_image_once_in_order_and_unchanged(dataset: CocoPanoptic) -> None:
+def test_evaluation_samples_are_every_image_once_in_order_and_unchanged(dataset: CocoPanoptic) -> None:
     expected = [dataset[index] for index in range(len(dataset))]
     for workers in (0, 2):
-        cases = list(evaluation_samples(dataset, 50, 70, workers))
-        assert [case.image_id for case in cases] == [image.id for image in dataset.images]
-        for case, sample in zip(cases, expected, strict=True):
-            assert case.file_name == sample.file_name and torch.equal(case.original, sample.image)
-            height, width = sample.panoptic.segment_ids.shape
-            assert case.image.shape == (3, *size_for((height, width), 50, 70))
-            assert (case.truth.segment_ids == sample.panoptic.segment_ids).all()
-            assert case.truth.segments == sample.panoptic.segments
+        samples = list(evaluation_samples(dataset, 50, 70, workers))
+        assert [sample.image_id for sample in samples] == [image.id for image in dataset.images]
+        for sample, source in zip(samples, expected, strict=True):
+            assert sample.file_name == source.file_name and torch.equal(sample.original, source.image)
+            height, width = source.panoptic.segment_ids.shape
+            assert sample.image.shape == (3, *size_for((height, width), 50, 70))
+            assert (sample.truth.segment_ids == source.panoptic.segment_ids).all()
+            assert sample.truth.segments == source.panoptic.segments
 
 
 def test_a_broken_image_of_a_later_batch_does_not_stop_an_earlier_one(shapes: Path) -> None:
     dataset = CocoPanoptic(shapes, "val2017")
     last = shapes / "annotations" / "panoptic_val2017" / dataset.images[2].annotation.png
     last.unlink()
-    cases = evaluation_samples(dataset, 64, 80, workers=1)
-    assert [next(cases).image_id for _ in range(2)] == [image.id for image in dataset.images[:2]]
+    samples = evaluation_samples(dataset, 64, 80, workers=1)
+    assert [next(samples).image_id for _ in range(2)] == [image.id for image in dataset.images[:2]]
     with pytest.raises(PanopticBlendError, match=f"^{last}: no such file; check the path$"):
-        next(cases)
+        next(samples)
 
 
-def test_batches_made_ahead_are_the_same_and_errors_come_in_their_place() -> None:
+def test_prefetched_batches_are_the_same_and_errors_keep_their_position() -> None:
     def made() -> Iterator[Batch]:
         for i in range(3):
             yield Batch([torch.full((1,), i)], [], [str(i)], [])
         raise PanopticBlendError("the fourth")
 
-    found = _ahead(made())
+    found = _prefetched(made())
     assert [batch.names for batch in islice(found, 3)] == [["0"], ["1"], ["2"]]
     with pytest.raises(PanopticBlendError, match="the fourth"):
         next(found)
-    assert list(_ahead(iter([]))) == []
+    assert list(_prefetched(iter([]))) == []
 
 
 @pytest.mark.parametrize("processes", [1, 2, 3, 5])
-def test_shares_of_a_batch_are_the_batch(dataset: CocoPanoptic, processes: int) -> None:
-    """Whatever the number of processes; they divide what they evaluate alike."""
+def test_shards_add_up_to_the_whole(dataset: CocoPanoptic, processes: int) -> None:
+    """Training batches and evaluation samples are the same for any number of processes."""
     whole = first(training_batches(dataset, AUGMENTATION, 5, seed=2), 3)
-    shares = [
+    shards = [
         first(training_batches(dataset, AUGMENTATION, 5, seed=2, shard=Shard(rank, processes)), 3)
         for rank in range(processes)
     ]
     for i, batch in enumerate(whole):
-        assert [name for share in shares for name in share[i].names] == batch.names
-        assert all(map(torch.equal, [image for share in shares for image in share[i].images], batch.images))
-    cases = [evaluation_samples(dataset, 64, 80, shard=Shard(rank, processes)) for rank in range(processes)]
-    assert [case.image_id for share in cases for case in share] == list(dataset.images.ids)
+        assert [name for shard in shards for name in shard[i].names] == batch.names
+        assert all(map(torch.equal, [image for shard in shards for image in shard[i].images], batch.images))
+    samples = [evaluation_samples(dataset, 64, 80, shard=Shard(rank, processes)) for rank in range(processes)]
+    assert [sample.image_id for shard in samples for sample in shard] == list(dataset.images.ids)
 
 
-def test_parts_of_a_batch_are_the_batch() -> None:
+def test_parts_of_a_batch_add_up_to_it() -> None:
     batch = Batch([torch.full((1,), i) for i in range(5)], [{} for _ in range(5)], list("abcde"), [])  # type: ignore[typeddict-item]
     assert [[int(image) for image in images] for images, _ in batch.parts(2)] == [[0, 1], [2, 3, 4]]
     assert [len(targets) for _, targets in batch.parts(5)] == [1] * 5

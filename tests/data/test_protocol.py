@@ -1,4 +1,4 @@
-"""A data set of our own, which is no folder: it trains, is evaluated, and is swept like any other."""
+"""A user-defined data set in memory works for training, evaluation and sweep."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ SIDE = 64
 
 @dataclass(frozen=True)
 class Table:
+    """An `ImageTable` of lists."""
+
     ids: list[int]
     file_names: list[str]
     sizes: list[Size]
 
 
 class Squares:
-    """A bright square on a dark ground, in memory; image i is called ``i.png``."""
+    """Images of a bright square on a dark ground, in memory; image i is called ``i.png``."""
 
     annotation = None
 
     def __init__(self, number: int, name: str = "squares") -> None:
-        self.name, self.images = (
-            name,
-            Table(list(range(number)), [f"{i}.png" for i in range(number)], [(SIDE, SIDE)] * number),
-        )
+        self.name = name
+        self.images = Table(list(range(number)), [f"{i}.png" for i in range(number)], [(SIDE, SIDE)] * number)
         self.categories = Categories([Category(3, "square", True), Category(7, "ground", False)])
 
     def __len__(self) -> int:
@@ -68,13 +68,13 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return output
 
 
-def test_training_leaves_a_model_that_knows_the_classes(finished: Path) -> None:
+def test_a_trained_model_has_the_categories_of_the_data_set(finished: Path) -> None:
     predictor = load(finished / LAST)
     assert [(c.id, c.name) for c in predictor.categories] == [(3, "square"), (7, "ground")]
     assert (finished / "results" / "panoptic_val2017" / "2.png").exists()
 
 
-def test_a_sweep_takes_it_and_notices_another_version(finished: Path, tmp_path: Path) -> None:
+def test_a_sweep_runs_the_model_again_for_another_version_of_the_data(finished: Path, tmp_path: Path) -> None:
     predictor = load(finished / LAST)
     said: list[str] = []
     for name in ("a", "a", "b"):

@@ -1,4 +1,4 @@
-"""Picture and map stay together, and what a model trains on follows from the map."""
+"""Transforms keep picture and map aligned, and training targets follow from the map."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def segment(id: int, category: int, is_crowd: bool = False) -> Segment:
 
 
 def colored(ids: Ids) -> Tensor:
-    """A picture (3, H, W) that says which pixel of a map of ids below 256 it belongs to."""
+    """A picture (3, H, W) whose color identifies the id of each pixel of a map; ids are below 256."""
     colors = np.random.default_rng(0).permutation(256)[:, None] * [1, 3, 7] % 256
     return torch.from_numpy(colors.astype(np.uint8)[ids].transpose(2, 0, 1).copy())
 
@@ -60,7 +60,7 @@ def blocks(rows: int = 5, columns: int = 7, side: int = 12) -> npt.NDArray[np.in
         ((100, 1000), 800, 1333, (133, 1333)),  # the long side is the limit
         ((1000, 100), 800, 1333, (1333, 133)),
         ((1, 1), 800, 1333, (800, 800)),
-        ((1, 1000), 10, 50, (1, 50)),  # never nothing
+        ((1, 1000), 10, 50, (1, 50)),  # at least one pixel
         ((300, 300), 300, 300, (300, 300)),
     ],
 )
@@ -69,7 +69,7 @@ def test_sizes_by_hand(size: tuple[int, int], short: int, long: int, expected: t
 
 
 @given(st.tuples(st.integers(1, 5000), st.integers(1, 5000)), st.integers(1, 1000), st.integers(1, 2000))
-def test_sizes_keep_to_their_limits(size: tuple[int, int], short: int, long: int) -> None:
+def test_sizes_stay_within_their_limits(size: tuple[int, int], short: int, long: int) -> None:
     found = size_for(size, short, long)
     assert min(found) == short or max(found) == long
     assert 1 <= min(found) <= short and max(found) <= max(long, 1)
@@ -77,16 +77,16 @@ def test_sizes_keep_to_their_limits(size: tuple[int, int], short: int, long: int
     assert all(abs(new - old * scale) <= 0.5 or new == 1 for new, old in zip(found, size, strict=True))
 
 
-def test_ids_are_taken_at_the_centres() -> None:
+def test_ids_are_sampled_at_pixel_centers() -> None:
     ids = np.array([[1, 2, 3, 4], [5, 6, 7, 8]], np.int32)
     assert resize_ids(ids, (1, 2)).tolist() == [[6, 8]]
-    assert resize_ids(ids, (2, 3)).tolist() == [[1, 3, 4], [5, 7, 8]]  # centres at 0.67, 2, 3.33
+    assert resize_ids(ids, (2, 3)).tolist() == [[1, 3, 4], [5, 7, 8]]  # centers at 0.67, 2, 3.33
     assert resize_ids(ids, (4, 4)).tolist() == [[1, 2, 3, 4]] * 2 + [[5, 6, 7, 8]] * 2
     assert resize_ids(ids, (2, 4)).tolist() == ids.tolist()
 
 
 @given(arrays(np.int32, array_shapes(min_dims=2, max_dims=2), elements=st.integers(0, 2**24 - 1)), SIDES, SIDES)
-def test_no_id_is_made_up(ids: Ids, height: int, width: int) -> None:
+def test_resizing_invents_no_ids(ids: Ids, height: int, width: int) -> None:
     resized = resize_ids(ids, (height, width))
     assert resized.shape == (height, width) and resized.dtype == np.int32
     assert np.isin(resized, ids).all()
@@ -95,7 +95,7 @@ def test_no_id_is_made_up(ids: Ids, height: int, width: int) -> None:
     assert (resize_ids(enlarged, (ids.shape[0], ids.shape[1])) == ids).all()
 
 
-def test_pictures_are_smoothed_where_they_shrink() -> None:
+def test_pictures_are_antialiased_where_they_shrink() -> None:
     stripes = torch.tensor([0, 0, 0, 200], dtype=torch.uint8).repeat(3, 32, 8)
     assert resize_image(stripes, (8, 8))[:, :, 1:-1].float().sub(50).abs().max() <= 1  # each pixel sees every fourth
     assert (resize_image(stripes, (32, 32)) == stripes).all()
@@ -104,9 +104,7 @@ def test_pictures_are_smoothed_where_they_shrink() -> None:
 
 @settings(max_examples=50)
 @given(SIDES, SIDES, st.integers(2, 40), SIDES, st.integers(0, 5))
-def test_the_order_of_pixels_in_memory_changes_no_value(
-    height: int, width: int, to_height: int, to: int, cut: int
-) -> None:
+def test_the_memory_layout_changes_no_value(height: int, width: int, to_height: int, to: int, cut: int) -> None:
     planes = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (3, height + cut, width + cut), np.uint8))
     interleaved = planes.permute(1, 2, 0).contiguous().permute(2, 0, 1)
     expected = functional.resize(planes[:, cut:, cut:].contiguous(), [to_height, to], antialias=True)
@@ -115,12 +113,12 @@ def test_the_order_of_pixels_in_memory_changes_no_value(
 
 
 def test_a_picture_may_shrink_to_one_pixel() -> None:
-    """Which torch refuses for a picture in three planes."""
+    """Torch refuses this for a picture in three planes."""
     assert resize_image(torch.full((3, 4, 5), 7, dtype=torch.uint8), (1, 1)).tolist() == [[[7]]] * 3
 
 
 def inner(ids: Ids, margin: int) -> npt.NDArray[np.bool_]:
-    """Pixels that lie at least so far from another id."""
+    """Mask (H, W) of the pixels without another id within ``margin`` rows and columns."""
     size = 2 * margin + 1
     return np.asarray(ndimage.minimum_filter(ids, size) == ndimage.maximum_filter(ids, size))
 
@@ -133,7 +131,7 @@ def inner(ids: Ids, margin: int) -> npt.NDArray[np.bool_]:
     flip=st.sampled_from([0.0, 0.5, 1.0]),
     crop=st.sampled_from([1.0, 0.8, 0.5]),
 )
-def test_picture_and_map_stay_together(
+def test_picture_and_map_stay_aligned(
     seed: int, short_sides: Sequence[int], long_side: int, flip: float, crop: float
 ) -> None:
     ids, augmentation = blocks(), Augmentation(short_sides, long_side, flip, crop)
@@ -149,7 +147,7 @@ def test_picture_and_map_stay_together(
 
 @settings(max_examples=30)
 @given(st.integers(0, 2**32 - 1), st.sampled_from([0.3, 0.5, 0.9]))
-def test_crops_keep_their_share_and_the_proportions_of_what_they_show(seed: int, crop: float) -> None:
+def test_crops_keep_their_fraction_and_their_aspect_ratio(seed: int, crop: float) -> None:
     ids = np.arange(1, 200 * 150 + 1, dtype=np.int32).reshape(200, 150)
     image, new = Augmentation([300], 9000, 0.0, crop)(
         torch.zeros(3, 200, 150, dtype=torch.uint8), ids, np.random.default_rng(seed)
@@ -183,7 +181,7 @@ def test_a_flip_is_a_mirror_image() -> None:
     assert 70 <= sum(flips) <= 130
 
 
-def test_all_chance_comes_from_the_generator() -> None:
+def test_all_randomness_comes_from_the_generator() -> None:
     ids, augmentation = blocks(), Augmentation([40, 50, 60], 200, 0.5, 0.5)
     results: list[tuple[Tensor, Ids]] = []
     for seed in (1, 1, 2):
@@ -212,7 +210,7 @@ def test_a_target_by_hand() -> None:
     assert target["thing_semantic"].tolist() == [[1, 1, 255, 0, 0], [1, 2, 2, 0, 0], [0, 2, 2, 2, 2]]
 
 
-def test_a_target_of_nothing() -> None:
+def test_a_target_of_a_map_without_segments() -> None:
     for shape in ((1, 1), (4, 6)):
         target = target_of(PanopticMap.measured(np.zeros(shape, np.int32), []))
         assert target["boxes"].shape == (0, 4) and target["boxes"].dtype == torch.float32
@@ -233,7 +231,7 @@ def test_more_instances_than_a_byte_can_count() -> None:
         assert bool(instance_masks(target)[count - 1, 12, count % 20 - 1])
 
 
-def test_what_was_cropped_away_vanishes() -> None:
+def test_instances_that_were_cropped_away_are_left_out() -> None:
     ids = blocks(1, 3, 4)
     segments = [segment(1, CAT), segment(2, DOG), segment(3, GRASS)]
     cropped = PanopticMap.measured(ids[:, 4:], PanopticMap.measured(ids, segments).segments)
@@ -244,7 +242,7 @@ def test_what_was_cropped_away_vanishes() -> None:
 
 @st.composite
 def maps(draw: st.DrawFn) -> PanopticMap:
-    """Maps of up to six segments of any kind, some of them without pixels."""
+    """Maps of up to six segments of any kind, some without pixels."""
     count = draw(st.integers(0, 6))
     ids = draw(arrays(np.int32, array_shapes(min_dims=2, max_dims=2, max_side=8), elements=st.integers(0, count)))
     categories = draw(st.lists(st.sampled_from([CAT, DOG, GRASS, SKY]), min_size=count, max_size=count))
@@ -281,13 +279,13 @@ def test_targets_agree_with_their_map(panoptic: PanopticMap) -> None:
             assert things[y, x] == 0
 
 
-def test_a_packed_target_is_small_and_unpacks_alike_after_a_journey(coco_sample: Path) -> None:
+def test_a_packed_target_is_small_and_survives_pickling(coco_sample: Path) -> None:
     dataset = CocoPanoptic(coco_sample, "val2017")
     truth = dataset.truth(1)
     large = Runs.from_pixels(resize_ids(truth.index(), (800, 1422)))
     packed = PackedTarget.from_runs(large, truth.segments, dataset.categories)
     sent = pickle.dumps(packed)
-    assert len(sent) < 800 * 1422 / 10  # of three maps of that size
+    assert len(sent) < 800 * 1422 / 10  # three maps of bytes would take 30 times as much
     before, after = packed.unpack(), pickle.loads(sent).unpack()
     assert before.keys() == after.keys()
     pairs = zip(before.values(), after.values(), strict=True)
@@ -295,7 +293,7 @@ def test_a_packed_target_is_small_and_unpacks_alike_after_a_journey(coco_sample:
 
 
 def test_short_sides_from_a_range() -> None:
-    """Every whole number from the first to the last comes up, and none beyond."""
+    """Exactly the whole numbers from the first to the last occur."""
     image, augmentation = torch.zeros(3, 40, 60, dtype=torch.uint8), Augmentation([40, 43], 200, side_sampling="range")
     ids, rng = np.zeros((40, 60), np.int32), np.random.default_rng(0)
     assert {augmentation(image, ids, rng)[1].shape[0] for _ in range(60)} == {40, 41, 42, 43}
