@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import typer
 from documented import PAGES, ROOT, Block, Command, blocks, code_in_sentences, commands
 from small_world import SPLITS, TINY_NETWORK, build
@@ -109,6 +110,15 @@ def world(built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return root
 
 
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Tiny networks are slower in several threads, and much slower where other programs run."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @contextmanager
 def working_in(folder: Path) -> Iterator[None]:
     before = Path.cwd()
@@ -157,7 +167,7 @@ def run(command: Command, monkeypatch: pytest.MonkeyPatch, capsys: Captured) -> 
 
 
 def trained_small(command: Command) -> list[str]:
-    """A folder of its own for each run that names none, and a tiny network unless weights of full size are loaded."""
+    """A folder of its own for each run that names none; a tiny network unless weights of full size are loaded."""
     own_folder = () if "--output" in command.words else ("--output", f"runs/line_{command.line}")
     network = () if "--weights" in command.words else TINY_NETWORK
     return [*own_folder, *network]
