@@ -21,7 +21,7 @@ import torch
 from evaluation.speed import lively_model
 from panoptic_blend.config.experiment import load_config
 from panoptic_blend.config.options import Precision
-from panoptic_blend.formats.categories import usual_categories
+from panoptic_blend.formats.categories import default_categories
 from panoptic_blend.inference import pictures as prediction
 from panoptic_blend.inference.pictures import find_pictures
 from panoptic_blend.inference.predictor import Predictor
@@ -49,7 +49,7 @@ def main() -> None:
 def lively_predictor(name: str, precision: Precision) -> Predictor:
     """The model of `evaluation.speed` with what it takes to run on pictures."""
     config = load_config(name)
-    categories = usual_categories(config.model.num_things, config.model.num_stuff)
+    categories = default_categories(config.model.num_things, config.model.num_stuff)
     return Predictor(lively_model(name, precision), config, categories, precision)
 
 

@@ -14,7 +14,7 @@ from panoptic_blend.checkpoints.official import adapt
 from panoptic_blend.checkpoints.reading import read_weights
 from panoptic_blend.config.experiment import Config, load_config
 from panoptic_blend.files import read_json
-from panoptic_blend.formats.categories import Categories, usual_categories
+from panoptic_blend.formats.categories import Categories, default_categories
 from panoptic_blend.models.build import build_model
 from panoptic_blend.structures import PanopticBlendError
 
@@ -87,7 +87,7 @@ def _config(source: Path, name: str | None, shapes: Shapes, architecture: Archit
 def _categories(path: Path | None, architecture: Architecture) -> Categories:
     things, stuff = architecture.num_things or 0, architecture.num_stuff
     if path is None:
-        return usual_categories(things, stuff)
+        return default_categories(things, stuff)
     content = read_json(path)
     if not isinstance(content, dict) or not isinstance(content.get("categories"), list):
         raise PanopticBlendError(f"{path}: has no list of `categories`; give a COCO panoptic JSON")

@@ -9,7 +9,7 @@ from pathlib import Path
 from panoptic_blend.doctor import kinds
 from panoptic_blend.doctor.kinds import Finding
 from panoptic_blend.doctor.records import Contents
-from panoptic_blend.formats.archives import Folder, first_present
+from panoptic_blend.formats.archives import Folder, first_existing
 from panoptic_blend.formats.json_fields import file_name
 from panoptic_blend.structures import PanopticBlendError
 
@@ -55,7 +55,7 @@ def is_training(split: str) -> bool:
 
 def _split_paths(root: Path, split: str) -> SplitPaths:
     annotations, name = root / "annotations", f"{PREFIX}{split}"
-    maps = first_present([annotations / name, root / name])
+    maps = first_existing([annotations / name, root / name])
     return SplitPaths(
         name=split,
         json=annotations / f"{name}.json",

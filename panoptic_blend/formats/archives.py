@@ -1,4 +1,4 @@
-"""Files by name, in a folder or in a zip that is read in place."""
+"""Read files by name from a folder, or from a zip without extracting it."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from panoptic_blend.files import inside, read_bytes
 from panoptic_blend.structures import PanopticBlendError
 
 MAX_BYTES = 2**30
-"""What one file in a zip may unpack to."""
+"""Maximum unpacked size of a file in a zip."""
 
 
-def first_present(places: Sequence[Path]) -> Path:
-    """The first of ``places`` that is a folder, else that is a zip (with ``.zip`` at its end); none: the first."""
-    zips = [place.with_name(f"{place.name}.zip") for place in places]
-    return next(chain(filter(Path.is_dir, places), filter(Path.is_file, zips)), places[0])
+def first_existing(candidates: Sequence[Path]) -> Path:
+    """The first of ``candidates`` that is a folder, else the first with a zip ``NAME.zip``, else the first of all."""
+    zips = [path.with_name(f"{path.name}.zip") for path in candidates]
+    return next(chain(filter(Path.is_dir, candidates), filter(Path.is_file, zips)), candidates[0])
 
 
 class _Member(NamedTuple):
-    """Where a file lies in a zip: its header, and what is behind that."""
+    """A file in a zip: the offset of its header, its packed and unpacked size, method, CRC-32 and encryption."""
 
     header: int
     packed: int
@@ -36,17 +36,17 @@ class _Member(NamedTuple):
 
 
 class Folder:
-    """A folder, or a zip in its place; nothing is ever extracted or written.
+    """Read-only access to the files of a folder or of a zip; nothing is extracted or written.
 
-    It may be sent to other processes, be used after a fork, and by several threads: no file stays open.
+    No file stays open, so instances can be pickled, used after a fork, and shared by threads.
 
     Args:
-        path: a folder, or a file that is a zip.
-        example: a name that files are asked for by. A zip often holds one folder with everything below it, which is no
-            part of the names then; where the example is found as it stands, it is.
+        path: a folder or a zip file.
+        example: the name of one file, as callers will ask for it. If all files of a zip are in one top folder, that
+            folder is dropped from their names, unless the zip has a file named exactly like the example.
 
     Raises:
-        PanopticBlendError: ``path`` is neither, or the zip is broken.
+        PanopticBlendError: ``path`` is neither a folder nor a zip, or the zip is broken.
     """
 
     def __init__(self, path: Path, example: str | None = None) -> None:
@@ -54,7 +54,7 @@ class Folder:
         self._members = None if path.is_dir() else _members(path, example)
 
     def __contains__(self, name: str) -> bool:
-        """Whether there is a file of that name; a name that leads out of the folder is none."""
+        """Whether there is a file of that name; False for a name that leads out of the folder."""
         if self._members is not None:
             return name in self._members
         try:
@@ -63,17 +63,17 @@ class Folder:
             return False
 
     def names(self) -> set[str]:
-        """The names of all files, with ``/`` between their parts; links to folders are not followed."""
+        """Relative paths of all files, with ``/`` as the separator; links to folders are not followed."""
         if self._members is not None:
             return set(self._members)
         found: set[str] = set()
-        for place, _, files in os.walk(self.path):
-            below = Path(place).relative_to(self.path)
+        for parent, _, files in os.walk(self.path):
+            below = Path(parent).relative_to(self.path)
             found.update((below / file).as_posix() for file in files)
         return found
 
     def read(self, name: str) -> bytes:
-        """The whole file.
+        """Read a whole file.
 
         Raises:
             PanopticBlendError: there is no such file, or it cannot be read.
@@ -81,10 +81,12 @@ class Folder:
         if self._members is None:
             return read_bytes(inside(self.path, name))
         if name not in self._members:
-            raise PanopticBlendError(f"{self.path}: no file {name!r} in it; check the name")
+            raise PanopticBlendError(f"{self.path}: has no file {name!r}; check the name")
         member = self._members[name]
         if member.size > MAX_BYTES:
-            raise PanopticBlendError(f"{self.path}: {name!r} unpacks to {member.size} bytes; no picture does")
+            raise PanopticBlendError(
+                f"{self.path}: {name!r} unpacks to {member.size} bytes, more than {MAX_BYTES}; check the zip"
+            )
         try:
             return _unpacked(self.path, member)
         except (OSError, ValueError, zlib.error) as error:
@@ -92,12 +94,12 @@ class Folder:
 
 
 def _members(path: Path, example: str | None) -> dict[str, _Member]:
-    """Files by the names they are asked for; what macOS adds is left out."""
+    """The files of a zip by name, without the entries that macOS adds."""
     try:
         with zipfile.ZipFile(path) as archive:
             infos = [info for info in archive.infolist() if not info.is_dir()]
     except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile) as error:
-        raise PanopticBlendError(f"{path}: not a folder and not a whole zip ({error}); fetch it again") from None
+        raise PanopticBlendError(f"{path}: neither a folder nor a complete zip ({error}); fetch it again") from None
     infos = [info for info in infos if not info.filename.startswith("__MACOSX/")]
     names = [info.filename for info in infos]
     tops = {name.partition("/")[0] if "/" in name else "" for name in names}
@@ -112,14 +114,14 @@ def _member(info: zipfile.ZipInfo) -> _Member:
 
 
 def _unpacked(path: Path, member: _Member) -> bytes:
-    """The content of a member; raises for what is not as the zip's directory says."""
+    """Unpack a file; OSError, ValueError or zlib.error if it differs from its entry in the zip directory."""
     if member.is_encrypted or member.method not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        raise ValueError("encrypted, or packed by a rare method")
+        raise ValueError("it is encrypted, or its compression method is not supported")
     with path.open("rb") as file:
         file.seek(member.header)
         header = file.read(30)  # of fixed size, with the lengths of name and extra field at its end
         if len(header) < 30 or not header.startswith(b"PK\x03\x04"):
-            raise ValueError("it is not where the directory of the zip says")
+            raise ValueError("its header is not at the offset in the directory of the zip")
         file.seek(sum(struct.unpack("<HH", header[26:])), os.SEEK_CUR)
         content = file.read(member.packed)
     if member.method == zipfile.ZIP_DEFLATED:

@@ -1,4 +1,4 @@
-"""Dataset category ids, and the contiguous indices the model works with."""
+"""Category ids of a data set, and the contiguous class indices of the model."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from panoptic_blend.structures import IGNORE, THING_CLASS, Category, PanopticBle
 
 
 class Categories(Sequence[Category]):
-    """The classes of a data set in the order of their ids.
+    """The classes of a data set, sorted by id.
 
-    Things have labels 0..C-1 and stuff the semantic classes 1..S, each in the order of ids.
+    Things get the labels 0..C-1 and stuff gets the semantic classes 1..S, each in the order of their ids.
     """
 
     def __init__(self, records: Iterable[Category | Mapping[str, object]]) -> None:
@@ -48,16 +48,18 @@ class Categories(Sequence[Category]):
         return hash(tuple(self._categories))
 
     def require_learnable(self, source: str) -> None:
-        """Raise, naming ``source``, unless a model can be made for these categories; PQ alone takes any."""
+        """Raise an error that starts with ``source`` if no model can be trained on these categories; PQ takes any."""
         if not self.thing_ids:
             raise PanopticBlendError(f"{source}: no category is a thing; at least one needs `isthing: 1`")
         if max(len(self.thing_ids), len(self.stuff_ids)) >= IGNORE:
-            raise PanopticBlendError(f"{source}: over {IGNORE - 1} categories of one kind; semantic maps hold 8 bits")
+            raise PanopticBlendError(
+                f"{source}: over {IGNORE - 1} thing or stuff classes, which 8-bit semantic maps cannot hold; merge some"
+            )
 
-    def renamed(self, other: Categories) -> str | None:
-        """Where ``other`` has another class in the place of one of these, in words; None if nowhere.
+    def first_mismatch(self, other: Categories) -> str | None:
+        """Describe the first class whose index means a class of another name in ``other``; None if there is none.
 
-        Names decide; where these are but numbers, as weights without categories have them, nothing can be said.
+        The `numbered_categories` of weights without names match any other categories.
         """
         if self == numbered_categories(len(self.thing_ids), len(self.stuff_ids)):
             return None
@@ -76,7 +78,7 @@ class Categories(Sequence[Category]):
         return self._classes.get(category_id, THING_CLASS)
 
     def to_dataset(self, panoptic: PanopticMap) -> PanopticMap:
-        """The model's map with thing labels and stuff classes replaced by category ids."""
+        """Replace the thing labels and semantic classes in a map of the model by category ids."""
         segments = [
             replace(s, category=self.thing_ids[s.category] if s.is_thing else self.stuff_ids[s.category - 1])
             for s in panoptic.segments
@@ -84,7 +86,7 @@ class Categories(Sequence[Category]):
         return PanopticMap(panoptic.segment_ids, segments)
 
     def records(self) -> list[dict[str, object]]:
-        """The ``categories`` of a COCO panoptic JSON."""
+        """Format as the ``categories`` of a COCO panoptic JSON."""
         return [
             {"id": c.id, "name": c.name, "isthing": int(c.is_thing)} | ({"color": list(c.color)} if c.color else {})
             for c in self
@@ -92,14 +94,14 @@ class Categories(Sequence[Category]):
 
 
 def coco_categories() -> Categories:
-    """The 80 things and 53 stuff classes of COCO panoptic 2018."""
+    """The 80 thing and 53 stuff classes of COCO panoptic 2018."""
     return Categories(json.loads((Path(__file__).parent / "coco_categories.json").read_bytes()))
 
 
-def usual_categories(num_things: int, num_stuff: int | None) -> Categories:
-    """What weights know that do not say it: COCO's classes where the numbers are COCO's, else nameless ones.
+def default_categories(num_things: int, num_stuff: int | None) -> Categories:
+    """Categories for weights without names: those of COCO if the numbers agree, else `numbered_categories`.
 
-    ``num_stuff`` is None where the weights are of a model of instances.
+    ``num_stuff`` is None for weights of an instance model.
     """
     coco = coco_categories()
     is_coco = num_things == len(coco.thing_ids) and num_stuff in (None, len(coco.stuff_ids))
@@ -107,6 +109,6 @@ def usual_categories(num_things: int, num_stuff: int | None) -> Categories:
 
 
 def numbered_categories(num_things: int, num_stuff: int) -> Categories:
-    """Nameless categories with ids from 1, things first, for weights that do not say what they know."""
+    """Categories named ``thing 1``, ``thing 2``, ... for weights without names; ids start at 1, things come first."""
     total = range(1, num_things + num_stuff + 1)
     return Categories(Category(i, f"{'thing' if i <= num_things else 'stuff'} {i}", i <= num_things) for i in total)

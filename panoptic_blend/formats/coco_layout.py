@@ -1,4 +1,4 @@
-"""Where the parts of a COCO panoptic data set lie, as people have them."""
+"""Find the files of a COCO panoptic data set in the usual layouts."""
 
 from __future__ import annotations
 
@@ -6,23 +6,23 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from panoptic_blend.formats.archives import Folder, first_present
+from panoptic_blend.formats.archives import Folder, first_existing
 from panoptic_blend.formats.coco_panoptic import Annotations
 from panoptic_blend.structures import PanopticBlendError
 
 
 @dataclass(frozen=True)
 class Split:
-    """Where the parts of one split lie."""
+    """Paths of the parts of one split."""
 
     pictures: Path
     json: Path
     maps: Path
-    """A folder, or a zip in its place, which is read as it is."""
+    """A folder of PNGs, or a zip, which is read without extracting it."""
 
 
 def find_root(root: str | None) -> Path:
-    """The data set's folder: as given, or PANOPTIC_BLEND_DATA, DETECTRON2_DATASETS/coco, ./datasets/coco."""
+    """Root of the data set: ``root``, else $PANOPTIC_BLEND_DATA, $DETECTRON2_DATASETS/coco, or ./datasets/coco."""
     if root is not None:
         return Path(root)
     if "PANOPTIC_BLEND_DATA" in os.environ:
@@ -31,7 +31,7 @@ def find_root(root: str | None) -> Path:
 
 
 def find_split(root: Path, split: str) -> Split:
-    """Find a split laid out as COCO, detectron2 or mmdetection users have it.
+    """Find a split in the layout of COCO, detectron2 or mmdetection.
 
     Raises:
         PanopticBlendError: the folder or one of its parts is missing.
@@ -39,7 +39,7 @@ def find_split(root: Path, split: str) -> Split:
     if not root.is_dir():
         raise PanopticBlendError(f"{root}: no such folder; set data.root or PANOPTIC_BLEND_DATA to your data set")
     name = f"panoptic_{split}"
-    maps = first_present([root / "annotations" / name, root / name])
+    maps = first_existing([root / "annotations" / name, root / name])
     parts = Split(root / split, root / "annotations" / f"{name}.json", maps)
     for path in (parts.json, parts.pictures, parts.maps):
         if not path.exists():
@@ -48,10 +48,10 @@ def find_split(root: Path, split: str) -> Split:
 
 
 def maps_folder(json_path: Path, folder: str | Path | None, annotations: Annotations) -> Folder:
-    """The folder or zip of the PNGs; a COCO data set may also keep it beside ``annotations``."""
+    """Open the folder or zip of the PNGs: ``folder``, else the stem of the JSON beside it or beside ``annotations``."""
     name = json_path.stem
-    beside = [json_path.parent / name, json_path.parent.parent / name]
-    path = first_present(beside) if folder is None else Path(folder)
+    candidates = [json_path.parent / name, json_path.parent.parent / name]
+    path = first_existing(candidates) if folder is None else Path(folder)
     if not path.exists():
         raise PanopticBlendError(f"{path}: no such folder; say where the PNGs of {json_path.name} are")
     return Folder(path, example=next(iter(annotations.pngs), None))

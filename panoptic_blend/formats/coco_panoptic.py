@@ -1,6 +1,6 @@
-"""COCO panoptic JSON + PNG: reading with checks.
+"""Read and validate COCO panoptic JSON + PNG.
 
-Kirillov et al., Panoptic Segmentation, CVPR 2019; the format is that of the COCO 2018 panoptic task.
+The format is that of the COCO 2018 panoptic task (Kirillov et al., Panoptic Segmentation, CVPR 2019).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 from panoptic_blend.files import read_json
 from panoptic_blend.formats.archives import Folder
 from panoptic_blend.formats.categories import Categories
-from panoptic_blend.formats.columns import Flaw, Records, SegmentColumns, Texts, integers
+from panoptic_blend.formats.columns import InvalidSegments, LazySequence, SegmentColumns, StringColumn, integer_column
 from panoptic_blend.formats.images import decode_segment_ids
 from panoptic_blend.formats.json_fields import not_records, require_file_name, require_integer, require_records
 from panoptic_blend.structures import PanopticBlendError, PanopticMap, Segment
@@ -25,33 +25,35 @@ KIND = "COCO panoptic JSON"
 
 @dataclass(frozen=True)
 class Annotation:
-    """The segments of one image, with areas and boxes still unknown, and the PNG that holds them."""
+    """The segments of one image, whose areas and boxes are not measured yet, and the name of their PNG."""
 
     image_id: int
     png: str
     segments: list[Segment]
 
     def read(self, source: Path, maps: Folder, size: tuple[int, int] | None = None) -> PanopticMap:
-        """Read the PNG from ``maps``, check it against the JSON ``source``, and measure the segments.
+        """Read the PNG from ``maps``, validate it against the JSON ``source``, and measure the segments.
 
         Raises:
-            PanopticBlendError: the PNG is unreadable, not of ``size``, or disagrees with the JSON.
+            PanopticBlendError: the PNG is unreadable, not of ``size`` (height, width), or disagrees with the JSON.
         """
         ids = decode_segment_ids(maps.read(self.png), maps.path / self.png, size)
         panoptic = PanopticMap.measured(ids, self.segments)
         where = f"{source.name}: image {self.image_id}: segment"
         for segment in panoptic.segments:
             if segment.area == 0:
-                raise PanopticBlendError(f"{where} {segment.id} is in the JSON and not in {self.png}; remove it there")
+                raise PanopticBlendError(
+                    f"{where} {segment.id} is in the JSON but not in {self.png}; remove it from the JSON"
+                )
         if sum(segment.area for segment in panoptic.segments) < np.count_nonzero(ids):
             strays = np.unique(ids[(panoptic.index() == 0) & (ids != 0)])
-            raise PanopticBlendError(f"{where} {strays[0]} is in {self.png} and not in the JSON; add it there")
+            raise PanopticBlendError(f"{where} {strays[0]} is in {self.png} but not in the JSON; add it to the JSON")
         return panoptic
 
 
 @dataclass(frozen=True)
 class Image:
-    """One picture of a data set, with its annotation."""
+    """One image of a data set, with its annotation."""
 
     id: int
     file_name: str
@@ -60,31 +62,33 @@ class Image:
     annotation: Annotation
 
 
-class _Packed(NamedTuple):
-    """What is kept of one annotation: ``rows`` are those of its segments."""
+class _PackedAnnotation(NamedTuple):
+    """An annotation whose segments are the ``rows`` of a `SegmentColumns`."""
 
     image_id: int
     png: str
     rows: range
 
 
-class Annotations(Records[Annotation]):
-    """Annotations in columns, in the order of their file or of its images; ``known`` has all their categories."""
+class Annotations(LazySequence[Annotation]):
+    """Annotations stored in columns, in the order of the file or of its images; all categories are in ``known``."""
 
-    def __init__(self, packed: Sequence[_Packed], segments: SegmentColumns, known: Categories) -> None:
-        self.image_ids, self.pngs = integers([p.image_id for p in packed]), Texts([p.png for p in packed])
-        self._starts, self._stops = integers([p.rows.start for p in packed]), integers([p.rows.stop for p in packed])
+    def __init__(self, packed: Sequence[_PackedAnnotation], segments: SegmentColumns, known: Categories) -> None:
+        self.image_ids = integer_column([p.image_id for p in packed])
+        self.pngs = StringColumn([p.png for p in packed])
+        self._starts = integer_column([p.rows.start for p in packed])
+        self._stops = integer_column([p.rows.stop for p in packed])
         self._segments, self._known = segments, known
 
     def __len__(self) -> int:
         return len(self.image_ids)
 
     def areas(self, index: int) -> list[float]:
-        """The areas that the file states for the segments of one annotation, NaN where it does not."""
+        """The ``area`` fields of the segments of one annotation, NaN where missing."""
         assert self._segments.areas is not None, "read with areas=True"
         return self._segments.areas[self._starts[index] : self._stops[index]].tolist()
 
-    def record(self, index: int) -> Annotation:
+    def item(self, index: int) -> Annotation:
         segments = [
             Segment(segment_id, category_id, self._known.by_id[category_id].is_thing, None, 0, None, is_crowd)
             for segment_id, category_id, is_crowd in self._segments.rows(self._starts[index], self._stops[index])
@@ -92,31 +96,31 @@ class Annotations(Records[Annotation]):
         return Annotation(self.image_ids[index], self.pngs[index], segments)
 
 
-class Images(Records[Image]):
-    """Pictures in columns, in the order of their file; ``annotations`` are in the same order."""
+class Images(LazySequence[Image]):
+    """Images stored in columns, in the order of the file; ``annotations`` are in the same order."""
 
     def __init__(
         self, ids: list[int], file_names: Sequence[str], sizes: Sequence[tuple[int, int]], annotations: Annotations
     ) -> None:
-        self.ids, self.file_names, self.annotations = integers(ids), Texts(file_names), annotations
-        self._heights, self._widths = (integers([size[side] for size in sizes]) for side in (0, 1))
+        self.ids, self.file_names, self.annotations = integer_column(ids), StringColumn(file_names), annotations
+        self._heights, self._widths = (integer_column(list(side)) for side in zip(*sizes, strict=True))
 
     def __len__(self) -> int:
         return len(self.ids)
 
     @property
     def sizes(self) -> list[tuple[int, int]]:
-        """Height and width of every picture."""
+        """Height and width of every image."""
         return list(zip(self._heights, self._widths, strict=True))
 
-    def record(self, index: int) -> Image:
+    def item(self, index: int) -> Image:
         size = self._heights[index], self._widths[index]
         return Image(self.ids[index], self.file_names[index], size, self.annotations[index])
 
 
 @dataclass(frozen=True)
 class PanopticJson:
-    """A checked annotation file: ``images`` in the order of the file, ``categories`` in the order of ids."""
+    """A validated annotation file: ``images`` in the order of the file, ``categories`` in the order of their ids."""
 
     path: Path
     categories: Categories
@@ -124,11 +128,14 @@ class PanopticJson:
 
 
 def read_panoptic_json(path: Path, *, areas: bool = False) -> PanopticJson:
-    """Read and check the annotation file of a COCO panoptic data set; ``areas`` keeps those it states.
+    """Read and validate the annotation file of a COCO panoptic data set.
+
+    Args:
+        areas: keep the ``area`` fields of the segments.
 
     Raises:
-        PanopticBlendError: not COCO panoptic, empty, ids used twice, unknown categories, or images and
-            annotations that do not pair up.
+        PanopticBlendError: the file is not COCO panoptic JSON or has no images, an id is used twice, a category is
+            unknown, or an image or annotation has no counterpart.
     """
     segments = SegmentColumns(areas=areas)
     content = read_json(path, segments.pack)
@@ -137,9 +144,9 @@ def read_panoptic_json(path: Path, *, areas: bool = False) -> PanopticJson:
         categories = Categories(records)
     except PanopticBlendError as error:
         raise PanopticBlendError(f"{path.name}: {error}") from None
-    annotations = _by_image(_packed(content, segments, path, categories), path)
+    annotations = _by_image(_pack_annotations(content, segments, path, categories), path)
     if not images:
-        raise PanopticBlendError(f"{path.name}: `images` is empty; a data set needs at least one")
+        raise PanopticBlendError(f"{path.name}: `images` is empty; a data set needs at least one image")
     result: dict[int, tuple[str, tuple[int, int]]] = {}
     for i, record in enumerate(images):
         image_id = require_integer(record, "id", f"{path.name}: images[{i}]")
@@ -152,53 +159,59 @@ def read_panoptic_json(path: Path, *, areas: bool = False) -> PanopticJson:
         result[image_id] = require_file_name(record, where), size
     strays = annotations.keys() - result.keys()
     if strays:
-        raise PanopticBlendError(f"{path.name}: annotation of image {min(strays)}, which `images` lacks; add it there")
+        raise PanopticBlendError(
+            f"{path.name}: an annotation is of image {min(strays)}, which `images` lacks; add it there"
+        )
     paired = Annotations([annotations[image_id] for image_id in result], segments, categories)
     file_names, sizes = zip(*result.values(), strict=True)
     return PanopticJson(path, categories, Images(list(result), file_names, sizes, paired))
 
 
 def read_annotations(path: Path, categories: Categories) -> Annotations:
-    """Read and check the ``annotations`` of a COCO panoptic JSON, of a data set or of results.
+    """Read and validate the ``annotations`` of a COCO panoptic JSON, of a data set or of results.
 
     Raises:
-        PanopticBlendError: not COCO panoptic, or categories that are not among ``categories``.
+        PanopticBlendError: the file is not COCO panoptic JSON, or a category is not among ``categories``.
     """
     segments = SegmentColumns()
-    return Annotations(_packed(read_json(path, segments.pack), segments, path, categories), segments, categories)
+    return Annotations(
+        _pack_annotations(read_json(path, segments.pack), segments, path, categories), segments, categories
+    )
 
 
 def check_annotations(records: Iterable[dict[str, Any]], path: Path, categories: Categories) -> Annotations:
-    """As `read_annotations`, of ``annotations`` that are parsed already and came from ``path``."""
+    """Validate parsed ``annotations`` from the file ``path``, as `read_annotations` does."""
     segments = SegmentColumns()
     packed = [segments.pack(dict(record)) for record in records]
-    return Annotations(_packed({"annotations": packed}, segments, path, categories), segments, categories)
+    return Annotations(_pack_annotations({"annotations": packed}, segments, path, categories), segments, categories)
 
 
-def _packed(content: Any, segments: SegmentColumns, path: Path, categories: Categories) -> list[_Packed]:
-    """What `Annotations` are made of, from a JSON whose segments are packed."""
+def _pack_annotations(
+    content: Any, segments: SegmentColumns, path: Path, categories: Categories
+) -> list[_PackedAnnotation]:
+    """The annotations of a JSON that was parsed with `SegmentColumns.pack`."""
     result = []
     for i, record in enumerate(require_records(content, "annotations", path.name, KIND)):
-        place, rows = f"{path.name}: annotations[{i}]", record.get("segments_info")
-        if not isinstance(rows, range | Flaw):
-            raise not_records("segments_info", place, KIND)
-        image_id = require_integer(record, "image_id", place)
+        where, rows = f"{path.name}: annotations[{i}]", record.get("segments_info")
+        if not isinstance(rows, range | InvalidSegments):
+            raise not_records("segments_info", where, KIND)
+        image_id = require_integer(record, "image_id", where)
         where = f"{path.name}: image {image_id}"
-        if isinstance(rows, Flaw):
+        if isinstance(rows, InvalidSegments):
             raise PanopticBlendError(f"{where}: {rows.message}")
         for segment_id, category_id, _ in segments.rows(rows.start, rows.stop):
             if category_id not in categories.by_id:
                 known = f"{categories[0].id} to {categories[-1].id}"
                 raise PanopticBlendError(
-                    f"{where}: segment {segment_id} has category {category_id}, which `categories` ({known}) lacks; "
-                    "add it"
+                    f"{where}: segment {segment_id} has category {category_id}, which is not in "
+                    f"`categories` ({known}); add it"
                 )
-        result.append(_Packed(image_id, require_file_name(record, where), rows))
+        result.append(_PackedAnnotation(image_id, require_file_name(record, where), rows))
     return result
 
 
-def _by_image(annotations: Iterable[_Packed], path: Path) -> dict[int, _Packed]:
-    result: dict[int, _Packed] = {}
+def _by_image(annotations: Iterable[_PackedAnnotation], path: Path) -> dict[int, _PackedAnnotation]:
+    result: dict[int, _PackedAnnotation] = {}
     for annotation in annotations:
         if annotation.image_id in result:
             raise PanopticBlendError(f"{path.name}: image {annotation.image_id} has two annotations; keep one")

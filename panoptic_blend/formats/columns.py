@@ -1,7 +1,7 @@
-"""Annotations of any number as columns: compact, and shared by worker processes.
+"""Columns that hold many annotations compactly and in memory that worker processes share.
 
-A worker that looks at a Python object changes its reference count and so copies its page of memory; what
-lies in bytes and arrays stays shared.
+A worker process that reads a Python object changes its reference count and thereby copies its page of memory; bytes
+and arrays stay shared.
 """
 
 from __future__ import annotations
@@ -22,24 +22,24 @@ MAX_SEGMENT_ID = 2**24 - 1
 T = TypeVar("T", covariant=True)
 
 
-class Records(Sequence[T]):
-    """Records that are put together when they are asked for."""
+class LazySequence(Sequence[T]):
+    """A sequence that builds its items on access."""
 
     @abstractmethod
-    def record(self, index: int) -> T:
-        """Record ``index``, which is not negative."""
+    def item(self, index: int) -> T:
+        """Build item ``index``, which is not negative."""
 
     @overload
     def __getitem__(self, index: int) -> T: ...
     @overload
     def __getitem__(self, index: slice) -> list[T]: ...
     def __getitem__(self, index: int | slice) -> T | list[T]:
-        places = range(len(self))[index]
-        return self.record(places) if isinstance(places, int) else [self.record(place) for place in places]
+        indices = range(len(self))[index]
+        return self.item(indices) if isinstance(indices, int) else [self.item(i) for i in indices]
 
 
-class Texts(Records[str]):
-    """Many short texts as one; any text that JSON can hold, lone surrogates too, comes back as it was."""
+class StringColumn(LazySequence[str]):
+    """Many short strings in one; every string that JSON can hold is preserved, including lone surrogates."""
 
     def __init__(self, texts: Iterable[str]) -> None:
         encoded = [text.encode("utf-8", "surrogatepass") for text in texts]
@@ -49,12 +49,12 @@ class Texts(Records[str]):
     def __len__(self) -> int:
         return len(self._offsets) - 1
 
-    def record(self, index: int) -> str:
+    def item(self, index: int) -> str:
         return self._bytes[self._offsets[index] : self._offsets[index + 1]].decode("utf-8", "surrogatepass")
 
 
-def integers(values: list[int]) -> Sequence[int]:
-    """Whole numbers in 8 bytes each, unless one of them is too large for that."""
+def integer_column(values: list[int]) -> Sequence[int]:
+    """Store integers in 8 bytes each; returns ``values`` unchanged if one is too large."""
     try:
         return array("q", values)
     except OverflowError:
@@ -62,36 +62,38 @@ def integers(values: list[int]) -> Sequence[int]:
 
 
 @dataclass(frozen=True)
-class Flaw:
-    """What is wrong with the segments of an annotation, to be told with the annotation's name before it."""
+class InvalidSegments:
+    """Error in the segments of an annotation; the message is to be prefixed with the name of the annotation."""
 
     message: str
 
 
 class SegmentColumns:
-    """The segments of many annotations, one row each, in the order in which they are parsed.
+    """The segments of many annotations, one row per segment, in the order in which they are parsed.
 
-    ``areas`` keeps their ``area`` too, which a data set measures for itself.
+    ``areas`` stores the ``area`` of the segments too; data sets do not need it, because they measure areas.
     """
 
     def __init__(self, *, areas: bool = False) -> None:
         self.areas = array("d") if areas else None
         self._ids, self._categories, self._is_crowd = array("i"), array("i"), array("b")
-        self._category_places: dict[int, int] = {}  # ids may be of any size until they are known to be right
+        self._category_numbers: dict[
+            int, int
+        ] = {}  # category id -> number; ids may exceed 32 bits until they are validated
 
     def pack(self, record: dict[str, Any]) -> dict[str, Any]:
-        """Move the segments of a parsed annotation to rows; other records are left as they are.
+        """Move the segments of a parsed annotation to rows; other records are returned unchanged.
 
-        As the ``object_hook`` of ``json.loads``, it does so before the next annotation is parsed: a big file never
-        stands in memory as Python objects. A list of records ``segments_info`` becomes the `range` of its rows, or
-        a `Flaw`.
+        As the ``object_hook`` of ``json.loads`` it is called before the next annotation is parsed, so that a large file
+        is never in memory as Python objects. The list ``segments_info`` is replaced by the ``range`` of its rows, or
+        by `InvalidSegments`.
         """
         if are_records(infos := record.get("segments_info")):
             start = len(self._ids)
             try:
                 self._append(infos)
             except PanopticBlendError as error:
-                record["segments_info"] = Flaw(str(error))
+                record["segments_info"] = InvalidSegments(str(error))
             else:
                 record["segments_info"] = range(start, len(self._ids))
         return record
@@ -104,7 +106,7 @@ class SegmentColumns:
             if segment_id in seen:
                 raise PanopticBlendError(f"segment {segment_id} is listed twice; ids are unique in an image")
             if not 0 < segment_id <= MAX_SEGMENT_ID:
-                raise PanopticBlendError(f"segment id {segment_id}; ids are 1 to {MAX_SEGMENT_ID}, 0 is void")
+                raise PanopticBlendError(f"segment id {segment_id} is not between 1 and {MAX_SEGMENT_ID}; 0 is void")
             crowd = info.get("iscrowd", 0)
             if crowd not in (0, 1):
                 raise PanopticBlendError(f"segment {segment_id}: `iscrowd` is {crowd!r}, not 0 or 1; correct it")
@@ -113,12 +115,12 @@ class SegmentColumns:
             if self.areas is not None:
                 self.areas.append(math.nan if area is None else area)
             self._ids.append(segment_id)
-            self._categories.append(self._category_places.setdefault(category_id, len(self._category_places)))
+            self._categories.append(self._category_numbers.setdefault(category_id, len(self._category_numbers)))
             self._is_crowd.append(crowd == 1)
 
     def rows(self, start: int, stop: int) -> Iterator[tuple[int, int, bool]]:
-        """Segment id, category id and whether it is a crowd, for some rows."""
-        category_ids = list(self._category_places)
+        """Yield segment id, category id and ``iscrowd`` of the rows ``start`` to ``stop``."""
+        category_ids = list(self._category_numbers)
         for i in range(start, stop):
             yield self._ids[i], category_ids[self._categories[i]], bool(self._is_crowd[i])
 

@@ -1,4 +1,4 @@
-"""Pictures and segment maps as files: JPEG, PNG and whatever else OpenCV reads."""
+"""Read and write pictures and segment-id PNGs: JPEG, PNG, and the other formats of OpenCV."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ Picture = npt.NDArray[np.uint8]
 
 
 def read_picture(path: Path, size: tuple[int, int] | None = None) -> Picture:
-    """A picture as (H, W, 3) uint8 RGB; grey is repeated, alpha dropped, 16 bits become 8.
+    """Read a picture as (H, W, 3) uint8 RGB; gray is repeated, alpha dropped, 16 bits reduced to 8.
 
-    A camera's orientation tag (EXIF) is followed, unless the picture has the annotated ``size``
-    (height, width) only without it.
+    The orientation tag of a camera (EXIF) is applied, unless only the stored picture has the annotated ``size``
+    (height, width).
 
     Raises:
-        PanopticBlendError: the file is missing, no picture, cut short, or not of ``size``.
+        PanopticBlendError: the file is missing, not a picture, truncated, or not of ``size``.
     """
     data = read_bytes(path)
     picture = decode_picture(data, path)
@@ -37,37 +37,44 @@ def read_picture(path: Path, size: tuple[int, int] | None = None) -> Picture:
 
 
 def decode_picture(data: bytes, path: str | Path, *, turn: bool = True) -> Picture:
-    """As `read_picture` from the bytes of a file, with the orientation tag followed or not; errors name ``path``."""
+    """Decode the bytes of a picture file as `read_picture` does; errors name ``path``.
+
+    ``turn`` applies the orientation tag.
+    """
     return _decode(data, path, cv2.IMREAD_COLOR_RGB | (0 if turn else cv2.IMREAD_IGNORE_ORIENTATION))
 
 
 def write_picture(path: Path, picture: Picture) -> None:
-    """Write (H, W, 3) uint8 RGB in the format of the suffix; JPEG at quality 95."""
+    """Write a picture (H, W, 3) uint8 RGB in the format of the suffix; JPEG has quality 95."""
     data = _encode(path, picture)
     with replacing(path) as temporary:
         temporary.write_bytes(data)
 
 
 def read_segment_ids(path: Path, size: tuple[int, int] | None = None) -> npt.NDArray[np.int32]:
-    """Segment ids (H, W) of a COCO panoptic PNG: ``R + 256 G + 256**2 B``, 0 for void.
+    """Read the segment ids (H, W) int32 of a COCO panoptic PNG: ``R + 256 G + 256**2 B``, 0 for void.
 
     Raises:
-        PanopticBlendError: the file is missing, broken, no 8-bit RGB picture, or not of ``size`` (height, width).
+        PanopticBlendError: the file is missing, broken, not 8-bit RGB, or not of ``size`` (height, width).
     """
     return decode_segment_ids(read_bytes(path), path, size)
 
 
 def decode_segment_ids(data: bytes, path: str | Path, size: tuple[int, int] | None = None) -> npt.NDArray[np.int32]:
-    """As `read_segment_ids` from the bytes of a file; errors name ``path``."""
+    """Decode the bytes of a PNG as `read_segment_ids` does; errors name ``path``."""
     colors, order = decode_rgb(data), cv2.COLOR_RGB2RGBA
-    if colors is None:  # not a plain one
+    if colors is None:  # not a PNG that the fast decoder supports
         colors = _decode(data, path, cv2.IMREAD_UNCHANGED)
         order = cv2.COLOR_BGR2RGBA
     if colors.ndim != 3 or colors.shape[2] != 3 or colors.dtype != np.uint8:
         raise PanopticBlendError(f"{path}: not an 8-bit RGB PNG; COCO panoptic PNGs hold ids as R + 256 G + 256^2 B")
     if size is not None and colors.shape[:2] != size:
-        raise PanopticBlendError(f"{path}: {_size(colors.shape[:2])}, but its picture is {_size(size)}; redo the PNG")
-    ids = cv2.cvtColor(colors, order).view("<i4").squeeze(2)  # R lowest, an opaque alpha highest
+        raise PanopticBlendError(
+            f"{path}: {_size(colors.shape[:2])}, but its picture is {_size(size)}; write it in that size"
+        )
+    ids = (
+        cv2.cvtColor(colors, order).view("<i4").squeeze(2)
+    )  # little-endian: R is the lowest byte, an opaque alpha the highest
     ids &= 0xFFFFFF
     return ids
 
@@ -81,7 +88,7 @@ def write_segment_ids(path: Path, ids: npt.NDArray[np.int32]) -> None:
 
 
 class _Quiet:
-    """OpenCV writes nothing to standard error while any thread is in this context."""
+    """A context in which OpenCV logs nothing to standard error, while any thread is in it."""
 
     _set_level = staticmethod(getattr(cv2, "setLogLevel", None) or cv2.utils.logging.setLogLevel)  # OpenCV 4 and 5
 
@@ -102,6 +109,7 @@ class _Quiet:
 
 
 quiet = _Quiet()
+"""Shared by all threads, because the log level of OpenCV is global."""
 
 
 def decode_pixels(data: bytes, flags: int) -> npt.NDArray[Any] | None:
@@ -126,7 +134,7 @@ def _encode(path: Path, rgb: Picture) -> bytes:
     options = [cv2.IMWRITE_JPEG_QUALITY, 95] if path.suffix.lower() in {".jpg", ".jpeg"} else []
     ok, data = cv2.imencode(path.suffix, rgb[:, :, ::-1], options)
     if not ok:
-        raise PanopticBlendError(f"{path}: {_size(rgb.shape)} are too many for {path.suffix}; use .png")
+        raise PanopticBlendError(f"{path}: {_size(rgb.shape)} exceed the limits of {path.suffix}; use .png")
     return data.tobytes()
 
 

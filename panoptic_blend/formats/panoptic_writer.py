@@ -1,4 +1,4 @@
-"""Panoptic maps to COCO panoptic JSON + PNG, as `coco_panoptic` reads them."""
+"""Write panoptic maps as COCO panoptic JSON + PNG."""
 
 from __future__ import annotations
 
@@ -14,13 +14,15 @@ from panoptic_blend.structures import Category, PanopticMap, Segment
 
 
 class PanopticWriter:
-    """Writes panoptic maps as COCO panoptic JSON + PNG; a context manager.
+    """A context manager that writes panoptic maps as COCO panoptic JSON + PNG.
 
-    PNGs appear as they are added, the JSON, atomically, when the block ends without an error: a
-    JSON that exists is complete.
+    Each PNG is written when its map is added, and the JSON, atomically, when the block ends without an error. An
+    existing JSON is therefore always complete.
 
     Args:
-        json_path: the JSON; its PNGs go to ``folder``, by default beside it under its stem.
+        json_path: where to write the JSON.
+        folder: where to write the PNGs; by default a folder beside the JSON with its stem as the name.
+        categories: the categories of the data set.
     """
 
     def __init__(
@@ -38,27 +40,27 @@ class PanopticWriter:
 
     @property
     def records(self) -> tuple[list[dict[str, object]], list[dict[str, object]]]:
-        """The ``images`` and ``annotations`` so far."""
+        """The ``images`` and ``annotations`` of the JSON so far."""
         return self._images, self._annotations
 
     def reserve(self, file_names: Iterable[str]) -> None:
-        """Leave the PNGs of these images to other writers to the same folder."""
+        """Do not use the PNG names of these images, because another writer writes them to the same folder."""
         self._written.update(_png(name) for name in file_names)
 
     def append(self, images: Iterable[dict[str, object]], annotations: Iterable[dict[str, object]]) -> None:
-        """Add the `records` of another writer to the same folder."""
+        """Append `records`, such as those of another writer to the same folder."""
         self._images.extend(images)
         self._annotations.extend(annotations)
 
     def add(self, image_id: int, file_name: str, panoptic: PanopticMap) -> None:
-        """Write the map of one image; segments without pixels are left out."""
+        """Write the map of one image and append its records; segments without pixels are left out."""
         image, annotation = self.save(image_id, file_name, panoptic)
         self.append([image], [annotation])
 
     def save(self, image_id: int, file_name: str, panoptic: PanopticMap) -> tuple[dict[str, object], dict[str, object]]:
-        """Write the PNG of one image; its ``images`` and ``annotations`` records are for `append`, in its turn."""
+        """Write the PNG of one image; returns its ``images`` and ``annotations`` records, for `append`."""
         png = _png(file_name)
-        if png in self._written:  # by a.jpg, say, and this is a.png
+        if png in self._written:  # for example a.png after a.jpg
             png = f"{file_name}.{image_id}.png"
         write_segment_ids(inside(self.folder, png), panoptic.segment_ids)
         height, width = panoptic.segment_ids.shape

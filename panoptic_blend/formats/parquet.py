@@ -1,4 +1,4 @@
-"""Tables as Parquet files, where the extra `parquet` is installed."""
+"""Write tables as Parquet files; needs the extra ``parquet``."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from pathlib import Path
 
 from panoptic_blend.extras import require_extra
 
-_AT_ONCE = 50_000
-"""Rows in memory, and in a row group of the file."""
+_GROUP_ROWS = 50_000
+"""Rows per row group of the file; one group is in memory at a time."""
 
 
 def write_parquet(path: Path, columns: Mapping[str, type], rows: Iterable[Sequence[object]]) -> None:
-    """Write rows of the named columns, in which None is null.
+    """Write rows of the named columns; None becomes null.
 
     Columns of `int` become int64, of `float` float64, of `str` dictionaries of strings (categories in pandas).
     Raises MissingExtraError without pyarrow.
@@ -25,15 +25,15 @@ def write_parquet(path: Path, columns: Mapping[str, type], rows: Iterable[Sequen
     schema = arrow.schema([(name, types[kind]) for name, kind in columns.items()])
     with parquet.ParquetWriter(path, schema) as writer:
         remaining = iter(rows)
-        while some := list(islice(remaining, _AT_ONCE)):
+        while group := list(islice(remaining, _GROUP_ROWS)):
             values = [
                 [_text(value) for value in column] if kind is str else list(column)
-                for kind, column in zip(columns.values(), zip(*some, strict=True), strict=True)
+                for kind, column in zip(columns.values(), zip(*group, strict=True), strict=True)
             ]
             arrays = [arrow.array(column, field.type) for column, field in zip(values, schema, strict=True)]
             writer.write_table(arrow.table(arrays, schema=schema))
 
 
 def _text(value: object) -> str | None:
-    """As it is in CSV files: half a character, which JSON can hold, is written out."""
+    """The text as in CSV files, where a lone surrogate, which JSON can hold, is written as an escape sequence."""
     return None if value is None else str(value).encode("utf-8", "backslashreplace").decode()

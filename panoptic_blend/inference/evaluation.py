@@ -150,7 +150,7 @@ def require_same_categories(model: Categories, dataset: PanopticDataset) -> None
         other = sorted({c.id for c in model} ^ {c.id for c in data})
         difference: str | None = f"id {other[0]} is in one of them only" if other else "things and stuff differ"
     else:
-        difference = model.renamed(data)
+        difference = model.first_mismatch(data)
     if difference:
         raise PanopticBlendError(
             f"{dataset.name}: its categories are not the model's ({difference}); use the data it is for"

@@ -16,7 +16,7 @@ from panoptic_blend.config.experiment import Config, load_config
 from panoptic_blend.config.options import Precision
 from panoptic_blend.data.dataset import to_tensor
 from panoptic_blend.data.transforms import resize_image, size_for
-from panoptic_blend.formats.categories import Categories, usual_categories
+from panoptic_blend.formats.categories import Categories, default_categories
 from panoptic_blend.formats.images import Picture, read_picture
 from panoptic_blend.inference.forward import run_network
 from panoptic_blend.models.build import build_model
@@ -98,7 +98,7 @@ def load(
     else:
         config, state = load_config(name_or_path, overrides), Path(weights)
         counts = config.model.num_things, config.model.num_stuff
-        categories = read_categories(state) or usual_categories(*counts)
+        categories = read_categories(state) or default_categories(*counts)
     model = build_model(config)
     load_weights(model, state)
     fold_norms(model.eval())

@@ -61,7 +61,7 @@ def predict_video(
                 progress(count, max(total, count))
         if not count:
             raise PanopticBlendError(f"{video}: no frame can be read; fetch it again, or convert it to MP4")
-    reader.require_whole()
+    reader.require_complete()
     return count
 
 

@@ -37,7 +37,7 @@ def start_from(model: nn.Module, weights: str, partial: bool, categories: Catego
         PanopticBlendError: the weights do not fit, or know other classes and ``partial`` is false.
     """
     known = None if weights == "imagenet" else read_categories(Path(weights))
-    renamed = known and known.renamed(categories)
+    renamed = known and known.first_mismatch(categories)
     if renamed and not partial:
         raise PanopticBlendError(
             f"{weights}: knows other classes ({renamed}); --partial starts their layers anew and loads the rest"

@@ -121,7 +121,7 @@ def changed(key: str, index: int, **values: object) -> dict[str, Any]:
         (changed("annotations", 0, file_name="x.png"), "x.png: no such file"),
         (
             changed("annotations", 0, segments_info=[]),
-            "ulm_000001_000019_gtFine_panoptic.png and not in the JSON",
+            "ulm_000001_000019_gtFine_panoptic.png but not in the JSON",
         ),
         (changed("categories", 0, id=8), "has category 7"),
     ],

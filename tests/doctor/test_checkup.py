@@ -266,7 +266,7 @@ def test_missing_folders(root: Path) -> None:
 def test_a_broken_zip_is_one_finding(root: Path) -> None:
     shutil.rmtree(png_of(root).parent)
     json_of(root).with_suffix(".zip").write_bytes(b"no zip")
-    assert "not a whole zip" in found(root)["folder-missing"][0]
+    assert "nor a complete zip" in found(root)["folder-missing"][0]
 
 
 @pytest.mark.parametrize("content", ["7", "[]", "{}", '{"images": {}, "annotations": 1, "categories": null}'])

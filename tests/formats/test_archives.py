@@ -1,4 +1,4 @@
-"""Files by name: a folder and a zip of it are the same thing, in every process."""
+"""A folder and a zip of it are read alike, in every process."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_files_are_found_and_read(folder: Folder, refused: Callable[..., str], t
         refused(folder.read, name)
 
 
-def test_a_folder_that_all_names_begin_with_is_kept(tmp_path: Path) -> None:
+def test_a_top_folder_is_kept_if_the_example_has_it(tmp_path: Path) -> None:
     path = zipped(tmp_path / "maps.zip", "frankfurt/", {"1.png": b"one"})
     assert Folder(path).names() == {"1.png"}
     assert Folder(path, "1.png").names() == {"1.png"}
@@ -66,7 +66,7 @@ def test_a_folder_that_all_names_begin_with_is_kept(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn"])
-def test_every_process_opens_the_zip_for_itself(tmp_path: Path, method: str) -> None:
+def test_processes_share_a_zip(tmp_path: Path, method: str) -> None:
     content = {f"{i}.png": bytes([i]) * 5000 for i in range(40)}
     folder = Folder(zipped(tmp_path / "maps.zip", "maps/", content))
     folder.read("0.png")
@@ -78,8 +78,8 @@ def test_every_process_opens_the_zip_for_itself(tmp_path: Path, method: str) -> 
 def test_broken_zips_are_named(tmp_path: Path, refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
     whole = zipped(tmp_path / "whole.zip").read_bytes()
     (tmp_path / "cut.zip").write_bytes(whole[:-30])
-    assert "cut.zip: not a folder and not a whole zip" in refused(Folder, tmp_path / "cut.zip")
-    assert "none.zip: not a folder" in refused(Folder, tmp_path / "none.zip")
+    assert "cut.zip: neither a folder nor a complete zip" in refused(Folder, tmp_path / "cut.zip")
+    assert "none.zip: neither a folder" in refused(Folder, tmp_path / "none.zip")
     start = whole.index(b"two") if b"two" in whole else whole.index("ü.png".encode()) + len("ü.png".encode())
     (tmp_path / "bad.zip").write_bytes(whole[:start] + b"\xff" * 8 + whole[start + 8 :])
     assert "'a b/ü.png' cannot be read" in refused(Folder(tmp_path / "bad.zip").read, "a b/ü.png")

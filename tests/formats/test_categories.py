@@ -1,4 +1,4 @@
-"""Dataset category ids, thing labels and semantic classes."""
+"""Category ids, thing labels and semantic classes."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_broken_records_are_named(refused: Refused, changes: dict[str, object], 
 
 
 @pytest.mark.parametrize("key", ["id", "isthing"])
-def test_a_record_without_what_panoptic_categories_carry_is_named(refused: Refused, key: str) -> None:
+def test_a_record_without_a_required_field_is_named(refused: Refused, key: str) -> None:
     record = {"id": 3, "name": "cat", "isthing": 1}
     del record[key]
     expected = f"category {record}: no `{key}`, which COCO panoptic requires; add it"
@@ -85,7 +85,7 @@ def test_ids_are_unique(refused: Refused) -> None:
     assert refused(Categories, [*RECORDS, record]) == "category id 7 is used twice; ids are unique"
 
 
-def test_something_must_be_a_thing(refused: Refused) -> None:
+def test_at_least_one_category_is_a_thing(refused: Refused) -> None:
     expected = "p.json: no category is a thing; at least one needs `isthing: 1`"
     assert refused(Categories(RECORDS[:1]).require_learnable, "p.json") == expected
     assert refused(Categories, []) == "no categories; list the classes of the data set"
@@ -94,11 +94,11 @@ def test_something_must_be_a_thing(refused: Refused) -> None:
 def test_semantic_maps_hold_254_classes(refused: Refused) -> None:
     numbered_categories(254, 254).require_learnable("p.json")
     for counts in ((255, 0), (1, 255)):
-        expected = "p.json: over 254 categories of one kind; semantic maps hold 8 bits"
+        expected = "p.json: over 254 thing or stuff classes, which 8-bit semantic maps cannot hold; merge some"
         assert refused(numbered_categories(*counts).require_learnable, "p.json") == expected
 
 
-def test_coco_has_80_things_and_53_kinds_of_stuff() -> None:
+def test_coco_has_80_thing_and_53_stuff_classes() -> None:
     categories = coco_categories()
     assert (len(categories.thing_ids), len(categories.stuff_ids), len(categories)) == (80, 53, 133)
     assert categories.by_id[1].name == "person" and categories.by_id[1].is_thing
@@ -127,7 +127,7 @@ CATEGORIES = st.builds(
 
 
 @given(CATEGORIES)
-def test_records_are_read_again_as_the_same(categories: Categories) -> None:
+def test_records_round_trip(categories: Categories) -> None:
     again = Categories(json.loads(json.dumps(categories.records())))
     assert again == categories and hash(again) == hash(categories)
     renamed = [{**record, "name": "other"} for record in categories.records()]
@@ -135,7 +135,7 @@ def test_records_are_read_again_as_the_same(categories: Categories) -> None:
 
 
 @given(CATEGORIES)
-def test_ids_and_contiguous_indices_lead_back_to_one_another(categories: Categories) -> None:
+def test_ids_and_contiguous_indices_are_inverse(categories: Categories) -> None:
     segments = []
     for number, category in enumerate(categories, start=1):
         label, semantic = categories.label(category.id), categories.semantic_class(category.id)
@@ -151,13 +151,13 @@ def test_ids_and_contiguous_indices_lead_back_to_one_another(categories: Categor
     ]
 
 
-def test_classes_in_the_place_of_others() -> None:
-    """Names decide, in the order of ids; ids themselves, and names that are but numbers, say nothing."""
+def test_the_first_class_of_another_name_is_described() -> None:
+    """Names are compared in the order of ids; ids are not compared, and numbered categories match any others."""
 
     def made(*names: str, first: int = 1) -> Categories:
         return Categories(Category(first + i, name, name[0].isupper()) for i, name in enumerate(names))
 
-    assert made("Cat", "Dog", "sky").renamed(made("Cat", "Dog", "sky", first=7)) is None
-    assert made("Cat", "Dog", "sky").renamed(made("Dog", "Cat", "sky")) == "'Cat' is 'Dog' there"
-    assert made("Cat", "sky").renamed(made("Cat", "sea")) == "'sky' is 'sea' there"
-    assert numbered_categories(1, 1).renamed(made("Cat", "sky")) is None
+    assert made("Cat", "Dog", "sky").first_mismatch(made("Cat", "Dog", "sky", first=7)) is None
+    assert made("Cat", "Dog", "sky").first_mismatch(made("Dog", "Cat", "sky")) == "'Cat' is 'Dog' there"
+    assert made("Cat", "sky").first_mismatch(made("Cat", "sea")) == "'sky' is 'sea' there"
+    assert numbered_categories(1, 1).first_mismatch(made("Cat", "sky")) is None

@@ -1,4 +1,4 @@
-"""COCO panoptic JSON + PNG: what is read, what is refused and how."""
+"""Reading COCO panoptic JSON + PNG: valid data, and the error message of every fault."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def test_areas_and_boxes_come_from_the_png(folder: Path) -> None:
     assert (first.segment_ids == MAP).all()
     assert first.segments == [
         Segment(1, 3, True, None, 4, (1, 0, 4, 2)),
-        Segment(300, 5, False, None, 5, (0, 0, 2, 3)),  # whatever `area` says
+        Segment(300, 5, False, None, 5, (0, 0, 2, 3)),  # not the `area` of the JSON
     ]
     assert (second.segment_ids == 0).all() and second.segments == []
 
@@ -125,8 +125,8 @@ SEGMENTS = "annotations.1.segments_info"
         ("images", ABSENT, f"p.json: no list of records `images`{NOT_PANOPTIC}"),
         ("images", {"id": 7}, f"p.json: no list of records `images`{NOT_PANOPTIC}"),
         ("images.1", [7], f"p.json: no list of records `images`{NOT_PANOPTIC}"),
-        ("images", [], "p.json: `images` is empty; a data set needs at least one"),
-        ("images.0", ABSENT, "p.json: annotation of image 7, which `images` lacks; add it there"),
+        ("images", [], "p.json: `images` is empty; a data set needs at least one image"),
+        ("images.0", ABSENT, "p.json: an annotation is of image 7, which `images` lacks; add it there"),
         ("images.1.id", 7, "p.json: image 7 is listed twice; image ids are unique"),
         ("images.1.id", 8, "p.json: image 8 has no annotation; annotate it or remove it from `images`"),
         ("images.1.id", ABSENT, f"p.json: images[1]: `id` is None{NOT_WHOLE}"),
@@ -159,17 +159,17 @@ SEGMENTS = "annotations.1.segments_info"
         (f"{SEGMENTS}.0.id", ABSENT, f"p.json: image 7: segments_info[0]: `id` is None{NOT_WHOLE}"),
         (f"{SEGMENTS}.0.id", 1.0, f"p.json: image 7: segments_info[0]: `id` is 1.0{NOT_WHOLE}"),
         (f"{SEGMENTS}.0.id", True, f"p.json: image 7: segments_info[0]: `id` is True{NOT_WHOLE}"),
-        (f"{SEGMENTS}.0.id", 0, "p.json: image 7: segment id 0; ids are 1 to 16777215, 0 is void"),
-        (f"{SEGMENTS}.0.id", -1, "p.json: image 7: segment id -1; ids are 1 to 16777215, 0 is void"),
-        (f"{SEGMENTS}.0.id", 2**24, "p.json: image 7: segment id 16777216; ids are 1 to 16777215, 0 is void"),
-        (f"{SEGMENTS}.0.id", 10**30, f"p.json: image 7: segment id {10**30}; ids are 1 to 16777215, 0 is void"),
+        (f"{SEGMENTS}.0.id", 0, "p.json: image 7: segment id 0 is not between 1 and 16777215; 0 is void"),
+        (f"{SEGMENTS}.0.id", -1, "p.json: image 7: segment id -1 is not between 1 and 16777215; 0 is void"),
+        (f"{SEGMENTS}.0.id", 2**24, "p.json: image 7: segment id 16777216 is not between 1 and 16777215; 0 is void"),
+        (f"{SEGMENTS}.0.id", 10**30, f"p.json: image 7: segment id {10**30} is not between 1 and 16777215; 0 is void"),
         (f"{SEGMENTS}.0.id", 300, "p.json: image 7: segment 300 is listed twice; ids are unique in an image"),
         (f"{SEGMENTS}.1.category_id", ABSENT, f"p.json: image 7: segment 300: `category_id` is None{NOT_WHOLE}"),
         (f"{SEGMENTS}.1.category_id", "5", f"p.json: image 7: segment 300: `category_id` is '5'{NOT_WHOLE}"),
         (
             f"{SEGMENTS}.1.category_id",
             4,
-            "p.json: image 7: segment 300 has category 4, which `categories` (3 to 5) lacks; add it",
+            "p.json: image 7: segment 300 has category 4, which is not in `categories` (3 to 5); add it",
         ),
         (f"{SEGMENTS}.0.iscrowd", 2, "p.json: image 7: segment 1: `iscrowd` is 2, not 0 or 1; correct it"),
         (f"{SEGMENTS}.0.iscrowd", "0", "p.json: image 7: segment 1: `iscrowd` is '0', not 0 or 1; correct it"),
@@ -207,19 +207,19 @@ def test_other_kinds_of_json_are_refused(folder: Path, refused: Refused) -> None
     assert refused(read_panoptic_json, write(folder, instances)) == expected
 
 
-def test_what_is_in_the_json_and_not_in_the_png_is_named(folder: Path, refused: Refused) -> None:
+def test_a_segment_of_the_json_without_pixels_is_named(folder: Path, refused: Refused) -> None:
     data = content()
     data["annotations"][1]["segments_info"].append({"id": 3226956, "category_id": 3})
-    expected = "p.json: image 7: segment 3226956 is in the JSON and not in 7.png; remove it there"
+    expected = "p.json: image 7: segment 3226956 is in the JSON but not in 7.png; remove it from the JSON"
     assert refused(read_maps, write(folder, data)) == expected
 
 
-def test_what_is_in_the_png_and_not_in_the_json_is_named(folder: Path, refused: Refused) -> None:
+def test_a_segment_of_the_png_without_a_record_is_named(folder: Path, refused: Refused) -> None:
     path = write(folder, changed("annotations.1.segments_info.0", ABSENT))
-    expected = "p.json: image 7: segment 1 is in 7.png and not in the JSON; add it there"
+    expected = "p.json: image 7: segment 1 is in 7.png but not in the JSON; add it to the JSON"
     assert refused(read_maps, path) == expected
     write_segment_ids(folder / "7.png", MAP + np.int32(2**24 - 1) * (MAP == 0))
-    expected = "p.json: image 7: segment 16777215 is in 7.png and not in the JSON; add it there"
+    expected = "p.json: image 7: segment 16777215 is in 7.png but not in the JSON; add it to the JSON"
     assert refused(read_maps, write(folder, content())) == expected
 
 
@@ -227,7 +227,7 @@ def test_what_is_in_the_png_and_not_in_the_json_is_named(folder: Path, refused: 
 def test_a_png_of_another_size_is_named(folder: Path, refused: Refused, size: tuple[int, int]) -> None:
     data = content()
     data["images"][0] |= {"height": size[0], "width": size[1]}
-    expected = f"{folder}/7.png: 4 x 3 pixels, but its picture is {size[1]} x {size[0]} pixels; redo the PNG"
+    expected = f"{folder}/7.png: 4 x 3 pixels, but its picture is {size[1]} x {size[0]} pixels; write it in that size"
     assert refused(read_maps, write(folder, data)) == expected
 
 
@@ -253,14 +253,14 @@ VALUES = st.recursive(
 
 
 def places(data: object, prefix: str = "") -> list[str]:
-    """Where a value can be put into a JSON."""
+    """Paths of all values in a JSON, such as ``images.0.id``."""
     items = enumerate(data) if isinstance(data, list) else data.items() if isinstance(data, dict) else ()
     return [place for key, item in items for place in [f"{prefix}{key}", *places(item, f"{prefix}{key}.")]]
 
 
 @settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(place=st.sampled_from(places(content())), value=VALUES | st.just(ABSENT))
-def test_whatever_stands_anywhere_is_read_or_refused(folder: Path, place: str, value: object) -> None:
+def test_any_value_anywhere_is_read_or_refused(folder: Path, place: str, value: object) -> None:
     path = write(folder, changed(place, value))
     try:
         maps = read_maps(path)
@@ -291,13 +291,13 @@ def test_segments_are_measured_pixel_by_pixel(ids: Ids, known: list[int], count:
 
 
 @given(MAPS)
-def test_runs_are_the_map_itself(ids: Ids) -> None:
+def test_runs_encode_the_map(ids: Ids) -> None:
     runs = Runs.from_pixels(ids)
     assert (runs.paint(runs.values) == ids).all() and runs.paint(runs.values).dtype == ids.dtype
     rows = runs.starts // ids.shape[1]
-    assert (rows == (runs.starts + runs.lengths - 1) // ids.shape[1]).all()  # none goes beyond its row
+    assert (rows == (runs.starts + runs.lengths - 1) // ids.shape[1]).all()  # no run crosses a row
     is_new_row = np.diff(rows) == 1
-    assert (is_new_row | (np.diff(runs.values.astype(int)) != 0)).all()  # and none could be longer
+    assert (is_new_row | (np.diff(runs.values.astype(int)) != 0)).all()  # and no run could be longer
 
 
 @pytest.mark.parametrize("shape", [(0, 0), (0, 3), (3, 0)])

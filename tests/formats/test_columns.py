@@ -1,4 +1,4 @@
-"""What annotations are kept as, and that it is little."""
+"""Columns of annotations: they preserve every value and take little memory."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from panoptic_blend.formats.coco_panoptic import Image, PanopticJson, read_annotations, read_panoptic_json
-from panoptic_blend.formats.columns import Flaw, SegmentColumns, Texts, integers
+from panoptic_blend.formats.columns import InvalidSegments, SegmentColumns, StringColumn, integer_column
 
 Refused = Callable[..., str]
 
@@ -24,7 +24,7 @@ CATEGORIES = [{"id": 5, "name": "grass", "isthing": 0}, {"id": 3, "name": "cat",
 
 
 def content(images: int = 3, segments: int = 2) -> dict[str, Any]:
-    """Images 1, 2, ..., the annotations the other way round; image i has segments i, 2i, ..., every third a crowd."""
+    """Images 1, 2, ..., the annotations in reverse order; image i has segments i, 2i, ..., every third a crowd."""
     ids = range(1, images + 1)
     return {
         "images": [{"id": i, "file_name": f"{i}.jpg", "height": i, "width": 2 * i, "url": f"/{i}"} for i in ids],
@@ -55,15 +55,15 @@ def data(tmp_path: Path) -> PanopticJson:
 
 
 @given(st.lists(st.text(st.characters(exclude_categories=()), max_size=4)))
-def test_texts_come_back_as_they_were(texts: list[str]) -> None:
-    column = Texts(texts)
+def test_strings_are_preserved(texts: list[str]) -> None:
+    column = StringColumn(texts)
     assert list(column) == texts and len(column) == len(texts)
     assert list(pickle.loads(pickle.dumps(column))) == texts
 
 
 @given(st.lists(st.integers() | st.integers(2**63 - 2, 2**63 + 1)))
-def test_integers_of_any_size_come_back_as_they_were(values: list[int]) -> None:
-    assert list(integers(values)) == values
+def test_integers_of_any_size_are_preserved(values: list[int]) -> None:
+    assert list(integer_column(values)) == values
 
 
 def test_images_are_a_sequence(data: PanopticJson) -> None:
@@ -103,12 +103,12 @@ def test_annotations_of_results_are_in_the_order_of_their_file(data: PanopticJso
     assert list(annotations) == [image.annotation for image in data.images][::-1]
 
 
-def test_what_is_read_goes_to_another_process_whole(data: PanopticJson) -> None:
+def test_data_sets_can_be_pickled(data: PanopticJson) -> None:
     assert list(pickle.loads(pickle.dumps(data)).images) == list(data.images)
 
 
 def test_no_object_is_kept_for_a_segment_or_an_image(tmp_path: Path) -> None:
-    """A segment takes 9 bytes, an image with its annotation 8 columns of 8 and its names; nothing else grows."""
+    """A segment takes 9 bytes; an image with its annotation takes 8 columns of 8 bytes and its names."""
     kept = []
     for images in (100, 500):
         path = write(tmp_path, content(images, segments=30))
@@ -133,7 +133,7 @@ def test_reading_never_holds_all_segments_as_objects(tmp_path: Path) -> None:
 
 
 def shuffled(value: Any, draw: st.DrawFn) -> Any:
-    """The same JSON with its keys in another order, and with keys that mean nothing."""
+    """The same JSON with its keys in another order and with unknown keys."""
     if isinstance(value, list):
         return [shuffled(item, draw) for item in value]
     if not isinstance(value, dict):
@@ -178,7 +178,7 @@ def test_segments_info_may_be_an_unknown_key_elsewhere(tmp_path: Path) -> None:
     assert list(read_panoptic_json(write(tmp_path, data)).images) == expected
 
 
-def test_of_keys_that_are_there_twice_the_last_counts(tmp_path: Path) -> None:
+def test_the_last_of_duplicate_keys_counts(tmp_path: Path) -> None:
     expected = list(read_panoptic_json(write(tmp_path, content())).images)
     text = json.dumps(content())
     text = text.replace('"segments_info": [', '"segments_info": [{"id": 1.5}], "segments_info": [')
@@ -189,7 +189,7 @@ def test_of_keys_that_are_there_twice_the_last_counts(tmp_path: Path) -> None:
 
 @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
-def test_broken_json_is_told_as_json_tells_it(tmp_path: Path, refused: Refused, data: st.DataObject) -> None:
+def test_errors_of_the_json_parser_are_reported(tmp_path: Path, refused: Refused, data: st.DataObject) -> None:
     text = json.dumps(content(2, segments=1))
     start = data.draw(st.integers(0, len(text) - 1))
     stop = data.draw(st.integers(start, len(text)))
@@ -209,8 +209,8 @@ def test_json_nested_too_deeply_is_refused(tmp_path: Path, refused: Refused) -> 
     assert message.startswith(f"{tmp_path}/p.json: not valid JSON (maximum recursion depth exceeded")
 
 
-def test_of_several_flaws_the_first_annotation_is_named(tmp_path: Path, refused: Refused) -> None:
-    unknown = "p.json: image 3: segment 3 has category 4, which `categories` (3 to 5) lacks; add it"
+def test_the_first_of_several_invalid_annotations_is_named(tmp_path: Path, refused: Refused) -> None:
+    unknown = "p.json: image 3: segment 3 has category 4, which is not in `categories` (3 to 5); add it"
     crowd = "p.json: image 2: segment 2: `iscrowd` is 7, not 0 or 1; correct it"
     data = content()
     data["annotations"][1]["segments_info"][0]["iscrowd"] = 7
@@ -226,7 +226,7 @@ def test_of_several_flaws_the_first_annotation_is_named(tmp_path: Path, refused:
 def test_a_category_of_any_size_is_named(tmp_path: Path, refused: Refused, category: int) -> None:
     data = content()
     data["annotations"][0]["segments_info"][1]["category_id"] = category
-    expected = f"p.json: image 3: segment 6 has category {category}, which `categories` (3 to 5) lacks; add it"
+    expected = f"p.json: image 3: segment 6 has category {category}, which is not in `categories` (3 to 5); add it"
     assert refused(read_panoptic_json, write(tmp_path, data)) == expected
 
 
@@ -239,6 +239,6 @@ def test_only_lists_of_records_are_packed() -> None:
     assert columns.pack({"segments_info": []}) == {"segments_info": range(0, 0)}
     infos = [{"id": 8, "category_id": 3}, {"id": 9, "category_id": 3, "iscrowd": True}]
     assert columns.pack({"segments_info": infos}) == {"segments_info": range(0, 2)}
-    flaw = Flaw("segment 8 is listed twice; ids are unique in an image")
-    assert columns.pack({"segments_info": [infos[0], infos[0]]}) == {"segments_info": flaw}
+    invalid = InvalidSegments("segment 8 is listed twice; ids are unique in an image")
+    assert columns.pack({"segments_info": [infos[0], infos[0]]}) == {"segments_info": invalid}
     assert list(columns.rows(0, 2)) == [(8, 3, False), (9, 3, True)]

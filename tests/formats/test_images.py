@@ -1,4 +1,4 @@
-"""Pictures and segment maps as files: every kind people have, and every way they break."""
+"""Reading and writing pictures and segment-id PNGs: common formats, and broken files."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def is_close(one: Picture, other: Picture) -> bool:
 
 
 def encoded(suffix: str, array: npt.NDArray[np.integer]) -> bytes:
-    """As OpenCV writes it: colours in the order blue, green, red."""
+    """A file written by OpenCV, which expects the colors in the order blue, green, red."""
     done, data = cv2.imencode(suffix, array)
     assert done
     return data.tobytes()
@@ -52,7 +52,7 @@ def jpeg(picture: Picture, orientation: int, order: str = ">") -> bytes:
 
 
 def png(width: int, height: int, rows: bytes) -> bytes:
-    """A PNG of 8-bit RGB that holds ``rows`` and claims a size."""
+    """A PNG of 8-bit RGB with the filtered ``rows`` and any size in its header."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
@@ -68,7 +68,7 @@ def test_pictures_are_rgb(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".png", ".bmp", ".tif"])
-def test_what_is_written_is_read_again(tmp_path: Path, suffix: str) -> None:
+def test_pictures_round_trip(tmp_path: Path, suffix: str) -> None:
     picture = np.random.default_rng(0).integers(0, 256, (7, 5, 3), np.uint8)
     write_picture(tmp_path / f"new folder/ä b{suffix}", picture)
     read = read_picture(tmp_path / f"new folder/ä b{suffix}", (7, 5))
@@ -82,21 +82,21 @@ def test_jpegs_are_written_well(tmp_path: Path, suffix: str) -> None:
     assert [path.name for path in tmp_path.iterdir()] == [f"a{suffix}"]
 
 
-def test_what_a_format_cannot_hold_is_refused_and_leaves_nothing(refused: Refused, tmp_path: Path) -> None:
+def test_pictures_that_a_format_cannot_hold_are_refused(refused: Refused, tmp_path: Path) -> None:
     path = tmp_path / "new" / "a.xyz"
     assert refused(write_picture, path, quadrants()) == f"{path}: cannot write .xyz pictures; use .png or .jpg"
     wide = tmp_path / "new" / "wide.jpg"
-    expected = f"{wide}: 70000 x 1 pixels are too many for .jpg; use .png"
+    expected = f"{wide}: 70000 x 1 pixels exceed the limits of .jpg; use .png"
     assert refused(write_picture, wide, np.zeros((1, 70000, 3), np.uint8)) == expected
     assert not list(tmp_path.iterdir())
 
 
-def test_grey_is_repeated_and_alpha_dropped(tmp_path: Path) -> None:
-    grey = np.repeat(np.arange(0, 256, 16, dtype=np.uint8)[None], 16, axis=0)
-    (tmp_path / "grey.jpg").write_bytes(encoded(".jpg", grey))
-    (tmp_path / "grey.png").write_bytes(encoded(".png", grey))
-    assert is_close(read_picture(tmp_path / "grey.jpg"), grey[:, :, None].repeat(3, axis=2))
-    assert (read_picture(tmp_path / "grey.png") == grey[:, :, None]).all()
+def test_gray_is_repeated_and_alpha_dropped(tmp_path: Path) -> None:
+    gray = np.repeat(np.arange(0, 256, 16, dtype=np.uint8)[None], 16, axis=0)
+    (tmp_path / "gray.jpg").write_bytes(encoded(".jpg", gray))
+    (tmp_path / "gray.png").write_bytes(encoded(".png", gray))
+    assert is_close(read_picture(tmp_path / "gray.jpg"), gray[:, :, None].repeat(3, axis=2))
+    assert (read_picture(tmp_path / "gray.png") == gray[:, :, None]).all()
     transparent = np.dstack([quadrants()[:, :, ::-1], np.full((32, 48), 7, np.uint8)])
     (tmp_path / "rgba.png").write_bytes(encoded(".png", transparent))
     assert (read_picture(tmp_path / "rgba.png", (32, 48)) == quadrants()).all()
@@ -130,7 +130,7 @@ UPRIGHT: dict[int, Callable[[Picture], Picture]] = {
 
 @pytest.mark.parametrize("order", [">", "<"])
 @pytest.mark.parametrize("orientation", UPRIGHT)
-def test_the_orientation_a_camera_noted_is_followed(tmp_path: Path, orientation: int, order: str) -> None:
+def test_the_orientation_tag_of_a_camera_is_applied(tmp_path: Path, orientation: int, order: str) -> None:
     path = tmp_path / "photo.jpg"
     path.write_bytes(jpeg(quadrants(), orientation, order))
     upright = UPRIGHT[orientation](quadrants())
@@ -170,14 +170,14 @@ def test_files_cut_short_are_refused(
 @pytest.mark.parametrize(
     "content", [b"", b"\0", b"no picture at all", b"GIF89a", b"\xff\xd8\xff\xe0", b"\x89PNG\r\n\x1a\n"]
 )
-def test_what_is_no_picture_is_refused(refused: Refused, tmp_path: Path, content: bytes) -> None:
+def test_files_that_are_not_pictures_are_refused(refused: Refused, tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "a.jpg"
     path.write_bytes(content)
     assert "cannot be decoded" in refused(read_picture, path)
     assert "cannot be decoded" in refused(read_segment_ids, path)
 
 
-def test_a_picture_that_claims_to_be_huge_is_refused(refused: Refused, tmp_path: Path) -> None:
+def test_a_picture_with_a_huge_size_in_its_header_is_refused(refused: Refused, tmp_path: Path) -> None:
     path = tmp_path / "bomb.png"
     path.write_bytes(png(2**30, 2**30, b""))
     assert "cannot be decoded" in refused(read_picture, path)
@@ -210,11 +210,11 @@ def test_ids_survive_the_disk(tmp_path_factory: pytest.TempPathFactory, ids: npt
 
 
 def test_maps_of_another_kind_are_refused(refused: Refused, tmp_path: Path) -> None:
-    grey = np.zeros((4, 4), np.uint8)
+    gray = np.zeros((4, 4), np.uint8)
     kinds: dict[str, npt.NDArray[np.integer]] = {
-        "grey": grey,
+        "gray": gray,
         "rgba": np.zeros((4, 4, 4), np.uint8),
-        "grey 16 bits": grey.astype(np.uint16),
+        "gray 16 bits": gray.astype(np.uint16),
         "16 bits": np.zeros((4, 4, 3), np.uint16),
     }
     for name, array in kinds.items():
@@ -227,7 +227,7 @@ def test_maps_of_another_kind_are_refused(refused: Refused, tmp_path: Path) -> N
 def test_maps_of_another_size_are_refused(refused: Refused, tmp_path: Path) -> None:
     path = tmp_path / "map.png"
     write_segment_ids(path, np.zeros((2, 3), np.int32))
-    expected = f"{path}: 3 x 2 pixels, but its picture is 2 x 3 pixels; redo the PNG"
+    expected = f"{path}: 3 x 2 pixels, but its picture is 2 x 3 pixels; write it in that size"
     assert refused(read_segment_ids, path, (3, 2)) == expected
 
 
@@ -250,7 +250,7 @@ def test_damaged_files_are_read_or_refused(
             assert array.size > 0
 
 
-def test_reading_leaves_the_log_of_opencv_as_it_was(tmp_path: Path) -> None:
+def test_reading_restores_the_log_level_of_opencv(tmp_path: Path) -> None:
     logging = cv2 if hasattr(cv2, "setLogLevel") else cv2.utils.logging  # OpenCV 4 and 5
     before = logging.setLogLevel(2)
     try:

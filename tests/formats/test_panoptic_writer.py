@@ -40,7 +40,7 @@ def scene(ids: Ids, crowd: int | None = None) -> PanopticMap:
 
 @settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(maps=st.lists(MAPS, max_size=3), crowd=st.sampled_from([None, 1, 9]))
-def test_what_is_written_is_read_again(tmp_path: Path, maps: list[Ids], crowd: int | None) -> None:
+def test_maps_round_trip(tmp_path: Path, maps: list[Ids], crowd: int | None) -> None:
     scenes = [scene(ids, crowd) for ids in maps]
     with PanopticWriter(tmp_path / "new" / "p.json", categories=CATEGORIES) as writer:
         for number, panoptic in enumerate(scenes):
@@ -57,7 +57,7 @@ def test_what_is_written_is_read_again(tmp_path: Path, maps: list[Ids], crowd: i
         assert read.segments == written.segments
 
 
-def test_the_json_is_that_of_coco(tmp_path: Path) -> None:
+def test_the_json_has_the_format_of_coco(tmp_path: Path) -> None:
     panoptic = scene(MAP, crowd=1)
     scored = replace(panoptic.segments[1], score=0.123456789)
     empty = Segment(4, 5, False, None, 0, None)
@@ -89,10 +89,12 @@ def test_a_json_that_exists_is_complete(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt), PanopticWriter(tmp_path / "p.json", categories=CATEGORIES) as writer:
         writer.add(1, "1.jpg", scene(MAP))
         raise KeyboardInterrupt
-    assert sorted(path.name for path in tmp_path.rglob("*")) == ["1.png", "p"], "the old one would be of other maps"
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["1.png", "p"], (
+        "the old JSON would not match the new PNGs"
+    )
 
 
-def test_no_map_is_written_over_another(tmp_path: Path, refused: Refused) -> None:
+def test_no_png_overwrites_another(tmp_path: Path, refused: Refused) -> None:
     names = ["a.jpg", "b/a.jpg", "b/a.b.jpg", "a.png", "a.png"]
     maps = [np.where(MAP == 300, 2 + 2 * number, MAP).astype(np.int32) for number in range(5)]
     with PanopticWriter(tmp_path / "p.json", categories=CATEGORIES) as writer:

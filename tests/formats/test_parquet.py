@@ -1,4 +1,4 @@
-"""`pq --table-format parquet` says what the CSV files say, in types; without pyarrow it says what to install."""
+"""``pq --table-format parquet`` writes the values of the CSV files with types, or says how to install pyarrow."""
 
 from __future__ import annotations
 
@@ -88,12 +88,12 @@ def test_names_of_images_and_odd_names_of_classes(arrow: Any, tmp_path: Path) ->
     ]
 
 
-def test_no_rows_and_more_than_are_held_at_once(arrow: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_rows_and_several_row_groups(arrow: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     columns: dict[str, type] = {"number": int, "word": str}
     write_parquet(tmp_path / "none", columns, [])
     empty = arrow.read_table(tmp_path / "none")
     assert empty.column_names == ["number", "word"] and len(empty) == 0
-    monkeypatch.setattr(parquet, "_AT_ONCE", 3)
+    monkeypatch.setattr(parquet, "_GROUP_ROWS", 3)
     write_parquet(tmp_path / "seven", columns, ((number, f"word {number}") for number in range(7)))
     assert arrow.ParquetFile(tmp_path / "seven").num_row_groups == 3
     assert arrow.read_table(tmp_path / "seven").to_pydict() == {

@@ -1,4 +1,4 @@
-"""PNGs decoded by zlib-ng and libspng: as OpenCV decodes them, or not at all."""
+"""PNGs decoded by zlib-ng and libspng: the result is that of OpenCV, or None."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ pytest.importorskip("pyspng")
 pytest.importorskip("zlib_ng")
 
 RGB = 8, 2, 0, 0, 0
-ROWS = b"\0\1\2\3\4\5\6" + b"\2\1\1\1\1\1\1"  # two pixels, and two that are larger by 1
+ROWS = b"\0\1\2\3\4\5\6" + b"\2\1\1\1\1\1\1"  # a row of two pixels, and one with the filter Up that adds 1
 
 
 def chunk(kind: bytes, data: bytes = b"") -> bytes:
@@ -35,7 +35,7 @@ def header(width: int, height: int, form: tuple[int, ...] = RGB) -> bytes:
 
 
 def packed(width: int, height: int, rows: bytes, pieces: int = 1) -> bytes:
-    """A PNG of filtered rows, its content cut into so many chunks."""
+    """A PNG of filtered rows, with its data split into ``pieces`` chunks."""
     content = zlib.compress(rows)
     ends = [len(content) * piece // pieces for piece in range(pieces + 1)]
     chunks = (chunk(b"IDAT", content[start:end]) for start, end in itertools.pairwise(ends))
@@ -56,7 +56,7 @@ def test_rows_are_as_written() -> None:
 
 @settings(max_examples=60)
 @given(st.data())
-def test_every_filter_is_undone_as_by_opencv(data: st.DataObject) -> None:
+def test_every_filter_is_reversed_as_by_opencv(data: st.DataObject) -> None:
     width, height = data.draw(st.integers(1, 40)), data.draw(st.integers(1, 12))
     values = st.sampled_from([0, 0, 1, 127, 255]) if data.draw(st.booleans()) else st.integers(0, 255)
     rows = b"".join(
@@ -70,7 +70,7 @@ def test_every_filter_is_undone_as_by_opencv(data: st.DataObject) -> None:
 
 @pytest.mark.parametrize("shape", [(1, 21844), (1, 21845), (400, 300), (3, 70000)])
 def test_content_of_many_stored_blocks(shape: tuple[int, int]) -> None:
-    """A row of 21845 pixels is 65536 bytes, one more than a block holds."""
+    """A row of 21845 pixels is 65536 bytes, one more than fits in a block."""
     colors = np.random.default_rng(0).integers(0, 256, (*shape, 3), np.uint8)
     done, file = cv2.imencode(".png", colors[:, :, ::-1])
     decoded = png.decode_rgb(file.tobytes())
@@ -95,10 +95,10 @@ OTHERS = {
     "bytes behind the end": SOUND + b"\0",
     "an end with content": SOUND[:-12] + chunk(b"IEND", b"x"),
     "text": SOUND[:33] + TEXT + SOUND[33:],
-    "a transparent colour": SOUND[:33] + chunk(b"tRNS", bytes(6)) + SOUND[33:],
+    "a transparent color": SOUND[:33] + chunk(b"tRNS", bytes(6)) + SOUND[33:],
     "two headers": SOUND[:33] + SOUND[8:],
     "header last": SOUND[:8] + SOUND[33:] + SOUND[8:33],
-    "grey": header(6, 2, (8, 0, 0, 0, 0)) + SOUND[33:],
+    "gray": header(6, 2, (8, 0, 0, 0, 0)) + SOUND[33:],
     "16 bits": header(1, 2, (16, 2, 0, 0, 0)) + SOUND[33:],
     "interlaced": header(2, 2, (8, 2, 0, 0, 1)) + SOUND[33:],
     "no rows": header(2, 0) + SOUND[33:],
@@ -115,19 +115,19 @@ OTHERS = {
 }
 
 
-@pytest.mark.parametrize("what", OTHERS)
-def test_all_else_is_left_to_opencv(what: str) -> None:
-    assert png.decode_rgb(OTHERS[what]) is None
+@pytest.mark.parametrize("name", OTHERS)
+def test_all_other_files_are_left_to_opencv(name: str) -> None:
+    assert png.decode_rgb(OTHERS[name]) is None
 
 
-def test_without_the_libraries_everything_is(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_libraries_all_files_are_left_to_opencv(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(png, "pyspng", None)
     assert png.decode_rgb(SOUND) is None
     assert decode_segment_ids(SOUND, "a.png").tolist() == [[0x030201, 0x060504], [0x040302, 0x070605]]
 
 
 def outcome(data: bytes) -> object:
-    """Ids or error."""
+    """The decoded ids, or the error message."""
     try:
         return decode_segment_ids(data, "a.png").tolist()
     except PanopticBlendError as error:
@@ -136,15 +136,16 @@ def outcome(data: bytes) -> object:
 
 @settings(max_examples=100)
 @given(
-    changes=st.lists(st.tuples(st.integers(0, len(SOUND) - 1), st.integers(0, 255)), max_size=3), mended=st.booleans()
+    changes=st.lists(st.tuples(st.integers(0, len(SOUND) - 1), st.integers(0, 255)), max_size=3),
+    fix_checksum=st.booleans(),
 )
 @example([], False)
-def test_ids_and_errors_are_those_of_opencv(changes: list[tuple[int, int]], mended: bool) -> None:
-    """Also where a checksum fits what was changed."""
+def test_ids_and_errors_are_those_of_opencv(changes: list[tuple[int, int]], fix_checksum: bool) -> None:
+    """With any changed bytes, also if the checksum of the changed chunk is correct."""
     data = bytearray(SOUND)
     for place, value in changes:
         data[place] = value
-    if mended:
+    if fix_checksum:
         data[-16:-12] = struct.pack(">I", zlib.crc32(data[37:-16]))
     with pytest.MonkeyPatch.context() as patch:
         found = outcome(bytes(data))

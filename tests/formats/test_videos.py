@@ -1,4 +1,4 @@
-"""Videos written by OpenCV, and what was done to their bytes."""
+"""Videos written by OpenCV, intact and with changed bytes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ COUNT = 12
 
 
 def frame(number: int, size: tuple[int, int] = (48, 64)) -> Pixels:
-    """Grey, brighter from frame to frame, with a red corner at the upper left."""
+    """A gray frame, brighter with its number, with a red upper left corner."""
     pixels = np.full((*size, 3), 15 * number, np.uint8)
     pixels[:16, :16] = (255, 0, 0)
     return pixels
@@ -49,14 +49,14 @@ def break_second_half(content: bytearray) -> None:
 
 
 def turn(content: bytearray) -> None:
-    """Say that the picture is to be turned by 90 degrees: the matrix of the track header (ISO 14496-12, 8.3.2)."""
+    """Rotate by 90 degrees in the metadata: the matrix of the track header (ISO 14496-12, 8.3.2)."""
     matrix = content.find(b"tkhd") + 44
     assert struct.unpack(">9i", content[matrix : matrix + 36])[:5] == (65536, 0, 0, 0, 65536)
     content[matrix : matrix + 36] = struct.pack(">9i", 0, 65536, 0, -65536, 0, 0, 0, 0, 1 << 30)
 
 
 @pytest.mark.parametrize(("every", "numbers"), [(1, range(1, 13)), (5, (1, 6, 11)), (100, (1,))])
-def test_frames_come_as_they_were_written(tmp_path: Path, every: int, numbers: range | tuple[int, ...]) -> None:
+def test_frames_are_read_as_written(tmp_path: Path, every: int, numbers: range | tuple[int, ...]) -> None:
     video = VideoReader(write(tmp_path / "new" / "a.mp4"))
     assert (video.fps, video.announced) == (29.97, COUNT)
     frames = list(video.frames(every))
@@ -68,7 +68,7 @@ def test_frames_come_as_they_were_written(tmp_path: Path, every: int, numbers: r
         red, green, blue = picture[4, 4].tolist()
         assert red > 180 and green < 60 and blue < 60
     assert video.count == COUNT
-    video.require_whole()
+    video.require_complete()
 
 
 def test_an_odd_side_loses_its_last_line(tmp_path: Path) -> None:
@@ -86,14 +86,14 @@ def test_a_turned_video_is_turned_upright(tmp_path: Path) -> None:
     assert not red[4, 4]
 
 
-def test_a_video_that_ends_early_is_told(tmp_path: Path, refused: Refused) -> None:
+def test_a_video_that_ends_early_is_reported(tmp_path: Path, refused: Refused) -> None:
     video = VideoReader(edit(write(tmp_path / "a.mp4"), break_second_half))
     count = len(list(video.frames()))
     assert 0 < count < COUNT
-    assert f"cannot be read beyond frame {count} of {COUNT}" in refused(video.require_whole)
+    assert f"cannot be read beyond frame {count} of {COUNT}" in refused(video.require_complete)
 
 
-def test_what_is_no_video_is_refused_in_one_line(tmp_path: Path, refused: Refused) -> None:
+def test_files_that_are_not_videos_are_refused_in_one_line(tmp_path: Path, refused: Refused) -> None:
     whole = write(tmp_path / "a.mp4").read_bytes()
     for name, content in {"empty": b"", "text": b"no video" * 99, "cut": whole[: len(whole) // 2]}.items():
         path = tmp_path / f"{name}.mp4"
@@ -102,16 +102,16 @@ def test_what_is_no_video_is_refused_in_one_line(tmp_path: Path, refused: Refuse
     assert "no such file" in refused(VideoReader, tmp_path / "none.mp4")
     code = f"from pathlib import Path; import panoptic_blend.formats.videos as v; v.VideoReader(Path({str(path)!r}))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.stderr.startswith("Traceback"), "OpenCV and FFmpeg say nothing themselves"
+    assert done.stderr.startswith("Traceback"), "OpenCV and FFmpeg log nothing"
     assert f"PanopticBlendError: {path}: not a video" in done.stderr.splitlines()[-1]
 
 
-def test_no_video_appears_that_is_not_whole(tmp_path: Path) -> None:
+def test_an_incomplete_video_does_not_appear(tmp_path: Path) -> None:
     path = tmp_path / "a.mp4"
     with pytest.raises(KeyboardInterrupt), writing_video(path, 25) as add:
         add(frame(1))
         raise KeyboardInterrupt
-    with pytest.raises(PanopticBlendError, match="whole; make room"), writing_video(path, 25) as add:
+    with pytest.raises(PanopticBlendError, match="completely; make room"), writing_video(path, 25) as add:
         add(frame(1))
-        add(frame(2, (24, 32)))  # of another size: OpenCV passes it over
+        add(frame(2, (24, 32)))  # of another size, which OpenCV ignores
     assert list(tmp_path.iterdir()) == []

@@ -159,19 +159,19 @@ def test_a_prediction_of_another_size_is_named(truth: Path, prediction: Path, re
     path = prediction.with_suffix("") / image.annotation.png
     write_segment_ids(path, np.zeros((10, 20), np.int32))
     height, width = image.size
-    expected = f"{path}: 20 x 10 pixels, but its picture is {width} x {height} pixels; redo the PNG"
+    expected = f"{path}: 20 x 10 pixels, but its picture is {width} x {height} pixels; write it in that size"
     assert refused(evaluate_files, truth, prediction) == expected
 
 
 def test_a_prediction_that_disagrees_with_its_png_is_named(truth: Path, prediction: Path, refused: Refused) -> None:
     change(prediction, lambda content: content["annotations"][2]["segments_info"].append({"id": 9, "category_id": 1}))
-    expected = f"pred.json: image {image_ids(truth)[0]}: segment 9 is in the JSON and not in "
+    expected = f"pred.json: image {image_ids(truth)[0]}: segment 9 is in the JSON but not in "
     assert refused(evaluate_files, truth, prediction).startswith(expected)
 
 
 @pytest.mark.parametrize(
     ("category", "what"),
-    [(2, "has category 2, which `categories` (1 to 29) lacks; add it"), ("1", "`category_id` is '1', not a whole")],
+    [(2, "has category 2, which is not in `categories` (1 to 29); add it"), ("1", "`category_id` is '1', not a whole")],
 )
 def test_a_category_the_truth_lacks_is_named(
     truth: Path, prediction: Path, refused: Refused, category: object, what: str
