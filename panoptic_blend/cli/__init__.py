@@ -1,1 +1,1 @@
-"""The command line: parse and dispatch, nothing else."""
+"""The command line: parse arguments, call the library, and print the result."""

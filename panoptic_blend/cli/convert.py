@@ -1,4 +1,4 @@
-"""``panoptic-blend data convert ...``."""
+"""``panoptic-blend data convert``: convert data sets in other formats to COCO panoptic."""
 
 from __future__ import annotations
 
@@ -14,31 +14,37 @@ from panoptic_blend.terminal import progress_line
 if TYPE_CHECKING:
     from panoptic_blend.convert.writing import ConversionOptions, LabeledSource
 
-convert = typer.Typer(help="Make COCO panoptic of data sets in other formats.", no_args_is_help=True)
+convert = typer.Typer(help="Convert data sets in other formats to COCO panoptic.", no_args_is_help=True)
 
-Out = Annotated[Path, typer.Option(help="COCO root to write: SPLIT/, annotations/panoptic_SPLIT.json and PNGs.")]
-SplitName = Annotated[str, typer.Option(help="Name of the split to write.")]
-ValShare = Annotated[float, typer.Option(min=0, max=0.9, help="Shard of the pictures that becomes the split val.")]
-Seed = Annotated[int, typer.Option(min=0, help="Other seeds choose other pictures for val.")]
-OverlapRule = Annotated[
-    Literal["smaller", "later", "earlier"], typer.Option(help="Who keeps a pixel that two things or two stuffs claim.")
+Out = Annotated[
+    Path, typer.Option(help="Folder to write: pictures in SPLIT/, annotations/panoptic_SPLIT.json, and its PNGs.")
 ]
-Rest = Annotated[str | None, typer.Option(help="Stuff class of the pixels nobody labelled; else they are void.")]
-KeepEmpty = Annotated[bool, typer.Option("--keep-empty", help="Keep pictures without any segment.")]
+SplitName = Annotated[str, typer.Option(help="Name of the split to write.")]
+ValShare = Annotated[float, typer.Option(min=0, max=0.9, help="Share of the pictures that becomes the split val.")]
+Seed = Annotated[int, typer.Option(min=0, help="Seed of the choice of pictures for val.")]
+OverlapRule = Annotated[
+    Literal["smaller", "later", "earlier"],
+    typer.Option(help="Which of two overlapping things, or of two stuff classes, keeps the overlap."),
+]
+Rest = Annotated[str | None, typer.Option(help="Stuff class for unlabeled pixels; default: they are void.")]
+KeepEmpty = Annotated[bool, typer.Option("--keep-empty", help="Keep pictures without segments.")]
 Link = Annotated[bool, typer.Option("--link", help="Link to the pictures instead of copying them.")]
 
 
 @convert.command("coco-instances")
 def convert_coco_instances(
-    instances: Annotated[Path, typer.Argument(help="COCO instances JSON: polygons, RLE, crowds.")],
+    instances: Annotated[Path, typer.Argument(help="COCO instances JSON, with polygons or RLE.")],
     pictures: Annotated[Path, typer.Option(help="Folder of the pictures.")],
     out: Out,
-    stuff: Annotated[list[str] | None, typer.Option(help="Categories of the JSON that are stuff: sky,road.")] = None,
-    stuff_maps: Annotated[Path | None, typer.Option(help="Folder of grey stuff PNGs, named as pictures.")] = None,
-    stuff_classes: Annotated[
-        Path | None, typer.Option(help='Names of their values: {"1": "sky", "0": null}, or a JSON with categories.')
+    stuff: Annotated[list[str] | None, typer.Option(help="Categories that are stuff, like sky,road.")] = None,
+    stuff_maps: Annotated[
+        Path | None, typer.Option(help="Folder of gray PNGs with one value per stuff class, named like the pictures.")
     ] = None,
-    ignore_value: Annotated[int, typer.Option(min=0, help="Value of those PNGs that means nothing.")] = 255,
+    stuff_classes: Annotated[
+        Path | None,
+        typer.Option(help='JSON with the class of each value: {"1": "sky", "0": null}, or with COCO categories.'),
+    ] = None,
+    ignore_value: Annotated[int, typer.Option(min=0, help="Value of the stuff PNGs that means void.")] = 255,
     split: SplitName = "train",
     val_share: ValShare = 0.0,
     seed: Seed = 0,
@@ -48,12 +54,12 @@ def convert_coco_instances(
     link: Link = False,
     overwrite: Overwrite = False,
 ) -> None:
-    """COCO instances, with or without stuff as grey PNGs."""
+    """Convert COCO instances, with or without gray stuff PNGs."""
     from panoptic_blend.convert.coco_instances import Stuff, read_coco_instances
     from panoptic_blend.convert.writing import ConversionOptions
 
     if (stuff_maps is None) != (stuff_classes is None):
-        raise PanopticBlendError("--stuff-maps and --stuff-classes say one thing together; give both")
+        raise PanopticBlendError("--stuff-maps and --stuff-classes need each other; give both")
     maps = Stuff(stuff_maps, stuff_classes, ignore_value) if stuff_maps and stuff_classes else None
     options = ConversionOptions(
         root=out,
@@ -71,16 +77,20 @@ def convert_coco_instances(
 
 @convert.command("labelme")
 def convert_labelme(
-    folder: Annotated[Path, typer.Argument(help="Folder with one LabelMe JSON beside each picture, or around it.")],
+    folder: Annotated[
+        Path, typer.Argument(help="Folder with one LabelMe JSON per picture; the picture is beside it or inside.")
+    ],
     out: Out,
-    stuff: Annotated[list[str] | None, typer.Option(help="Labels that are stuff: sky,road.")] = None,
+    stuff: Annotated[list[str] | None, typer.Option(help="Labels that are stuff, like sky,road.")] = None,
     things: Annotated[
-        list[str] | None, typer.Option(help="Labels that are things; default: all that are not stuff.")
+        list[str] | None, typer.Option(help="Labels that are things; default: all that are neither stuff nor void.")
     ] = None,
     void: Annotated[
-        list[str] | None, typer.Option(help="Labels that mean nothing.", show_default="__ignore__,_background_")
+        list[str] | None, typer.Option(help="Labels that are void.", show_default="__ignore__,_background_")
     ] = None,
-    pictures: Annotated[Path | None, typer.Option(help="Folder of the pictures, if not beside the JSONs.")] = None,
+    pictures: Annotated[
+        Path | None, typer.Option(help="Folder of the pictures, if they are not beside the JSON files.")
+    ] = None,
     split: SplitName = "train",
     val_share: ValShare = 0.0,
     seed: Seed = 0,
@@ -90,7 +100,7 @@ def convert_labelme(
     link: Link = False,
     overwrite: Overwrite = False,
 ) -> None:
-    """A folder of LabelMe files; shapes of one label and group_id are one instance."""
+    """Convert a folder of LabelMe files; shapes with the same label and group_id become one instance."""
     from panoptic_blend.convert.labelme import VOID, Classes, read_labelme
     from panoptic_blend.convert.writing import ConversionOptions
 
@@ -111,16 +121,20 @@ def convert_labelme(
 
 @convert.command("cityscapes")
 def convert_cityscapes(
-    panoptic_json: Annotated[Path, typer.Argument(help="cityscapes_panoptic_SPLIT.json of Cityscapes' own scripts.")],
-    pictures: Annotated[Path, typer.Option(help="leftImg8bit, or its folder of the split.")],
+    panoptic_json: Annotated[
+        Path, typer.Argument(help="cityscapes_panoptic_SPLIT.json, as Cityscapes' own scripts write it.")
+    ],
+    pictures: Annotated[Path, typer.Option(help="The folder leftImg8bit, or the folder of the split in it.")],
     out: Out,
-    maps: Annotated[Path | None, typer.Option(help="Folder of its PNGs; default: beside the JSON.")] = None,
+    maps: Annotated[
+        Path | None, typer.Option(help="Folder of PNGs; default: beside the JSON, with the same name.")
+    ] = None,
     split: SplitName = "train",
     keep_empty: KeepEmpty = False,
     link: Link = False,
     overwrite: Overwrite = False,
 ) -> None:
-    """The panoptic JSON and PNGs that createPanopticImgs makes, with label ids or train ids."""
+    """Convert the panoptic JSON and PNGs that createPanopticImgs writes, with label ids or train ids."""
     from panoptic_blend.convert.cityscapes import read_cityscapes
     from panoptic_blend.convert.writing import ConversionOptions
 
@@ -138,5 +152,5 @@ def _convert(source: LabeledSource, options: ConversionOptions) -> None:
 
 
 def _names(values: list[str] | None) -> list[str]:
-    """Labels given in one option with commas, in several, or both."""
+    """Split labels at commas; the option may also be given several times."""
     return [name.strip() for value in values or () for name in value.split(",") if name.strip()]

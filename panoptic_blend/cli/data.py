@@ -1,4 +1,4 @@
-"""``panoptic-blend data ...``: parse and dispatch, nothing else."""
+"""``panoptic-blend data``: download, generate, convert and check data sets."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from panoptic_blend.cli.options import AsJson
 from panoptic_blend.cli.running import stoppable
 from panoptic_blend.terminal import progress_line
 
-data = typer.Typer(help="Fetch, make, convert and check data sets.", no_args_is_help=True)
+data = typer.Typer(help="Download, generate, convert and check data sets.", no_args_is_help=True)
 data.add_typer(convert, name="convert")
 
 
 @data.command()
 def shapes(
     out: Annotated[Path, typer.Option(help="Folder to write.")] = Path("datasets/shapes"),
-    train: Annotated[int, typer.Option(min=0, help="Training images.")] = 2000,
-    val: Annotated[int, typer.Option(min=0, help="Validation images.")] = 200,
-    seed: int = 0,
+    train: Annotated[int, typer.Option(min=0, help="Number of training images.")] = 2000,
+    val: Annotated[int, typer.Option(min=0, help="Number of validation images.")] = 200,
+    seed: Annotated[int, typer.Option(help="Seed of the generator.")] = 0,
 ) -> None:
     """Generate the Shapes data set in COCO panoptic format."""
     from panoptic_blend.shapes.dataset import write_shapes
@@ -36,13 +36,15 @@ def shapes(
 @data.command("check")
 def data_check(
     root: Annotated[Path, typer.Argument(metavar="DIR", help="Root of a data set in COCO's layout.")],
-    split: Annotated[str | None, typer.Option(help="Only this one, like val2017; default: all there are.")] = None,
-    cases: Annotated[int, typer.Option(min=0, help="How many of each kind of problem to tell.")] = 3,
-    fix: Annotated[Path | None, typer.Option(metavar="OUT.json", help="Write the split's JSON, corrected.")] = None,
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes; default: one per core.")] = None,
+    split: Annotated[str | None, typer.Option(help="Check only this split, like val2017; default: all.")] = None,
+    cases: Annotated[int, typer.Option(min=0, help="How many cases of each kind of problem to show.")] = 3,
+    fix: Annotated[
+        Path | None, typer.Option(metavar="OUT.json", help="Write a repaired copy of the split's JSON.")
+    ] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Number of processes; default: one per core.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Say what is wrong with a COCO panoptic data set; exit code 1 if there are errors."""
+    """Report the faults of a COCO panoptic data set; exit code 1 if there are errors."""
     from panoptic_blend.doctor.checkup import check
     from panoptic_blend.doctor.description import lines, record, summary_table
 
@@ -62,14 +64,20 @@ def coco(
         "datasets/coco"
     ),
     split: Annotated[list[str] | None, typer.Option(help="val2017 or train2017; default: both.")] = None,
-    instances: Annotated[bool, typer.Option("--instances", help="Fetch instances_*.json too.")] = False,
-    unzip_pngs: Annotated[bool, typer.Option(help="Unpack the PNGs, or leave annotations/panoptic_*.zip.")] = True,
-    keep_zips: Annotated[bool, typer.Option("--keep-zips/--delete-zips", help="What to do with them after.")] = True,
-    mirror: Annotated[str | None, typer.Option(help="Address to use instead of images.cocodataset.org.")] = None,
-    checksums: Annotated[Path | None, typer.Option(help="SHA-256 of the zips, as sha256sum writes them.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and how large it is.")] = False,
+    instances: Annotated[bool, typer.Option("--instances", help="Also download instances_*.json.")] = False,
+    unzip_pngs: Annotated[
+        bool, typer.Option(help="Unpack the PNGs, or leave them in annotations/panoptic_*.zip.")
+    ] = True,
+    keep_zips: Annotated[
+        bool, typer.Option("--keep-zips/--delete-zips", help="Keep or delete zips after they are unpacked.")
+    ] = True,
+    mirror: Annotated[str | None, typer.Option(help="Server to use instead of images.cocodataset.org.")] = None,
+    checksums: Annotated[
+        Path | None, typer.Option(help="File with the SHA-256 of each zip, as sha256sum writes it.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show the steps and their sizes.")] = False,
 ) -> None:
-    """Fetch, check and unpack COCO for the panoptic task; run again to go on after a stop."""
+    """Download, check and unpack COCO for the panoptic task; run it again after an interruption to continue."""
     from panoptic_blend.download.coco import HOST, SPLITS, DownloadRequest, Feedback, plan, prepare
     from panoptic_blend.terminal import bytes_line
 

@@ -1,4 +1,4 @@
-"""``panoptic-blend evaluate``, ``sweep`` and ``predict``: what a trained model is used for."""
+"""``panoptic-blend evaluate``, ``sweep`` and ``predict``: commands that run a trained model."""
 
 from __future__ import annotations
 
@@ -26,11 +26,13 @@ def evaluate(
     overrides: options.Overrides = None,
     weights: options.Weights = None,
     config: options.Config = None,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Keep results as COCO JSON + PNG.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Folder for the results as COCO JSON and PNG.")
+    ] = None,
     device: options.Device = "cpu",
     precision: options.NetworkPrecision = "32-true",
 ) -> None:
-    """Score a model on the validation split of a data set (data.root=... data.val=...)."""
+    """Evaluate a model on the validation split of a data set (data.root=DIR data.val=SPLIT)."""
     from panoptic_blend.inference.evaluation import evaluate
     from panoptic_blend.scoring.tables import evaluation_tables
 
@@ -50,11 +52,11 @@ def sweep(
     weights: options.Weights = None,
     config: options.Config = None,
     output: options.Output = Path("sweep"),
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes that fuse; default: one per core.")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes for fusion; default: one per core.")] = None,
     device: options.Device = "cpu",
     precision: options.NetworkPrecision = "32-true",
 ) -> None:
-    """PQ over confidence, overlap and stuff area of fusion, from one run of a model on the validation split."""
+    """Find the best thresholds for fusion: PQ of all combinations, from one run of a model on the validation split."""
     from panoptic_blend.sweep.cache import open_cache
     from panoptic_blend.sweep.description import draw_heat_map, lines, table, write_csv
     from panoptic_blend.sweep.sweep import sweep
@@ -68,16 +70,16 @@ def sweep(
     write_csv(found, output / "sweep.csv")
     draw_heat_map(found, output / "sweep.png")
     Console().print(table(found))
-    print(*lines(found), f"all combinations are in {output}/sweep.csv, drawn in {output}/sweep.png", sep="\n")
+    print(*lines(found), f"all combinations: {output}/sweep.csv; heat map: {output}/sweep.png", sep="\n")
 
 
 def predict(
     model: options.Model,
     inputs: Annotated[
-        list[str] | None, typer.Argument(help="Pictures, folders of them, and changes to the config: key=value ...")
+        list[str] | None, typer.Argument(help="Pictures, folders of pictures, and changes to the config: key=value ...")
     ] = None,
-    video: Annotated[Path | None, typer.Option(help="A video instead; it is drawn as an MP4.")] = None,
-    every: Annotated[int, typer.Option(min=1, help="Take only every N-th frame of it.", metavar="N")] = 1,
+    video: Annotated[Path | None, typer.Option(help="A video instead of pictures; the drawing is an MP4.")] = None,
+    every: Annotated[int, typer.Option(min=1, help="Use only every N-th frame of the video.", metavar="N")] = 1,
     weights: options.Weights = None,
     config: options.Config = None,
     output: options.Output = Path("predictions"),
@@ -86,30 +88,30 @@ def predict(
     precision: options.NetworkPrecision = "32-true",
     overwrite: options.Overwrite = False,
 ) -> None:
-    """Write panoptic maps of pictures, or of a video's frames, as COCO JSON + PNG, and drawn over them.
+    """Predict panoptic maps of pictures or of the frames of a video; write them as COCO JSON and PNG, and draw them.
 
-    After an interruption the same command goes on where it was.
+    After an interruption, run the same command again to continue.
     """
     pictures, changes = _pictures_and_overrides(inputs or ())
     if bool(pictures) == bool(video):
-        raise PanopticBlendError("give either pictures and folders of them, or --video FILE")
+        raise PanopticBlendError("nothing to predict, or both pictures and a video; give pictures or --video FILE")
     from panoptic_blend.inference.pictures import predict_pictures
     from panoptic_blend.inference.video import drawn_video, predict_video
 
     drawn = drawn_video(video, output) if video else output / "pictures"
-    with stoppable("interrupted; the same command goes on where it was"):
+    with stoppable("interrupted; run the same command again to continue"):
         predictor = _predictor(model, weights, config, [*(overrides or ()), *changes], device, precision)
-        alone = locked(output, "wait for it, or choose another --output")
-        with alone, progress_line("predicting", "images") as progress:
+        lock = locked(output, "wait until it ends, or choose another --output")
+        with lock, progress_line("predicting", "images") as progress:
             if video:
                 count = predict_video(predictor, video, output, progress, every, overwrite)
             else:
                 count = predict_pictures(predictor, pictures, output, progress, overwrite)
-    print(f"{count} panoptic maps: {output}/panoptic.json; drawn in {drawn}")
+    print(f"{count} panoptic maps: {output}/panoptic.json; drawings: {drawn}")
 
 
 def _pictures_and_overrides(inputs: Iterable[str]) -> tuple[list[Path], list[str]]:
-    """Tell changes to the config from pictures: they contain a ``=`` and are no file or folder."""
+    """Separate pictures from changes to the config, which contain a ``=`` and are not a file or folder."""
     pictures, overrides = [], []
     for item in inputs:
         path = Path(item)
@@ -131,14 +133,14 @@ def _predictor(
     from panoptic_blend.inference.predictor import load
 
     if weights is not None and config is not None:
-        raise PanopticBlendError(f"{model}: --config and --weights are two ways to say one thing; give one of them")
+        raise PanopticBlendError(f"{model}: --config and --weights exclude each other; give only one of the two")
     if config is not None:
         return load(config, model, device, overrides, precision)
     return load(model, weights, device, overrides, precision)
 
 
 def _validation(predictor: Predictor) -> PanopticDataset:
-    """The validation split that a model's config names; it has the model's categories."""
+    """The validation split that the config names, after a check that it has the model's categories."""
     from panoptic_blend.data.dataset import CocoPanoptic
     from panoptic_blend.formats.coco_layout import find_root
     from panoptic_blend.inference.evaluation import require_same_categories

@@ -1,4 +1,4 @@
-"""``panoptic-blend ...``: every command there is."""
+"""The command ``panoptic-blend`` and its subcommands."""
 
 from __future__ import annotations
 
@@ -26,5 +26,5 @@ app.add_typer(weights, name="weights")
 
 
 def main(*command: str) -> None:
-    """Run the command line, or one ``command`` of it with the arguments this process was given."""
+    """Run the command line with the arguments of this process, after the names of a ``command``, if any."""
     guarded(lambda: app([*command, *sys.argv[1:]]))

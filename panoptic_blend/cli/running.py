@@ -1,4 +1,4 @@
-"""How a command ends: well, with one line about what is wrong, or interrupted."""
+"""Turn errors and interruptions of a command into one line and an exit code."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from panoptic_blend.structures import PanopticBlendError
 
 
 def guarded(command: Callable[[], object]) -> None:
-    """Run a command; errors from outside end in one line and exit code 2, interrupted training in 75."""
+    """Run a command; an error of its input ends in one line and exit code 2, an interrupted training in code 75."""
     try:
         command()
         return
@@ -30,7 +30,7 @@ def guarded(command: Callable[[], object]) -> None:
 
 @contextmanager
 def stoppable(message: str) -> Iterator[None]:
-    """Ctrl-C in the block ends in one line and exit code 130."""
+    """On Ctrl-C inside the ``with`` block, print ``message`` and exit with code 130."""
     try:
         yield
     except KeyboardInterrupt:

@@ -1,4 +1,4 @@
-"""``panoptic-blend pq``, ``report`` and ``draw``: result files alone, without a model and without torch."""
+"""``panoptic-blend pq``, ``report`` and ``draw``: commands that read result files and need neither model nor torch."""
 
 from __future__ import annotations
 
@@ -20,14 +20,15 @@ def pq(
     truth_folder: options.TruthFolder = None,
     prediction_folder: options.PredictionFolder = None,
     details: Annotated[
-        Path | None, typer.Option(metavar="OUT", help="Folder for tables of every segment, image, class and cause.")
+        Path | None,
+        typer.Option(metavar="OUT", help="Folder for tables of all segments, images, classes and causes of error."),
     ] = None,
     table_format: Annotated[
-        Literal["csv", "parquet"], typer.Option(help="Format of the long tables, of segments and images.")
+        Literal["csv", "parquet"], typer.Option(help="Format of the tables of segments and images.")
     ] = "csv",
     compare: options.Compare = None,
     compare_folder: options.CompareFolder = None,
-    boundary: Annotated[bool, typer.Option("--boundary", help="Boundary PQ too.")] = False,
+    boundary: Annotated[bool, typer.Option("--boundary", help="Also compute boundary PQ.")] = False,
     missing: options.Missing = "error",
     additional: options.Additional = "error",
     area: options.Area = "png",
@@ -36,7 +37,7 @@ def pq(
     workers: options.Threads = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """PQ, SQ and RQ of anyone's results, as the official script computes them; with --details, why."""
+    """Compute PQ, SQ and RQ of any predictions exactly as the official script; --details adds the causes of errors."""
     from panoptic_blend.files import distinct_names
     from panoptic_blend.scoring.details import Resampling, summary
     from panoptic_blend.scoring.evaluate_files import evaluate_files
@@ -79,16 +80,16 @@ def pq(
 
     Console().print(*all_tables(findings))
     if details:
-        print(f"tables of every segment, image, class and cause are in {details}")
+        print(f"tables of segments, images, classes and causes: {details}")
 
 
 def report(
     truth: options.TruthJson,
     prediction: options.ResultsJson,
     images: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the photos.")],
-    out: Annotated[
-        Path, typer.Option(help="The page to write; what is too large for it goes into a folder beside it.")
-    ] = Path("report.html"),
+    out: Annotated[Path, typer.Option(help="The page to write; large data sets also get a folder beside it.")] = Path(
+        "report.html"
+    ),
     truth_folder: options.TruthFolder = None,
     prediction_folder: options.PredictionFolder = None,
     compare: options.Compare = None,
@@ -99,10 +100,10 @@ def report(
     resamples: options.Resamples = 1000,
     seed: options.BootstrapSeed = 0,
     workers: options.Threads = None,
-    size: Annotated[int, typer.Option(min=64, max=8192, help="Longest side of photos and maps in it.")] = 1024,
+    size: Annotated[int, typer.Option(min=64, max=8192, help="Longest side of its photos and maps in pixels.")] = 1024,
     overwrite: options.Overwrite = False,
 ) -> None:
-    """One page for any browser: figures, classes, confusion, error budget, and every image with its errors."""
+    """Write a web page with PQ, classes, confusion, error budget, and every image with its errors."""
     from panoptic_blend.report.command import ReportRequest, write_report
     from panoptic_blend.scoring.details import Resampling
     from panoptic_blend.scoring.file_pairs import FilePolicy
@@ -128,14 +129,16 @@ def report(
 def draw(
     panoptic_json: Annotated[Path, typer.Argument(help="COCO panoptic JSON of a data set or of predictions.")],
     pictures: Annotated[Path, typer.Argument(help="Folder of the photos.")],
-    maps: Annotated[Path | None, typer.Option(help="Folder of its PNGs; default: beside the JSON.")] = None,
+    maps: Annotated[Path | None, typer.Option(help="Folder of the PNGs; default: beside the JSON.")] = None,
     output: options.Output = Path("drawings"),
-    scale: Annotated[int, typer.Option(min=1, max=16, help="Enlarge small photos so that labels fit.")] = 1,
-    limit: Annotated[int | None, typer.Option(min=1, help="Only the first N images.", metavar="N")] = None,
+    scale: Annotated[
+        int, typer.Option(min=1, max=16, help="Enlarge the photos by this factor, so that labels fit.")
+    ] = 1,
+    limit: Annotated[int | None, typer.Option(min=1, help="Draw only the first N images.", metavar="N")] = None,
 ) -> None:
     """Draw panoptic maps over their photos."""
     from panoptic_blend.drawing.results import draw_json
 
     with progress_line("drawing") as progress:
         count = draw_json(panoptic_json, pictures, output, maps, scale, limit, progress)
-    print(f"{count} drawings are in {output}")
+    print(f"{count} drawings: {output}")

@@ -1,4 +1,4 @@
-"""``panoptic-blend demo`` and ``train``."""
+"""``panoptic-blend demo`` and ``train``: commands that train a model."""
 
 from __future__ import annotations
 
@@ -16,29 +16,38 @@ def demo(
     output: Output = Path("runs/demo"),
     data_root: Annotated[Path, typer.Option("--data", help="Folder of the Shapes data set.")] = Path("datasets/shapes"),
 ) -> None:
-    """Generate Shapes, train on it, evaluate, and draw what was learned; reuses what is there."""
+    """Generate the Shapes data set, train a model on it, evaluate it, and draw its predictions."""
     from panoptic_blend.demo import run_demo
 
     run_demo(output, data_root)
 
 
 def train(
-    config: Annotated[str, typer.Argument(help="Config by name, like panoptic/blendmask_r50_3x, or path.")],
+    config: Annotated[str, typer.Argument(help="Config by name, like panoptic/blendmask_r50_3x, or by path.")],
     overrides: Overrides = None,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Default: runs/<config>.")] = None,
-    resume: Annotated[
-        Literal["auto"] | None, typer.Option(help="auto: go on from the newest whole state in the folder, if any.")
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Folder to write; default: runs/CONFIG.")
     ] = None,
-    weights: Annotated[str | None, typer.Option(help="Start from a file of any known kind, or `imagenet`.")] = None,
+    resume: Annotated[
+        Literal["auto"] | None,
+        typer.Option(help="auto: continue from the newest complete state in the folder, if any."),
+    ] = None,
+    weights: Annotated[
+        str | None, typer.Option(help="Initial weights: a file in any supported format, or `imagenet`.")
+    ] = None,
     partial: Annotated[
-        bool, typer.Option("--partial", help="Load what fits, start heads of other classes anew.")
+        bool, typer.Option("--partial", help="Load the weights that fit; initialize heads for other classes.")
     ] = False,
-    devices: Annotated[int | None, typer.Option(min=1, help="Devices of each node. [default: train.devices]")] = None,
-    nodes: Annotated[int | None, typer.Option(min=1, help="Machines. [default: train.nodes]")] = None,
+    devices: Annotated[
+        int | None, typer.Option(min=1, help="Number of devices per node; default: train.devices of the config.")
+    ] = None,
+    nodes: Annotated[
+        int | None, typer.Option(min=1, help="Number of nodes; default: train.nodes of the config.")
+    ] = None,
 ) -> None:
     """Train a model on a COCO panoptic data set and evaluate it.
 
-    Exit code 0: finished. 75: interrupted, to be resumed. 2: an error.
+    Exit code: 0 if finished, 75 if interrupted (continue with --resume auto), 2 on an error.
     """
     from panoptic_blend.config.experiment import load_config
     from panoptic_blend.runtime.processes import is_first
@@ -52,4 +61,4 @@ def train(
     if not is_first():
         return
     Console().print(*evaluation_tables(evaluation.panoptic, evaluation.columns()))
-    print(f"weights, log and results are in {folder}")
+    print(f"weights, log and results: {folder}")

@@ -1,4 +1,4 @@
-"""``panoptic-blend weights ...``."""
+"""``panoptic-blend weights``: commands on files of weights."""
 
 from __future__ import annotations
 
@@ -8,15 +8,17 @@ from typing import Annotated
 
 import typer
 
-weights = typer.Typer(help="Identify files of weights, and import foreign ones.", no_args_is_help=True)
+from panoptic_blend.cli.options import AsJson
+
+weights = typer.Typer(help="Inspect files of weights, and import those of other projects.", no_args_is_help=True)
 
 
 @weights.command("inspect")
 def weights_inspect(
-    file: Annotated[Path, typer.Argument(help="Weights of any kind.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print it for machines.")] = False,
+    file: Annotated[Path, typer.Argument(help="File of weights in any format.")],
+    as_json: AsJson = False,
 ) -> None:
-    """Say what a file of weights is, and which configs it fits."""
+    """Report the format and contents of a file of weights, and the configs that it fits."""
     from panoptic_blend.checkpoints.description import lines, record
     from panoptic_blend.checkpoints.inspection import inspect_weights
 
@@ -26,12 +28,19 @@ def weights_inspect(
 
 @weights.command("import")
 def weights_import(
-    official: Annotated[Path, typer.Argument(help="Weights of the official BlendMask, of detectron2, or ours bare.")],
-    out: Annotated[Path, typer.Argument(help="The checkpoint to write, a .safetensors.")],
-    config: Annotated[str | None, typer.Option(help="Config they are for; default: the one they fit.")] = None,
-    categories: Annotated[Path | None, typer.Option(help="COCO panoptic JSON with the classes they know.")] = None,
+    official: Annotated[
+        Path,
+        typer.Argument(help="Weights of the official BlendMask or of detectron2, or of this library without a config."),
+    ],
+    out: Annotated[Path, typer.Argument(help="The checkpoint to write, a .safetensors file.")],
+    config: Annotated[
+        str | None, typer.Option(help="Config of the model; default: the one that the weights fit.")
+    ] = None,
+    categories: Annotated[
+        Path | None, typer.Option(help="COCO panoptic JSON with the categories of the model.")
+    ] = None,
 ) -> None:
-    """Write weights of others as a checkpoint of ours, with config and categories."""
+    """Convert weights to a checkpoint of this library, with config and categories."""
     from panoptic_blend.checkpoints.importing import import_weights
 
     done = import_weights(official, out, config, categories)

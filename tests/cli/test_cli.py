@@ -1,4 +1,4 @@
-"""The command line on real files: what works, and that what cannot work ends in one line and exit code 2."""
+"""The command line on real files: results, and bad input that ends in one line and exit code 2."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def weights(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An untrained model for Shapes."""
+    """A checkpoint of an untrained model for Shapes."""
     counts = ["model.num_things=6", "model.num_stuff=4", f"data.root={root}"]
     config = load_config("demo/shapes_r18", [*SMALL, *counts, "model.fusion.stuff_area=0"])
     path = tmp_path_factory.mktemp("weights") / "shapes.safetensors"
@@ -54,7 +54,7 @@ def error_of(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     return lines[0]
 
 
-def test_truth_against_itself_is_perfect(
+def test_ground_truth_as_prediction_scores_100(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], root: Path
 ) -> None:
     truth = root / "annotations" / "panoptic_val2017.json"
@@ -65,7 +65,7 @@ def test_truth_against_itself_is_perfect(
     assert "100.0" in capsys.readouterr().out
 
 
-def test_predict_draw_and_pq_follow_one_another(
+def test_pq_and_draw_read_the_output_of_predict(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], root: Path, weights: Path, tmp_path: Path
 ) -> None:
     assert run(monkeypatch, "predict", weights, root / "val2017", "--output", tmp_path) == 0
@@ -96,7 +96,7 @@ def test_evaluate_prints_the_columns_and_keeps_results(
     assert (tmp_path / "panoptic_val2017.json").exists()
 
 
-def test_nothing_of_the_users_is_overwritten(
+def test_annotations_and_photos_are_not_overwritten(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], weights: Path, root: Path, tmp_path: Path
 ) -> None:
     annotations = root / "annotations"
@@ -112,7 +112,7 @@ def test_nothing_of_the_users_is_overwritten(
     assert photo.read_bytes() == before
 
 
-def test_two_runs_do_not_predict_into_one_folder(
+def test_two_runs_cannot_predict_into_one_folder(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], weights: Path, root: Path, tmp_path: Path
 ) -> None:
     with locked(tmp_path / "out", "wait"):
@@ -121,7 +121,7 @@ def test_two_runs_do_not_predict_into_one_folder(
     assert "journal.jsonl" not in {path.name for path in tmp_path.rglob("*")}
 
 
-def test_a_broken_picture_does_not_cost_the_others(
+def test_a_broken_picture_is_skipped(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], weights: Path, root: Path, tmp_path: Path
 ) -> None:
     for name, source in zip(("1.jpg", "01.jpg"), sorted((root / "val2017").iterdir()), strict=True):
@@ -131,15 +131,15 @@ def test_a_broken_picture_does_not_cost_the_others(
     assert "0.png: cannot be decoded" in message
     assert "(1 of 3 pictures skipped; the rest is written)" in message
     annotations = json.loads((tmp_path / "out" / "panoptic.json").read_text())["annotations"]
-    assert len({annotation["image_id"] for annotation in annotations}) == 2, "1 and 01 are not one image"
+    assert len({annotation["image_id"] for annotation in annotations}) == 2, "1.jpg and 01.jpg are two images"
 
 
-def test_shapes_are_written_where_asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_shapes_are_written_to_out(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert run(monkeypatch, "data", "shapes", "--out", tmp_path / "s", "--train", 1, "--val", 1, "--seed", 3) == 0
     assert len(list((tmp_path / "s" / "train2017").iterdir())) == 1
 
 
-def test_unusable_input_is_one_line(
+def test_bad_input_ends_in_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], root: Path, weights: Path, tmp_path: Path
 ) -> None:
     truth = root / "annotations" / "panoptic_val2017.json"
@@ -181,18 +181,18 @@ def test_the_installed_command_exits_with_2_and_no_traceback(tmp_path: Path) -> 
     assert done.stderr.startswith("error: ")
 
 
-def test_a_labelled_folder_becomes_a_data_set(
+def test_a_folder_of_labelme_files_becomes_a_data_set(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], root: Path, tmp_path: Path
 ) -> None:
-    labelled = tmp_path / "labelled"
-    labelled.mkdir()
+    labeled = tmp_path / "labeled"
+    labeled.mkdir()
     for photo in (root / "val2017").iterdir():
-        (labelled / photo.name).write_bytes(photo.read_bytes())
+        (labeled / photo.name).write_bytes(photo.read_bytes())
         boxes = {"car": [[1, 1], [40, 30]], "sky": [[0, 0], [80, 50]], "night sky": [[0, 51], [80, 90]]}
         shapes = [{"label": label, "shape_type": "rectangle", "points": box} for label, box in boxes.items()]
         content = {"imagePath": photo.name, "imageData": None, "shapes": shapes}
-        (labelled / photo.name).with_suffix(".json").write_text(json.dumps(content))
-    convert = "data", "convert", "labelme", labelled, "--out", tmp_path / "own"
+        (labeled / photo.name).with_suffix(".json").write_text(json.dumps(content))
+    convert = "data", "convert", "labelme", labeled, "--out", tmp_path / "own"
     options = "--stuff", "sky, night sky", "--val-share", 0.5, "--rest", "ground"
     assert run(monkeypatch, *convert, *options) == 0
     printed = capsys.readouterr().out
