@@ -33,6 +33,7 @@ from panoptic_blend.config.experiment import Config, load_config
 from panoptic_blend.config.yaml_files import config_names
 from panoptic_blend.download import coco as coco_download
 from panoptic_blend.metrics.causes import Cause
+from panoptic_blend.structures import PanopticBlendError
 
 Captured = pytest.CaptureFixture[str]
 
@@ -238,7 +239,10 @@ def check_ours(command: object, words: list[str]) -> None:
     error, given = parsed(words)
     assert error is None, f"{command}\n{error}"
     if given.get("config") in config_names():
-        load_config(given["config"], given["overrides"] or ())
+        try:
+            load_config(given["config"], given["overrides"] or ())
+        except PanopticBlendError as wrong:
+            raise AssertionError(f"{command}\n{wrong}") from None
 
 
 def parsed(words: list[str]) -> tuple[str | None, dict[str, Any]]:
@@ -307,6 +311,58 @@ def check_experiment(command: Command, words: list[str], monkeypatch: pytest.Mon
         except SystemExit as error:
             raise AssertionError(f"{command}\nits arguments are refused") from error
     raise AssertionError(f"{command}\nit does not parse its arguments")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "panoptic-blend pq TRUTH.json A.json --nothing",
+        "panoptic-blend nothing",
+        "panoptic-blend pq TRUTH.json",
+        "panoptic-blend train demo/shapes_r18 train.lrr=1",
+        "torchrun --nothing tools/train.py demo/shapes_r18",
+        "torchrun tools/nothing.py demo/shapes_r18",
+        "torchrun tools/train.py demo/shapes_r18 --nothing",
+        "make nothing",
+        "pip install '.[nothing]'",
+        "pip install numpy",
+        "python -m evaluation.speed --nothing",
+        "python -m evaluation.precision --nothing",
+        "python examples/nothing.py",
+    ],
+)
+def test_a_wrong_command_is_found(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    [command] = commands(Block("a.md", 7, "sh", line))
+    with pytest.raises((AssertionError, SystemExit)):
+        check(command, monkeypatch)
+
+
+def test_a_command_that_no_test_knows_is_found(monkeypatch: pytest.MonkeyPatch, capsys: Captured) -> None:
+    with pytest.raises(AssertionError, match=r"^a\.md:8: .*\n.*'panoptic-blend demo': add it to ADDED"):
+        run(Command("a.md", 8, ("panoptic-blend", "demo")), monkeypatch, capsys)
+    with pytest.raises(AssertionError, match=r"^a\.md:7: 'curl x' starts with a program that no test knows"):
+        list(commands(Block("a.md", 7, "sh", "curl x")))
+
+
+def test_a_command_that_fails_is_found(world: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured) -> None:
+    with pytest.raises(AssertionError, match=r"ended with 2 here(.|\n)*nowhere\.json"):
+        run(Command("a.md", 1, ("panoptic-blend", "pq", "nowhere.json", "A.json")), monkeypatch, capsys)
+
+
+def test_a_block_is_commands_and_comments_over_several_lines() -> None:
+    text = "# first\n.venv/bin/panoptic-blend pq a.json \\\n  'b c.json' # last\n\nmake demo\n"
+    assert list(commands(Block("a.md", 3, "sh", text))) == [
+        Command("a.md", 4, ("panoptic-blend", "pq", "a.json", "b c.json")),
+        Command("a.md", 7, ("make", "demo")),
+    ]
+    assert not list(commands(Block("a.md", 3, "text", "photo -> map\n")))
+
+
+def test_quoted_output_is_held_against_what_was_printed() -> None:
+    printed = "train: 7 pictures\n  bar  thing  12 segments 2.5%\nvoid: 0.1%\n"
+    require_quoted(Block("a.md", 1, "output", "train: 198 pictures\n  ...\nvoid: 10.6%\n"), printed)
+    with pytest.raises(AssertionError, match="val: 22 pictures"):
+        require_quoted(Block("a.md", 1, "output", "val: 22 pictures\n"), printed)
 
 
 CODE = [code for page in PAGES for code in code_in_sentences(page)]

@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import numpy as np
 import pytest
+from documented import blocks
 
 from panoptic_blend.convert.labelme import Classes, read_labelme
 from panoptic_blend.convert.writing import ConversionOptions, write
 from panoptic_blend.data.dataset import CocoPanoptic
 
-PAGE = Path(__file__).parents[2] / "docs" / "own-data.md"
+PAGE = "docs/own-data.md"
 
 
 def test_the_example_folder_is_written_and_converted(
     shapes: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    [program] = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    [program] = [block for block in blocks(PAGE) if block.language == "python"]
     shapes.rename(tmp_path / "moved")
     (tmp_path / "datasets").mkdir()
     (tmp_path / "moved").rename(tmp_path / "datasets/shapes")
     monkeypatch.chdir(tmp_path)
-    exec(compile(program, str(PAGE), "exec"), {})
+    exec(compile(program.text, PAGE, "exec"), {})
     classes = Classes(stuff=["grass", "water", "sand", "sky"])
     write(
         read_labelme(Path("labeled"), classes),
