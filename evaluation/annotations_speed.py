@@ -26,7 +26,7 @@ from pathlib import Path
 from rich.console import Console
 from torch.utils.data import DataLoader, Dataset
 
-from evaluation.timing import Figure, figure_table
+from evaluation.timing import Measurement, measurement_table
 from panoptic_blend.data.dataset import CocoPanoptic
 from panoptic_blend.formats.categories import coco_categories
 from panoptic_blend.formats.coco_panoptic import read_panoptic_json
@@ -40,19 +40,19 @@ def main() -> None:
     """Measure, print, and exit non-zero if a target is missed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=118_000)
-    title, figures = measured(parser.parse_args().images)
-    Console().print(figure_table(title, figures))
-    sys.exit(any(figure.is_missed for figure in figures))
+    title, measurements = measured(parser.parse_args().images)
+    Console().print(measurement_table(title, measurements))
+    sys.exit(any(measurement.is_missed for measurement in measurements))
 
 
-def measured(images: int) -> tuple[str, list[Figure]]:
+def measured(images: int) -> tuple[str, list[Measurement]]:
     """What data set was written, and what a fresh process measured with it."""
     with tempfile.TemporaryDirectory() as folder:
         segments = write_data_set(Path(folder), images)
         size = _json(Path(folder)).stat().st_size
         with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as fresh:
-            figures = fresh.submit(measure, Path(folder)).result()
-    return f"{images} images, {segments} segments, {size / MEGABYTE:.0f} MB of JSON", figures
+            measurements = fresh.submit(measure, Path(folder)).result()
+    return f"{images} images, {segments} segments, {size / MEGABYTE:.0f} MB of JSON", measurements
 
 
 def write_data_set(root: Path, images: int, seed: int = 0) -> int:
@@ -106,7 +106,7 @@ def _segment(rng: random.Random, category_id: int) -> dict[str, object]:
     }
 
 
-def measure(root: Path) -> list[Figure]:
+def measure(root: Path) -> list[Measurement]:
     """Open the data set and read from it; to be called once in a process, which has but imported what it needs."""
     libraries = _memory("status", "VmRSS")
     start = time.process_time()
@@ -118,16 +118,16 @@ def measure(root: Path) -> list[Figure]:
     read_panoptic_json(dataset.paths.json)
     json_seconds = time.process_time() - start
     return [
-        Figure("opening, processor seconds", seconds, 20),
-        Figure("  of them for the JSON", json_seconds),
-        Figure("resident then, MB", resident),
-        Figure("  of it the imported libraries", libraries),
-        Figure("  of it what was opened", resident - libraries, 350),
-        Figure("peak while opening, MB", peak),
-        Figure("  of it above the imported libraries", peak - libraries),
-        Figure(f"not shared by a worker after {SAMPLES} samples, MB", last, 30),
-        Figure("  of it after the first sample", first),
-        Figure("sent to a worker that is not forked, MB", len(pickle.dumps(dataset)) / MEGABYTE, 30),
+        Measurement("opening, processor seconds", seconds, 20),
+        Measurement("  of them for the JSON", json_seconds),
+        Measurement("resident then, MB", resident),
+        Measurement("  of it the imported libraries", libraries),
+        Measurement("  of it what was opened", resident - libraries, 350),
+        Measurement("peak while opening, MB", peak),
+        Measurement("  of it above the imported libraries", peak - libraries),
+        Measurement(f"not shared by a worker after {SAMPLES} samples, MB", last, 30),
+        Measurement("  of it after the first sample", first),
+        Measurement("sent to a worker that is not forked, MB", len(pickle.dumps(dataset)) / MEGABYTE, 30),
     ]
 
 

@@ -102,13 +102,13 @@ def measure_steps(dataset: CocoPanoptic, samples: int) -> list[Cost]:
     """The mean cost of every step in a sample's making, each run by itself; short sides take turns."""
     augmentation, watch = coco_augmentation(), Stopwatch()
     for number in range(len(dataset)):  # files come from the disk only once
-        _make(dataset, number, augmentation, Stopwatch())
+        _make_sample(dataset, number, augmentation, Stopwatch())
     for number in range(samples):
-        _make(dataset, number, augmentation, watch)
+        _make_sample(dataset, number, augmentation, watch)
     return [Cost(name, cpu / samples, wall / samples) for name, (cpu, wall) in watch.spent.items()]
 
 
-def _make(dataset: CocoPanoptic, number: int, augmentation: Augmentation, watch: Stopwatch) -> None:
+def _make_sample(dataset: CocoPanoptic, number: int, augmentation: Augmentation, watch: Stopwatch) -> None:
     """Sample ``number``, step by step as the loader makes it."""
     index = number % len(dataset)
     image, segments = dataset.images[index], dataset.images[index].annotation.segments

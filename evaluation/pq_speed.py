@@ -63,7 +63,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         costs = measure(options.data / "annotations" / f"panoptic_{options.split}.json", options.pairs, Path(folder))
     Console().print(table(costs))
-    problems = missed(costs)
+    problems = missed_targets(costs)
     print(*problems, sep="\n")
     sys.exit(bool(problems))
 
@@ -82,15 +82,15 @@ def measure(source: Path, pairs: int, folder: Path) -> dict[str, Cost]:
     if find_spec("panopticapi"):
         costs["reference"] = timed("panopticapi, one process", lambda: _panopticapi(truth, prediction), pairs)
     else:
-        costs["reference"] = timed("what panopticapi must do", lambda: _as_in_2018(truth, prediction), pairs)
+        costs["reference"] = timed("what panopticapi must do", lambda: _panopticapi_minimum(truth, prediction), pairs)
     if find_spec("torchmetrics"):
         few = maps[:3]
         costs["torchmetrics"] = timed("torchmetrics, in memory", lambda: _torchmetrics(few, categories), len(few))
     return costs
 
 
-def missed(costs: dict[str, Cost]) -> list[str]:
-    """Which targets are missed, in words."""
+def missed_targets(costs: dict[str, Cost]) -> list[str]:
+    """Which targets are missed_targets, in words."""
     ratio, memory = costs["reference"].cpu / costs["one"].cpu, costs["memory"].cpu
     problems = []
     if ratio < FASTER:
@@ -159,7 +159,7 @@ def _in_memory(maps: Sequence[tuple[PanopticMap, PanopticMap]], categories: Sequ
     quality.compute()
 
 
-def _as_in_2018(truth: Path, prediction: Path) -> None:
+def _panopticapi_minimum(truth: Path, prediction: Path) -> None:
     for path in sorted(truth.with_suffix("").iterdir()):
         both = [_pillow_ids(path), _pillow_ids(prediction.with_suffix("") / path.name)]
         np.unique(both[1], return_counts=True)

@@ -20,8 +20,8 @@ import torch
 from rich.console import Console
 from torch import nn
 
-from evaluation.step_speed import measure_step, one_step
-from evaluation.timing import Figure, Stage, best_of, figure_table, measured_rate, peak_of, stage_table, stages
+from evaluation.step_speed import measure_step, train_two_steps
+from evaluation.timing import Measurement, Stage, best_of, measurement_table, measured_rate, peak_memory_of, stage_table, stages
 from panoptic_blend.config.experiment import load_config
 from panoptic_blend.config.options import Precision
 from panoptic_blend.data.transforms import size_for
@@ -30,7 +30,7 @@ from panoptic_blend.models.blendmask import BlendMask
 from panoptic_blend.models.build import build_model
 from panoptic_blend.models.folding import fold_norms, round_weights
 from panoptic_blend.models.panoptic_blend import PanopticBlend, semantic_classes
-from panoptic_blend.runtime.precision import autocast, half
+from panoptic_blend.runtime.precision import autocast, half_dtype
 
 CPU = torch.device("cpu")
 PICTURE = (480, 640)
@@ -55,24 +55,24 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     options = parser.parse_args()
     rates = {dtype: measured_rate(dtype) for dtype in (torch.float32, torch.bfloat16)}
-    rate = rates[half(options.precision, CPU) or torch.float32]
+    rate = rates[half_dtype(options.precision, CPU) or torch.float32]
     told = ", ".join(f"{value / 1e9:.0f} GFLOP/s in {str(dtype)[6:]}" for dtype, value in rates.items())
     print(f"matrix product: {told}, on {torch.get_num_threads()} threads")
     slower = OFFICIAL_RATE / rates[torch.float32]
-    report = training_report if options.train else report_of
+    report = training_report if options.train else inference_report
     results = [report(name, options.precision, options.repeats, rate, slower) for name in options.config]
-    for name, (measured, figures) in zip(options.config, results, strict=True):
+    for name, (measured, measurements) in zip(options.config, results, strict=True):
         Console().print(stage_table(f"{name}, {options.precision}", measured, rate))
-        Console().print(figure_table(name, figures))
-    sys.exit(any(figure.is_missed for _, figures in results for figure in figures))
+        Console().print(measurement_table(name, measurements))
+    sys.exit(any(measurement.is_missed for _, measurements in results for measurement in measurements))
 
 
-def report_of(
+def inference_report(
     name: str, precision: Precision, repeats: int, rate: float, slower: float
-) -> tuple[list[Stage], list[Figure]]:
-    """Inference: its stages, and what is asked of it; ``slower`` is this machine than the official figures' one."""
+) -> tuple[list[Stage], list[Measurement]]:
+    """Inference: its stages, and what is asked of it; ``slower`` is this machine than the official measurements' one."""
     with torch.inference_mode(), autocast(precision, CPU):
-        measured, detections, alone = measure(lively_model(name, precision), input_size(name), PICTURE, repeats)
+        measured, detections, alone = measure(model_with_detections(name, precision), input_size(name), PICTURE, repeats)
     found = {stage.name: stage for stage in measured}
     whole, none = found["picture to map"], found["the same, no instances"]
     extra = (
@@ -81,30 +81,30 @@ def report_of(
         - found["instances, paste and fuse of none"].seconds
     )
     half_units = precision != "32-true"
-    figures = [
-        Figure("times the floor", whole.ratio(rate) or 0, 2.5 if half_units else 1.2),
-        Figure("time with instances over time without", (none.seconds + extra) / none.seconds, 1.05),
-        Figure(f"ms for each of {detections} instances", 1000 * extra / max(detections, 1)),
-        Figure("ms to paste and fuse, on one core", 1000 * alone, 40),
-        Figure("peak of a picture, MB above the libraries", peak_of(one_picture, name, precision) / 1e6, 1000),
+    measurements = [
+        Measurement("times the floor", whole.ratio(rate) or 0, 2.5 if half_units else 1.2),
+        Measurement("time with instances over time without", (none.seconds + extra) / none.seconds, 1.05),
+        Measurement(f"ms for each of {detections} instances", 1000 * extra / max(detections, 1)),
+        Measurement("ms to paste and fuse, on one core", 1000 * alone, 40),
+        Measurement("peak of a picture, MB above the libraries", peak_memory_of(predict_once, name, precision) / 1e6, 1000),
     ]
     if name == "panoptic/blendmask_r50_3x" and not half_units:
         official = OFFICIAL_SECONDS * slower
-        figures.append(Figure(f"of the official time, here about {official:.1f} s", whole.seconds / official, 0.6))
-    return measured, figures
+        measurements.append(Measurement(f"of the official time, here about {official:.1f} s", whole.seconds / official, 0.6))
+    return measured, measurements
 
 
 def training_report(
     name: str, precision: Precision, repeats: int, rate: float, slower: float
-) -> tuple[list[Stage], list[Figure]]:
+) -> tuple[list[Stage], list[Measurement]]:
     """A step of training, likewise."""
     measured = measure_step(name, precision, STEP_IMAGES, STEP_SIZE, repeats)
     official, target = OFFICIAL_STEP_SECONDS * slower, 0.8 if precision == "32-true" else 0.3
-    peak = peak_of(one_step, name, precision, STEP_IMAGES, STEP_SIZE)
+    peak = peak_memory_of(train_two_steps, name, precision, STEP_IMAGES, STEP_SIZE)
     return measured, [
-        Figure("times the floor", measured[-1].ratio(rate) or 0),
-        Figure(f"of the official time, here about {official:.1f} s", measured[-1].seconds / official, target),
-        Figure("peak, MB above the libraries", peak / 1e6, 0.6 * OFFICIAL_STEP_BYTES / 1e6),
+        Measurement("times the floor", measured[-1].ratio(rate) or 0),
+        Measurement(f"of the official time, here about {official:.1f} s", measured[-1].seconds / official, target),
+        Measurement("peak, MB above the libraries", peak / 1e6, 0.6 * OFFICIAL_STEP_BYTES / 1e6),
     ]
 
 
@@ -160,7 +160,7 @@ def measure(model: PanopticBlend, size: Size, output_size: Size, repeats: int) -
     return measured, len(output.scores), alone
 
 
-def lively_model(name: str, precision: Precision = "32-true", overrides: Sequence[str] = ()) -> PanopticBlend:
+def model_with_detections(name: str, precision: Precision = "32-true", overrides: Sequence[str] = ()) -> PanopticBlend:
     """A model ready to predict whose random weights find as many instances as it may."""
     torch.manual_seed(0)
     model = build_model(load_config(name, overrides)).eval()
@@ -171,16 +171,16 @@ def lively_model(name: str, precision: Precision = "32-true", overrides: Sequenc
         assert conv.bias is not None
         nn.init.constant_(conv.bias, bias)
     fold_norms(model)
-    if dtype := half(precision, CPU):
+    if dtype := half_dtype(precision, CPU):
         round_weights(model, dtype)
     return model.to(memory_format=torch.channels_last)
 
 
-def one_picture(name: str, precision: Precision) -> None:
+def predict_once(name: str, precision: Precision) -> None:
     """Make a model and run it once."""
     with torch.inference_mode(), autocast(precision, CPU):
         picture = torch.zeros(3, *input_size(name), dtype=torch.uint8)
-        lively_model(name, precision)([picture], output_sizes=[PICTURE])
+        model_with_detections(name, precision)([picture], output_sizes=[PICTURE])
 
 
 if __name__ == "__main__":

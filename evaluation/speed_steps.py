@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 
-from evaluation.speed import CPU, PICTURE, input_size, lively_model
+from evaluation.speed import CPU, PICTURE, input_size, model_with_detections
 from evaluation.timing import best_of_each
 from panoptic_blend.config.options import Precision
 from panoptic_blend.models import panoptic_blend
@@ -31,8 +31,8 @@ from panoptic_blend.structures import Cutout
 from panoptic_blend.terminal import right_aligned
 
 Size = tuple[int, int]
-Undone = Callable[[], Any]
-"""Opens a context in which a step is undone, and gives the model to run there."""
+Variant = Callable[[], Any]
+"""Opens a context in which a step is variant, and gives the model to run there."""
 
 
 def main() -> None:
@@ -51,33 +51,33 @@ def measure(name: str, precision: Precision, size: Size, output_size: Size, repe
     """Seconds of a picture with all steps, and without each one."""
     image = torch.randint(0, 256, (3, *size), dtype=torch.uint8)
     runs = []
-    for undone in (variants := without_each(name, precision, output_size)).values():
+    for variant in (variants := variants_without_each_step(name, precision, output_size)).values():
 
-        def run(undone: Undone = undone) -> None:
-            with undone() as model:
+        def run(variant: Variant = variant) -> None:
+            with variant() as model:
                 model([image], output_sizes=[output_size])
 
         runs.append(run)
     return dict(zip(variants, best_of_each(repeats, runs), strict=True))
 
 
-def without_each(name: str, precision: Precision, output_size: Size) -> dict[str, Undone]:
+def variants_without_each_step(name: str, precision: Precision, output_size: Size) -> dict[str, Variant]:
     """All steps, and all but one, by the name of that one."""
-    model = lively_model(name, precision)
+    model = model_with_detections(name, precision)
     with patch("evaluation.speed.fold_norms"):
-        unfolded = lively_model(name, precision)
-    planes = lively_model(name, precision).to(memory_format=torch.contiguous_format)
+        unfolded = model_with_detections(name, precision)
+    planes = model_with_detections(name, precision).to(memory_format=torch.contiguous_format)
     result = {
         "all steps": lambda: _patched(model),
         "channels last in memory": lambda: _patched(planes),
-        "frozen norms inside convolutions": lambda: _patched(unfolded, (backbone, "normed", apart)),
-        "attentions at detections only": lambda: _patched(model, (TopLayer, "at", densely)),
-        "semantic classes in tiles": lambda: _patched(model, (panoptic_blend, "semantic_classes", at_once)),
-        "masks pasted in their boxes": lambda: _patched(model, (panoptic_blend, "paste", over_all(output_size))),
+        "frozen norms inside convolutions": lambda: _patched(unfolded, (backbone, "normed", convolution_then_norm)),
+        "attentions at detections only": lambda: _patched(model, (TopLayer, "at", attentions_everywhere)),
+        "semantic classes in tiles": lambda: _patched(model, (panoptic_blend, "semantic_classes", semantic_classes_untiled)),
+        "masks pasted in their boxes": lambda: _patched(model, (panoptic_blend, "paste", paste_over_picture(output_size))),
     }
     if precision != "32-true":
         with patch("evaluation.speed.round_weights"):
-            rounded_each_time = lively_model(name, precision)
+            rounded_each_time = model_with_detections(name, precision)
         result["weights rounded once"] = lambda: _patched(rounded_each_time)
     return result
 
@@ -94,13 +94,13 @@ def _patched(model: PanopticBlend, *patches: tuple[Any, str, Callable[..., Any]]
             each.stop()
 
 
-def apart(conv: nn.Module, norm: nn.Module, x: Tensor) -> Tensor:
+def convolution_then_norm(conv: nn.Module, norm: nn.Module, x: Tensor) -> Tensor:
     """A convolution and its norm one after the other."""
     normalised: Tensor = norm(conv(x))
     return normalised
 
 
-def densely(layer: TopLayer, features: Sequence[Tensor], places: Tensor) -> Tensor:
+def attentions_everywhere(layer: TopLayer, features: Sequence[Tensor], places: Tensor) -> Tensor:
     """Attentions by the convolution of all locations, of which those at ``places`` are taken."""
     maps = [layer(feature) for feature in features]
     level, image, row, column = places.unbind(1)
@@ -108,7 +108,7 @@ def densely(layer: TopLayer, features: Sequence[Tensor], places: Tensor) -> Tens
     return torch.stack(taken).unflatten(1, layer.shape)
 
 
-def at_once(logits: Tensor, stride: int, size: Size, output_size: Size) -> Tensor:
+def semantic_classes_untiled(logits: Tensor, stride: int, size: Size, output_size: Size) -> Tensor:
     """Semantic classes by way of all logits at the pixels' resolution."""
     full = F.interpolate(logits[None], scale_factor=float(stride), mode="bilinear", align_corners=False)
     cut = full[:, :, : size[0], : size[1]]
@@ -116,7 +116,7 @@ def at_once(logits: Tensor, stride: int, size: Size, output_size: Size) -> Tenso
     return resized[0].argmax(dim=0)
 
 
-def over_all(output_size: Size) -> Callable[[Tensor, Tensor], list[Cutout]]:
+def paste_over_picture(output_size: Size) -> Callable[[Tensor, Tensor], list[Cutout]]:
     """Masks pasted by sampling each at every pixel of the picture."""
     height, width = output_size
 

@@ -87,7 +87,7 @@ def measure_step(name: str, precision: Precision, images: int, size: tuple[int, 
     return [forward, backward, update, whole]
 
 
-def one_step(name: str, precision: Precision, images: int, size: tuple[int, int]) -> None:
+def train_two_steps(name: str, precision: Precision, images: int, size: tuple[int, int]) -> None:
     """Make a model and train it for two steps, after which the optimiser has all it keeps."""
     step = Step(name, precision, images, size)
     step.whole()

@@ -18,7 +18,7 @@ from unittest.mock import patch
 
 import torch
 
-from evaluation.speed import lively_model
+from evaluation.speed import model_with_detections
 from panoptic_blend.config.experiment import load_config
 from panoptic_blend.config.options import Precision
 from panoptic_blend.formats.categories import default_categories
@@ -36,7 +36,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=40)
     parser.add_argument("--rounds", type=int, default=2)
     options = parser.parse_args()
-    predictor = lively_predictor(options.config, options.precision)
+    predictor = predictor_with_detections(options.config, options.precision)
     with tempfile.TemporaryDirectory() as folder:
         pictures = copies(options.pictures, Path(folder) / "pictures", options.images)
         print(f"{options.config}, {options.precision}, {torch.get_num_threads()} threads")
@@ -46,11 +46,11 @@ def main() -> None:
             print(f"{in_turn:.2f} images/s one step after the other, {overlapped:.2f} overlapped ({gain})")
 
 
-def lively_predictor(name: str, precision: Precision) -> Predictor:
+def predictor_with_detections(name: str, precision: Precision) -> Predictor:
     """The model of `evaluation.speed` with what it takes to run on pictures."""
     config = load_config(name)
     categories = default_categories(config.model.num_things, config.model.num_stuff)
-    return Predictor(lively_model(name, precision), config, categories, precision)
+    return Predictor(model_with_detections(name, precision), config, categories, precision)
 
 
 def copies(source: Path, folder: Path, number: int) -> Path:
@@ -63,7 +63,7 @@ def copies(source: Path, folder: Path, number: int) -> Path:
 
 def rate(predictor: Predictor, pictures: Path, waiting: int) -> float:
     """Images a second of predicting the pictures into a fresh folder, with so many ``waiting`` for each step."""
-    with tempfile.TemporaryDirectory() as folder, patch.object(prediction, "ahead", lambda predictor: waiting):
+    with tempfile.TemporaryDirectory() as folder, patch.object(prediction, "queue_depth", lambda predictor: waiting):
         start = time.perf_counter()
         count = prediction.predict_pictures(predictor, [pictures], Path(folder) / "out", lambda done, total: None)
         return count / (time.perf_counter() - start)

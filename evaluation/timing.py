@@ -32,7 +32,7 @@ class Stage:
 
 
 @dataclass(frozen=True)
-class Figure:
+class Measurement:
     """Something measured, in the unit that its name says, and the most it may be."""
 
     name: str
@@ -94,22 +94,22 @@ def stage_table(title: str, measured: Sequence[Stage], rate: float) -> Table:
     return result
 
 
-def figure_table(title: str, figures: Sequence[Figure]) -> Table:
-    """Every figure beside its target."""
+def measurement_table(title: str, measurements: Sequence[Measurement]) -> Table:
+    """Every measurement beside its target."""
     result = right_aligned("", "measured", "at most", "", title=title)
-    for figure in figures:
-        target = "" if figure.target is None else f"{figure.target:.4g}"
-        result.add_row(figure.name, f"{figure.value:.4g}", target, "missed" if figure.is_missed else "")
+    for measurement in measurements:
+        target = "" if measurement.target is None else f"{measurement.target:.4g}"
+        result.add_row(measurement.name, f"{measurement.value:.4g}", target, "missed" if measurement.is_missed else "")
     return result
 
 
-def peak_of(run: Callable[..., Any], *arguments: Any) -> int:
+def peak_memory_of(run: Callable[..., Any], *arguments: Any) -> int:
     """Bytes by which ``run`` raises the peak memory of a process that did nothing before but import."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
-        return process.submit(_rise, run, *arguments).result()
+        return process.submit(_peak_increase, run, *arguments).result()
 
 
-def _rise(run: Callable[..., Any], *arguments: Any) -> int:
+def _peak_increase(run: Callable[..., Any], *arguments: Any) -> int:
     functional.conv2d(torch.zeros(1, 8, 8, 8), torch.zeros(8, 8, 3, 3))  # what the library loads when it is first used
     before = _peak()
     run(*arguments)

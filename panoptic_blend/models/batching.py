@@ -1,4 +1,4 @@
-"""Maps of many sizes and precisions made alike."""
+"""Batches of maps that differ in size and precision."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 STRIDE_LIMIT = 32
-"""Batches are padded to a multiple of the backbone's stride; coarser levels round up."""
+"""Sides of a batch are padded to a multiple of this, the stride of the backbone; coarser levels round up."""
 
 
 def frame(maps: Sequence[Tensor]) -> tuple[int, int]:
-    """The (height, width) of a batch of (..., H, W) maps: the largest sides, rounded up to `STRIDE_LIMIT`."""
+    """The (height, width) of a batch of maps (..., H, W): their largest sides, rounded up by `STRIDE_LIMIT`."""
     height, width = (-(-max(x.shape[axis] for x in maps) // STRIDE_LIMIT) * STRIDE_LIMIT for axis in (-2, -1))
     return height, width
 
@@ -25,5 +25,5 @@ def pad(maps: Sequence[Tensor], value: float) -> Tensor:
 
 
 def at_least_float32(x: Tensor) -> Tensor:
-    """At least float32: what follows the network is computed there whatever the network runs in."""
+    """Convert half precision to float32 and leave wider types alone: losses and decoding need at least float32."""
     return x.to(torch.promote_types(x.dtype, torch.float32))

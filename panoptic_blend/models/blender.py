@@ -1,6 +1,6 @@
-"""The blender (BlendMask, section 3.2): bases cropped to a box, weighed by its attention, summed.
+"""The blender (BlendMask, section 3.2): crop the bases to a box, weigh them by its attention, and sum.
 
-Written R_K_M in the paper: 56_4_14 pools K = 4 bases to 56 x 56 and blends them with 14 x 14 attentions.
+The paper writes its sizes as R_K_M: 56_4_14 pools K = 4 bases to 56 x 56 and blends them with 14 x 14 attentions.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from torchvision.ops import roi_align, roi_pool
 class TopLayer(nn.Conv2d):
     """Attentions (section 3.1): one 3x3 convolution on the box tower, to K * M * M channels.
 
-    `at` evaluates it only where an instance needs it; ``forward`` is the dense convolution it equals there.
+    `at` evaluates it only at the locations that need it; ``forward`` is the dense convolution, which gives the same
+    values there.
     """
 
     def __init__(self, in_channels: int = 256, num_bases: int = 4, attention_size: int = 14) -> None:
@@ -42,7 +43,7 @@ class TopLayer(nn.Conv2d):
             height, width = padded.shape[1:3]
             corner = (image * height + row) * width + column
             cells = corner[:, None] + (offset[:, None] * width + offset).flatten()
-            # index_select, because its gradient is summed in a fixed order
+            # index_select, because on the CPU its gradient is summed in a fixed order
             patches.append(
                 padded.flatten(0, 2).index_select(0, cells.flatten()).reshape(len(cells), 9 * self.in_channels)
             )
@@ -54,9 +55,16 @@ class TopLayer(nn.Conv2d):
 def crop(
     bases: Tensor, boxes: Sequence[Tensor], size: int, stride: int = 4, pooling: Literal["align", "pool"] = "align"
 ) -> Tensor:
-    """Eq. 1: ``r_d = RoIPool_RxR(B, p_d)``, by RoIAlign with one sample per cell, or by quantised max pooling.
+    """Crop the bases to boxes (eq. 1): ``r_d = RoIPool_RxR(B, p_d)``.
 
-    ``bases`` (N, K, h, w) at ``stride``, ``boxes`` per image (D, 4) in pixels; (sum of D, K, R, R) in their order.
+    Args:
+        bases: (N, K, h, w) at ``stride``.
+        boxes: per image (D, 4), in pixels of the padded batch.
+        size: R.
+        pooling: RoIAlign with one sample per cell, or the quantized max pooling of RoIPool.
+
+    Returns:
+        (sum of D, K, R, R), in the order of the boxes.
     """
     boxes = [b.to(bases.dtype) for b in boxes]
     if pooling == "pool":
@@ -70,7 +78,8 @@ def blend(crops: Tensor, attentions: Tensor, interpolation: Literal["bilinear", 
     """Mask logits (D, R, R) of ``crops`` (D, K, R, R) and ``attentions`` (D, K, M, M), eq. 2-4.
 
     ``a'_d = interpolate(a_d, R)``; ``s_d = softmax_K(a'_d)``; ``m_d = sum_K s_d * r_d``. M = 1 is the weighted
-    sum of YOLACT. K = 1 has nothing to choose from: there the mask's probability is ``sigmoid(a'_d) * sigmoid(r_d)``.
+    sum of YOLACT. With K = 1 there is nothing to choose from, and the mask's probability is
+    ``sigmoid(a'_d) * sigmoid(r_d)``.
     """
     align_corners = False if interpolation == "bilinear" else None
     resized = F.interpolate(attentions, size=crops.shape[-2:], mode=interpolation, align_corners=align_corners)
@@ -81,7 +90,7 @@ def blend(crops: Tensor, attentions: Tensor, interpolation: Literal["bilinear", 
 
 
 def assemble(crops: Tensor, attentions: None = None) -> Tensor:
-    """Mask logits (D, R, R) without attentions: of M x M cells, each shows its own one of K = M * M bases.
+    """Mask logits (D, R, R) without attentions: each of M x M cells shows its own basis, so K = M * M.
 
     The merge of FCIS (Li et al., CVPR 2017, section 2): `blend` by fixed one-hot weights, row by row,
     resized by nearest interpolation.

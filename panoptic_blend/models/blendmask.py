@@ -1,4 +1,4 @@
-"""The instance branch of BlendMask: FCOS' boxes, bases of the whole image, and attentions that blend them."""
+"""The instance branch of BlendMask: boxes from FCOS, bases of the whole image, and attentions that blend them."""
 
 from __future__ import annotations
 
@@ -26,13 +26,14 @@ class BlendMask(nn.Module):
     """From the features of an image to its instances (BlendMask, figure 2).
 
     Args:
-        top_layer: predicts attentions; None where the merge needs none.
+        top_layer: predicts attentions; None for a merge without them.
         bottom: features to bases (N, K, H/s, W/s), with its ``stride`` s.
-        thing_semantic: the auxiliary head, which only trains; None leaves its loss out.
-        levels: names of the pyramid levels FCOS reads, finest first.
+        thing_semantic: the auxiliary head, used in training only; None leaves its loss out.
+        levels: names of the pyramid levels that FCOS reads, finest first.
         roi_size: R, the side of pooled bases and of mask targets.
-        crop: `blender.crop` with its settings bound; ``merge`` likewise `blender.blend` or `blender.assemble`.
-        assign, decode, suppress: the functions of their modules with their settings bound.
+        crop: `blender.crop` with its settings bound.
+        merge: `blender.blend` or `blender.assemble` with its settings bound.
+        assign, decode, suppress: the functions of those names with their settings bound.
         thing_semantic_weight: weight of the auxiliary loss.
     """
 
@@ -61,7 +62,7 @@ class BlendMask(nn.Module):
         self.thing_semantic_weight = thing_semantic_weight
 
     def detect(self, features: Features) -> list[LevelPredictions]:
-        """The detector's predictions on every level, the ones that are decoded or judged in at least float32."""
+        """The detector's predictions on every level; those that losses and decoding read are at least float32."""
         levels = self.fcos([features[name] for name in self.levels], self.strides)
         return [
             replace(
@@ -74,10 +75,11 @@ class BlendMask(nn.Module):
         ]
 
     def loss_normalizers(self, frame: tuple[int, int], targets: Sequence[Target]) -> dict[str, Tensor]:
-        """What the loss terms are means over, for the images of one padded batch whose size is ``frame`` (H, W).
+        """See `InstanceBranch.loss_normalizers`.
 
         Returns:
-            ``positives``, the sum of their ``centerness``, and ``thing_pixels`` if there is the auxiliary head.
+            ``positives``, the number of positive locations; ``centerness``, the sum of their center-ness; and
+            ``thing_pixels``, the pixels that the loss of the auxiliary head counts, if there is one.
         """
         sizes = [(-(-frame[0] // stride), -(-frame[1] // stride)) for stride in self.strides]
         truth = self._assign(targets, sizes)
@@ -95,16 +97,11 @@ class BlendMask(nn.Module):
         targets: Sequence[Target],
         normalizers: Mapping[str, Tensor],
     ) -> dict[str, Tensor]:
-        """The weighted loss terms (BlendMask, section 4).
-
-        Args:
-            features: of the padded batch, by name, (N, c, h, w).
-            sizes: (H, W) of its images, without padding.
-            normalizers: `loss_normalizers` of all that a step sees, of which these images may be a part.
+        """See `InstanceBranch.losses`; the terms are those of BlendMask, section 4.
 
         Returns:
-            ``loss_class``, ``loss_box``, ``loss_centerness``, ``loss_mask``, and ``loss_thing_semantic``
-            if there is the auxiliary head.
+            ``loss_class``, ``loss_box``, ``loss_centerness``, ``loss_mask``, and ``loss_thing_semantic`` if there is
+            an auxiliary head.
         """
         terms = self._instance_losses(
             self.detect(features), at_least_float32(self.bottom(features)), targets, normalizers
@@ -151,7 +148,7 @@ class BlendMask(nn.Module):
         }
 
     def _attentions(self, levels: Sequence[LevelPredictions], places: Tensor) -> Tensor | None:
-        """Attentions (P, K, M, M) at ``places`` (P, 4); None without a top layer."""
+        """Attentions (P, K, M, M) at ``places`` (P, 4), or None without a top layer."""
         if self.top_layer is None:
             return None
         return at_least_float32(self.top_layer.at([level.features for level in levels], places))
@@ -187,7 +184,7 @@ class BlendMask(nn.Module):
 
 
 def mask_targets(target: Target, size: int) -> Tensor:
-    """Every instance's mask inside its box, resampled to (G, R, R) bool."""
+    """The mask of every instance inside its box, resampled to (G, R, R) bool."""
     if "mask_targets" in target:
         return target["mask_targets"]
     boxes = target["boxes"].float()
@@ -195,7 +192,7 @@ def mask_targets(target: Target, size: int) -> Tensor:
 
 
 def thing_semantic(target: Target) -> Tensor:
-    """Per pixel the thing label + 1, 0 where there is none (H, W); of overlapping masks the last one's."""
+    """The thing label + 1 of every pixel (H, W), 0 for no thing; where masks overlap, the last one counts."""
     if "thing_semantic" in target:
         return target["thing_semantic"]
     result = torch.zeros_like(target["semantic"], dtype=torch.int64)
@@ -205,5 +202,5 @@ def thing_semantic(target: Target) -> Tensor:
 
 
 def _flat(maps: Iterable[Tensor]) -> Tensor:
-    """(N, c, h, w) of every level as one (A, c), running over level, image, row, column."""
+    """Concatenate the maps (N, c, h, w) of all levels to (A, c), running over level, image, row, column."""
     return torch.cat([x.permute(0, 2, 3, 1).flatten(0, 2) for x in maps])

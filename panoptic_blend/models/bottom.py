@@ -1,6 +1,6 @@
-"""Bottom modules: features of the whole image to bases (BlendMask, section 3.1; YOLACT, section 3.1).
+"""Bottom modules, which turn features into bases of the whole image (BlendMask, section 3.1; YOLACT, section 3.1).
 
-Each maps features by name to bases (N, K, H/s, W/s) without activation, and has its ``stride`` s.
+Each maps features by name to bases (N, K, H/s, W/s) without activation, where s is its ``stride``.
 """
 
 from __future__ import annotations
@@ -23,14 +23,15 @@ def _resized(x: Tensor, like: Tensor) -> Tensor:
 
 
 def _stride(feature: str) -> int:
-    """Of a stage or level, by its name: 8 for c3 and p3."""
+    """The stride of a stage or level, from its name: 8 for c3 and p3."""
     return 2 ** int(feature[1:])
 
 
 class ProtoNet(nn.Module):
-    """Bases at twice the resolution of the finest feature: each refined, resized to it and summed, then a tower.
+    """Bases at twice the resolution of the finest feature.
 
-    Reading P3-P5 it is the Proto-FPN of the paper's table 7, reading P3 alone YOLACT's Proto-P3.
+    Every feature is refined, resized to the finest and summed; a tower of convolutions follows. If it reads P3-P5 it is
+    Proto-FPN of the paper's table 7, if P3 alone YOLACT's Proto-P3.
 
     Args:
         in_channels: the features to read, finest first, with their channels.
@@ -110,7 +111,7 @@ BottomModule = ProtoNet | DeepLabDecoder | SharedBottom
 class ThingSemanticHead(nn.Sequential):
     """The auxiliary task on P3: logits (N, C + 1, H/8, W/8), class 0 for no thing (YOLACT, section 5).
 
-    It only trains the features the bases are made of; inference never runs it.
+    It is a training signal for the features that the bases are made of; inference never runs it.
     """
 
     class_layers = ("6",)

@@ -1,4 +1,4 @@
-"""FCOS' head (Tian et al., ICCV 2019, section 3): towers and raw predictions of every level."""
+"""The head of FCOS (Tian et al., ICCV 2019, section 3): towers, and raw predictions on every level."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class LevelPredictions:
-    """What the head says at every location of one pyramid level."""
+    """The predictions at every location of one pyramid level."""
 
     stride: int
     logits: Tensor
@@ -21,19 +21,19 @@ class LevelPredictions:
     distances: Tensor
     """(N, 4, h, w) left, top, right, bottom >= 0, in units of the stride."""
     centerness: Tensor
-    """(N, 1, h, w) centre-ness logits."""
+    """(N, 1, h, w) center-ness logits."""
     features: Tensor
     """(N, channels, h, w) output of the box tower, which the top layer reads."""
 
 
 def locations(height: int, width: int, stride: int, device: torch.device | None = None) -> Tensor:
-    """Centres (h * w, 2) as x, y in pixels, row by row: ``(x * s + s // 2, y * s + s // 2)`` (section 3.1)."""
+    """Centers (h * w, 2) of the cells, row by row, in pixels: ``(x * s + s // 2, y * s + s // 2)`` (section 3.1)."""
     y, x = torch.meshgrid(torch.arange(height, device=device), torch.arange(width, device=device), indexing="ij")
     return torch.stack([x, y], dim=-1).reshape(-1, 2) * stride + stride // 2
 
 
 def unravel(indices: Tensor, sizes: Sequence[tuple[int, int]], num_images: int) -> Tensor:
-    """Places (P, 4) as level, image, row, column of flat ``indices`` (P,) that run over level, image, row, column."""
+    """Turn flat ``indices`` (P,), which run over level, image, row, column, into those four numbers: (P, 4)."""
     areas = indices.new_tensor([h * w for h, w in sizes])
     ends = (areas * num_images).cumsum(0)
     level = torch.searchsorted(ends, indices, right=True)
@@ -52,18 +52,18 @@ def _tower(channels: int, num_convs: int) -> nn.Sequential:
 
 
 class FCOSHead(nn.Module):
-    """Predictions at every location, with weights shared over the levels.
+    """Predictions at every location; all levels share the weights.
 
     Args:
         channels: channels of the pyramid and of both towers, a multiple of 32.
         num_classes: C, without background.
         num_convs: convolutions in each of the two towers.
-        shared_convs: convolutions before them, which both tasks share.
-        prior: initial probability of every class (focal loss, Lin et al., ICCV 2017, section 4.1).
+        shared_convs: convolutions that both towers share, before their own.
+        prior: probability of every class before training (focal loss, Lin et al., ICCV 2017, section 4.1).
     """
 
     class_layers = ("class_logits",)
-    """Layers whose first size is a number of classes; they start anew where weights know others."""
+    """Layers whose first size is a number of classes; they start anew where weights know other classes."""
 
     def __init__(
         self,
@@ -89,7 +89,7 @@ class FCOSHead(nn.Module):
         nn.init.constant_(self.class_logits.bias, -math.log((1 - prior) / prior))
 
     def forward(self, features: Sequence[Tensor], strides: Sequence[int]) -> list[LevelPredictions]:
-        """Predict from ``features`` (N, channels, h, w), one per level, whose strides are ``strides``."""
+        """Predict from ``features`` (N, channels, h, w), one per level, at ``strides``."""
         return [self._level(feature, stride) for feature, stride in zip(features, strides, strict=True)]
 
     def _level(self, feature: Tensor, stride: int) -> LevelPredictions:

@@ -1,4 +1,4 @@
-"""Which ground truth a location answers for (FCOS, section 3.1-3.3, with centre sampling)."""
+"""Assign ground truth to locations (FCOS, section 3.1-3.3, with center sampling)."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from panoptic_blend.models.fcos import locations
 
 @dataclass(frozen=True)
 class Assignment:
-    """What every location of a batch must predict; locations run over level, image, row, column."""
+    """The training targets of every location of a batch; locations run over level, image, row, column."""
 
     labels: Tensor
     """(A,) int64: thing label, or C for background."""
     instances: Tensor
-    """(A,) int64: which instance, counted over the batch; meaningless for background."""
+    """(A,) int64: the index of the instance among all instances of the batch; meaningless for background."""
     distances: Tensor
     """(A, 4) left, top, right, bottom in units of the stride; meaningless for background."""
 
@@ -42,13 +42,13 @@ def assign(
     """Assign every location to one instance or to the background.
 
     A location is positive for an instance if it lies strictly inside the box and within ``radius``
-    strides of its centre, and if its largest distance falls into its level's range (both ends
+    strides of its center, and if its largest distance falls into its level's range (both ends
     included). Among several instances the one with the smallest box wins.
 
     Args:
         boxes: per image (G, 4), in pixels; with ``labels``, per image (G,) int64.
         sizes: (h, w) of every level; with ``strides``.
-        size_limits: upper end of every level's range but the last, which has none.
+        size_limits: upper end of the range of every level but the last, which has no limit.
     """
     if len(size_limits) != len(sizes) - 1:
         raise ValueError(f"{len(sizes)} levels need {len(sizes) - 1} size limits, not {len(size_limits)}")
@@ -75,9 +75,10 @@ def _by_level(per_image: Tensor, areas: Sequence[int]) -> Tensor:
 def _choose(
     points: Tensor, boxes: Tensor, reach: Tensor, lower: Tensor, upper: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The smallest eligible box (G, 4) for every point (A, 2), whose level gives ``reach`` and size range (A,).
+    """Choose the smallest eligible box (G, 4) for every point (A, 2).
 
-    Returns its index (A,), whether there is one (A,), and the distances (A, 4) to its sides in pixels.
+    ``reach``, ``lower`` and ``upper`` (A,) are the center sampling radius and the size range of the point's level, in
+    pixels. Returns the index of the box (A,), whether there is one (A,), and the distances (A, 4) to its sides.
     """
     if len(boxes) == 0:
         none = torch.zeros(len(points), dtype=torch.int64, device=points.device)

@@ -1,4 +1,4 @@
-"""Instances and semantics become one panoptic map (Panoptic-FPN, section 3.2; BlendMask, appendix A)."""
+"""Fusion of instances and semantics into one panoptic map (Panoptic-FPN, section 3.2; BlendMask, appendix A)."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ def fuse(
     overlap: float = 0.4,
     stuff_area: int = 4096,
 ) -> PanopticMap:
-    """Paint instances by falling score, then stuff where nothing is painted.
+    """Paint instances by descending score, then stuff on the pixels that are left.
 
-    Instances below ``confidence`` are left out; so is one without pixels, or of whose pixels more than
-    the share ``overlap`` is taken. Stuff classes follow in rising order, each where it is the semantic
-    class of at least ``stuff_area`` free pixels.
+    An instance is skipped if its score is below ``confidence``, if it has no pixels, or if more than the share
+    ``overlap`` of its pixels is painted already. Stuff classes follow in ascending order; one with fewer than
+    ``stuff_area`` free pixels is skipped.
 
     Args:
         detections: masks (D, H, W) bool, scores (D,) and labels (D,); boxes are not used.
-        semantic: (H, W) integer: 0 for "some thing", a stuff class, or 255 for nothing.
+        semantic: (H, W) integer: 0 for "some thing", a stuff class, or 255 for ignored pixels.
 
     Returns:
         Segments numbered from 1 in the order of painting; ``category`` is the thing label or stuff class.
@@ -55,7 +55,7 @@ def paint(
     overlap: float,
     stuff_area: int,
 ) -> PanopticMap:
-    """`fuse`, of masks that are cut out already: each is compared with the map within its window only."""
+    """`fuse` for masks that are cut out already: each is compared with the map within its window only."""
     classes, ranking = _array(semantic), _array(scores)
     segment_ids = np.zeros(classes.shape, dtype=np.int32)
     painted = paint_instances(cutouts, ranking, segment_ids, confidence=confidence, overlap=overlap)
@@ -86,12 +86,12 @@ def paint_instances(
     confidence: float,
     overlap: float,
 ) -> list[int]:
-    """Paint instances into ``segment_ids`` (H, W), all 0 before, and number them from 1.
+    """Paint instances into ``segment_ids`` (H, W), which is all 0, and number them from 1.
 
-    What a higher ``confidence`` paints are the first of these: later instances never change earlier ones.
+    Later instances never change earlier ones, so a higher ``confidence`` paints the first of the same instances.
 
     Returns:
-        The row in ``cutouts`` and ``scores`` of each that is painted, in that order, which is by falling score.
+        The row in ``cutouts`` and ``scores`` of every painted instance, by descending score.
     """
     painted: list[int] = []
     ranked = zip(scores.tolist(), range(len(scores)), cutouts, strict=True)
@@ -110,7 +110,7 @@ def paint_instances(
 def becomes_stuff(
     classes: npt.NDArray[np.integer], free: npt.NDArray[np.integer], stuff_area: int
 ) -> npt.NDArray[np.bool_]:
-    """Which semantic ``classes`` (n,) of an image make a segment, where ``free`` (n,) pixels of each are unpainted."""
+    """Whether each of the semantic ``classes`` (n,) of an image makes a segment, given its ``free`` (n,) pixels."""
     return (classes != THING_CLASS) & (classes != IGNORE) & (free >= stuff_area)
 
 

@@ -1,4 +1,4 @@
-"""Every loss term, each a scalar."""
+"""The loss terms; every function returns a scalar."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from panoptic_blend.structures import IGNORE
 
 
 def class_loss(logits: Tensor, labels: Tensor, num_positives: Tensor) -> Tensor:
-    """Focal loss of all locations (A, C) over the positives (RetinaNet eq. 5; FCOS eq. 2).
+    """Focal loss of all locations (A, C), divided by the number of positives (RetinaNet eq. 5; FCOS eq. 2).
 
     ``labels`` (A,) int64, C for background; alpha 0.25, gamma 2.
     """
@@ -24,7 +24,7 @@ def class_loss(logits: Tensor, labels: Tensor, num_positives: Tensor) -> Tensor:
 
 
 def box_loss(predicted: Tensor, truth: Tensor, weights: Tensor, normalizer: Tensor) -> Tensor:
-    """Weighted ``1 - GIoU`` of boxes given as left, top, right, bottom (P, 4) about one point.
+    """Weighted ``1 - GIoU`` of boxes given as distances left, top, right, bottom (P, 4) from one point.
 
     Distances are in units of the stride; IoU is smoothed, ``(I + 1) / (U + 1)``, as in FCOS' code,
     and GIoU (Rezatofighi et al., CVPR 2019, algorithm 1) is ``IoU - (E - U) / E`` with the enclosing box E.
@@ -42,12 +42,12 @@ def _area(distances: Tensor) -> Tensor:
 
 
 def centerness_loss(logits: Tensor, truth: Tensor, num_positives: Tensor) -> Tensor:
-    """Binary cross entropy of the positives' centre-ness (P,) (FCOS, section 3.3)."""
+    """Binary cross entropy of the positives' center-ness (P,) (FCOS, section 3.3)."""
     return F.binary_cross_entropy_with_logits(logits, truth, reduction="sum") / num_positives
 
 
 def mask_loss(logits: Tensor, truth: Tensor, weights: Tensor, normalizer: Tensor) -> Tensor:
-    """Binary cross entropy of blended masks (P, R, R), mean over pixels, weighted by centre-ness (P,)."""
+    """Binary cross entropy of blended masks (P, R, R), mean over pixels, weighted by center-ness (P,)."""
     per_instance = F.binary_cross_entropy_with_logits(logits, truth, reduction="none").mean(dim=(1, 2))
     return (per_instance * weights).sum() / normalizer
 
@@ -59,13 +59,13 @@ def semantic_loss(logits: Tensor, truth: Tensor, num_pixels: Tensor) -> Tensor:
 
 
 def upsampled_semantic_loss(logits: Tensor, stride: int, truth: Tensor, num_pixels: Tensor) -> Tensor:
-    """`semantic_loss` of logits (N, S + 1, h, w) upsampled by ``stride``, which exist for one image at a time."""
+    """`semantic_loss` of logits (N, S + 1, h, w), upsampled by ``stride`` for one image at a time to save memory."""
     total: Tensor = _UpsampledSemanticLoss.apply(logits, stride, truth, num_pixels)
     return total
 
 
 class _UpsampledSemanticLoss(torch.autograd.Function):
-    """Takes the gradient along with the value: nothing at the pixels' resolution waits for the backward pass."""
+    """Computes the gradient together with the value, so that no full-resolution map is kept for the backward pass."""
 
     @staticmethod
     def forward(ctx: Any, logits: Tensor, stride: int, truth: Tensor, num_pixels: Tensor) -> Tensor:

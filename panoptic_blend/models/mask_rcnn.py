@@ -21,16 +21,17 @@ from panoptic_blend.models.postprocess import Instances, cut_masks
 from panoptic_blend.structures import Size, Target, instance_masks
 
 _RPN_SAMPLES = 256
-"""Anchors of an image that the proposals' loss judges."""
+"""Anchors per image that the loss of the proposals is computed on."""
 
 
 class Anchors(nn.Module):
     """Boxes of one size and several shapes around every cell of a level (FPN, section 4.1).
 
-    Unlike torchvision's they are not rounded, and their distance is the level's stride whatever its size.
+    Unlike torchvision's they are not rounded, and they are the level's stride apart, whatever its size.
 
     Args:
-        sizes: side of the square anchor per level; ``strides`` likewise.
+        sizes: side of the square anchor of each level.
+        strides: stride of each level.
         ratios: height over width.
     """
 
@@ -39,11 +40,11 @@ class Anchors(nn.Module):
         self.sizes, self.strides, self.ratios = sizes, strides, ratios
 
     def num_anchors_per_location(self) -> list[int]:
-        """As torchvision's RPN asks for it."""
+        """The number of anchors per cell of each level; torchvision's RPN asks for it."""
         return [len(self.ratios)] * len(self.sizes)
 
     def forward(self, images: ImageList, features: Sequence[Tensor]) -> list[Tensor]:
-        """Anchors (A, 4) for each of the images, level by level, row by row; cell (0, 0) is centred on (0, 0)."""
+        """Anchors (A, 4) of every image, level by level, row by row; those of cell (0, 0) are centered on (0, 0)."""
         levels = zip(features, self.sizes, self.strides, strict=True)
         anchors = torch.cat([self._level(feature, size, stride) for feature, size, stride in levels])
         return [anchors] * len(images.image_sizes)
@@ -60,7 +61,7 @@ class Anchors(nn.Module):
 
 
 class PyramidPooler(nn.Module):
-    """Aligned RoIAlign from the level that suits a box's size (FPN, eq. 1), in at least float32."""
+    """Aligned RoIAlign on the level that suits the size of a box (FPN, eq. 1), in at least float32."""
 
     def __init__(self, size: int) -> None:
         super().__init__()
@@ -104,7 +105,7 @@ class _MaskPredictor(MaskRCNNPredictor):
 
 
 class _Proposals(RegionProposalNetwork):
-    """With detectron2's loss: L1 where torchvision has smooth L1, and a sum over the samples there should be."""
+    """The RPN with detectron2's loss: L1 instead of smooth L1, divided by the nominal number of samples."""
 
     def propose(
         self, features: list[Tensor], logits: list[Tensor], deltas: list[Tensor], sizes: Sequence[Size]
@@ -120,7 +121,7 @@ class _Proposals(RegionProposalNetwork):
     def compute_loss(
         self, objectness: Tensor, pred_bbox_deltas: Tensor, labels: list[Tensor], regression_targets: list[Tensor]
     ) -> tuple[Tensor, Tensor]:
-        """Losses of classes and boxes of all anchors (N * A, ...); ``labels`` are 1, 0, or -1 where ignored."""
+        """Losses of the classes and boxes of all anchors (N * A, ...); ``labels`` are 1, 0, or -1 for ignored ones."""
         positive, negative = (torch.cat(chosen).bool() for chosen in self.fg_bg_sampler(labels))
         sampled, logits = positive | negative, objectness.flatten()
         truth = torch.cat(labels).to(logits.dtype)
@@ -132,7 +133,7 @@ class _Proposals(RegionProposalNetwork):
 
 
 class _Heads(RoIHeads):
-    """With detectron2's losses: L1, and masks judged by targets that are aligned, as what they are pooled from."""
+    """The heads with detectron2's losses: L1, and mask targets that are cropped by aligned pooling as features are."""
 
     def losses(
         self, features: Mapping[str, Tensor], proposals: Sequence[Tensor], targets: Sequence[Mapping[str, Tensor]]
@@ -162,7 +163,7 @@ class _Heads(RoIHeads):
         masks: Sequence[Tensor],
         matches: Sequence[Tensor],
     ) -> Tensor:
-        """Mean binary cross entropy of the masks of ``labels`` in ``boxes``; ``matches`` tell whose mask is true."""
+        """Mean binary cross entropy of the masks of ``labels`` in ``boxes``; ``matches`` index the true masks."""
         logits = self.mask_predictor(self.mask_head(self.mask_roi_pool(features, boxes)))
         logits = logits[torch.arange(len(labels), device=labels.device), labels]
         parts = zip(masks, matches, boxes, strict=True)
@@ -171,7 +172,7 @@ class _Heads(RoIHeads):
 
 
 class MaskRCNN(nn.Module):
-    """Region proposals, then classes, boxes and masks of what they pool (Panoptic-FPN, section 4; Mask R-CNN).
+    """Region proposals, then a class, a box and a mask for each (Panoptic-FPN, section 4; Mask R-CNN, section 3).
 
     Inference and losses follow detectron2: its anchors, aligned pooling, thresholds and order. One rule is
     torchvision's: detections narrower than 0.01 pixels are dropped before suppression, not after it.
@@ -179,8 +180,11 @@ class MaskRCNN(nn.Module):
     Args:
         channels: channels of the pyramid.
         num_classes: C, without background.
-        head_channels: width of the two fully connected layers; ``mask_channels`` of the mask convolutions.
-        score_threshold, nms, detections_per_image: least score, suppression and number of detections.
+        head_channels: width of the two fully connected layers.
+        mask_channels: width of the mask convolutions.
+        score_threshold: lowest score of a detection.
+        nms: IoU above which the lower-scored of two boxes of one class is suppressed.
+        detections_per_image: largest number of detections.
     """
 
     levels = ("p2", "p3", "p4", "p5", "p6")
@@ -235,7 +239,7 @@ class MaskRCNN(nn.Module):
                 nn.init.zeros_(parameter)
 
     def loss_normalizers(self, frame: Size, targets: Sequence[Target]) -> dict[str, Tensor]:
-        """The number of ``images``: the losses are means over samples of each, as many as there are proposals."""
+        """See `InstanceBranch.loss_normalizers`: the number of ``images``, as each gives a sample of fixed size."""
         return {"images": torch.tensor(len(targets), device=targets[0]["boxes"].device)}
 
     def losses(
@@ -245,7 +249,7 @@ class MaskRCNN(nn.Module):
         targets: Sequence[Target],
         normalizers: Mapping[str, Tensor],
     ) -> dict[str, Tensor]:
-        """The loss terms, in training mode; arguments as in `BlendMask.losses`, targets with masks of the whole image.
+        """See `InstanceBranch.losses`; the targets need masks of the whole image.
 
         Returns:
             ``loss_rpn_class``, ``loss_rpn_box``, ``loss_class``, ``loss_box``, ``loss_mask``.
@@ -279,12 +283,12 @@ class MaskRCNN(nn.Module):
 
 
 def _images(sizes: Sequence[Size]) -> ImageList:
-    """All that the region proposals ask of images, their sizes."""
+    """An image list that holds sizes only, which is all that the region proposals read."""
     return ImageList(torch.empty(0), list(sizes))
 
 
 def _shifted(target: Target, dtype: torch.dtype) -> dict[str, Tensor]:
-    """A target with labels from 1, as torchvision counts background as 0, without empty boxes."""
+    """A target as torchvision wants it: labels from 1, because 0 is background, and no empty boxes."""
     if "masks" not in target and "instance_map" not in target:
         raise ValueError(
             "targets need `masks` or `instance_map`: Mask R-CNN cuts out masks at its own proposals, not at true boxes"

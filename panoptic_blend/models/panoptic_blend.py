@@ -19,7 +19,7 @@ from panoptic_blend.models.semantic import SemanticHead
 from panoptic_blend.structures import IGNORE, THING_CLASS, Output, PanopticMap, Size, Target
 
 _TILE = 64
-"""Rows, and columns, of semantic classes that are computed at a time."""
+"""Side of the square tiles in which semantic classes are computed, in pixels."""
 
 
 class PanopticBlend(nn.Module):
@@ -30,7 +30,7 @@ class PanopticBlend(nn.Module):
 
     Args:
         instances: the instance branch.
-        semantic: the semantic head; None makes an instance model, whose maps hold things only.
+        semantic: the semantic head; None makes an instance model: its maps hold things only.
         paint: `fusion.paint` with its settings bound.
         semantic_weight: weight of the semantic loss.
     """
@@ -84,15 +84,15 @@ class PanopticBlend(nn.Module):
         return self.predict(images, output_sizes or _sizes(images))
 
     def batch(self, images: Sequence[Tensor]) -> Tensor:
-        """Normalised images, padded with 0 at the bottom and right to one size: (N, 3, H, W)."""
+        """Normalize images and pad them with 0 at the bottom and right to one size: (N, 3, H, W)."""
         mean, std = self.pixel_mean[:, None, None], self.pixel_std[:, None, None]
         scaled = [image.to(mean) * 255 if image.is_floating_point() else image.to(mean) for image in images]
         return pad([(image - mean) / std for image in scaled], 0.0)
 
     def features(self, batch: Tensor) -> dict[str, Tensor]:
-        """Everything the branches may read, by name, from a batch (N, 3, H, W).
+        """Every map that a branch may read, by name, from a batch (N, 3, H, W).
 
-        ``c2``-``c5`` of the backbone, the pyramid's levels, and the semantic head's ``trunk``.
+        The maps are stages ``c2``-``c5`` of the backbone, the levels of the pyramid, and the semantic head's ``trunk``.
         """
         stages = self.backbone(batch)
         pyramid = self.fpn(stages)
@@ -100,7 +100,7 @@ class PanopticBlend(nn.Module):
         return stages | pyramid | trunk
 
     def loss_normalizers(self, images: Sequence[Tensor], targets: Sequence[Target]) -> dict[str, Tensor]:
-        """What the loss terms of these images are means over, by name: positive locations, pixels, ... (scalars)."""
+        """The counts that the loss terms of these images are divided by: positive locations, pixels, ... (scalars)."""
         found = self.instances.loss_normalizers(frame(images), targets)
         if self.semantic is not None:
             found["pixels"] = torch.stack([(t["semantic"] != IGNORE).sum() for t in targets]).sum()
@@ -156,7 +156,7 @@ class PanopticBlend(nn.Module):
         return [self.compose(*parts) for parts in zip(found, sizes, output_sizes, classes, strict=True)]
 
     def compose(self, found: Instances, size: Size, output_size: Size, classes: Tensor) -> Output:
-        """What an image of ``size`` shows: its instances moved to ``output_size`` and fused with its classes there."""
+        """Move the instances of an image of ``size`` to ``output_size``, and fuse them with its ``classes`` there."""
         boxes = rescale(found.boxes, size, output_size)
         visible = (boxes[:, 2:] > boxes[:, :2]).all(dim=1)
         boxes, scores, labels = boxes[visible], found.scores[visible], found.labels[visible]
@@ -189,9 +189,10 @@ class RawNetwork(nn.Module):
 
 
 def semantic_classes(logits: Tensor, stride: int, size: Size, output_size: Size) -> Tensor:
-    """Best class (H, W) int64 of (S + 1, h, w) logits at ``stride``: upsampled, unpadded, resized (appendix A).
+    """Upsample logits (S + 1, h, w) by ``stride``, cut off the padding, resize, and take the best class (appendix A).
 
-    All three steps are linear, so rows and columns each take one matrix; only a tile of the result exists at a time.
+    The three steps are linear, so one matrix for the rows and one for the columns do all of them; only one tile of
+    the result exists at a time. Returns (H, W) int64.
     """
     rows, columns = (
         _tiles(_resizing(cells, stride, side, output_side, logits))
@@ -207,7 +208,7 @@ def semantic_classes(logits: Tensor, stride: int, size: Size, output_size: Size)
 
 
 def _tiles(weights: Tensor) -> list[tuple[Tensor, slice]]:
-    """Weights (n, cells) as parts of `_TILE` rows, each with the cells that they read and no others."""
+    """Split weights (n, cells) into parts of `_TILE` rows, each with the slice of cells that its rows read."""
     parts = []
     for part in weights.split(_TILE):
         read = part.any(dim=0).nonzero()
@@ -217,7 +218,7 @@ def _tiles(weights: Tensor) -> list[tuple[Tensor, slice]]:
 
 
 def _resizing(cells: int, stride: int, side: int, output_side: int, like: Tensor) -> Tensor:
-    """The matrix (output_side, cells) that upsamples cells by ``stride``, cuts them to ``side``, and resizes them."""
+    """The matrix (output_side, cells) that upsamples by ``stride``, cuts to ``side`` and resizes to ``output_side``."""
     unit = torch.eye(cells, dtype=like.dtype, device=like.device)[None]
     full = F.interpolate(unit, scale_factor=float(stride), mode="linear", align_corners=False)[:, :, :side]
     return F.interpolate(full, size=output_side, mode="linear", align_corners=False)[0].T

@@ -1,4 +1,4 @@
-"""From raw predictions to instances of one image: decoding, suppression, pasting of masks."""
+"""From raw predictions to the instances of one image: decoding, non-maximum suppression, pasting of masks."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ class Candidates:
     boxes: Tensor
     """(D, 4)"""
     scores: Tensor
-    """(D,) square root of class probability times centre-ness."""
+    """(D,) square root of class probability times center-ness."""
     labels: Tensor
     """(D,) int64 in 0..C-1."""
     places: Tensor
-    """(D, 4) int64: level, image, row, column of the location each comes from."""
+    """(D, 4) int64: level, image, row, column of the location that predicted each box."""
 
     def __getitem__(self, index: Tensor) -> Candidates:
         return Candidates(*(getattr(self, field.name)[index] for field in fields(self)))
@@ -34,7 +34,7 @@ class Candidates:
 
 @dataclass(frozen=True)
 class Instances:
-    """What an instance branch finds in one image, best first, in pixels of the network's input."""
+    """The instances that a branch found in one image, best first, in pixels of the network's input."""
 
     boxes: Tensor
     """(D, 4), not necessarily clipped to the image."""
@@ -43,11 +43,11 @@ class Instances:
     labels: Tensor
     """(D,) int64 in 0..C-1."""
     probabilities: Tensor
-    """(D, R, R) of the mask, stretched over the box."""
+    """(D, R, R) mask probabilities, stretched over the box."""
     bases: Tensor | None = None
-    """(K, h, w), covering the image, where masks were blended from bases."""
+    """(K, h, w), covering the image, if masks were blended from bases."""
     attentions: Tensor | None = None
-    """(D, K, M, M) raw scores, where masks were blended by them."""
+    """(D, K, M, M) raw scores, if masks were blended by attentions."""
 
 
 def decode(
@@ -86,16 +86,23 @@ def suppress(candidates: Candidates, nms: float = 0.6, limit: int = 100) -> Cand
 
 
 def rescale(boxes: Tensor, from_size: tuple[int, int], to_size: tuple[int, int]) -> Tensor:
-    """Boxes (D, 4) of a picture of one (height, width), moved to another and clipped to it."""
+    """Scale boxes (D, 4) from an image of one (height, width) to another, and clip them to it."""
     (h, w), (to_h, to_w) = from_size, to_size
     scaled = boxes * boxes.new_tensor([to_w / w, to_h / h, to_w / w, to_h / h])
     return torch.minimum(scaled.clamp(min=0), boxes.new_tensor([to_w, to_h, to_w, to_h]))
 
 
 def cut_masks(masks: Tensor, numbers: Tensor, boxes: Tensor, size: int) -> Tensor:
-    """Masks (G, H, W) bool of instances ``numbers`` (D,), cut out at ``boxes`` (D, 4) and resampled: (D, R, R) bool.
+    """Cut masks out at boxes and resample them: the targets of a mask head, the opposite of `paste`.
 
-    What a mask head learns, the opposite of `paste` (Mask R-CNN, section 3.1).
+    Args:
+        masks: (G, H, W) bool.
+        numbers: (D,) the mask of each box.
+        boxes: (D, 4).
+        size: R.
+
+    Returns:
+        (D, R, R) bool (Mask R-CNN, section 3.1).
     """
     rois = torch.cat([numbers[:, None].to(boxes.dtype), boxes], dim=1)
     values: Tensor = roi_align(masks[:, None].to(boxes.dtype), rois, size, aligned=True)
@@ -103,10 +110,10 @@ def cut_masks(masks: Tensor, numbers: Tensor, boxes: Tensor, size: int) -> Tenso
 
 
 def paste(probabilities: Tensor, boxes: Tensor) -> list[Cutout]:
-    """Masks cut out at their boxes (D, 4), clipped to the image, over which (D, R, R) probabilities are stretched.
+    """Stretch mask probabilities (D, R, R) over their boxes (D, 4), which are clipped to the image.
 
-    A pixel reads the mask bilinearly at its centre, ``(x + 0.5 - x0) / (x1 - x0)``, zero outside, and is
-    inside from one half on. Only pixels that touch the box are computed: beyond it the value stays below that.
+    A pixel reads the mask bilinearly at its center, ``(x + 0.5 - x0) / (x1 - x0)``, with zeros outside, and belongs to
+    the instance from 0.5 on. Only pixels that touch the box are computed, because others stay below 0.5.
     """
     grids, sides = (x.detach().float().cpu().numpy() for x in (probabilities, boxes))  # numpy's small steps are faster
     corners = np.concatenate([np.floor(sides[:, :2]), np.ceil(sides[:, 2:])], axis=1).astype(int).tolist()
@@ -118,7 +125,7 @@ def paste(probabilities: Tensor, boxes: Tensor) -> list[Cutout]:
 
 
 def _reading(first: int, end: int, low: np.float32, high: np.float32, cells: int) -> npt.NDArray[np.float32]:
-    """Weights (end - first, R) by which pixels of one axis read a mask's R cells between ``low`` and ``high``."""
+    """Weights (end - first, R) by which pixels of one axis read the R cells that lie between ``low`` and ``high``."""
     half = np.float32(0.5)
     centers = (np.arange(first, end, dtype=np.float32) + half - low) / (high - low) * cells - half
     return np.maximum(1 - np.abs(centers[:, None] - np.arange(cells, dtype=np.float32)), 0)

@@ -23,7 +23,7 @@ def _branch(in_channels: int, channels: int, doublings: int) -> nn.Sequential:
 
 
 class SemanticHead(nn.Module):
-    """Logits (N, S + 1, H/4, W/4): every level upsampled to stride 4 in steps of two, summed, classified.
+    """Upsample every level to stride 4 in steps of two, sum them, and classify: logits (N, S + 1, H/4, W/4).
 
     Args:
         in_channels: channels of the pyramid.

@@ -1,4 +1,4 @@
-"""Batch normalisation with the statistics of all ranks, on any device (torch's own needs a GPU)."""
+"""Batch normalization with the statistics of all ranks, on any device (torch's own needs a GPU)."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class SyncBatchNorm2d(nn.BatchNorm2d):
     """As ``nn.BatchNorm2d`` over the batches of all ranks together, which may differ in size; in at least float32."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalise (N, c, H, W) over all axes but the second."""
+        """Normalize (N, c, H, W) over all axes but the second."""
         if not self.training:
             return super().forward(x)
         wide = x.to(torch.promote_types(x.dtype, torch.float32))
@@ -43,7 +43,7 @@ class SyncBatchNorm2d(nn.BatchNorm2d):
 
     @torch.no_grad()
     def _follow(self, mean: Tensor, variance: Tensor) -> None:
-        """Move the running statistics a ``momentum`` towards those of a batch."""
+        """Move the running statistics by ``momentum`` towards the statistics of a batch."""
         assert self.running_mean is not None and self.running_var is not None
         assert self.num_batches_tracked is not None and self.momentum is not None
         self.running_mean.lerp_(mean.to(self.running_mean), self.momentum)
@@ -66,21 +66,21 @@ _TWINS = {"BatchNorm2d": SyncBatchNorm2d, "BatchNormAct2d": SyncBatchNormAct2d}
 """Twins by the names of layers, as timm need not be installed."""
 
 
-def synchronise(model: nn.Module) -> None:
-    """Let every batch norm of ``model`` that has statistics of its own to learn take them from all ranks.
+def synchronize(model: nn.Module) -> None:
+    """Replace every batch norm of ``model`` that learns its statistics by one that takes them from all ranks.
 
     Raises:
-        PanopticBlendError: one is of a kind unknown here.
+        PanopticBlendError: there is a batch norm of another type, which cannot be replaced.
     """
     if not distributed.is_initialized():
         return
     for module in list(model.modules()):
         for name, child in module.named_children():
             if isinstance(child, nn.BatchNorm2d) and child.training and not isinstance(child, SyncBatchNorm2d):
-                setattr(module, name, _synchronised(child))
+                setattr(module, name, _synchronized(child))
 
 
-def _synchronised(norm: nn.BatchNorm2d) -> SyncBatchNorm2d:
+def _synchronized(norm: nn.BatchNorm2d) -> SyncBatchNorm2d:
     """The same layer, with the same parameters and buffers."""
     kind = type(norm).__name__
     if kind not in _TWINS:

@@ -25,7 +25,7 @@ from panoptic_blend.formats.coco_layout import find_root
 from panoptic_blend.inference.evaluation import Evaluation, evaluate, require_same_categories
 from panoptic_blend.models.build import build_model
 from panoptic_blend.models.panoptic_blend import PanopticBlend
-from panoptic_blend.models.sync_norm import synchronise
+from panoptic_blend.models.sync_norm import synchronize
 from panoptic_blend.runtime.interruption import Interruption, RunInterruptedError
 from panoptic_blend.runtime.precision import resolve
 from panoptic_blend.runtime.processes import is_sharded, launch
@@ -114,7 +114,7 @@ class Run:
         if not is_sharded(self.fabric):  # FSDP supports the contiguous layout only
             self.model = self.model.to(memory_format=torch.channels_last)
         if self.config.train.sync_norm:
-            synchronise(self.model)
+            synchronize(self.model)
         self.forward = self.fabric.setup_module(self.model)
         self.optimizer: optim.Optimizer = build_optimizer(self.model, self.config.train)
         self.wrapped_optimizer: Any = self.fabric.setup_optimizers(self.optimizer)
@@ -165,7 +165,7 @@ class Run:
         """Evaluate the model, report the figures, and keep the weights if their PQ is the best so far."""
         results = self.output / "results" / f"panoptic_{self.config.data.val}.json"
         try:
-            with self.interruption.at_once():
+            with self.interruption.immediate():
                 model, data, show = self._whole_model(), self.validation, reporter.evaluating
                 evaluation = evaluate(model, data, self.config, results, self.precision, show, fabric=self.fabric)
         except RunInterruptedError:

@@ -1,4 +1,4 @@
-"""Five steps of training in float64 by as many processes as torchrun started; what they end with goes to a file."""
+"""Five training steps in float64 on all processes that torchrun started; the losses and the state go to a file."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_
 
 from panoptic_blend.config.experiment import Config, load_config
 from panoptic_blend.models.build import build_model
-from panoptic_blend.models.sync_norm import synchronise
+from panoptic_blend.models.sync_norm import synchronize
 from panoptic_blend.runtime.processes import is_first, strategy, sum_over_ranks
 from panoptic_blend.structures import Target
-from panoptic_blend.training.optimizer import build_optimizer
 from panoptic_blend.training.loop import add_gradients
+from panoptic_blend.training.optimizer import build_optimizer
 
 SIZE = 64
 TINY = [
@@ -37,7 +37,7 @@ def config(*changes: str) -> Config:
 
 
 def target(boxes: list[list[float]]) -> Target:
-    """One target: things in ``boxes``, a band of void, and two kinds of stuff."""
+    """A target with things in ``boxes``, a band of void, and two stuff classes."""
     semantic = torch.ones(SIZE, SIZE, dtype=torch.int64)
     semantic[:, 40:] = 2
     semantic[: 5 + 3 * len(boxes)] = 255
@@ -64,9 +64,9 @@ def five_steps(world_size: int, parts: int, *changes: str) -> dict[str, Any]:
     fabric = Fabric(accelerator="cpu", devices=world_size, strategy=shared, precision="32-true")
     fabric.launch()
     torch.manual_seed(0)
-    model = build_model(options).double()  # of which no strategy need know
+    model = build_model(options).double()  # before Fabric wraps it, so that every strategy trains in float64
     if options.train.sync_norm:
-        synchronise(model)
+        synchronize(model)
     forward = fabric.setup_module(model)
     optimizer: Any = fabric.setup_optimizers(build_optimizer(model, options.train))
     images, targets = batch()
@@ -86,7 +86,7 @@ def five_steps(world_size: int, parts: int, *changes: str) -> dict[str, Any]:
 
 
 def main(out: Path, *arguments: Any) -> None:
-    torch.set_default_dtype(torch.float64)  # to which Fabric turns what a model returns
+    torch.set_default_dtype(torch.float64)  # Fabric converts the outputs of a model to the default type
     result = five_steps(*arguments)
     if is_first():
         torch.save(result, out)

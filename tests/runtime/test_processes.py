@@ -1,4 +1,4 @@
-"""Several processes do what one does: real ones, over gloo on the CPU."""
+"""Several processes give the results of one, tested with real processes over gloo on the CPU."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
 
 
 def run(*arguments: str | Path, code: int = 0) -> str:
-    """Run a program of ours with torchrun's arguments; what it printed."""
+    """Run Python with these arguments, require the exit code, and return the printed text."""
     done = subprocess.run(
         [sys.executable, *map(str, arguments)], env=ENVIRONMENT, capture_output=True, text=True, timeout=240
     )
@@ -61,17 +61,17 @@ def require_same(ours: dict[str, Any], theirs: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
 def test_two_processes_end_where_one_does(tmp_path: Path, strategy: str) -> None:
-    """Uneven numbers of things; the second process has none. Batch norms with statistics of both."""
+    """The second process has no things, and batch norms use the statistics of both processes."""
     require_same(together(2, tmp_path, f"train.strategy={strategy}"), alone(1))
 
 
 def test_a_batch_in_parts_ends_where_the_whole_does() -> None:
-    """With batch norms that stand still, which would see a part at a time."""
+    """Batch norms are frozen, because they would see the statistics of one part at a time."""
     changes = ("model.backbone.norm=frozen_bn", "model.bottom.kind=shared", "model.bottom.loss_weight=0")
     require_same(alone(4, *changes), alone(1, *changes))
 
 
-def test_an_evaluation_of_three_processes_is_that_of_one(tmp_path: Path) -> None:
+def test_an_evaluation_by_three_processes_equals_that_by_one(tmp_path: Path) -> None:
     root, trained = tmp_path / "data", tmp_path / "1" / "last.safetensors"
     write_shapes(root, train=6, val=5, seed=3)
     options = [*five_steps.TINY[2:6], f"data.root={root}", "data.workers=0", "model.fusion.confidence=0"]
@@ -98,7 +98,7 @@ def test_an_evaluation_of_three_processes_is_that_of_one(tmp_path: Path) -> None
     assert len(results[0]["annotations"]) == 5
 
 
-def test_a_model_in_parts_is_saved_whole_and_resumed_by_one_process(tmp_path: Path) -> None:
+def test_a_sharded_model_is_saved_whole_and_resumed_by_one_process(tmp_path: Path) -> None:
     root, out = tmp_path / "data", tmp_path / "run"
     write_shapes(root, train=4, val=2, seed=3)
     options = [*five_steps.TINY[2:6], f"data.root={root}", "data.workers=0", "data.short_sides=[64]"]
