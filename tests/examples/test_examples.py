@@ -22,9 +22,22 @@ def run(name: str, folder: Path, *arguments: str) -> str:
     return done.stdout
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_help_says_what_an_example_is_for(name: str, tmp_path: Path) -> None:
-    assert f"usage: {name}.py" in run(name, tmp_path, "--help")
+HELP = """
+import runpy, sys
+for path in sys.argv[1:]:
+    sys.argv = [path, "--help"]
+    try:
+        runpy.run_path(path, run_name="__main__")
+    except SystemExit as end:
+        assert not end.code, path
+"""
+
+
+def test_help_says_how_to_use_an_example(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", HELP, *(str(EXAMPLES / f"{name}.py") for name in NAMES)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert re.findall(r"^usage: (\w+)\.py", done.stdout, re.MULTILINE) == NAMES
     assert not list(tmp_path.iterdir())
 
 
