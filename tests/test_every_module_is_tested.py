@@ -1,0 +1,107 @@
+"""Every module of the library has a test file of its name, or the table here says which file covers it."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).parent
+LIBRARY = TESTS.parent / "panoptic_blend"
+COVERED_BY = {
+    "checkpoints/description": "checkpoints/test_weights_cli.py",
+    "checkpoints/digest": "inference/test_pictures.py",
+    "checkpoints/fitting": "checkpoints/test_partial.py",
+    "checkpoints/opcodes": "checkpoints/test_pickles.py",
+    "cli/convert": "docs/test_documented_commands.py",
+    "cli/data": "download/test_coco.py",
+    "cli/inference": "cli/test_cli.py",
+    "cli/main": "cli/test_cli.py",
+    "cli/options": "cli/test_cli.py",
+    "cli/running": "cli/test_cli.py",
+    "cli/scoring": "cli/test_cli.py",
+    "cli/training": "docs/test_documented_commands.py",
+    "cli/weights": "checkpoints/test_weights_cli.py",
+    "config/experiment": "config/test_config.py",
+    "config/linear_rule": "config/test_config.py",
+    "config/options": "config/test_config.py",
+    "config/yaml_files": "config/test_config.py",
+    "convert/coco_masks": "convert/test_coco_instances.py",
+    "convert/labelme_shapes": "convert/test_labelme.py",
+    "convert/records": "convert/test_coco_instances.py",
+    "convert/stuff_maps": "convert/test_coco_instances.py",
+    "convert/summary": "convert/test_coco_instances.py",
+    "convert/writing": "convert/test_convert_writing.py",
+    "doctor/description": "doctor/test_doctor_description.py",
+    "doctor/evidence": "doctor/test_checkup.py",
+    "doctor/instances": "doctor/test_checkup.py",
+    "doctor/kinds": "doctor/test_checkup.py",
+    "doctor/layout": "doctor/test_checkup.py",
+    "doctor/pixels": "doctor/test_checkup.py",
+    "doctor/records": "doctor/test_checkup.py",
+    "doctor/structure": "doctor/test_checkup.py",
+    "download/coco_parts": "download/test_coco.py",
+    "download/remote_file": "download/test_transfer.py",
+    "download/web": "download/test_transfer.py",
+    "drawing/figures": "drawing/test_drawing.py",
+    "drawing/overlay": "drawing/test_drawing.py",
+    "drawing/results": "cli/test_cli.py",
+    "extras": "test_without_torch.py",
+    "formats/coco_layout": "data/test_dataset.py",
+    "formats/json_fields": "formats/test_coco_panoptic.py",
+    "inference/forward": "inference/test_evaluation.py",
+    "inference/journal": "inference/test_pictures.py",
+    "metrics/confusion": "metrics/test_details.py",
+    "metrics/error_budget": "metrics/test_causes.py",
+    "metrics/overlaps": "metrics/test_panoptic_quality.py",
+    "models/backbones/protocol": "models/test_resnet.py",
+    "models/blendmask": "models/test_panoptic_blend.py",
+    "models/dataflow": "models/test_folding.py",
+    "models/instance_branch": "models/test_raw.py",
+    "models/sync_norm": "runtime/test_processes.py",
+    "report/command": "report/test_report.py",
+    "report/figures": "report/test_report.py",
+    "runtime/interruption": "training/test_survival.py",
+    "scoring/detail_tables": "scoring/test_scoring_details.py",
+    "scoring/details": "scoring/test_scoring_details.py",
+    "scoring/run": "scoring/test_scoring_details.py",
+    "scoring/tables": "cli/test_cli.py",
+    "structures": "formats/test_coco_panoptic.py",
+    "sweep/description": "sweep/test_sweep_cli.py",
+    "training/curves": "training/test_loop.py",
+    "training/log": "training/test_loop.py",
+    "training/provenance": "training/test_loop.py",
+    "training/run": "training/test_loop.py",
+    "training/starting": "training/test_loop.py",
+}
+"""Modules that a test reaches through another module or a command, and the file with that test."""
+
+
+def named(module: str) -> list[Path]:
+    return list(TESTS.rglob(f"test_{Path(module).name}.py"))
+
+
+def modules() -> list[str]:
+    paths = sorted(path for path in LIBRARY.rglob("*.py") if path.name != "__init__.py")
+    return [path.relative_to(LIBRARY).with_suffix("").as_posix() for path in paths]
+
+
+@pytest.mark.parametrize("module", modules())
+def test_a_module_has_a_test(module: str) -> None:
+    if module in COVERED_BY:
+        assert (TESTS / COVERED_BY[module]).is_file()
+        return
+    assert named(module), f"{module}: no test_{Path(module).name}.py; write one, or name the file that covers it above"
+
+
+def test_the_table_names_no_module_twice_and_none_that_is_gone() -> None:
+    [table] = [
+        node
+        for node in ast.parse(Path(__file__).read_text(encoding="utf-8")).body
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Dict)
+    ]
+    assert isinstance(table.value, ast.Dict)
+    keys = [key.value for key in table.value.keys if isinstance(key, ast.Constant)]
+    assert len(keys) == len(set(keys))
+    assert set(keys) <= set(modules())
