@@ -1,1 +1,1 @@
-"""Maps to numbers: definitions, without files."""
+"""Metrics: definitions that turn maps into numbers, without files."""

@@ -1,4 +1,4 @@
-"""Average precision of boxes and masks as COCO defines it, with the truth read from panoptic maps."""
+"""COCO average precision of boxes and masks, with ground truth from panoptic maps."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pycocotools import mask as rle
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from panoptic_blend.metrics.overlaps import listed
+from panoptic_blend.metrics.overlaps import format_ids
 from panoptic_blend.metrics.panoptic_quality import categories_by_id
 from panoptic_blend.structures import Category, PanopticBlendError, PanopticMap
 
@@ -22,16 +22,16 @@ if TYPE_CHECKING:
     from panoptic_blend.structures import Detections
 
 DETECTIONS_PER_IMAGE = 100
-"""How many detections of one class COCO counts in an image, best first."""
+"""Maximum number of detections per class and image that COCO counts, best first."""
 
 Record = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class InstanceReport:
-    """Average precision as fractions: over IoU 0.50, 0.55, ..., 0.95, and at 0.50 and 0.75 alone.
+    """Average precision of boxes and masks as fractions: over IoU 0.50, 0.55, ..., 0.95, and at 0.50 and 0.75.
 
-    Means over the thing classes with an instance that is no crowd; 0 where there is none.
+    Each is a mean over the thing classes that have an instance other than crowds; 0 if there is no such class.
     """
 
     box: float
@@ -43,10 +43,10 @@ class InstanceReport:
 
 
 class AveragePrecision:
-    """Box and mask AP over any number of images, all sizes together, at most 100 detections of a class and image.
+    """Box and mask AP over all object sizes, with at most 100 detections per class and image.
 
-    ``categories`` are all classes of the data set; instances are the segments of its thing classes. The state holds
-    run-length encoded masks. Equal scores rank in the order of updates.
+    ``categories`` are all classes of the data set; the instances are the segments of its thing classes. The state
+    consists of run-length encoded masks. Detections of equal score rank in the order of updates.
     """
 
     def __init__(self, categories: Sequence[Category | Mapping[str, object]]) -> None:
@@ -58,9 +58,9 @@ class AveragePrecision:
         self._images: list[_Image] = []
 
     def update(self, truth: PanopticMap, detections: Detections) -> None:
-        """Add one image: its truth (H, W) and what was detected, boxes in pixels of the truth.
+        """Add one image: its ground truth (H, W) and its detections, with boxes in pixels of the truth.
 
-        ``detections.labels`` are dataset category ids of things, ``detections.masks`` (D, H, W) bool. Segments without
+        ``detections.labels`` are category ids of things, ``detections.masks`` are (D, H, W) bool. Segments without
         pixels are left out. Raises PanopticBlendError for unknown categories and for masks of another size.
         """
         labels = detections.labels.tolist()
@@ -69,7 +69,7 @@ class AveragePrecision:
         if labels and tuple(detections.masks.shape[1:]) != (height, width):
             raise PanopticBlendError(
                 f"detections: masks are {tuple(detections.masks.shape[1:])} and the truth is {(height, width)}; "
-                "ask the model for results at the size of the truth"
+                "give detections at the size of the truth"
             )
         ids = np.asfortranarray(truth.segment_ids)
         instances = [
@@ -86,15 +86,17 @@ class AveragePrecision:
         self._images.append(_Image(height, width, [instance for instance in instances if instance["area"]], detected))
 
     def merge(self, other: AveragePrecision) -> None:
-        """Add the images of ``other``, which is left as it is; raises PanopticBlendError for other categories."""
+        """Add the images of ``other``, which is not changed; PanopticBlendError if its categories differ."""
         if self._categories != other._categories:
-            raise PanopticBlendError("cannot merge precisions of different categories; build both from one list")
+            raise PanopticBlendError(
+                "cannot merge average precisions of different categories; construct both with the same list"
+            )
         self._images.extend(other._images)
 
     def compute(self) -> InstanceReport:
-        """Run COCO's evaluation on all images so far."""
+        """Evaluate all images so far with pycocotools."""
         things = [category.id for category in self._categories.values() if category.is_thing]
-        with contextlib.redirect_stdout(io.StringIO()):  # pycocotools reports its progress there
+        with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints its progress
             truth = _coco(things, self._images, (image.truth for image in self._images))
             detected = _coco(things, self._images, (image.detected for image in self._images))
             box, box50, box75 = _average_precision(truth, detected, "bbox")
@@ -104,12 +106,14 @@ class AveragePrecision:
     def _check_categories(self, truth: PanopticMap, labels: Iterable[int]) -> None:
         unknown = sorted({segment.category for segment in truth.segments} - self._categories.keys())
         if unknown:
-            raise PanopticBlendError(f"truth: unknown category {listed(unknown)}; expected ids of the data set")
-        things = {category.id for category in self._categories.values() if category.is_thing}
-        strangers = sorted(set(labels) - things)
-        if strangers:
             raise PanopticBlendError(
-                f"detections: label {listed(strangers)} is no thing category; labels are dataset category ids here"
+                f"truth: unknown category {format_ids(unknown)}; give category ids of the data set"
+            )
+        things = {category.id for category in self._categories.values() if category.is_thing}
+        unexpected = sorted(set(labels) - things)
+        if unexpected:
+            raise PanopticBlendError(
+                f"detections: label {format_ids(unexpected)} is not a thing category; give category ids of the data set"
             )
 
 
@@ -121,7 +125,7 @@ class _Image(NamedTuple):
 
 
 def _record(category: int, mask: npt.NDArray[np.bool_], **more: object) -> Record:
-    """Describe one mask (H, W) as COCO does; its tight box (x, y, width, height) unless ``more`` names another."""
+    """The COCO annotation of a mask (H, W), with its tight box (x, y, width, height) unless ``more`` has a ``bbox``."""
     encoded = rle.encode(np.asfortranarray(mask, dtype=np.uint8))
     return {
         "category_id": category,
@@ -134,13 +138,13 @@ def _record(category: int, mask: npt.NDArray[np.bool_], **more: object) -> Recor
 
 
 def _coco(things: Sequence[int], images: Sequence[_Image], records: Iterable[Sequence[Record]]) -> COCO:
-    """Index the records of every image; they are copied, for pycocotools writes into what it is given."""
+    """Index the records of every image; they are copied, because pycocotools modifies its input."""
     annotations = [{**record, "image_id": image} for image, group in enumerate(records) for record in group]
     coco = COCO()
     coco.dataset = {
         "images": [{"id": index, "height": image.height, "width": image.width} for index, image in enumerate(images)],
         "categories": [{"id": thing} for thing in things],
-        # Ids start at 1: COCOeval takes a match with annotation 0 for none.
+        # Ids start at 1: COCOeval treats a match with annotation 0 as no match.
         "annotations": [{**annotation, "id": number} for number, annotation in enumerate(annotations, 1)],
     }
     coco.createIndex()

@@ -1,4 +1,4 @@
-"""Boundaries of segments: Cheng et al., Boundary IoU, CVPR 2021, arXiv 2103.16562."""
+"""Boundaries of segments for Boundary IoU (Cheng et al., CVPR 2021, arXiv 2103.16562)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy.typing as npt
 from panoptic_blend.structures import PanopticMap
 
 DILATION = 0.02
-"""Width of a boundary as a share of the image's diagonal (section 4.2)."""
+"""Width of a boundary as a fraction of the diagonal of the image (section 4.2)."""
 
 
 def boundary_width(shape: tuple[int, ...]) -> int:
@@ -20,15 +20,16 @@ def boundary_width(shape: tuple[int, ...]) -> int:
 
 
 def boundary_table(truth: PanopticMap, prediction: PanopticMap) -> npt.NDArray[np.int64]:
-    """Count the pixels that the boundaries of T truth and P predicted segments share; maps are (H, W).
+    """Count the pixels shared by the boundaries of T truth and P predicted segments; maps are (H, W).
 
-    Returns (T + 2, P + 1) int64: row 0 is void, row ``i + 1`` the boundary of ``truth.segments[i]``, the last row
-    what lies inside of boundaries; column ``j + 1`` is the boundary of ``prediction.segments[j]``, column 0 all else.
+    Returns (T + 2, P + 1) int64: row 0 is void, row ``i + 1`` is the boundary of ``truth.segments[i]``, and the last
+    row is the interior of all truth segments; column ``j + 1`` is the boundary of ``prediction.segments[j]``, and
+    column 0 is all other pixels.
     """
-    rows, inside = _index(truth), _inside(truth)
-    rows[inside & (rows > 0)] = len(truth.segments) + 1
+    rows, interior = _index(truth), _interior(truth)
+    rows[interior & (rows > 0)] = len(truth.segments) + 1
     columns = _index(prediction)
-    columns[_inside(prediction)] = 0
+    columns[_interior(prediction)] = 0
     shape = len(truth.segments) + 2, len(prediction.segments) + 1
     return np.bincount((rows * shape[1] + columns).ravel(), minlength=math.prod(shape)).reshape(shape)
 
@@ -37,15 +38,15 @@ def _index(panoptic: PanopticMap) -> npt.NDArray[np.int64]:
     return panoptic.index().astype(np.int64)
 
 
-def _inside(panoptic: PanopticMap) -> npt.NDArray[np.bool_]:
-    """Where all pixels up to the boundary's width away, in 8 directions, are of one segment, none beyond the image."""
+def _interior(panoptic: PanopticMap) -> npt.NDArray[np.bool_]:
+    """Pixels whose square window of one boundary width in each direction is in the image and in one segment."""
     index, width = panoptic.index(), boundary_width(panoptic.segment_ids.shape)
     if not index.size:
         return np.zeros(index.shape, dtype=np.bool_)
-    # OpenCV knows no filters of int32; floats hold these numbers, which are below 2**24
-    beyond = len(panoptic.segments) + 1
-    values = index if beyond < 256 else index.astype(np.float32)
-    padded = cv2.copyMakeBorder(values, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=(float(beyond),))
+    # OpenCV has no such filters for int32; float32 holds these numbers exactly, because they are below 2**24
+    outside = len(panoptic.segments) + 1
+    values = index if outside < 256 else index.astype(np.float32)
+    padded = cv2.copyMakeBorder(values, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=(float(outside),))
     kernel = np.ones((2 * width + 1, 2 * width + 1), dtype=np.uint8)
-    is_one = cv2.erode(padded, kernel) == cv2.dilate(padded, kernel)
-    return np.asarray(is_one[1:-1, 1:-1])
+    is_uniform = cv2.erode(padded, kernel) == cv2.dilate(padded, kernel)
+    return np.asarray(is_uniform[1:-1, 1:-1])

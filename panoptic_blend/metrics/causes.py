@@ -1,7 +1,7 @@
-"""Why a segment was lost: one cause for each false negative and each false positive of an image.
+"""Assign one cause to each false negative and each false positive of an image.
 
-The causes follow from the overlap table alone; what a network or a fusion did to make the map, it cannot know.
-docs/evaluation.md defines them in words; the order in which they are tried is that of `Cause`.
+The causes follow from the overlaps of the segments alone, not from the network or fusion that made the map.
+docs/evaluation.md defines them in words; they are tried in the order of `Cause`.
 """
 
 from __future__ import annotations
@@ -15,49 +15,50 @@ import numpy as np
 from panoptic_blend.metrics.overlaps import Booleans, Comparison, Floats, Integers, Matches, match
 
 POOR_IOU = 0.3
-"""From here to 0.5 a segment of the right class is poorly outlined; below, it explains nothing."""
+"""A pair of the same class with an IoU from this to 0.5 is a poor outline; below, it is not regarded as a pair."""
 
 
 class Cause(StrEnum):
-    """Causes of lost quality; those of false negatives (FN), of false positives (FP), or of both."""
+    """Causes of lost quality, of false negatives (FN), of false positives (FP), or of both."""
 
     WRONG_CLASS = "wrong class"  # both: the IoU with a segment of another class is above 0.5
-    DUPLICATE = "duplicate"  # FP: most of it lies in a truth segment that another prediction matches
-    SPLIT = "split"  # both: several predictions of the class lie in one truth; joined, they would match
-    MERGED = "merged"  # both: one prediction of the class covers several truths, or one beside its own
+    DUPLICATE = "duplicate"  # FP: more than half lies in a truth segment that another prediction matches
+    SPLIT = "split"  # both: several predictions of the class lie in one truth segment; their union would match it
+    MERGED = "merged"  # both: a prediction of the class covers several truth segments, or one besides its match
     POOR_OUTLINE = "poor outline"  # both: right class, IoU from 0.3 to 0.5
-    SWALLOWED = "swallowed"  # FN: most of it lies under one segment of another class; FP: what is left of such a one
+    SWALLOWED = "swallowed"  # FN: mostly covered by one segment of another class; FP: the visible rest of it
     MISSED = "missed"  # FN: everything else
     BACKGROUND = "background"  # FP: everything else
-    INEXACT = "inexact outline"  # matched pairs: what their IoU lacks to 1
+    INEXACT = "inexact outline"  # matched pairs: 1 - IoU
 
 
 @dataclass(frozen=True, eq=False)
 class Diagnosis:
-    """Causes of one image.
+    """The causes of all errors of one image.
 
-    ``truth`` and ``prediction``: index of each false negative and false positive -> cause. ``mended``: index of a
-    false negative -> IoU it would have if its cause were mended. ``iou`` (T, P) of all segments, of any class.
+    ``truth`` and ``prediction`` map the index of each false negative and each false positive to its cause.
+    ``repaired_iou`` maps the index of a false negative to the IoU it would have if its cause were repaired. ``iou``
+    (T, P) is the IoU of all pairs of segments, of any class.
     """
 
     matches: Matches
     truth: dict[int, Cause]
     prediction: dict[int, Cause]
-    mended: dict[int, float]
+    repaired_iou: dict[int, float]
     iou: Floats
 
 
 def diagnose(comparison: Comparison, things: frozenset[int]) -> Diagnosis:
-    """Give each mistake of an image one cause; ``things`` are the category ids of things."""
-    found = _Evidence(comparison, things)
+    """Assign one cause to each error of an image; ``things`` are the category ids of the thing classes."""
+    found = _Overlaps(comparison, things)
     truth = {int(index): found.cause_of_missed(index) for index in found.matches.missed}
     prediction = {int(index): found.cause_of_spurious(index) for index in found.matches.spurious}
-    mended = {index: found.mended_iou(index, cause) for index, cause in truth.items()}
-    return Diagnosis(found.matches, truth, prediction, mended, found.iou)
+    repaired_iou = {index: found.repaired_iou(index, cause) for index, cause in truth.items()}
+    return Diagnosis(found.matches, truth, prediction, repaired_iou, found.iou)
 
 
-class _Evidence:
-    """Who covers whom in one image; arrays are (T, P) unless said otherwise. Void has left the predictions."""
+class _Overlaps:
+    """Overlaps of the segments of one image as (T, P) arrays, if not stated otherwise; predictions exclude void."""
 
     def __init__(self, comparison: Comparison, things: frozenset[int]) -> None:
         self.matches = match(comparison)
@@ -69,30 +70,30 @@ class _Evidence:
         self.same: Booleans = truth.categories[:, None] == prediction.categories
         self.most_of_truth = 2 * self.shared > self.truth_area[:, None]
         self.most_of_prediction = 2 * self.shared > self.area
-        count = self.shared.shape
-        self.is_missed, self.is_found = _mask(self.matches.missed, count[0]), _mask(self.matches.truth, count[0])
-        self.is_matched = _mask(self.matches.prediction, count[1])
-        loose = self.same & self.is_missed[:, None] & ~self.is_matched
+        num_truth, num_predictions = self.shared.shape
+        self.is_missed, self.is_found = (_mask(x, num_truth) for x in (self.matches.missed, self.matches.truth))
+        self.is_matched = _mask(self.matches.prediction, num_predictions)
+        unmatched = self.same & self.is_missed[:, None] & ~self.is_matched
         self.wrong = ~self.same & ~truth.is_crowd[:, None] & (2 * self.shared > self.union)
-        self.pieces = loose & self.most_of_prediction
-        self.parts = loose & self.most_of_truth
-        self.poor = loose & (self.iou >= POOR_IOU)
+        self.pieces = unmatched & self.most_of_prediction
+        self.parts = unmatched & self.most_of_truth
+        self.poor = unmatched & (self.iou >= POOR_IOU)
         is_thing = np.isin(truth.categories, list(things))[:, None], np.isin(prediction.categories, list(things))
         self.covered = ~self.same & self.most_of_truth & (~is_thing[0] | is_thing[1])
 
     @cached_property
     def joined_iou(self) -> Floats:
-        """(T,): IoU of a truth with the union of its pieces, 0 where it has fewer than two."""
+        """(T,): IoU of a truth segment with the union of its pieces, 0 for fewer than two pieces."""
         return _joined(self.shared, self.truth_area, self.area, self.pieces)
 
     @cached_property
     def merging(self) -> Booleans:
-        """(P,): whether the union of its parts, two at least, would match a prediction."""
+        """(P,): whether a prediction would match the union of its parts, of which there are at least two."""
         return _joined(self.shared.T, self.area, self.truth_area, self.parts.T) > 0.5
 
     @cached_property
     def absorbed(self) -> Booleans:
-        """Missed truths most of which lies in a prediction of their class that merges several or matches another."""
+        """Missed truth segments that lie mostly in a prediction of their class that is merging or matches another."""
         return (
             self.same & self.is_missed[:, None] & self.most_of_truth & ((self.parts & self.merging) | self.is_matched)
         )
@@ -120,11 +121,11 @@ class _Evidence:
             return Cause.MERGED
         if self.poor[:, column].any():
             return Cause.POOR_OUTLINE
-        rests = inside & self.is_missed & self.covered.any(axis=1)
-        return Cause.SWALLOWED if rests.any() else Cause.BACKGROUND
+        remainders = inside & self.is_missed & self.covered.any(axis=1)
+        return Cause.SWALLOWED if remainders.any() else Cause.BACKGROUND
 
-    def mended_iou(self, row: int, cause: Cause) -> float:
-        """A wrong class is corrected, pieces are joined, what is merged is cut at the truth; else it is perfect."""
+    def repaired_iou(self, row: int, cause: Cause) -> float:
+        """IoU after the repair: a corrected class, joined pieces, a merged prediction cut at the truth, else 1."""
         if cause is Cause.WRONG_CLASS:
             return float(self.iou[row][self.wrong[row]].max())
         if cause is Cause.SPLIT:
@@ -135,7 +136,7 @@ class _Evidence:
 
 
 def _joined(shared: Integers, area: Integers, other_area: Integers, pieces: Booleans) -> Floats:
-    """(n,): IoU of each row's segment with the union of its ``pieces`` (n, m), 0 where it has fewer than two."""
+    """(n,): IoU of the segment of each row with the union of its ``pieces`` (n, m), 0 for fewer than two pieces."""
     covered = (shared * pieces).sum(axis=1)
     union = area + (other_area * pieces).sum(axis=1) - covered
     return np.where(pieces.sum(axis=1) >= 2, covered / np.maximum(union, 1), 0.0)

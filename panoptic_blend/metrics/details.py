@@ -1,4 +1,4 @@
-"""Which segments of which image were found, and which were not: the state that all further figures derive from."""
+"""Per-image overlaps of truth and prediction, from which all detailed metrics are computed."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ Outcome = Literal["tp", "fp", "fn", "ignored"]
 ImageKey = int | str
 
 SIZES = {"small": (0, 32**2), "medium": (32**2, 96**2), "large": (96**2, 2**62)}
-"""Areas of COCO's sizes in pixels, from the first to below the second."""
+"""COCO's size classes: minimum area in pixels, and the area below which a segment is."""
 
 
 @dataclass(frozen=True)
 class SegmentRow:
-    """One segment of the truth or of a prediction; `PanopticDetails.segments` says what the fields mean."""
+    """One segment of the truth or of a prediction; `PanopticDetails.segments` defines the fields."""
 
     image: ImageKey
     side: Literal["truth", "prediction"]
@@ -41,7 +41,7 @@ class SegmentRow:
 
 @dataclass(frozen=True, eq=False)
 class Tallies:
-    """What every image adds to every class: float64 (images, classes), classes in the order of ``categories``."""
+    """Counts per image and class: arrays float64 (images, classes), classes in the order of ``categories``."""
 
     images: tuple[ImageKey, ...]
     categories: tuple[Category, ...]
@@ -52,11 +52,12 @@ class Tallies:
 
 
 class PanopticDetails:
-    """Keeps of every image what its segments share, a few kilobytes, and answers questions about all of them.
+    """Panoptic quality in detail: by image, segment, size and cause of error, with Boundary PQ.
 
-    ``categories`` as for `PanopticQuality`. The state can be pickled; merging is exact, associative and, because
-    images are looked at in the order of their keys, does not depend on who saw which image. ``boundary`` also
-    looks at the boundaries of the segments, for `compute`.
+    The state consists of the overlaps of the segments of every image, a few kilobytes each, and can be pickled.
+    Merging is exact and associative, and because images are processed in the order of their keys, the results do not
+    depend on the distribution of the images. ``categories`` is as for `PanopticQuality`; ``boundary`` also computes
+    the overlaps of boundaries, for Boundary PQ.
     """
 
     def __init__(self, categories: Sequence[Category | Mapping[str, object]], *, boundary: bool = False) -> None:
@@ -65,25 +66,29 @@ class PanopticDetails:
         self._comparisons: dict[ImageKey, Comparison] = {}
 
     def update(self, image: ImageKey, truth: PanopticLike, prediction: PanopticLike) -> None:
-        """Add an image under its id or name; maps as for `PanopticQuality.update`, which raises the same."""
+        """Add an image under its id or name; maps and errors are as for `PanopticQuality.update`."""
         pair = panoptic_map(truth, self.categories, "truth"), panoptic_map(prediction, self.categories, "prediction")
         self.add(image, compare(*pair, boundary=self.boundary))
 
     def add(self, image: ImageKey, comparison: Comparison) -> None:
-        """Add an image that is compared already, of known categories; raises PanopticBlendError for one seen before."""
+        """Add an image that is already compared, with known categories; PanopticBlendError if it was added before."""
         if image in self._comparisons:
             raise PanopticBlendError(f"image {image!r} is added twice; keep one")
         if self.boundary and comparison.boundary_entries is None:
-            raise PanopticBlendError(f"image {image!r}: its boundaries were not compared; give boundary=True")
+            raise PanopticBlendError(
+                f"image {image!r}: its boundaries were not compared; call compare with boundary=True"
+            )
         self._comparisons[image] = comparison
 
     def merge(self, other: PanopticDetails) -> None:
-        """Add the images of ``other``, which is left as it is.
+        """Add the images of ``other``, which is not changed.
 
-        Raises PanopticBlendError, and adds nothing, for other categories or images that are here already.
+        Raises PanopticBlendError, and adds nothing, if categories differ or an image is in both.
         """
         if (self.categories, self.boundary) != (other.categories, other.boundary):
-            raise PanopticBlendError("cannot merge details of different categories or boundaries; build both alike")
+            raise PanopticBlendError(
+                "cannot merge details with different categories or boundary; construct both with the same arguments"
+            )
         both = sorted(self._comparisons.keys() & other._comparisons.keys(), key=str)
         if both:
             raise PanopticBlendError(f"cannot merge: image {both[0]!r} is in both; give each image to one of them")
@@ -94,21 +99,21 @@ class PanopticDetails:
 
     @property
     def images(self) -> tuple[ImageKey, ...]:
-        """Keys of the images: numbers in ascending order, then names."""
+        """Keys of the images: ids in ascending order, then names."""
         return tuple(sorted(self._comparisons, key=lambda image: (isinstance(image, str), image)))
 
     def comparisons(self) -> Iterator[tuple[ImageKey, Comparison]]:
-        """Every image and what its segments share, in the order of `images`."""
+        """Yield the key and the comparison of every image, in the order of `images`."""
         for image in self.images:
             yield image, self._comparisons[image]
 
     def compute(self, *, boundary: bool = False) -> PanopticReport:
-        """PQ, SQ and RQ as `PanopticQuality` gives them, or with ``boundary`` Boundary PQ, SQ and RQ.
+        """PQ, SQ and RQ as from `PanopticQuality`, or with ``boundary`` Boundary PQ, SQ and RQ.
 
-        Boundary PQ raises PanopticBlendError where boundaries were not looked at.
+        Raises PanopticBlendError for Boundary PQ if boundaries were not compared.
         """
         if boundary and not self.boundary:
-            raise PanopticBlendError("boundaries were not compared; make PanopticDetails with boundary=True")
+            raise PanopticBlendError("boundaries were not compared; construct PanopticDetails with boundary=True")
         quality = PanopticQuality(tuple(self.categories.values()))
         for _, comparison in self.comparisons():
             quality.add(comparison, boundary=boundary)
@@ -117,30 +122,30 @@ class PanopticDetails:
     def by_size(self) -> dict[str, PanopticReport]:
         """PQ of small, medium and large segments (`SIZES`).
 
-        A matched pair and a missed segment count where the truth's area belongs, a false positive where its own does.
+        A matched pair and a false negative count for the size of the truth segment, a false positive for its own size.
         """
         qualities = {size: PanopticQuality(tuple(self.categories.values())) for size in SIZES}
         for _, comparison in self.comparisons():
             truth, prediction, matches = comparison.truth, comparison.prediction, match(comparison)
             for size, (low, high) in SIZES.items():
-                here = (low <= truth.areas) & (truth.areas < high)
-                also = (low <= prediction.areas) & (prediction.areas < high)
-                pairs = here[matches.truth]
+                in_truth = (low <= truth.areas) & (truth.areas < high)
+                in_prediction = (low <= prediction.areas) & (prediction.areas < high)
+                pairs = in_truth[matches.truth]
                 qualities[size].tally(
                     zip(truth.categories[matches.truth[pairs]].tolist(), matches.iou[pairs].tolist(), strict=True),
-                    truth.categories[matches.missed[here[matches.missed]]].tolist(),
-                    prediction.categories[matches.spurious[also[matches.spurious]]].tolist(),
+                    truth.categories[matches.missed[in_truth[matches.missed]]].tolist(),
+                    prediction.categories[matches.spurious[in_prediction[matches.spurious]]].tolist(),
                 )
         return {size: quality.compute() for size, quality in qualities.items()}
 
     def tallies(self) -> Tallies:
-        """What every image adds to every class, from which resampling works."""
-        places = {category: place for place, category in enumerate(self.categories)}
-        iou_sum, tp, fp, fn = (np.zeros((len(self), len(places))) for _ in range(4))
+        """Counts per image and class, for `resampling`."""
+        columns = {category: column for column, category in enumerate(self.categories)}
+        iou_sum, tp, fp, fn = (np.zeros((len(self), len(columns))) for _ in range(4))
         for row, (_, comparison) in enumerate(self.comparisons()):
             matches = match(comparison)
-            truth = [places[category] for category in comparison.truth.categories.tolist()]
-            prediction = [places[category] for category in comparison.prediction.categories.tolist()]
+            truth = [columns[category] for category in comparison.truth.categories.tolist()]
+            prediction = [columns[category] for category in comparison.prediction.categories.tolist()]
             for index, iou in zip(matches.truth, matches.iou, strict=True):
                 iou_sum[row, truth[index]] += iou
                 tp[row, truth[index]] += 1
@@ -151,25 +156,25 @@ class PanopticDetails:
         return Tallies(self.images, tuple(self.categories.values()), iou_sum, tp, fp, fn)
 
     def diagnoses(self) -> Iterator[tuple[ImageKey, Comparison, Diagnosis]]:
-        """Every image with the causes of its mistakes."""
+        """Yield the key, the comparison and the diagnosed causes of every image."""
         things = frozenset(category.id for category in self.categories.values() if category.is_thing)
         for image, comparison in self.comparisons():
             yield image, comparison, diagnose(comparison, things)
 
     def segments(self) -> Iterator[SegmentRow]:
-        """One row for each segment of the truth and of the predictions, image by image.
+        """Yield one row for each segment of the truth and of the predictions, image by image.
 
-        ``outcome``: tp (in a matched pair), fn (truth), fp (prediction), or ignored: crowds of the truth, and
-        predictions forgiven for lying on void or crowd. ``iou`` and ``matched_with``: of the pair, else None.
-        ``cause``: of a false negative or positive (`Cause`). ``nearest``: the segment of the other side, of any
-        class, with which the IoU, ``nearest_iou``, is largest; None if it touches none.
+        ``outcome`` is tp (in a matched pair), fn (truth), fp (prediction), or ignored (crowds of the truth, and
+        unmatched predictions that lie mostly on void or crowd). ``iou`` and ``matched_with`` describe the matched
+        pair, else they are None. ``cause`` is that of a false negative or positive. ``nearest`` is the segment of any
+        class in the other map with the largest IoU, ``nearest_iou``; None if none overlaps.
         """
         for image, comparison, diagnosis in self.diagnoses():
             yield from segment_rows(image, comparison, diagnosis)
 
 
 def segment_rows(image: ImageKey, comparison: Comparison, diagnosis: Diagnosis) -> Iterator[SegmentRow]:
-    """What `PanopticDetails.segments` says of one image, whose mistakes have the causes of ``diagnosis``."""
+    """Yield the rows of `PanopticDetails.segments` for one image."""
     matches, iou = diagnosis.matches, diagnosis.iou
     pairs = list(zip(matches.truth.tolist(), matches.prediction.tolist(), matches.iou.tolist(), strict=True))
     found = {row: (column, iou) for row, column, iou in pairs}
@@ -189,7 +194,7 @@ def _row(
     pair: tuple[int, float] | None,
     ious: Floats,
 ) -> SegmentRow:
-    """Row of segment ``index``; ``pair``: its partner and their IoU; ``ious`` with all segments of the other side."""
+    """The row of segment ``index``, with its match ``pair`` (index, IoU) and its IoUs ``ious`` with the other map."""
     own, other, causes = comparison.truth, comparison.prediction, diagnosis.truth
     if side == "prediction":
         own, other, causes = comparison.prediction, comparison.truth, diagnosis.prediction
@@ -215,5 +220,5 @@ def _row(
     )
 
 
-def _existing(side: SegmentTable) -> list[int]:
-    return np.flatnonzero(side.areas > 0).tolist()
+def _existing(table: SegmentTable) -> list[int]:
+    return np.flatnonzero(table.areas > 0).tolist()

@@ -1,8 +1,8 @@
-"""Where the points of PQ went: every lost one has one cause, and mending each cause alone would bring so much.
+"""Error budget: the points of PQ lost to each cause, and the PQ if that cause alone were repaired.
 
 With ``w = TP + FP / 2 + FN / 2`` a class loses ``1 - PQ = (sum over pairs of (1 - IoU) + FP / 2 + FN / 2) / w``: each
-false positive and negative costs ``1 / 2w``, each matched pair ``(1 - IoU) / w``. A group loses the mean over the
-classes that occur, as its PQ is one (Kirillov et al., Panoptic Segmentation, CVPR 2019, section 4.2).
+false positive and negative costs ``1 / 2w``, each matched pair ``(1 - IoU) / w``. The loss of a group is the mean over
+the classes that occur, like its PQ (Kirillov et al., Panoptic Segmentation, CVPR 2019, section 4.2).
 """
 
 from __future__ import annotations
@@ -20,11 +20,12 @@ from panoptic_blend.structures import Category
 
 @dataclass(frozen=True)
 class Budget:
-    """PQ of a class or group; ``lost`` of each cause, which sum up to ``1 - pq``; PQ with it alone ``mended``."""
+    """Budget of a class or group: its PQ, and the PQ ``lost`` to each cause, which sums up to ``1 - pq``."""
 
     pq: float
     lost: dict[Cause, float]
-    mended: dict[Cause, float]
+    repaired: dict[Cause, float]
+    """PQ if the cause alone were repaired; these gains do not add up."""
 
 
 @dataclass(frozen=True)
@@ -36,47 +37,47 @@ class ErrorBudget:
 
 
 @dataclass
-class _Account:
-    """What one class lost to one cause: false positives and negatives, and the IoUs of these if they were mended."""
+class _Errors:
+    """Errors of one class and cause: counts, and the IoUs that the false negatives would have after the repair."""
 
     fp: int = 0
     fn: int = 0
-    mended: list[float] = field(default_factory=list)
+    repaired_ious: list[float] = field(default_factory=list)
 
 
 def error_budget(details: PanopticDetails) -> ErrorBudget:
-    """Give every point of PQ that all images lost to its cause; where no class occurs, nothing is lost."""
-    accounts: defaultdict[tuple[int, Cause], _Account] = defaultdict(_Account)
+    """Compute the error budget of all images; if no class occurs, nothing is lost."""
+    errors: defaultdict[tuple[int, Cause], _Errors] = defaultdict(_Errors)
     ious: defaultdict[int, list[float]] = defaultdict(list)
     for _, comparison, diagnosis in details.diagnoses():
         truth, prediction = comparison.truth.categories.tolist(), comparison.prediction.categories.tolist()
         for row, iou in zip(diagnosis.matches.truth, diagnosis.matches.iou.tolist(), strict=True):
             ious[truth[row]].append(iou)
         for row, cause in diagnosis.truth.items():
-            account = accounts[truth[row], cause]
-            account.fn += 1
-            account.mended.append(diagnosis.mended[row])
+            missed = errors[truth[row], cause]
+            missed.fn += 1
+            missed.repaired_ious.append(diagnosis.repaired_iou[row])
         for column, cause in diagnosis.prediction.items():
-            accounts[prediction[column], cause].fp += 1
-    return _Books(details.categories, accounts, ious).closed()
+            errors[prediction[column], cause].fp += 1
+    return _BudgetBuilder(details.categories, errors, ious).build()
 
 
-class _Books:
-    """All accounts, and the figures that follow from them."""
+class _BudgetBuilder:
+    """Computes budgets from the errors and the IoUs of matched pairs of every class."""
 
     def __init__(
         self,
         categories: Mapping[int, Category],
-        accounts: Mapping[tuple[int, Cause], _Account],
+        errors: Mapping[tuple[int, Cause], _Errors],
         ious: Mapping[int, list[float]],
     ) -> None:
-        self._categories, self._accounts, self._ious = categories, accounts, ious
+        self._categories, self._errors, self._ious = categories, errors, ious
         self._report = self._quality(None).compute()
-        self._mended = {cause: self._quality(cause).compute() for cause in Cause}
+        self._repaired = {cause: self._quality(cause).compute() for cause in Cause}
 
-    def closed(self) -> ErrorBudget:
+    def build(self) -> ErrorBudget:
         per_class = {
-            category: Budget(quality["pq"], self._lost(category), self._mended_class(category))
+            category: Budget(quality["pq"], self._lost(category), self._repaired_class(category))
             for category, quality in self._report.per_class.items()
             if quality["tp"] + quality["fp"] + quality["fn"]
         }
@@ -85,8 +86,8 @@ class _Books:
         for group, kind in kinds.items():
             members = [budget for id, budget in per_class.items() if self._categories[id].is_thing in kind]
             lost = {cause: math.fsum(b.lost[cause] for b in members) / max(len(members), 1) for cause in Cause}
-            mended = {cause: report[group]["pq"] for cause, report in self._mended.items()}
-            groups[group] = Budget(self._report[group]["pq"], lost, mended)
+            repaired = {cause: report[group]["pq"] for cause, report in self._repaired.items()}
+            groups[group] = Budget(self._report[group]["pq"], lost, repaired)
         return ErrorBudget(groups, per_class)
 
     def _lost(self, category: int) -> dict[Cause, float]:
@@ -94,22 +95,22 @@ class _Books:
         weight = quality["tp"] + quality["fp"] / 2 + quality["fn"] / 2
         lost = dict.fromkeys(Cause, 0.0)
         for cause in Cause:
-            if account := self._accounts.get((category, cause)):
-                lost[cause] = (account.fp + account.fn) / 2 / weight
+            if errors := self._errors.get((category, cause)):
+                lost[cause] = (errors.fp + errors.fn) / 2 / weight
         lost[Cause.INEXACT] = math.fsum(1 - iou for iou in self._ious.get(category, ())) / weight
         return lost
 
-    def _mended_class(self, category: int) -> dict[Cause, float]:
-        return {cause: report.per_class[category]["pq"] for cause, report in self._mended.items()}
+    def _repaired_class(self, category: int) -> dict[Cause, float]:
+        return {cause: report.per_class[category]["pq"] for cause, report in self._repaired.items()}
 
-    def _quality(self, mended: Cause | None) -> PanopticQuality:
-        """The metric over all images as they are, or with one cause mended: its FN are found, its FP are gone."""
+    def _quality(self, repaired: Cause | None) -> PanopticQuality:
+        """The metric over all images, with one cause ``repaired``: its FN become matches, its FP are removed."""
         quality = PanopticQuality(tuple(self._categories.values()))
         for category, ious in self._ious.items():
-            quality.tally(((category, 1.0 if mended is Cause.INEXACT else iou) for iou in ious), (), ())
-        for (category, cause), account in self._accounts.items():
-            if cause is mended:
-                quality.tally(((category, iou) for iou in account.mended), (), ())
+            quality.tally(((category, 1.0 if repaired is Cause.INEXACT else iou) for iou in ious), (), ())
+        for (category, cause), errors in self._errors.items():
+            if cause is repaired:
+                quality.tally(((category, iou) for iou in errors.repaired_ious), (), ())
             else:
-                quality.tally((), [category] * account.fn, [category] * account.fp)
+                quality.tally((), [category] * errors.fn, [category] * errors.fp)
         return quality

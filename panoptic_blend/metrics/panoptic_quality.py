@@ -1,7 +1,7 @@
-"""Panoptic quality (Kirillov et al., Panoptic Segmentation, CVPR 2019, section 4), to the figures COCO publishes.
+"""Panoptic quality (Kirillov et al., Panoptic Segmentation, CVPR 2019, section 4), identical to COCO's script.
 
-`overlaps.compare` counts what the segments of an image share, `overlaps.match` reads the pairs and the mistakes
-from that, and `PanopticQuality` adds images up.
+`overlaps.compare` counts the overlaps of the segments of an image, `overlaps.match` derives matched pairs and errors,
+and `PanopticQuality` accumulates images.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from panoptic_blend.metrics.overlaps import Comparison, compare, match
 from panoptic_blend.structures import Category, PanopticBlendError
 
 GROUPS = ("All", "Things", "Stuff")
-"""What averages are taken over: all classes, things, stuff."""
+"""Groups of classes for averages: all, thing and stuff classes."""
 
 
 class Quality(TypedDict):
@@ -29,13 +29,13 @@ class Quality(TypedDict):
 
 
 class GroupQuality(Quality):
-    """Plain means over the ``n`` classes of a group that occur in the truth or in a prediction."""
+    """Unweighted means over the ``n`` classes of a group that occur in the truth or in a prediction."""
 
     n: int
 
 
 class ClassQuality(Quality):
-    """One class: sum of the IoUs of its matched pairs, and counts of pairs, wrong and missed segments."""
+    """Quality of one class, with the sum of IoUs and the number of matched pairs, false positives and negatives."""
 
     iou_sum: float
     tp: int
@@ -45,9 +45,9 @@ class ClassQuality(Quality):
 
 @dataclass(frozen=True)
 class PanopticReport:
-    """What `PanopticQuality.compute` found; ``report["All"]``, ``["Things"]`` and ``["Stuff"]`` are the means.
+    """Result of `PanopticQuality.compute`; ``report["All"]``, ``["Things"]`` and ``["Stuff"]`` are the means.
 
-    ``per_class`` holds every category under its id, with zeros where it was never seen.
+    ``per_class`` maps every category id to its quality, which is 0 for a class that does not occur.
     """
 
     categories: tuple[Category, ...]
@@ -55,7 +55,7 @@ class PanopticReport:
     per_class: dict[int, ClassQuality]
 
     def __getitem__(self, group: str) -> GroupQuality:
-        """Return the means over ``"All"``, ``"Things"`` or ``"Stuff"``; KeyError for any other name."""
+        """Return the means over ``"All"``, ``"Things"`` or ``"Stuff"`` classes; KeyError for any other name."""
         return self.groups[group]
 
 
@@ -63,8 +63,8 @@ class PanopticQuality:
     """PQ, SQ and RQ over any number of images, by class and averaged over all, thing and stuff classes.
 
     ``categories`` are all classes of the data set, as `Category` or as COCO panoptic records; the ``category`` of
-    a segment is one of their ids. The state is one float per matched pair and two counts per class; sums are
-    rounded once, so the report does not depend on the order of updates and merges to the last bit.
+    a segment is one of their ids. The state consists of one float per matched pair and two counts per class. Sums are
+    rounded only once, so that the report is bitwise independent of the order of updates and merges.
     """
 
     def __init__(self, categories: Sequence[Category | Mapping[str, object]]) -> None:
@@ -80,13 +80,13 @@ class PanopticQuality:
     def update(self, truth: PanopticLike, prediction: PanopticLike) -> None:
         """Add one image; both maps are (H, W), each in any form that `conversion.panoptic_map` reads.
 
-        Raises PanopticBlendError, and adds nothing, for what that and `overlaps` refuse.
+        Raises the PanopticBlendErrors of `conversion.panoptic_map` and `overlaps.overlaps`, and then adds nothing.
         """
         pair = panoptic_map(truth, self._categories, "truth"), panoptic_map(prediction, self._categories, "prediction")
         self.add(compare(*pair))
 
     def add(self, comparison: Comparison, *, boundary: bool = False) -> None:
-        """Add one image that is compared already, of known categories; ``boundary`` as for `match`."""
+        """Add one image that is already compared, with known categories; ``boundary`` is as for `match`."""
         truth, prediction = comparison.truth.categories.tolist(), comparison.prediction.categories.tolist()
         matches = match(comparison, boundary=boundary)
         self.tally(
@@ -96,17 +96,17 @@ class PanopticQuality:
         )
 
     def tally(self, pairs: Iterable[tuple[int, float]], missed: Iterable[int], spurious: Iterable[int]) -> None:
-        """Add category and IoU of matched pairs, and the categories of false negatives and false positives."""
+        """Add matched pairs (category, IoU), and the categories of false negatives and of false positives."""
         for category, iou in pairs:
             self._ious[category].append(iou)
         self._missed.update(missed)
         self._spurious.update(spurious)
 
     def merge(self, other: PanopticQuality) -> None:
-        """Add the images of ``other``, which is left as it is; raises PanopticBlendError for other categories."""
+        """Add the images of ``other``, which is not changed; PanopticBlendError if its categories differ."""
         if self._categories != other._categories:
             raise PanopticBlendError(
-                "cannot merge panoptic qualities of different categories; build both from one list"
+                "cannot merge panoptic qualities of different categories; construct both with the same list"
             )
         for category, ious in other._ious.items():
             self._ious[category].extend(ious)
@@ -114,7 +114,7 @@ class PanopticQuality:
         self._missed.update(other._missed)
 
     def compute(self) -> PanopticReport:
-        """Report on all images so far; where no class was seen, everything is 0."""
+        """Compute the quality over all images so far; everything is 0 if no class occurs."""
         categories = tuple(self._categories.values())
         per_class = {category.id: self._class_quality(category.id) for category in categories}
         things = [per_class[category.id] for category in categories if category.is_thing]
@@ -133,7 +133,7 @@ class PanopticQuality:
 
 
 def categories_by_id(categories: Iterable[Category | Mapping[str, object]]) -> dict[int, Category]:
-    """Parse the categories of a data set; raises PanopticBlendError where two have one id."""
+    """Parse the categories of a data set by id; PanopticBlendError if two have the same id."""
     by_id: dict[int, Category] = {}
     for category in map(Category.parse, categories):
         if category.id in by_id:
@@ -145,7 +145,7 @@ def categories_by_id(categories: Iterable[Category | Mapping[str, object]]) -> d
 
 
 def _mean(classes: Iterable[ClassQuality]) -> GroupQuality:
-    """Section 4.2: classes count alike, however many segments they have."""
+    """Section 4.2: all classes have the same weight, regardless of their number of segments."""
     seen = [quality for quality in classes if quality["tp"] + quality["fp"] + quality["fn"]]
     n = len(seen)
     return GroupQuality(

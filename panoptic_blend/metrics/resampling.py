@@ -1,7 +1,7 @@
-"""How far PQ would move with other images: bootstrap over images, and two result sets compared on the same resamples.
+"""Bootstrap intervals of PQ over images, and paired comparisons of two result sets on the same resamples.
 
-Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13 (percentile interval). A resample draws as many
-images as there are, with replacement; PQ is computed anew from its sums, with the classes that occur in it.
+The intervals are percentile intervals (Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13). A
+resample draws as many images as there are, with replacement; its PQ is computed over the classes that occur in it.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from panoptic_blend.metrics.overlaps import Floats
 from panoptic_blend.metrics.panoptic_quality import GROUPS
 from panoptic_blend.structures import PanopticBlendError
 
-_AT_ONCE = 100
-"""Resamples in memory at a time."""
+_CHUNK = 100
+"""Number of resamples in memory at a time."""
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A figure of all images, and between what it lies in the given share of resamples."""
+    """A value over all images, and the bounds of its bootstrap interval."""
 
     value: float
     low: float
@@ -32,7 +32,7 @@ class Interval:
 
 @dataclass(frozen=True)
 class Intervals:
-    """PQ of ``"All"``, ``"Things"`` and ``"Stuff"``, and of every category id that occurs, with intervals."""
+    """Intervals of PQ of ``"All"``, ``"Things"`` and ``"Stuff"``, and of every category id that occurs."""
 
     groups: dict[str, Interval]
     per_class: dict[int, Interval]
@@ -40,7 +40,7 @@ class Intervals:
 
 @dataclass(frozen=True)
 class ImageDifference:
-    """PQ of one image alone in two result sets, over the classes that occur in it; NaN where none does."""
+    """PQ of one image in two result sets, over the classes that occur in it; NaN if none occurs."""
 
     image: ImageKey
     first: float
@@ -48,16 +48,16 @@ class ImageDifference:
 
     @property
     def difference(self) -> float:
-        """Positive where the second is better."""
+        """Second minus first: positive if the second is better."""
         return self.second - self.first
 
 
 @dataclass(frozen=True)
 class PairedComparison:
-    """PQ of the second result set minus that of the first.
+    """PQ of the second result set minus PQ of the first, with intervals.
 
-    ``better``: share of resamples in which the second has the higher PQ, ties counting half, by group.
-    ``images`` by size of their difference, the largest first; those without one last.
+    ``better`` is the fraction of resamples, by group, in which the second has the higher PQ; ties count half.
+    ``images`` are sorted by absolute difference, the largest first; images without a difference come last.
     """
 
     groups: dict[str, Interval]
@@ -67,26 +67,26 @@ class PairedComparison:
 
 
 def intervals(tallies: Tallies, *, resamples: int = 1000, level: float = 0.95, seed: int = 0) -> Intervals:
-    """Percentile intervals of PQ. A class's interval is over the resamples in which it occurs."""
-    everything = _Qualities(tallies)
-    drawn = _stacked([everything.quality(weights) for weights in _draws(len(tallies.images), resamples, seed)])
-    return _intervals(tallies, everything.quality(np.ones((1, len(tallies.images)))), drawn, level)
+    """Compute percentile intervals of PQ; the interval of a class is over the resamples in which it occurs."""
+    qualities = _Qualities(tallies)
+    drawn = _concatenated([qualities.quality(weights) for weights in _draws(len(tallies.images), resamples, seed)])
+    return _intervals(tallies, qualities.quality(np.ones((1, len(tallies.images)))), drawn, level)
 
 
 def compare_results(
     first: Tallies, second: Tallies, *, resamples: int = 1000, level: float = 0.95, seed: int = 0
 ) -> PairedComparison:
-    """The difference of two result sets for the same images; every resample is drawn once and serves both.
+    """Compare two result sets for the same images; both are evaluated on the same resamples.
 
-    Raises PanopticBlendError where the images, the categories or the truth of an image differ.
+    Raises PanopticBlendError if the images, the categories or the truth of an image differ.
     """
     _require_same_truth(first, second)
     one, two, size = _Qualities(first), _Qualities(second), len(first.images)
-    drawn = _stacked([two.quality(weights) - one.quality(weights) for weights in _draws(size, resamples, seed)])
-    everything = np.ones((1, size))
-    found = _intervals(first, two.quality(everything) - one.quality(everything), drawn, level)
+    drawn = _concatenated([two.quality(weights) - one.quality(weights) for weights in _draws(size, resamples, seed)])
+    all_images = np.ones((1, size))
+    found = _intervals(first, two.quality(all_images) - one.quality(all_images), drawn, level)
     wins = np.where(np.isnan(drawn), 0, np.sign(drawn)).mean(axis=0) if drawn.size else np.zeros(3)
-    better = {group: float((1 + wins[place]) / 2) for place, group in enumerate(found.groups)}
+    better = {group: float((1 + wins[i]) / 2) for i, group in enumerate(found.groups)}
     images = [
         ImageDifference(image, float(a), float(b))
         for image, a, b in zip(first.images, image_qualities(first), image_qualities(second), strict=True)
@@ -96,7 +96,7 @@ def compare_results(
 
 
 def image_qualities(tallies: Tallies) -> Floats:
-    """(images,): PQ of each image alone, a mean over the classes that occur in it; NaN where none does."""
+    """PQ of each image alone (images,), a mean over the classes that occur in it; NaN if none occurs."""
     weight = tallies.tp + (tallies.fp + tallies.fn) / 2
     seen = weight > 0
     quality = np.divide(tallies.iou_sum, weight, out=np.zeros_like(weight), where=seen)
@@ -105,7 +105,7 @@ def image_qualities(tallies: Tallies) -> Floats:
 
 
 class _Qualities:
-    """PQ of weighted sums of images."""
+    """PQ of weighted sets of images."""
 
     def __init__(self, tallies: Tallies) -> None:
         self._iou_sum, self._weight = tallies.iou_sum, tallies.tp + (tallies.fp + tallies.fn) / 2
@@ -113,7 +113,7 @@ class _Qualities:
         self._groups = np.stack([np.ones_like(is_thing), is_thing, ~is_thing], axis=1).astype(np.float64)
 
     def quality(self, weights: Floats) -> Floats:
-        """(R, 3 + C) for weights (R, images): PQ of groups, then of classes; 0 and NaN where no class occurs."""
+        """PQ (R, 3 + C) of groups and classes for weights (R, images); 0 or NaN if they do not occur."""
         weight = weights @ self._weight
         quality = np.divide(weights @ self._iou_sum, weight, out=np.full_like(weight, np.nan), where=weight > 0)
         seen = (weight > 0).astype(np.float64) @ self._groups
@@ -122,19 +122,19 @@ class _Qualities:
 
 
 def _draws(size: int, resamples: int, seed: int) -> Iterator[Floats]:
-    """How often each image is in each resample, some resamples (R, size) at a time."""
+    """Yield the number of times that each image is in each resample, in chunks (R, size) of resamples."""
     generator = np.random.default_rng(seed)
-    for start in range(0, resamples if size else 0, _AT_ONCE):
-        count = min(_AT_ONCE, resamples - start)
-        places = generator.integers(0, size, (count, size)) + size * np.arange(count)[:, None]
-        yield np.bincount(places.ravel(), minlength=count * size).reshape(count, size).astype(np.float64)
+    for start in range(0, resamples if size else 0, _CHUNK):
+        count = min(_CHUNK, resamples - start)
+        indices = generator.integers(0, size, (count, size)) + size * np.arange(count)[:, None]
+        yield np.bincount(indices.ravel(), minlength=count * size).reshape(count, size).astype(np.float64)
 
 
 def _intervals(tallies: Tallies, value: Floats, drawn: Floats, level: float) -> Intervals:
-    """Intervals of what ``value`` (1, 3 + C) says of all images and ``drawn`` (R, 3 + C) of resamples."""
+    """Intervals from the PQ of all images ``value`` (1, 3 + C) and of resamples ``drawn`` (R, 3 + C)."""
     found = [
-        Interval(float(figure), *_bounds(drawn[:, place] if drawn.size else value[:, place], level))
-        for place, figure in enumerate(value[0])
+        Interval(float(figure), *_bounds(drawn[:, i] if drawn.size else value[:, i], level))
+        for i, figure in enumerate(value[0])
     ]
     groups = dict(zip(GROUPS, found, strict=False))
     classes = zip(tallies.categories, found[3:], strict=True)
@@ -143,25 +143,27 @@ def _intervals(tallies: Tallies, value: Floats, drawn: Floats, level: float) -> 
     )
 
 
-def _bounds(figures: Floats, level: float) -> tuple[float, float]:
-    known = figures[~np.isnan(figures)]
+def _bounds(samples: Floats, level: float) -> tuple[float, float]:
+    known = samples[~np.isnan(samples)]
     if not known.size:
-        return 0.0, 1.0  # nothing is known
+        return 0.0, 1.0  # without samples, PQ may be anything
     low, high = np.quantile(known, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
 
 
-def _stacked(parts: list[npt.NDArray[np.float64]]) -> Floats:
+def _concatenated(parts: list[npt.NDArray[np.float64]]) -> Floats:
     return np.concatenate(parts) if parts else np.zeros((0, 0))
 
 
 def _require_same_truth(first: Tallies, second: Tallies) -> None:
     if first.categories != second.categories:
-        raise PanopticBlendError("the result sets have different categories; compare results for one data set")
+        raise PanopticBlendError("the result sets have different categories; compare results for the same data set")
     if first.images != second.images:
         image = min(set(first.images) ^ set(second.images), key=str)
         raise PanopticBlendError(f"image {image!r} is in one result set only; compare results for the same images")
     differs = ((first.tp + first.fn) != (second.tp + second.fn)).any(axis=1)
     if differs.any():
         image = first.images[int(differs.argmax())]
-        raise PanopticBlendError(f"image {image!r} has another truth in the second result set; compare with one truth")
+        raise PanopticBlendError(
+            f"image {image!r} has a different truth in the second result set; evaluate both with the same truth"
+        )

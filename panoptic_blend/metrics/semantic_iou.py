@@ -1,4 +1,4 @@
-"""Mean intersection over union of semantic maps, from one confusion matrix."""
+"""Mean intersection over union (mIoU) of semantic maps, from a confusion matrix."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from panoptic_blend.structures import IGNORE, PanopticBlendError
 
 @dataclass(frozen=True, eq=False)
 class SemanticReport:
-    """IoU as fractions: ``per_class`` (classes,) float64, NaN for a class the truth lacks; ``mean`` over the others."""
+    """IoU as fractions: ``per_class`` (classes,) float64, NaN for classes without truth; ``mean`` over the others."""
 
     mean: float
     per_class: npt.NDArray[np.float64]
 
 
 class SemanticIoU:
-    """IoU of ``num_classes`` classes over any number of images; pixels whose truth is ``ignore`` are left out."""
+    """IoU of ``num_classes`` classes over any number of images; pixels with the truth ``ignore`` are left out."""
 
     def __init__(self, num_classes: int, ignore: int = IGNORE) -> None:
         self._num_classes = num_classes
@@ -34,7 +34,7 @@ class SemanticIoU:
     def update(self, truth: npt.NDArray[np.integer[Any]], prediction: npt.NDArray[np.integer[Any]]) -> None:
         """Add one image: two (H, W) maps of classes.
 
-        Raises PanopticBlendError, and adds nothing, for maps of different shape and for classes out of range.
+        Raises PanopticBlendError, and adds nothing, if the maps differ in shape or a class is out of range.
         """
         if truth.shape != prediction.shape:
             raise PanopticBlendError(
@@ -45,18 +45,22 @@ class SemanticIoU:
         for name, classes in (("truth", rows), ("prediction", columns)):
             outside = classes[(classes < 0) | (classes >= self._num_classes)]
             if outside.size:
-                raise PanopticBlendError(f"{name}: class {outside[0]} is outside 0..{self._num_classes - 1}")
+                raise PanopticBlendError(
+                    f"{name}: class {outside[0]} is outside 0..{self._num_classes - 1}; give semantic classes"
+                )
         pairs = np.bincount(rows * self._num_classes + columns, minlength=self._num_classes**2)
         self._confusion += pairs.reshape(self._confusion.shape)
 
     def merge(self, other: SemanticIoU) -> None:
-        """Add the images of ``other``, which is left as it is; raises PanopticBlendError for other classes."""
+        """Add the images of ``other``, which is not changed; PanopticBlendError if its classes differ."""
         if (self._num_classes, self._ignore) != (other._num_classes, other._ignore):
-            raise PanopticBlendError("cannot merge semantic IoUs of different classes; build both alike")
+            raise PanopticBlendError(
+                "cannot merge semantic IoUs of different classes; construct both with the same arguments"
+            )
         self._confusion += other._confusion
 
     def compute(self) -> SemanticReport:
-        """Report on all images so far; the mean over no class is 0."""
+        """Compute the IoU over all images so far; the mean over no class is 0."""
         hits, in_truth = np.diagonal(self._confusion), self._confusion.sum(axis=1)
         union = in_truth + self._confusion.sum(axis=0) - hits
         present = in_truth > 0

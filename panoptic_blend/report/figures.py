@@ -15,7 +15,7 @@ from panoptic_blend.metrics.details import PanopticDetails
 from panoptic_blend.metrics.error_budget import Budget
 from panoptic_blend.metrics.overlaps import Integers
 from panoptic_blend.metrics.resampling import Interval, PairedComparison, image_qualities
-from panoptic_blend.scoring.details import Findings, Resampling, find, known
+from panoptic_blend.scoring.details import Findings, Resampling, compute_findings, known
 from panoptic_blend.structures import Category
 
 
@@ -29,14 +29,14 @@ def class_records(categories: Sequence[Category]) -> list[dict[str, Any]]:
 
 def result_figures(details: PanopticDetails, resampling: Resampling) -> dict[str, Any]:
     """All figures of one result set, and those of its images by ascending id."""
-    return _figures(details, find(details, None, resampling))
+    return _figures(details, compute_findings(details, None, resampling))
 
 
 def comparison_figures(
     first: PanopticDetails, second: PanopticDetails, resampling: Resampling
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """The figures of two result sets, and how the second differs from the first."""
-    findings = find(first, second, resampling)
+    findings = compute_findings(first, second, resampling)
     assert findings.compared is not None
     both = [_figures(first, findings), result_figures(second, resampling)]
     return both, _compared(findings.compared)
@@ -77,8 +77,8 @@ def _bounds(interval: Interval) -> dict[str, float]:
 
 
 def _budget(budget: Budget) -> dict[str, list[float]]:
-    """Points lost to each cause and PQ with it mended, in the order of `Cause`."""
-    return {"lost": [budget.lost[cause] for cause in Cause], "mended": [budget.mended[cause] for cause in Cause]}
+    """Points lost to each cause and PQ with it repaired, in the order of `Cause`."""
+    return {"lost": [budget.lost[cause] for cause in Cause], "mended": [budget.repaired[cause] for cause in Cause]}
 
 
 def _sparse(matrix: Integers) -> list[list[int]]:

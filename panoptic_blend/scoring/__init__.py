@@ -1,1 +1,1 @@
-"""Result files to numbers."""
+"""Scoring of result files: PQ, details, comparisons, and tables."""

@@ -1,4 +1,4 @@
-"""The figures of ``pq --details`` and ``pq --compare`` as tables for a terminal."""
+"""Tables of ``pq --details`` and ``pq --compare`` for a terminal."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from panoptic_blend.terminal import right_aligned
 
 
 def all_tables(findings: Findings) -> Iterator[Table]:
-    """Everything about scored results: classes and groups, `detail_tables`, and `comparison_tables` if compared."""
+    """Yield all tables of scored results: classes, groups, `detail_tables`, and `comparison_tables` if compared."""
     yield class_table(findings.report)
     yield quality_table(findings.report)
     yield from detail_tables(findings)
@@ -26,55 +26,55 @@ def all_tables(findings: Findings) -> Iterator[Table]:
 
 
 def detail_tables(findings: Findings) -> Iterator[Table]:
-    """Intervals, sizes, Boundary PQ and the error budget, each as a table of percent."""
+    """Yield the tables of intervals and Boundary PQ, sizes, and the error budget, in percent."""
     yield interval_table(findings.intervals, findings.boundary)
     yield size_table(findings.sizes)
     yield budget_table(findings.budget)
 
 
 def interval_table(found: Intervals, boundary: PanopticReport | None) -> Table:
-    """PQ of the groups between its bounds, with Boundary PQ beside it."""
-    table = right_aligned("", "PQ", "interval", *(["Boundary PQ"] if boundary else []), title="PQ with other images")
+    """PQ of the groups with bootstrap intervals, and Boundary PQ if computed."""
+    table = right_aligned(
+        "", "PQ", "interval", *(["Boundary PQ"] if boundary else []), title="PQ with bootstrap interval"
+    )
     for group in GROUPS:
         interval = found.groups[group]
-        narrow = [f"{100 * boundary[group]['pq']:.1f}"] if boundary else []
-        table.add_row(group, f"{100 * interval.value:.1f}", _bounds(interval), *narrow)
+        boundary_pq = [f"{100 * boundary[group]['pq']:.1f}"] if boundary else []
+        table.add_row(group, f"{100 * interval.value:.1f}", _bounds(interval), *boundary_pq)
     return table
 
 
 def size_table(sizes: dict[str, PanopticReport]) -> Table:
     """PQ of small, medium and large segments."""
-    table = right_aligned("PQ of", *sizes, title="PQ by size of segments")
+    table = right_aligned("PQ of", *sizes, title="PQ by segment size")
     for group in GROUPS:
         table.add_row(group, *(f"{100 * r[group]['pq']:.1f}" if r[group]["n"] else "-" for r in sizes.values()))
     return table
 
 
 def budget_table(budget: ErrorBudget) -> Table:
-    """Points lost to each cause, the largest first, and PQ if that cause alone were mended."""
+    """Points lost to each cause, the largest first, and PQ if that cause alone were repaired."""
     table = right_aligned(
-        "cause", *(f"{group} lost" for group in GROUPS), "PQ if mended", title="Where the points went"
+        "cause", *(f"{group} lost" for group in GROUPS), "PQ if repaired", title="Points of PQ lost to each cause"
     )
     causes = sorted(Cause, key=lambda cause: -budget.groups["All"].lost[cause])
     for cause in causes:
         lost = (f"{100 * budget.groups[group].lost[cause]:.1f}" for group in GROUPS)
-        table.add_row(cause, *lost, f"{100 * budget.groups['All'].mended[cause]:.1f}")
+        table.add_row(cause, *lost, f"{100 * budget.groups['All'].repaired[cause]:.1f}")
     return table
 
 
 def comparison_tables(compared: PairedComparison, images: int = 10) -> Iterator[Table]:
-    """How the second result set differs, and the images where it does most."""
+    """Yield the tables of PQ differences and of the images that differ most."""
     table = right_aligned(
         "", "PQ difference", "interval", "second better in", title="Second result set minus the first"
     )
     for group in GROUPS:
         interval = compared.groups[group]
-        share = f"{100 * compared.better[group]:.1f}% of draws"
+        share = f"{100 * compared.better[group]:.1f}% of resamples"
         table.add_row(group, f"{100 * interval.value:+.2f}", _bounds(interval, signed=True), share)
     yield table
-    table = right_aligned(
-        "image", "first", "second", "difference", title="Images that differ most, by PQ of each alone"
-    )
+    table = right_aligned("image", "first", "second", "difference", title="Images with the largest difference in PQ")
     for image in [image for image in compared.images if not math.isnan(image.difference)][:images]:
         figures = f"{100 * image.first:.1f}", f"{100 * image.second:.1f}", f"{100 * image.difference:+.1f}"
         table.add_row(str(image.image), *figures)

@@ -1,4 +1,4 @@
-"""What `PanopticDetails` tells, as a folder of tables and a summary; docs/evaluation.md defines the columns."""
+"""Compute all detailed metrics and write them as tables and a summary; docs/evaluation.md defines the columns."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from panoptic_blend.metrics.resampling import Intervals, PairedComparison, compa
 from panoptic_blend.structures import Category
 
 NO_CLASS = "(none)"
-"""How line 0 of a confusion matrix is called."""
+"""Name of row and column 0 of a confusion matrix."""
 
 Row = Sequence[object]
 TableFormat = Literal["csv", "parquet"]
@@ -30,7 +30,7 @@ TableFormat = Literal["csv", "parquet"]
 
 @dataclass(frozen=True)
 class Resampling:
-    """How intervals are made: percentiles at ``level`` of ``resamples`` draws of images, seeded."""
+    """Bootstrap options: number of resamples, confidence level of the percentile interval, and seed."""
 
     resamples: int = 1000
     level: float = 0.95
@@ -39,7 +39,7 @@ class Resampling:
 
 @dataclass(frozen=True)
 class Findings:
-    """All figures of one result set, and how another one differs from it if there is one."""
+    """All metrics of one result set, and its comparison with another if there is one."""
 
     report: PanopticReport
     boundary: PanopticReport | None
@@ -49,8 +49,8 @@ class Findings:
     compared: PairedComparison | None
 
 
-def find(details: PanopticDetails, other: PanopticDetails | None, resampling: Resampling) -> Findings:
-    """Compute every figure; ``other`` is a result set for the same images, to be compared with the first."""
+def compute_findings(details: PanopticDetails, other: PanopticDetails | None, resampling: Resampling) -> Findings:
+    """Compute all metrics; ``other`` is a result set for the same images, to be compared with the first."""
     options, tallies = asdict(resampling), details.tallies()
     return Findings(
         report=details.compute(),
@@ -65,9 +65,9 @@ def find(details: PanopticDetails, other: PanopticDetails | None, resampling: Re
 def write_details(
     out: Path, details: PanopticDetails, findings: Findings, resampling: Resampling, table_format: TableFormat = "csv"
 ) -> None:
-    """Write the folder ``out``, whole or not at all; raises PanopticBlendError unless it is absent or empty.
+    """Write the folder ``out`` atomically; raises PanopticBlendError unless it is absent or empty.
 
-    ``table_format`` is that of the long tables, of segments and images; the others are CSV.
+    ``table_format`` is the format of the long tables, segments and images; the other tables are CSV.
     """
     names = {id: category.name for id, category in details.categories.items()}
     image: dict[str, type] = {"image": str if any(isinstance(key, str) for key in details.images) else int}
@@ -92,13 +92,16 @@ def write_details(
 
 
 def summary(findings: Findings, resampling: Resampling) -> dict[str, Any]:
-    """The figures of the groups, and those of classes, for machines."""
+    """All metrics of groups and classes, as JSON values."""
     content: dict[str, Any] = {
         **findings.report.groups,
         "per_class": findings.report.per_class,
         "intervals": {"method": "percentile bootstrap over images", **asdict(resampling), **asdict(findings.intervals)},
         "sizes": {size: report.groups for size, report in findings.sizes.items()},
-        "errors": {group: asdict(budget) for group, budget in findings.budget.groups.items()},
+        "errors": {
+            group: {"pq": budget.pq, "lost": budget.lost, "mended": budget.repaired}
+            for group, budget in findings.budget.groups.items()
+        },
     }
     if findings.boundary:
         content["boundary"] = findings.boundary.groups
@@ -141,7 +144,7 @@ def _image_rows(details: PanopticDetails) -> Iterable[Row]:
 
 
 def known(figure: float) -> float | None:
-    """``figure``, or None for NaN: an empty cell, null."""
+    """Replace NaN by None, which becomes an empty cell or null."""
     return None if math.isnan(figure) else figure
 
 
@@ -165,7 +168,7 @@ def _error_rows(budget: ErrorBudget, names: Mapping[int, str]) -> Iterable[Row]:
     named = [(None, group, found) for group, found in budget.groups.items()]
     for category, name, found in [*named, *((id, names[id], found) for id, found in budget.per_class.items())]:
         for cause in Cause:
-            yield category, name, cause, found.lost[cause], found.mended[cause]
+            yield category, name, cause, found.lost[cause], found.repaired[cause]
 
 
 def _size_rows(findings: Findings, names: Mapping[int, str]) -> Iterable[Row]:
@@ -180,7 +183,7 @@ def _size_rows(findings: Findings, names: Mapping[int, str]) -> Iterable[Row]:
 
 def _write_matrix(path: Path, categories: Sequence[Category], matrix: Integers) -> None:
     names = [NO_CLASS, *(category.name for category in categories)]
-    rows = [(name, *line) for name, line in zip(names, matrix.tolist(), strict=True)]
+    rows = [(name, *row) for name, row in zip(names, matrix.tolist(), strict=True)]
     _write(path, ("truth \\ prediction", *names), rows)
 
 

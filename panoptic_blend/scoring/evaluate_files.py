@@ -1,4 +1,4 @@
-"""PQ of result files against annotation files; needs neither a model nor torch."""
+"""PQ of result files in COCO panoptic format; needs neither a model nor torch."""
 
 from __future__ import annotations
 
@@ -22,18 +22,19 @@ def evaluate_files(
     policy: FilePolicy | None = None,
     workers: int | None = None,
 ) -> PanopticReport:
-    """PQ, SQ and RQ of COCO panoptic results, as the official script computes them.
+    """Compute PQ, SQ and RQ of COCO panoptic results, as the official script does.
 
     Args:
-        truth_json: annotations; ``prediction_json``: results, of which only ``annotations`` is read.
-            Images are matched by ``image_id``; predictions of images without truth are passed over.
-        truth_folder, prediction_folder: where the PNGs are; by default beside the JSON, under its stem.
-        progress: called with the images done and their number.
-        policy: what to do about missing and additional predictions and the JSON's areas; by default see `FilePolicy`.
-        workers: threads; by default as many as cores.
+        truth_json: the annotations of the data set.
+        prediction_json: the results, of which only ``annotations`` is read and matched with the truth by ``image_id``.
+        truth_folder: folder or zip of the PNGs; by default beside the JSON, with its stem as the name.
+        prediction_folder: as ``truth_folder``, for the results.
+        progress: called with the number of images done and the total number.
+        policy: treatment of missing and additional predictions and of stated areas; see `FilePolicy` for the defaults.
+        workers: number of threads; by default one per core.
 
     Raises:
-        PanopticBlendError: a file is missing or broken, JSON and PNG disagree, or an image has no prediction.
+        PanopticBlendError: a file is missing or broken, JSON and PNG disagree, or ``policy`` makes it an error.
     """
     pairs = FilePairs(truth_json, prediction_json, truth_folder, prediction_folder, policy)
     quality = PanopticQuality(pairs.categories)
@@ -55,7 +56,10 @@ def detail_files(
     workers: int | None = None,
     boundary: bool = False,
 ) -> PanopticDetails:
-    """As `evaluate_files`, but everything that `PanopticDetails` can tell; ``boundary`` for Boundary PQ too."""
+    """Compute `PanopticDetails` of result files; arguments as for `evaluate_files`.
+
+    ``boundary`` also compares boundaries, for Boundary PQ.
+    """
     results = [(prediction_json, prediction_folder)]
     (details,) = detail_result_sets(
         truth_json, results, truth_folder, progress, policy=policy, workers=workers, boundary=boundary
@@ -73,7 +77,7 @@ def detail_result_sets(
     workers: int | None = None,
     boundary: bool = False,
 ) -> list[PanopticDetails]:
-    """`detail_files` of each of several ``results``, a JSON and where its PNGs are; the truth is read once."""
+    """Compute `detail_files` for each of ``results``, (JSON, folder of PNGs or None); the truth is read only once."""
     (json_path, folder), *others = results
     first = FilePairs(truth_json, json_path, truth_folder, folder, policy)
     pairs = [first, *(first.with_results(*other) for other in others)]

@@ -1,4 +1,4 @@
-"""Truth and results in COCO's files, image by image: decoded and compared in threads, with bounded memory."""
+"""Read truth and results in COCO panoptic files image by image, and compare them in threads and bounded memory."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ from panoptic_blend.structures import PanopticBlendError, PanopticMap
 
 T = TypeVar("T")
 
-CASES = 3
-"""Disagreements that a message lists."""
+MAX_LISTED = 3
+"""Maximum number of area mismatches in an error message."""
 
 
 @dataclass(frozen=True)
 class FilePolicy:
-    """What to do where files are not as they should be.
+    """Treatment of missing or additional predictions and of areas stated in the JSON of the truth.
 
-    ``missing``: an image without a prediction is an error, or counts as one where everything is "void".
-    ``additional``: a prediction of an image without truth is an error, or is passed over.
-    ``area``: areas come from the PNGs, and it is an error if the truth's JSON states others; or, as in the script of
-    2018, those of the truth come from its JSON ("json").
+    ``missing``: an image without a prediction is an "error", or is scored as predicted "void" everywhere.
+    ``additional``: a prediction for an image without truth is an "error", or is "ignore"d.
+    ``area``: "png" measures areas in the PNGs and raises an error if the JSON of the truth states others; "json" takes
+    the areas of the truth from its JSON, as the script of 2018 does.
     """
 
     missing: Literal["error", "void"] = "error"
@@ -50,17 +50,17 @@ class FilePolicy:
 
 @dataclass(frozen=True)
 class _Results:
-    """Predictions in the file ``path``, their PNGs, and image id -> place among them."""
+    """Predictions of the file ``path``, the index of each image id among them, and the folder of their PNGs."""
 
     path: Path
     annotations: Annotations
-    places: dict[int, int]
+    indices: dict[int, int]
     maps: Folder
 
 
 @dataclass(frozen=True, eq=False)
 class Pair:
-    """One image with both its maps as they are in their files, unmeasured, and what these share."""
+    """One image with its truth and prediction, whose segments are not measured, and their comparison."""
 
     image: Image
     truth: PanopticMap
@@ -69,10 +69,11 @@ class Pair:
 
 
 class FilePairs:
-    """The images of a truth with one result set.
+    """The images of a data set, paired with the predictions of one result set.
 
     Raises:
-        PanopticBlendError: a JSON or folder is missing or broken, or ``policy`` makes an error of what is missing.
+        PanopticBlendError: a JSON or folder is missing or broken, or ``policy`` does not allow missing or additional
+            predictions.
     """
 
     def __init__(
@@ -89,14 +90,14 @@ class FilePairs:
         self._truth_maps = maps_folder(self._truth_path, truth_folder, self._truth.images.annotations)
 
     def with_results(self, prediction_json: str | Path, prediction_folder: str | Path | None = None) -> FilePairs:
-        """The same truth, not read again, with other results; raises as the constructor does."""
+        """Pair the same truth, without reading it again, with other results; raises the errors of the constructor."""
         other = copy(self)
         other._results = self._read_results(Path(prediction_json), prediction_folder)
         return other
 
     @property
     def categories(self) -> Categories:
-        """Those of the truth."""
+        """Categories of the truth."""
         return self._truth.categories
 
     def __len__(self) -> int:
@@ -104,82 +105,82 @@ class FilePairs:
 
     @property
     def images(self) -> Images:
-        """Those of the truth, in the order of its file."""
+        """Images of the truth, in the order of its file."""
         return self._truth.images
 
     def comparisons(self, *, boundary: bool = False, workers: int | None = None) -> Generator[tuple[int, Comparison]]:
-        """Image id and what truth and prediction share; see `iter_images`."""
+        """Yield the id and the comparison of each image; see `iter_images`."""
         return iter_images(
             [self], lambda pairs: (pairs[0].image.id, pairs[0].comparison), boundary=boundary, workers=workers
         )
 
     def _pair(self, image: Image, truth: PanopticMap, boundary: bool) -> Pair:
-        """An image whose truth and prediction name the segments that are in their maps."""
-        results, place = self._results, self._results.places.get(image.id)
-        annotation = None if place is None else results.annotations[place]
+        """Pair an image with its prediction, and validate that JSON and PNG have the same segments."""
+        results, index = self._results, self._results.indices.get(image.id)
+        annotation = None if index is None else results.annotations[index]
         prediction = _read(annotation, results.maps, image.size)
         try:
             found = compare(truth, prediction, boundary=boundary)
-            is_sound = bool(found.truth.areas.all() and found.prediction.areas.all())
+            is_valid = bool(found.truth.areas.all() and found.prediction.areas.all())
         except PanopticBlendError:
-            is_sound = False
-        if not is_sound:  # reading with checks names the file and the segment
+            is_valid = False
+        if not is_valid:  # the slower validation raises an error that names the file and the segment
             image.annotation.read(self._truth_path, self._truth_maps, image.size)
             if annotation:
                 annotation.read(results.path, results.maps, image.size)
         return Pair(image, truth, prediction, found)
 
-    def _restated(self, pair: Pair, stated: np.ndarray) -> Pair:
-        """The same with the areas that the JSON states."""
+    def _with_areas(self, pair: Pair, stated: np.ndarray) -> Pair:
+        """Replace the areas of the truth by those that the JSON states."""
         image, found = pair.image, pair.comparison
         wrong = np.flatnonzero(~(stated == np.floor(stated)) | (abs(stated) > 2**53))
         if wrong.size:
             raise PanopticBlendError(
                 f"{self._truth_path.name}: image {image.id}: segment {found.truth.ids[wrong[0]]}: no `area` in whole "
-                "pixels; give it, or take areas from the PNGs"
+                "pixels; add it, or measure areas in the PNGs (--area png)"
             )
         return replace(pair, comparison=replace(found, truth=replace(found.truth, areas=stated.astype(np.int64))))
 
     def _read_results(self, path: Path, folder: str | Path | None) -> _Results:
         annotations = read_annotations(path, self._truth.categories)
-        places = self._paired(path.name, annotations.image_ids)
-        return _Results(path, annotations, places, maps_folder(path, folder, annotations))
+        indices = self._pair_ids(path.name, annotations.image_ids)
+        return _Results(path, annotations, indices, maps_folder(path, folder, annotations))
 
-    def _paired(self, name: str, image_ids: Iterable[int]) -> dict[int, int]:
-        """Image id -> place among the predictions, which are in the file of that name."""
-        ids, places = self._truth.images.ids, dict[int, int]()
-        for place, image_id in enumerate(image_ids):
-            if image_id in places:
+    def _pair_ids(self, name: str, image_ids: Iterable[int]) -> dict[int, int]:
+        """Index of each image id among the predictions in the file ``name``."""
+        ids, indices = self._truth.images.ids, dict[int, int]()
+        for index, image_id in enumerate(image_ids):
+            if image_id in indices:
                 raise PanopticBlendError(f"{name}: image {image_id} is predicted twice; keep one")
-            places[image_id] = place
-        missing = [image_id for image_id in ids if image_id not in places]
+            indices[image_id] = index
+        missing = [image_id for image_id in ids if image_id not in indices]
         if missing and self._policy.missing == "error":
             raise PanopticBlendError(
-                f"{name}: no prediction of image {missing[0]} ({len(missing)} of {len(ids)} "
-                "lack one); predict every image of the truth, or count the others as void (--missing void)"
+                f"{name}: no prediction for image {missing[0]} ({len(missing)} of {len(ids)} images have none); "
+                "predict every image of the truth, or score missing ones as void (--missing void)"
             )
-        additional = sorted(places.keys() - set(ids))
+        additional = sorted(indices.keys() - set(ids))
         if additional and self._policy.additional == "error":
             raise PanopticBlendError(
-                f"{name}: image {additional[0]} is predicted and not in {self._truth_path.name} ({len(additional)} "
-                "such); is it the right split? Else pass over them (--additional ignore)"
+                f"{name}: image {additional[0]} is predicted but not in {self._truth_path.name} ({len(additional)} in "
+                "total); check that both are of the same split, or ignore them (--additional ignore)"
             )
-        return places
+        return indices
 
 
 def iter_images(
     sets: Sequence[FilePairs], work: Callable[[list[Pair]], T], *, boundary: bool = False, workers: int | None = None
 ) -> Generator[T]:
-    """What ``work`` makes of each image with its prediction in each result set, in the order of the truth's file.
+    """Yield ``work(pairs)`` for each image, with one pair per result set, in the order of the file of the truth.
 
-    All of ``sets`` but the first are made from the first by `FilePairs.with_results`, so that each map of the truth is
+    All ``sets`` but the first must be made from the first by `FilePairs.with_results`, so that each map of the truth is
     read once. ``workers`` is the number of threads, by default one per core; each holds the maps of one image.
 
     Raises:
-        PanopticBlendError: a PNG is missing or broken, not of its picture's size, or disagrees with its JSON.
+        PanopticBlendError: a PNG is missing or broken, not of the size of its image, or disagrees with its JSON.
     """
     keep_freed_memory()
-    disagreements: list[str] = []
+    mismatches: list[str] = []
     threads = workers or cores()
 
     def finish(index: int) -> tuple[T, list[str]]:
@@ -188,41 +189,41 @@ def iter_images(
 
     images = range(len(sets[0]))
     for done, found in overlapped(images, lambda index: index, finish, finishers=threads, queue_depth=2 * threads):
-        disagreements += found
-        if len(disagreements) >= CASES:
+        mismatches += found
+        if len(mismatches) >= MAX_LISTED:
             break
         yield done
-    if disagreements:
+    if mismatches:
         raise PanopticBlendError(
-            f"{sets[0]._truth_path.name}: areas are not the pixels of the PNGs: {', '.join(disagreements[:CASES])}; "
-            "recompute them with `data check --fix`, or take them as they are with --area json"
+            f"{sets[0]._truth_path.name}: stated areas differ from the PNGs: {', '.join(mismatches[:MAX_LISTED])}; "
+            "correct them with `data check --fix`, or accept them with --area json"
         )
 
 
 def _read_pairs(sets: Sequence[FilePairs], index: int, boundary: bool) -> tuple[list[Pair], list[str]]:
-    """One image in each set, and where its areas are not those the JSON states."""
+    """Read the pairs of one image in every set, and describe the mismatches of its stated areas."""
     first = sets[0]
     image = first._truth.images[index]
     truth = _read(image.annotation, first._truth_maps, image.size)
     pairs = [each._pair(image, truth, boundary) for each in sets]
     stated = np.array(first._truth.images.annotations.areas(index))
     if first._policy.area == "json":
-        return [first._restated(pair, stated) for pair in pairs], []
-    return pairs, _disagreements(pairs[0].comparison, image, stated)
+        return [first._with_areas(pair, stated) for pair in pairs], []
+    return pairs, _area_mismatches(pairs[0].comparison, image, stated)
 
 
 def _read(annotation: Annotation | None, maps: Folder, size: tuple[int, int]) -> PanopticMap:
-    """A map as it is in its file, unmeasured; void everywhere without an annotation."""
+    """Read a map without measuring its segments; void everywhere if there is no annotation."""
     if annotation is None:
         return PanopticMap(np.zeros(size, dtype=np.int32), [])
     ids = decode_segment_ids(maps.read(annotation.png), maps.path / annotation.png, size)
     return PanopticMap(ids, annotation.segments)
 
 
-def _disagreements(found: Comparison, image: Image, stated: Sequence[float] | np.ndarray) -> list[str]:
-    counted = found.truth.areas.tolist()
+def _area_mismatches(found: Comparison, image: Image, stated: Sequence[float] | np.ndarray) -> list[str]:
+    measured = found.truth.areas.tolist()
     return [
-        f"image {image.id} segment {segment} {area:g} in the JSON and {pixels} in the PNG"
-        for segment, area, pixels in zip(found.truth.ids.tolist(), stated, counted, strict=True)
+        f"image {image.id} segment {segment} has area {area:g} in the JSON and {pixels} in the PNG"
+        for segment, area, pixels in zip(found.truth.ids.tolist(), stated, measured, strict=True)
         if area == area and area != pixels
     ]

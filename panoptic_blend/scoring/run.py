@@ -1,4 +1,4 @@
-"""Result files scored in detail: the order of events."""
+"""Score result files in detail and write the tables."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from panoptic_blend.extras import require_extra
 from panoptic_blend.files import require_empty
-from panoptic_blend.scoring.details import Findings, Resampling, TableFormat, find, write_details
+from panoptic_blend.scoring.details import Findings, Resampling, TableFormat, compute_findings, write_details
 from panoptic_blend.scoring.evaluate_files import detail_result_sets
 from panoptic_blend.scoring.file_pairs import FilePolicy
 from panoptic_blend.structures import PanopticBlendError, Progress
@@ -15,7 +15,7 @@ from panoptic_blend.structures import PanopticBlendError, Progress
 
 @dataclass(frozen=True)
 class DetailRequest:
-    """Files to compare; ``other`` results and their PNGs; ``out``, the folder for details; how to read and write."""
+    """Files to score, ``other`` results (JSON, folder of PNGs) to compare with, options, and a folder for tables."""
 
     truth: Path
     prediction: Path
@@ -30,25 +30,25 @@ class DetailRequest:
 
     @property
     def results(self) -> list[tuple[Path, Path | None]]:
-        """Every result set: its JSON, and where its PNGs are."""
+        """JSON and folder of PNGs of every result set."""
         return [(self.prediction, self.prediction_folder), *([self.other] if self.other else [])]
 
 
 def require_writable(out: Path | None, table_format: TableFormat) -> None:
-    """Raise an error, before any work is done, unless tables of that format can be written to ``out``."""
+    """Raise an error, before any work is done, unless tables in ``table_format`` can be written to ``out``."""
     if table_format == "parquet":
         if out is None:
-            raise PanopticBlendError("tables are written with --details only; give it a folder, or no --table-format")
+            raise PanopticBlendError("--table-format needs --details; add --details FOLDER, or remove --table-format")
         require_extra("parquet", "or write CSV")
     if out:
         require_empty(out)
 
 
 def score_in_detail(request: DetailRequest, resampling: Resampling, progress: Progress | None = None) -> Findings:
-    """Every figure of the results; tables of them are written where the request names a folder.
+    """Compute all metrics of the results, and write their tables to ``request.out`` if given.
 
     Raises:
-        PanopticBlendError: a file is missing or broken, or the folder is in use.
+        PanopticBlendError: a file is missing or broken, or the folder is not empty.
     """
     require_writable(request.out, request.table_format)
     details, *others = detail_result_sets(
@@ -60,7 +60,7 @@ def score_in_detail(request: DetailRequest, resampling: Resampling, progress: Pr
         workers=request.workers,
         boundary=request.boundary,
     )
-    findings = find(details, next(iter(others), None), resampling)
+    findings = compute_findings(details, next(iter(others), None), resampling)
     if request.out:
         write_details(request.out, details, findings, resampling, request.table_format)
     return findings

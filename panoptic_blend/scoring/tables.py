@@ -1,4 +1,4 @@
-"""Figures as tables for a terminal."""
+"""Tables of metrics for a terminal."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from panoptic_blend.terminal import right_aligned
 
 
 def quality_table(report: PanopticReport) -> Table:
-    """PQ, SQ and RQ in percent over all, thing and stuff classes."""
+    """PQ, SQ and RQ in percent, averaged over all, thing and stuff classes."""
     table = right_aligned("", "PQ", "SQ", "RQ", "classes", title="Panoptic quality")
     for group in GROUPS:
         quality = report[group]
@@ -23,7 +23,7 @@ def quality_table(report: PanopticReport) -> Table:
 
 
 def class_table(report: PanopticReport) -> Table:
-    """PQ, SQ and RQ in percent, and the counts, of every class that occurs."""
+    """PQ, SQ and RQ in percent, and TP, FP and FN, of every class that occurs."""
     table = right_aligned("category", "kind", "PQ", "SQ", "RQ", "TP", "FP", "FN", words=2)
     for category in report.categories:
         quality = report.per_class[category.id]
@@ -37,11 +37,11 @@ def class_table(report: PanopticReport) -> Table:
 
 def column_table(columns: Mapping[str, float]) -> Table:
     """The columns of BlendMask's appendix A, table 1, in percent."""
-    table = Table(*columns, title="All figures")
+    table = Table(*columns, title="All metrics")
     table.add_row(*(f"{100 * value:.1f}" for value in columns.values()))
     return table
 
 
 def evaluation_tables(report: PanopticReport, columns: Mapping[str, float]) -> tuple[Table, Table, Table]:
-    """Everything about an evaluated model: its classes, its groups, and its `column_table`."""
+    """All tables of an evaluated model: classes, groups, and `column_table`."""
     return class_table(report), quality_table(report), column_table(columns)

@@ -17,7 +17,7 @@ from panoptic_blend.formats import parquet
 from panoptic_blend.formats.images import read_segment_ids, write_segment_ids
 from panoptic_blend.formats.parquet import write_parquet
 from panoptic_blend.metrics.details import PanopticDetails
-from panoptic_blend.scoring.details import Resampling, find, write_details
+from panoptic_blend.scoring.details import Resampling, compute_findings, write_details
 
 Refused = Callable[..., str]
 
@@ -81,7 +81,7 @@ def test_names_of_images_and_odd_names_of_classes(arrow: Any, tmp_path: Path) ->
     both = np.array([[4, 4, 0]]), [{"id": 4, "category_id": 1}]
     details.update("b.jpg", both, both)
     details.update(7, both, both)
-    write_details(tmp_path / "out", details, find(details, None, Resampling(3)), Resampling(3), "parquet")
+    write_details(tmp_path / "out", details, compute_findings(details, None, Resampling(3)), Resampling(3), "parquet")
     rows = arrow.read_table(tmp_path / "out" / "segments.parquet").to_pylist()
     assert [(row["image"], row["class"]) for row in rows] == [
         (name, "half \\ud83d") for name in ("7", "7", *["b.jpg"] * 2)
@@ -118,4 +118,4 @@ def test_a_format_of_no_tables_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(monkeypatch, "pq", tmp_path, tmp_path, "--table-format", "parquet") == 2
-    assert "written with --details only; give it a folder, or no --table-format" in capsys.readouterr().err
+    assert "--table-format needs --details; add --details FOLDER, or remove --table-format" in capsys.readouterr().err

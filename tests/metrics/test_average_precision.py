@@ -1,3 +1,5 @@
+"""Box and mask AP: cases by hand, and equality with pycocotools on the same data."""
+
 from __future__ import annotations
 
 import contextlib
@@ -38,7 +40,7 @@ def rectangle(box: Square, size: tuple[int, int] = (12, 16)) -> npt.NDArray[np.b
 
 
 def truth_map(*objects: tuple[int, Square, bool]) -> PanopticMap:
-    """Rectangles (category, box, crowd), later ones over earlier ones, under large ids."""
+    """Rectangles (category, box, crowd) with large ids; later ones cover earlier ones."""
     ids = np.zeros((12, 16), dtype=np.int32)
     segments = []
     for index, (category, box, crowd) in enumerate(objects):
@@ -86,14 +88,14 @@ def test_one_of_two_classes_is_half() -> None:
     assert astuple(report) == pytest.approx((0.5,) * 6)
 
 
-def test_a_better_scored_mistake_halves_the_precision_unless_it_lies_on_a_crowd() -> None:
+def test_a_false_positive_of_higher_score_halves_the_precision_unless_on_a_crowd() -> None:
     found = detections([(0.9, CAT, (9, 3, 13, 8)), (0.5, CAT, LEFT)])
     assert astuple(precision((truth_map((CAT, LEFT, False)), found))) == pytest.approx((0.5,) * 6)
     assert astuple(precision((truth_map((CAT, LEFT, False), (CAT, RIGHT, True)), found))) == PERFECT
     assert astuple(precision((truth_map((CAT, LEFT, False), (DOG, RIGHT, True)), found))) == pytest.approx((0.5,) * 6)
 
 
-def test_boxes_and_masks_are_judged_apart() -> None:
+def test_boxes_and_masks_are_evaluated_separately() -> None:
     # The box is exact; the mask covers 35 of 49 pixels: IoU 0.71 passes five of ten thresholds, the last one 0.70.
     found = detections([(0.9, CAT, RIGHT)], [rectangle((8, 2, 13, 9))])
     report = precision((truth_map((CAT, RIGHT, False)), found))
@@ -111,7 +113,7 @@ def test_a_segment_without_pixels_is_not_missed() -> None:
 
 
 def random_image(generator: np.random.Generator) -> tuple[PanopticMap, Detections]:
-    """Disjoint objects in a grid, some of them crowds, found with shifted boxes and now and then twice."""
+    """Disjoint objects in a grid, some of which are crowds, and two shifted detections of each."""
     corners = [(x, y) for x in range(0, 16, 4) for y in range(0, 12, 4)]
     sizes = generator.integers(2, 5, (12, 2)).tolist()
     boxes = [(x, y, x + width, y + height) for (x, y), (width, height) in zip(corners, sizes, strict=True)]
@@ -126,7 +128,7 @@ def random_image(generator: np.random.Generator) -> tuple[PanopticMap, Detection
 
 
 def coco_stats(images: Sequence[tuple[PanopticMap, Detections]], kind: str) -> list[float]:
-    """The first three figures that COCO's own script prints for the same data as files would hold it."""
+    """AP, AP50 and AP75 from pycocotools for the same data in COCO's format."""
     truth: list[dict[str, Any]] = []
     results: list[dict[str, Any]] = []
     for image, (panoptic, found) in enumerate(images):
@@ -164,7 +166,7 @@ def coco_stats(images: Sequence[tuple[PanopticMap, Detections]], kind: str) -> l
     return [float(figure) for figure in evaluation.stats[:3]]
 
 
-def test_equals_the_coco_script_and_survives_merging() -> None:
+def test_equals_pycocotools_before_and_after_merging() -> None:
     generator = np.random.default_rng(3)
     images = [random_image(generator) for _ in range(6)]
     report = precision(*images)
@@ -175,7 +177,7 @@ def test_equals_the_coco_script_and_survives_merging() -> None:
     first, second = AveragePrecision(CATEGORIES), AveragePrecision(CATEGORIES)
     for index, image in enumerate(images):
         (first if index < 2 else second).update(*image)
-    second.compute()  # leaves the state as it was
+    second.compute()  # does not change the state
     first.merge(pickle.loads(pickle.dumps(second)))
     assert first.compute() == report
     first.reset()
@@ -184,7 +186,7 @@ def test_equals_the_coco_script_and_survives_merging() -> None:
 
 def test_unusable_input_is_refused() -> None:
     metric = AveragePrecision(CATEGORIES)
-    with pytest.raises(PanopticBlendError, match="label 2, 187 is no thing category"):
+    with pytest.raises(PanopticBlendError, match="label 2, 187 is not a thing category"):
         metric.update(TRUTH, detections([(0.9, 2, LEFT), (0.9, CAT, LEFT), (0.9, SKY, LEFT)]))
     with pytest.raises(PanopticBlendError, match="truth: unknown category 5"):
         metric.update(truth_map((5, LEFT, False)), detections([]))

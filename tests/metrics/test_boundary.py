@@ -1,4 +1,4 @@
-"""Boundaries against a slow, obvious reference, and Boundary PQ by hand."""
+"""Boundaries compared with a slow, simple reference, and Boundary PQ by hand."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def panoptic(ids: np.ndarray, count: int) -> PanopticMap:
 
 
 def slow_boundary(ids: np.ndarray, id: int) -> set[tuple[int, int]]:
-    """Pixels of a segment from which one step too many in 8 directions, or an edge of the image, is near."""
+    """Pixels of a segment with a pixel of another segment, or the edge of the image, within the boundary width."""
     (height, width), reach = ids.shape, boundary_width(ids.shape)
     found = set()
     for y, x in np.argwhere(ids == id).tolist():
@@ -61,7 +61,7 @@ def test_agrees_with_the_slow_reference(seed: int, shape: tuple[int, int], count
 
 
 def test_the_smaller_iou_counts() -> None:
-    # boundaries are 1 wide: those of a 6 x 6 cat in the middle of 12 x 12 sky, and of one moved by one column
+    # boundaries are 1 pixel wide; a 6 x 6 cat in the middle of a sky of 12 x 12, and the cat moved by one column
     truth, moved = np.ones((12, 12)), np.ones((12, 12))
     truth[3:9, 3:9] = 2
     moved[3:9, 4:10] = 2
@@ -71,17 +71,17 @@ def test_the_smaller_iou_counts() -> None:
     assert plain.per_class[CAT]["iou_sum"] == 30 / 42
     # boundary of a cat: 20 pixels; shared: top and bottom, 5 each; none at the sides
     assert narrow.per_class[CAT] == {"pq": 0, "sq": 0, "rq": 0, "iou_sum": 0, "tp": 0, "fp": 1, "fn": 1}
-    # boundary of the sky: 44 at the edge, 28 around the cat; of these 28, 8 + 8 shared at top and bottom but for the
-    # ends, which move: 7 + 7 shared and none at the sides
+    # boundary of the sky: 44 at the edge, 28 around the cat; of these 28, the rows of 8 at the
+    # top and bottom share 7 each, because they move by one column; none is shared at the sides
     assert narrow.per_class[SKY]["iou_sum"] == float(Fraction(44 + 14, 2 * 72 - 58))
     assert narrow.per_class[SKY]["iou_sum"] < plain.per_class[SKY]["iou_sum"] == pytest.approx(102 / 114)
 
 
-def test_void_leaves_the_boundary_of_a_prediction() -> None:
+def test_void_is_excluded_from_the_boundary_of_a_prediction() -> None:
     truth, prediction = np.zeros((6, 9)), np.zeros((6, 9))
     truth[:, :5], prediction[:, :] = 2, 2
     details = PanopticDetails(CATEGORIES, boundary=True)
     details.update(1, panoptic(truth, 2), panoptic(prediction, 2))
-    # truth's boundary 18 of 30 pixels; the prediction's 26 of which 12 on void; shared 14
+    # boundary of the truth: 18 of 30 pixels; of the prediction: 26, of which 12 are on void; shared: 14
     assert details.compute(boundary=True).per_class[CAT]["iou_sum"] == 14 / 18
     assert details.compute().per_class[CAT]["iou_sum"] == 1

@@ -1,4 +1,4 @@
-"""Maps in the forms of others: the same 2 x 4 picture in each, and what cannot be told."""
+"""The same 2 x 4 map in the forms of other libraries, and ambiguous input."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def categories_of(panoptic: PanopticMap) -> list[list[int]]:
 
 
 def same(panoptic: PanopticMap) -> bool:
-    """Whether it is the picture above: the classes, and the two cats apart."""
+    """Whether it is the map above: the same classes, and the two cats as separate segments."""
     ids = panoptic.segment_ids
     assert ids.dtype == np.int32
     assert categories_of(panoptic) == [[CAT, CAT, SKY, 0], [CAT, CAT, SKY, SKY]]
@@ -54,7 +54,7 @@ def test_ids_with_records(ids: object) -> None:
     assert [segment.is_crowd for segment in crowd.segments] == [True, False, False]
 
 
-def test_a_panoptic_map_stays_what_it_is() -> None:
+def test_a_panoptic_map_is_returned_unchanged() -> None:
     panoptic = PanopticMap(np.array([[1]], np.int32), [Segment(1, CAT, True, None, 1, (0, 0, 1, 1))])
     assert read(panoptic) is panoptic
 
@@ -70,21 +70,23 @@ def test_detectron2_with_contiguous_ids() -> None:
     assert same(read((torch.tensor(IDS), dataset)))
 
 
-def test_detectron2_that_cannot_be_told(refused: Refused) -> None:
+def test_ambiguous_detectron2_results_are_refused(refused: Refused) -> None:
     ids = torch.tensor([[1]])
 
     def translated(*infos: dict[str, Any]) -> str:
         return refused(from_detectron2, (ids, list(infos)), CATEGORIES, [CAT, DOG], [SEA, SKY])
 
-    assert "`category_id` 2 is no contiguous thing id below 2" in translated({"id": 1, "isthing": 1, "category_id": 2})
+    assert "`category_id` 2 is not a contiguous thing id below 2" in translated(
+        {"id": 1, "isthing": 1, "category_id": 2}
+    )
     assert "no `isthing`" in translated({"id": 1, "category_id": 2})
     assert "records are NoneType" in refused(read, (ids, None))  # ids are category * divisor + instance
     message = refused(read, (ids, [{"id": 1, "isthing": True, "category_id": SKY}]))
-    assert message.startswith("prediction: segment 1 is a thing, its category 187 (`sky`) is not; translate contiguous")
+    assert message.startswith("prediction: segment 1 is a thing, but its category 187 (`sky`) is not; translate contig")
     assert "unknown category 0 of segment 1" in refused(read, (ids, [{"id": 1, "isthing": True, "category_id": 0}]))
 
 
-def test_hugging_face_counts_from_1_or_from_0() -> None:
+def test_hugging_face_numbers_segments_from_1_or_from_0() -> None:
     infos = [{"id": 7, "label_id": 0, "was_fused": False, "score": 0.9}, {"id": 9, "label_id": 2}]
     result = {"segmentation": torch.tensor(IDS), "segments_info": [*infos, {"id": 3, "label_id": 0}]}
     assert same(from_hugging_face(result, CATEGORIES, [CAT, DOG, SKY]))
@@ -100,13 +102,13 @@ def test_hugging_face_counts_from_1_or_from_0() -> None:
     assert categories_of(both) == [[0, 0, SEA]]
 
 
-def test_hugging_face_that_cannot_be_told(refused: Refused) -> None:
+def test_ambiguous_hugging_face_results_are_refused(refused: Refused) -> None:
     ids = np.array([[1]])
     result = {"segmentation": ids, "segments_info": [{"id": 1, "label_id": 5}]}
     assert "no category id is given for label 5" in refused(from_hugging_face, result, CATEGORIES, [CAT, DOG])
     assert "unknown category 5" in refused(read, result)
     assert "no `segmentation`" in refused(read, {"segmentation": None, "segments_info": []})
-    assert "`label_id` is None" in refused(read, {"segmentation": ids, "segments_info": [{"id": 1}]})
+    assert "a segment has `label_id` None" in refused(read, {"segmentation": ids, "segments_info": [{"id": 1}]})
 
 
 def test_torchmetrics_pairs_of_category_and_instance() -> None:
@@ -122,7 +124,7 @@ def test_torchmetrics_pairs_of_category_and_instance() -> None:
 
 
 def test_torchmetrics_documented_example() -> None:
-    """0.5463 in its documentation, where no void is involved and the definitions agree."""
+    """Its documentation gives 0.5463; the example has no void, so that the definitions agree."""
     prediction = [
         [[6, 0], [0, 0], [6, 0], [6, 0]],
         [[0, 0], [0, 0], [6, 0], [0, 1]],
@@ -155,12 +157,12 @@ def test_torchmetrics_agrees_where_nothing_is_void(seed: int) -> None:
     theirs = detection.PanopticQuality({CAT, DOG}, {SKY, SEA}, return_per_class=True, return_sq_and_rq=True)
     theirs.update(*(torch.tensor(pixels)[None] for pixels in pairs[::-1]))
     figures = theirs.compute().reshape(-1, 3).tolist()
-    for line, category in zip(figures, sorted((CAT, DOG)) + sorted((SKY, SEA)), strict=True):
+    for row, category in zip(figures, sorted((CAT, DOG)) + sorted((SKY, SEA)), strict=True):
         found = ours.compute().per_class[category]
-        assert [found["pq"], found["sq"], found["rq"]] == pytest.approx(line, abs=1e-6)  # its IoUs are float32
+        assert [found["pq"], found["sq"], found["rq"]] == pytest.approx(row, abs=1e-6)  # its IoUs are float32
 
 
-def test_every_form_scores_alike() -> None:
+def test_every_form_gives_the_same_scores() -> None:
     pairs = np.array([[[CAT, 1], [CAT, 1], [SKY, 0], [-1, 0]], [[CAT, 1], [CAT, 5], [SKY, 0], [SKY, 0]]])
     details = PanopticDetails(tuple(CATEGORIES.values()))
     forms = [(np.array(IDS), RECORDS), pairs, read(pairs)]
@@ -174,30 +176,30 @@ def test_every_form_scores_alike() -> None:
 
 REFUSED: dict[str, tuple[object, str]] = {
     "ids without records": (np.array(IDS), "an array of shape (2, 4) alone"),
-    "colours": (np.zeros((2, 4, 3), np.uint8), "an array of shape (2, 4, 3) alone"),
+    "colors": (np.zeros((2, 4, 3), np.uint8), "an array of shape (2, 4, 3) alone"),
     "a batch": (np.zeros((1, 2, 4, 2), int), "an array of shape (1, 2, 4, 2) alone"),
     "a batch of ids": ((np.zeros((1, 2, 4), int), []), "ids have shape (1, 2, 4)"),
     "fractions": ((np.zeros((2, 4)), []), "a map of float64"),
-    "text": ("map.png", "str is no panoptic map"),
-    "nothing": (None, "NoneType is no panoptic map"),
-    "a record that is none": ((np.array(IDS), [5]), "segment records are list"),
-    "a fraction as id": ((np.array([[1]]), [{"id": 1.0, "category_id": CAT}]), "`id` is 1.0"),
-    "no category": ((np.array([[1]]), [{"id": 1}]), "`category_id` is None"),
+    "text": ("map.png", "str is not a panoptic map"),
+    "nothing": (None, "NoneType is not a panoptic map"),
+    "a record that is none": ((np.array(IDS), [5]), "the segment records are list"),
+    "a fraction as id": ((np.array([[1]]), [{"id": 1.0, "category_id": CAT}]), "a segment has `id` 1.0"),
+    "no category": ((np.array([[1]]), [{"id": 1}]), "a segment has `category_id` None"),
     "an odd crowd": ((np.array([[1]]), [{"id": 1, "category_id": CAT, "iscrowd": 2}]), "`iscrowd` is 2"),
-    "a large id": ((np.array([[2**31]]), [{"id": 2**31, "category_id": CAT}]), "ids must be below 2**31"),
-    "an unknown category": (np.array([[[3, 0]]]), "unknown category 3; expected ids of the data set, or -1"),
+    "a large id": ((np.array([[2**31]]), [{"id": 2**31, "category_id": CAT}]), "renumber them below 2**31"),
+    "an unknown category": (np.array([[[3, 0]]]), "unknown category 3; give category ids of the data set, or -1"),
 }
 
 
 @pytest.mark.parametrize("case", REFUSED)
 def test_anything_else_is_refused(case: str, refused: Refused) -> None:
-    value, what = REFUSED[case]
+    value, expected = REFUSED[case]
     message = refused(read, value)
-    assert message.startswith("prediction: ") and what in message
+    assert message.startswith("prediction: ") and expected in message
 
 
 def test_records_without_pixels_are_refused(refused: Refused) -> None:
     metric = PanopticQuality(tuple(CATEGORIES.values()))
     extra = [*RECORDS, {"id": 44, "category_id": SEA}]
     message = refused(metric.update, (np.array(IDS), RECORDS), (np.array(IDS), extra))
-    assert message.startswith("prediction: segment 44 has a record and no pixel in the map")
+    assert message.startswith("prediction: segment 44 has a record but no pixel in the map")

@@ -1,4 +1,4 @@
-"""Segment tables, sizes, confusion and merging, worked out by hand."""
+"""Rows of segments, PQ by size, confusion and merging, worked out by hand."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ TRUTH = panoptic([[1, 1, 1, 1, 2, 2, 2, 3, 0, 0]], CAT, SKY, DOG)
 PREDICTION = panoptic([[1, 1, 1, 2, 2, 2, 2, 2, 3, 3]], CAT, SKY, DOG)
 
 
-def of(*pairs: tuple[int | str, PanopticMap, PanopticMap], boundary: bool = False) -> PanopticDetails:
+def details_of(*pairs: tuple[int | str, PanopticMap, PanopticMap], boundary: bool = False) -> PanopticDetails:
     result = PanopticDetails(CATEGORIES, boundary=boundary)
     for pair in pairs:
         result.update(*pair)
@@ -43,7 +43,7 @@ def of(*pairs: tuple[int | str, PanopticMap, PanopticMap], boundary: bool = Fals
 
 
 def test_one_row_per_segment() -> None:
-    rows = list(of(("a.jpg", TRUTH, PREDICTION)).segments())
+    rows = list(details_of(("a.jpg", TRUTH, PREDICTION)).segments())
     seen = [(r.side, r.segment, r.category, r.area, r.outcome, r.iou, r.matched_with, r.cause) for r in rows]
     assert seen == [
         ("truth", 1, CAT, 4, "tp", 0.75, 1, None),
@@ -62,42 +62,42 @@ def test_the_same_quality_as_the_plain_metric() -> None:
     plain = PanopticQuality(CATEGORIES)
     plain.update(TRUTH, PREDICTION)
     plain.update(PREDICTION, TRUTH)
-    assert of((1, TRUTH, PREDICTION), (2, PREDICTION, TRUTH)).compute() == plain.compute()
+    assert details_of((1, TRUTH, PREDICTION), (2, PREDICTION, TRUTH)).compute() == plain.compute()
 
 
 def test_confusion_in_pixels_and_in_segments() -> None:
-    found = confusion(of((1, TRUTH, PREDICTION)))
+    found = confusion(details_of((1, TRUTH, PREDICTION)))
     assert found.categories == tuple(CATEGORIES)
-    # rows and columns: none, cat, dog, sky
+    # rows and columns: no class, cat, dog, sky
     assert found.pixels.tolist() == [[0, 0, 2, 0], [0, 3, 0, 1], [0, 0, 0, 1], [0, 0, 0, 3]]
     assert found.segments.tolist() == [[0, 0, 0, 0], [0, 1, 0, 0], [1, 0, 0, 0], [0, 0, 0, 1]]
     wrong = panoptic([[1, 1, 1, 1, 2, 2, 2, 3, 0, 0]], DOG, SKY, CAT)
     crowd = panoptic([[1, 1, 1, 1, 2, 2, 2, 3, 0, 0]], CAT, SKY, DOG, crowd=2)
-    found = confusion(of((1, TRUTH, wrong), (2, crowd, TRUTH)))
-    # the second image has its sky as a crowd: pixels count, segments do not, and PQ forgives the prediction
+    found = confusion(details_of((1, TRUTH, wrong), (2, crowd, TRUTH)))
+    # in the second image the sky is a crowd: its pixels count, its segment does not, and PQ ignores the prediction
     assert found.pixels.tolist() == [[4, 0, 0, 0], [0, 4, 4, 0], [0, 1, 1, 0], [0, 0, 0, 6]]
     assert found.segments.tolist() == [[0, 0, 0, 0], [0, 1, 1, 0], [0, 1, 1, 0], [0, 0, 0, 1]]
 
 
-def test_sizes_go_by_the_truth_and_a_false_positive_by_its_own() -> None:
+def test_pairs_have_the_size_of_the_truth_and_false_positives_their_own() -> None:
     truth, prediction = np.full((200, 200), 4, np.int32), np.full((200, 200), 4, np.int32)
     truth[:32, :32], truth[:40, 100:140], truth[100:, :92] = 1, 2, 3  # 1024 medium, 1600 medium, 9200 medium
     prediction[:31, :32], prediction[:40, 100:140], prediction[100:, :100] = 1, 2, 3  # 992, 1600, 10000
     kinds = (CAT, DOG, CAT, SKY)
-    sizes = of((1, panoptic(truth, *kinds), panoptic(prediction, *kinds))).by_size()
+    sizes = details_of((1, panoptic(truth, *kinds), panoptic(prediction, *kinds))).by_size()
     medium, large = sizes["medium"].per_class[CAT], sizes["large"]
     assert medium["tp"] == 2 and medium["iou_sum"] == pytest.approx(31 / 32 + 0.92)
     assert (sizes["small"]["All"]["n"], large["Stuff"]["n"], large["Things"]["n"]) == (0, 1, 0)
     truth[:31, :32] = 4
     truth[31, :32] = 4
-    found = of((1, panoptic(truth, CAT, DOG, CAT, SKY), panoptic(prediction, *kinds))).by_size()
+    found = details_of((1, panoptic(truth, CAT, DOG, CAT, SKY), panoptic(prediction, *kinds))).by_size()
     assert (found["small"].per_class[CAT]["fp"], found["medium"].per_class[CAT]["fp"]) == (1, 0)
 
 
 def test_merging_is_exact_in_any_order_and_survives_pickling() -> None:
-    whole = of((1, TRUTH, PREDICTION), (2, PREDICTION, TRUTH), ("x", TRUTH, TRUTH), boundary=True)
-    parts = [of((1, TRUTH, PREDICTION), boundary=True), of(("x", TRUTH, TRUTH), boundary=True)]
-    parts.append(of((2, PREDICTION, TRUTH), boundary=True))
+    whole = details_of((1, TRUTH, PREDICTION), (2, PREDICTION, TRUTH), ("x", TRUTH, TRUTH), boundary=True)
+    parts = [details_of((1, TRUTH, PREDICTION), boundary=True), details_of(("x", TRUTH, TRUTH), boundary=True)]
+    parts.append(details_of((2, PREDICTION, TRUTH), boundary=True))
     parts = [pickle.loads(pickle.dumps(part)) for part in parts]
     parts[2].merge(parts[0])
     parts[1].merge(parts[2])
@@ -111,19 +111,22 @@ def test_merging_is_exact_in_any_order_and_survives_pickling() -> None:
 def test_a_pickled_image_is_small() -> None:
     big = np.zeros((480, 640), np.int32)
     big[:, 320:] = 1
-    sizes = [len(pickle.dumps(of(*((i, panoptic(big, CAT), panoptic(big, CAT)) for i in range(n))))) for n in (1, 101)]
+    sizes = [
+        len(pickle.dumps(details_of(*((i, panoptic(big, CAT), panoptic(big, CAT)) for i in range(n)))))
+        for n in (1, 101)
+    ]
     assert (sizes[1] - sizes[0]) / 100 < 1500
 
 
-def test_what_does_not_fit_is_refused(refused: Refused) -> None:
-    result = of((1, TRUTH, PREDICTION))
+def test_incompatible_input_is_refused(refused: Refused) -> None:
+    result = details_of((1, TRUTH, PREDICTION))
     assert refused(result.update, 1, TRUTH, PREDICTION) == "image 1 is added twice; keep one"
-    assert refused(result.merge, of((1, TRUTH, TRUTH))).startswith("cannot merge: image 1 is in both; ")
+    assert refused(result.merge, details_of((1, TRUTH, TRUTH))).startswith("cannot merge: image 1 is in both; ")
     assert refused(result.merge, PanopticDetails(CATEGORIES[:1])).startswith("cannot merge details")
     assert refused(result.update, 2, TRUTH, panoptic([[1]], CAT)).startswith("truth has shape")
     assert "unknown category 99" in refused(result.update, 2, TRUTH, panoptic([[1]], 99))
     assert "were not compared" in refused(PanopticDetails(CATEGORIES, boundary=True).add, 1, compare(TRUTH, TRUTH))
-    with pytest.raises(PanopticBlendError, match="boundaries were not compared; make"):
+    with pytest.raises(PanopticBlendError, match="boundaries were not compared; construct"):
         result.compute(boundary=True)
     assert len(result) == 1
 

@@ -1,3 +1,5 @@
+"""PQ: golden figures, a slow reference, and cases by hand."""
+
 from __future__ import annotations
 
 import itertools
@@ -61,7 +63,7 @@ def counts(report: PanopticReport, category: int) -> tuple[int, int, int]:
     return found["tp"], found["fp"], found["fn"]
 
 
-# --- the figures of the reference implementation ---------------------------------------------------------------------
+# --- the results of the reference implementation ----------------------------------------------------------------------
 
 
 def read_map(path: Path, records: Sequence[dict[str, Any]]) -> PanopticMap:
@@ -155,7 +157,7 @@ def slow_tally(truth: PanopticMap, prediction: PanopticMap, category: int) -> Ta
 
 @st.composite
 def segmentations(draw: st.DrawFn, lines: npt.NDArray[np.int64], truth: bool) -> PanopticMap:
-    """A map whose pixels are of the segments that ``lines`` numbers from 1, under random ids, shuffled categories."""
+    """A map with the segment numbers ``lines`` (0 for void), and random ids and categories of the segments."""
     count = draw(st.integers(int(lines.max(initial=0)), 6))
     ids = draw(st.lists(st.integers(1, LARGEST_ID), min_size=count, max_size=count, unique=True))
     segments = [
@@ -172,7 +174,7 @@ def segmentations(draw: st.DrawFn, lines: npt.NDArray[np.int64], truth: bool) ->
 
 @st.composite
 def pairs(draw: st.DrawFn) -> Pair:
-    """Truth and a prediction that differs from it in some pixels, so that good, poor and no matches all occur."""
+    """Truth and a prediction that differs in some pixels, so that good, poor and missing matches all occur."""
     height, width = draw(st.integers(0, 5)), draw(st.integers(0, 7))
     generator = np.random.default_rng(draw(st.integers(0, 2**32)))
     coarse = generator.integers(0, draw(st.integers(1, 7)), (height, 1 + width // 3))
@@ -263,12 +265,12 @@ def test_one_pixel() -> None:
     assert counts(quality((truth, panoptic([[0]]))), CAT) == (0, 0, 1)
 
 
-def test_a_prediction_on_void_is_neither_right_nor_wrong() -> None:
+def test_a_prediction_on_void_is_ignored() -> None:
     report = quality((panoptic([[0, 0]]), panoptic([[5, 6]], segment(5, CAT), segment(6, SKY))))
     assert report["All"]["n"] == 0
 
 
-def test_void_leaves_the_union_of_a_pair() -> None:
+def test_void_is_excluded_from_the_union() -> None:
     # 2 pixels shared, 2 more predicted on void, 1 predicted on sky: 2 / (5 + 2 - 2 - 2)
     truth = panoptic([[1, 1, 0, 0, 2]], segment(1, CAT), segment(2, SKY))
     prediction = panoptic([[4, 4, 4, 4, 4]], segment(4, CAT))
@@ -277,7 +279,7 @@ def test_void_leaves_the_union_of_a_pair() -> None:
     assert report["All"] == {"pq": 1 / 3, "sq": 1 / 3, "rq": 0.5, "n": 2}
 
 
-def test_an_iou_of_one_half_is_no_match() -> None:
+def test_an_iou_of_one_half_is_not_a_match() -> None:
     truth = panoptic([[1, 1, 2, 2]], segment(1, CAT), segment(2, SKY))
     half = panoptic([[4, 0, 0, 0]], segment(4, CAT))
     assert counts(quality((truth, half)), CAT) == (0, 1, 1)
@@ -291,14 +293,14 @@ def test_exactly_half_on_void_is_still_a_false_positive() -> None:
     assert counts(quality((truth, panoptic([[4, 4, 4, 0]], segment(4, CAT)))), CAT) == (0, 0, 0)
 
 
-def test_a_crowd_forgives_its_category_and_is_never_missed_or_matched() -> None:
+def test_predictions_on_a_crowd_of_their_category_are_ignored_as_is_the_crowd() -> None:
     truth = panoptic([[1, 1, 1, 2]], segment(1, PERSON, crowd=True), segment(2, SKY))
     assert counts(quality((truth, panoptic([[4, 4, 4, 0]], segment(4, PERSON)))), PERSON) == (0, 0, 0)
     assert counts(quality((truth, panoptic([[4, 4, 4, 0]], segment(4, CAT)))), CAT) == (0, 1, 0)
     assert counts(quality((truth, panoptic([[0, 0, 0, 0]]))), PERSON) == (0, 0, 0)
 
 
-def test_of_several_crowds_the_last_record_counts() -> None:
+def test_the_last_of_several_crowds_counts() -> None:
     ids = [[1, 1, 2, 2]]
     one, two = segment(1, PERSON, crowd=True), segment(2, PERSON, crowd=True)
     on_one = panoptic([[4, 4, 0, 0]], segment(4, PERSON))
@@ -308,7 +310,7 @@ def test_of_several_crowds_the_last_record_counts() -> None:
     assert counts(quality((panoptic(ids, two, one, empty), on_one)), PERSON) == (0, 0, 0)
 
 
-def test_matches_point_into_the_lists_of_segments() -> None:
+def test_matches_are_indices_of_segments() -> None:
     truth = [segment(1, SKY), segment(2, CAT), segment(3, PERSON)]
     prediction = [segment(1, CAT), segment(2, ROAD)]
     table = np.array([[0, 0, 0], [0, 0, 4], [0, 9, 1], [5, 0, 0]])
@@ -323,7 +325,7 @@ def test_areas_of_the_records_do_not_matter() -> None:
     assert quality((truth, prediction)).per_class[CAT]["iou_sum"] == 2 / 3
 
 
-def test_empty_records_do_not_exist() -> None:
+def test_segments_without_pixels_are_ignored() -> None:
     truth = panoptic([[0, 1]], segment(2, ROAD, area=0), segment(1, CAT))
     prediction = panoptic([[0, 4]], segment(4, CAT), segment(5, SKY, area=0))
     assert quality((truth, prediction))["All"] == {"pq": 1.0, "sq": 1.0, "rq": 1.0, "n": 1}
@@ -332,7 +334,9 @@ def test_empty_records_do_not_exist() -> None:
 def test_sums_are_rounded_once() -> None:
     fractions = [(2, 3), (3, 5), (7, 10)]
     ious = [hits / size for hits, size in fractions]
-    assert len({reduce(add, order) for order in itertools.permutations(ious)}) > 1  # adding up depends on the order
+    assert (
+        len({reduce(add, order) for order in itertools.permutations(ious)}) > 1
+    )  # the rounded sum depends on the order
     images = [
         (
             panoptic([[1] * size], segment(1, CAT)),
@@ -344,7 +348,7 @@ def test_sums_are_rounded_once() -> None:
         assert quality(*order).per_class[CAT]["iou_sum"] == math.fsum(ious)
 
 
-def test_reset_forgets_and_merge_leaves_the_other_alone() -> None:
+def test_reset_forgets_and_merge_does_not_change_the_other() -> None:
     truth, prediction = panoptic([[1]], segment(1, CAT)), panoptic([[4]], segment(4, CAT))
     metric, other = PanopticQuality(CATEGORIES), PanopticQuality(CATEGORIES)
     other.update(truth, prediction)

@@ -1,4 +1,4 @@
-"""Bootstrap intervals against a plain loop, and paired comparisons."""
+"""Bootstrap intervals compared with a plain loop, and paired comparisons."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CATEGORIES = (
 
 
 def tallies(seed: int, images: int = 40, base: Tallies | None = None) -> Tallies:
-    """Random outcomes; with ``base`` for the same truth: a few of its pairs are lost. There is never any sea."""
+    """Random counts without any sea; with ``base``, counts for the same truth where some of its pairs are lost."""
     generator = np.random.default_rng(seed)
     shape = (images, len(CATEGORIES))
     tp = generator.integers(0, 3, shape) * np.array([1, generator.random(), 1, 0]).round()
@@ -70,7 +70,7 @@ def test_intervals_are_quantiles_of_a_plain_loop() -> None:
         assert [found.per_class[category].low, found.per_class[category].high] == pytest.approx(list(bounds))
 
 
-def test_a_seed_gives_the_same_and_more_resamples_than_are_held_at_once_work() -> None:
+def test_seeds_are_reproducible_and_several_chunks_of_resamples_work() -> None:
     data = tallies(1)
     assert intervals(data, seed=3) == intervals(data, seed=3) != intervals(data, seed=4)
     samples = [slow(data, places)[0][0] for places in drawn(40, 100, 5)]
@@ -78,7 +78,7 @@ def test_a_seed_gives_the_same_and_more_resamples_than_are_held_at_once_work() -
     assert intervals(data, resamples=230).groups["All"].value == pytest.approx(slow(data, list(range(40)))[0][0])
 
 
-def test_a_class_of_one_image_is_judged_where_it_occurs() -> None:
+def test_the_interval_of_a_class_is_over_the_resamples_where_it_occurs() -> None:
     data = tallies(2, images=10)
     data.iou_sum[:, 3], data.tp[:, 3] = 0, 0
     data.iou_sum[4, 3], data.tp[4, 3] = 0.7, 1
@@ -107,7 +107,7 @@ def test_equal_results_do_not_differ() -> None:
     assert set(found.better.values()) == {0.5}
 
 
-def test_images_by_how_much_they_differ() -> None:
+def test_images_are_sorted_by_difference() -> None:
     first = tallies(6)
     second = tallies(7, base=first)
     images = compare_results(first, second).images
@@ -142,10 +142,10 @@ def test_an_image_with_nothing_to_score_has_no_quality_and_comes_last() -> None:
     assert sizes == sorted(sizes, reverse=True)
 
 
-def test_results_of_other_images_or_truths_are_not_compared(refused: Refused) -> None:
+def test_results_for_different_images_or_truths_are_refused(refused: Refused) -> None:
     data = tallies(9)
     other = Tallies((*range(39), 77), CATEGORIES, data.iou_sum, data.tp, data.fp, data.fn)
     assert refused(compare_results, data, other).startswith("image 39 is in one result set only; ")
-    assert refused(compare_results, data, tallies(10)).startswith("image 0 has another truth in the second")
+    assert refused(compare_results, data, tallies(10)).startswith("image 0 has a different truth in the second")
     less = Tallies(data.images, CATEGORIES[:2], *(a[:, :2] for a in (data.iou_sum, data.tp, data.fp, data.fn)))
     assert refused(compare_results, data, less).startswith("the result sets have different categories; ")

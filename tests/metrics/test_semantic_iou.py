@@ -1,3 +1,5 @@
+"""Mean IoU: cases by hand, and a reference with sets of pixels."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -10,7 +12,7 @@ from panoptic_blend.structures import PanopticBlendError
 
 
 def test_case_by_hand() -> None:
-    # class 0: 2 of 3; class 1: 1 of 3; class 2 is predicted only; the ignored pixel counts nowhere
+    # class 0: 2 of 3; class 1: 1 of 3; class 2 is only predicted; the ignored pixel does not count
     truth = np.array([[0, 0, 0], [1, 1, 255]], dtype=np.uint8)
     prediction = np.array([[0, 0, 1], [1, 2, 2]])
     metric = SemanticIoU(4)

@@ -25,7 +25,7 @@ from panoptic_blend.report import command
 from panoptic_blend.report.command import ReportRequest, write_report
 from panoptic_blend.report.page import publish, script_json, writing
 from panoptic_blend.report.pictures import packed
-from panoptic_blend.scoring.details import Resampling, find, write_details
+from panoptic_blend.scoring.details import Resampling, compute_findings, write_details
 from panoptic_blend.scoring.evaluate_files import detail_files
 from panoptic_blend.scoring.file_pairs import FilePolicy
 from panoptic_blend.structures import PanopticBlendError
@@ -69,7 +69,7 @@ def test_the_page_has_the_figures_of_pq(files: Small, request_: ReportRequest) -
     assert write_report(request_, FAST) == [request_.page]
     assert [path.name for path in request_.page.parent.iterdir()] == ["report.html"]
     found = content(request_.page)
-    expected = find(detail_files(files.truth, files.first), None, FAST)
+    expected = compute_findings(detail_files(files.truth, files.first), None, FAST)
     [result] = found["results"]
     assert found["compared"] is None and found["ids"] == [1, 2, 3] and found["names"][2] == "c <b>.jpg"
     for group, interval in expected.intervals.groups.items():
@@ -116,7 +116,7 @@ def test_an_image_with_nothing_to_score_has_no_figure(request_: ReportRequest, f
     assert content(request_.page)["results"][0]["images"]["pq"][1] is None
     details = detail_files(files.truth, files.first)
     other = detail_files(files.truth, files.first)
-    write_details(files.root / "details", details, find(details, other, FAST), FAST)
+    write_details(files.root / "details", details, compute_findings(details, other, FAST), FAST)
     assert (files.root / "details" / "images.csv").read_text().splitlines()[2] == "2,,0,0,0"
     assert (files.root / "details" / "comparison.csv").read_text().splitlines()[-1] == "2,,,"
 
@@ -212,7 +212,7 @@ def test_bad_results_are_named(request_: ReportRequest, files: Small, refused: R
         files.first.write_text(json.dumps({"annotations": annotations}))
         return refused(write_report, replace(request_, policy=FilePolicy(**policy)), FAST)
 
-    assert "no prediction of image 3" in refusal(records[:2])
+    assert "no prediction for image 3" in refusal(records[:2])
     assert "image 4 is predicted" in refusal([*records, records[0] | {"image_id": 4}], additional="error")
     assert "leads out of its folder" in refusal([*records[:2], records[2] | {"file_name": "../3.png"}])
     assert "leads out of its folder" in refusal([*records[:2], records[2] | {"file_name": "/etc/3.png"}])

@@ -1,4 +1,4 @@
-"""PQ of files: the official figures, and what is wrong with the files of others."""
+"""PQ of files: golden results, and the error message of every fault in a file."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def truth(shapes: Path) -> Path:
 
 @pytest.fixture
 def prediction(truth: Path, tmp_path: Path) -> Path:
-    """A copy of the truth as results: annotations alone, in another order."""
+    """A copy of the truth as results: only annotations, in another order."""
     path = tmp_path / "results" / "pred.json"
     shutil.copytree(truth.with_suffix(""), path.with_suffix(""))
     path.write_text(json.dumps({"annotations": json.loads(truth.read_text())["annotations"][::-1]}))
@@ -50,8 +50,8 @@ def image_ids(truth: Path) -> list[int]:
 
 
 @pytest.mark.parametrize("case", ["P5_pq_a", "P5_pq_b", "P5_pq_c"])
-def test_golden_figures_through_files(case: str) -> None:
-    """The figures that panopticapi gives for three small data sets."""
+def test_golden_results_of_files(case: str) -> None:
+    """The results of panopticapi for three small data sets."""
     folder = GOLDEN / case
     expected = json.loads((folder / "expected.json").read_text())
     report = evaluate_files(folder / "gt.json", str(folder / "pred.json"))
@@ -99,13 +99,13 @@ def test_predicting_nothing_scores_0(truth: Path, prediction: Path) -> None:
     assert (report["All"]["pq"], report["All"]["rq"]) == (0, 0) and report["All"]["n"] > 0
 
 
-def test_predictions_of_other_images_are_passed_over(truth: Path, prediction: Path) -> None:
+def test_predictions_of_other_images_are_ignored(truth: Path, prediction: Path) -> None:
     stray = {"image_id": 5, "file_name": "no such.png", "segments_info": [{"id": 1, "category_id": 1}]}
     change(prediction, lambda content: content["annotations"].append(stray))
     assert evaluate_files(truth, prediction)["All"]["pq"] == 1
 
 
-def test_pngs_lie_beside_the_json_or_beside_its_folder_or_where_one_says(
+def test_pngs_are_found_beside_the_json_beside_its_folder_or_where_given(
     truth: Path, prediction: Path, tmp_path: Path
 ) -> None:
     expected = evaluate_files(truth, prediction)
@@ -117,18 +117,22 @@ def test_pngs_lie_beside_the_json_or_beside_its_folder_or_where_one_says(
 
 
 def test_progress_counts_images(truth: Path, prediction: Path) -> None:
-    told: list[tuple[int, int]] = []
-    evaluate_files(truth, prediction, progress=lambda done, total: told.append((done, total)))
-    assert told == [(1, 3), (2, 3), (3, 3)]
+    calls: list[tuple[int, int]] = []
+    evaluate_files(truth, prediction, progress=lambda done, total: calls.append((done, total)))
+    assert calls == [(1, 3), (2, 3), (3, 3)]
 
 
 def test_a_missing_prediction_is_named(truth: Path, prediction: Path, refused: Refused) -> None:
     change(prediction, lambda content: content["annotations"].pop(1))
     missing = image_ids(truth)[1]
-    expected = f"pred.json: no prediction of image {missing} (1 of 3 lack one); predict every image of the truth, or "
-    assert refused(evaluate_files, truth, prediction) == expected + "count the others as void (--missing void)"
+    expected = (
+        f"pred.json: no prediction for image {missing} (1 of 3 images have none); predict every image of the truth, or "
+    )
+    assert refused(evaluate_files, truth, prediction) == expected + "score missing ones as void (--missing void)"
     change(prediction, lambda content: content["annotations"].clear())
-    expected = f"pred.json: no prediction of image {image_ids(truth)[0]} (3 of 3 lack one); predict every image"
+    expected = (
+        f"pred.json: no prediction for image {image_ids(truth)[0]} (3 of 3 images have none); predict every image"
+    )
     assert refused(evaluate_files, truth, prediction).startswith(expected)
 
 
@@ -170,15 +174,15 @@ def test_a_prediction_that_disagrees_with_its_png_is_named(truth: Path, predicti
 
 
 @pytest.mark.parametrize(
-    ("category", "what"),
+    ("category", "expected"),
     [(2, "has category 2, which is not in `categories` (1 to 29); add it"), ("1", "`category_id` is '1', not a whole")],
 )
-def test_a_category_the_truth_lacks_is_named(
-    truth: Path, prediction: Path, refused: Refused, category: object, what: str
+def test_an_unknown_category_is_named(
+    truth: Path, prediction: Path, refused: Refused, category: object, expected: str
 ) -> None:
     change(prediction, lambda content: content["annotations"][0]["segments_info"][0].update(category_id=category))
     message = refused(evaluate_files, truth, prediction)
-    assert message.startswith(f"pred.json: image {image_ids(truth)[2]}: segment ") and what in message
+    assert message.startswith(f"pred.json: image {image_ids(truth)[2]}: segment ") and expected in message
 
 
 @pytest.mark.parametrize("content", ["[]", '{"annotations": {}}', '{"annotations": [5]}', "{}", "null"])

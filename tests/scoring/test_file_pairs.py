@@ -1,4 +1,4 @@
-"""Several result sets beside one truth: as each of them alone, with every map of the truth read once."""
+"""Several result sets with one truth: the same results as separately, with every map of the truth read once."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def truth(shapes: Path) -> Path:
 
 @pytest.fixture
 def results(truth: Path, tmp_path: Path) -> list[tuple[Path, Path]]:
-    """Three result sets, each the truth moved by some pixels, without areas, with PNGs where nobody would look."""
+    """Three result sets: the truth moved by some pixels, without areas, with PNGs in unusual folders."""
     found = []
     for shift in (0, 2, 5):
         path, folder = tmp_path / f"{shift}.json", tmp_path / f"PNGs {shift}"
@@ -39,7 +39,7 @@ def results(truth: Path, tmp_path: Path) -> list[tuple[Path, Path]]:
 
 
 def falsify(path: Path) -> None:
-    """Make the first area of each image larger by 1."""
+    """Increase the first area of each image by 1."""
     content = json.loads(path.read_text())
     for annotation in content["annotations"]:
         annotation["segments_info"][0]["area"] += 1
@@ -47,7 +47,7 @@ def falsify(path: Path) -> None:
 
 
 @pytest.mark.parametrize("area", ["png", "json"])
-def test_each_is_what_it_is_alone(truth: Path, results: list[tuple[Path, Path]], area: str) -> None:
+def test_results_are_the_same_as_separately(truth: Path, results: list[tuple[Path, Path]], area: str) -> None:
     policy = FilePolicy(area="json" if area == "json" else "png")
     if area == "json":
         falsify(truth)
@@ -72,9 +72,7 @@ def test_each_map_is_read_once(truth: Path, results: list[tuple[Path, Path]], mo
     assert read == {str(png): 1 for png in maps} and len(maps) == 12
 
 
-def test_one_pair_can_be_asked_alone_after_others_were_put_beside_it(
-    truth: Path, results: list[tuple[Path, Path]]
-) -> None:
+def test_each_set_can_be_iterated_separately(truth: Path, results: list[tuple[Path, Path]]) -> None:
     first = FilePairs(truth, results[0][0], prediction_folder=results[0][1])
     second = first.with_results(*results[1])
     assert len(first) == len(second) == 3 and first.categories == second.categories
@@ -83,21 +81,21 @@ def test_one_pair_can_be_asked_alone_after_others_were_put_beside_it(
     assert alone == [list(tables) for tables in zip(*both, strict=True)] and alone[0] != alone[1]
 
 
-def test_errors_name_the_file_that_has_them(truth: Path, results: list[tuple[Path, Path]], refused: Refused) -> None:
+def test_errors_name_the_broken_file(truth: Path, results: list[tuple[Path, Path]], refused: Refused) -> None:
     (path, folder), name = results[1], next(truth.with_suffix("").iterdir()).name
     shutil.copy(folder / name, folder / "copy.png")
     (folder / name).write_bytes(b"broken")
     assert refused(detail_result_sets, truth, results).startswith(f"{folder / name}: cannot be decoded")
     shutil.move(folder / "copy.png", folder / name)
     path.write_text(json.dumps({"annotations": json.loads(path.read_text())["annotations"][1:]}))
-    assert refused(detail_result_sets, truth, results).startswith("2.json: no prediction of image ")
+    assert refused(detail_result_sets, truth, results).startswith("2.json: no prediction for image ")
 
 
-def test_areas_of_the_truth_that_disagree_are_told_once(
+def test_area_mismatches_of_the_truth_are_reported_once(
     truth: Path, results: list[tuple[Path, Path]], refused: Refused
 ) -> None:
     falsify(truth)
     message = refused(detail_result_sets, truth, results)
-    assert message.count(" in the JSON and ") == 3 and message.startswith("panoptic_val2017.json: areas are not")
+    assert message.count(" in the JSON and ") == 3 and message.startswith("panoptic_val2017.json: stated areas")
     images = json.loads(truth.read_text())["images"]
     assert all(message.count(f"image {image['id']} ") == 1 for image in images)

@@ -1,4 +1,4 @@
-"""`pq --details` and `--compare` on the command line and as functions: what they write, and when they write nothing."""
+"""``pq --details`` and ``--compare``: the tables that they write, and the cases in which they write nothing."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import pytest
 from panoptic_blend.cli import main as cli
 from panoptic_blend.formats.images import read_segment_ids, write_segment_ids
 from panoptic_blend.metrics.details import PanopticDetails
-from panoptic_blend.scoring.details import Resampling, find, write_details
+from panoptic_blend.scoring.details import Resampling, compute_findings, write_details
 from panoptic_blend.scoring.evaluate_files import detail_files, evaluate_files
 from panoptic_blend.scoring.file_pairs import FilePolicy
 from panoptic_blend.structures import PanopticBlendError
@@ -76,7 +76,7 @@ def table(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def test_details_say_the_same_as_the_plain_figures(
+def test_details_agree_with_the_plain_metric(
     truth: Path, moved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "deep" / "out"
@@ -117,7 +117,7 @@ def test_a_second_result_set_is_compared(
     assert float(first["difference"]) == float(first["pq_second"]) - float(first["pq_first"])
 
 
-def test_a_folder_with_something_in_it_is_refused_before_any_work(
+def test_a_folder_that_is_not_empty_is_refused_before_any_work(
     truth: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     full = tmp_path / "full"
@@ -131,12 +131,12 @@ def test_a_folder_with_something_in_it_is_refused_before_any_work(
     assert [path.name for path in full.iterdir()] == ["mine.txt"]
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError("disk full"), PanopticBlendError("one line; mend it")])
-def test_nothing_half_written_stays(
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError("disk full"), PanopticBlendError("one line; correct it")])
+def test_no_partial_output_remains(
     truth: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
 ) -> None:
     details = detail_files(truth, truth)
-    findings = find(details, None, Resampling(10))
+    findings = compute_findings(details, None, Resampling(10))
 
     def fail(*given: object) -> None:
         raise error
@@ -163,7 +163,7 @@ def test_an_interrupted_command_writes_nothing(truth: Path, tmp_path: Path) -> N
     assert not (tmp_path / "out").exists() and not list(tmp_path.glob(".*"))
 
 
-def test_the_same_in_one_thread_and_in_many(truth: Path, moved: Path) -> None:
+def test_results_do_not_depend_on_the_number_of_threads(truth: Path, moved: Path) -> None:
     one, many = (list(detail_files(truth, moved, workers=workers).segments()) for workers in (1, 7))
     assert one == many and len(one) > 10
 
@@ -171,13 +171,13 @@ def test_the_same_in_one_thread_and_in_many(truth: Path, moved: Path) -> None:
 def test_files_of_ranks_merge(truth: Path, moved: Path) -> None:
     whole = detail_files(truth, moved)
     parts = [PanopticDetails(tuple(whole.categories.values())) for _ in range(2)]
-    for place, (image, comparison) in enumerate(whole.comparisons()):
-        parts[place % 2].add(image, comparison)
+    for index, (image, comparison) in enumerate(whole.comparisons()):
+        parts[index % 2].add(image, comparison)
     parts[1].merge(parts[0])
     assert parts[1].compute() == whole.compute() and parts[1].images == whole.images
 
 
-# --- files that are not as they should be -----------------------------------------------------------------------------
+# --- faulty files ----------------------------------------------------------------------------------------------------
 
 
 def test_missing_predictions_can_count_as_void(
@@ -185,7 +185,7 @@ def test_missing_predictions_can_count_as_void(
 ) -> None:
     change(moved, lambda content: content["annotations"].pop(0))
     assert run(monkeypatch, "pq", truth, moved) == 2
-    assert "(1 of 3 lack one)" in capsys.readouterr().err
+    assert "(1 of 3 images have none)" in capsys.readouterr().err
     assert run(monkeypatch, "pq", truth, moved, "--missing", "void", "--json") == 0
     printed = json.loads(capsys.readouterr().out)
     empty = json.loads(truth.read_text())["annotations"][0]["file_name"]
@@ -203,11 +203,11 @@ def test_additional_predictions_are_an_error_of_the_command(
     change(moved, lambda content: content["annotations"].append(stray))
     assert run(monkeypatch, "pq", truth, moved) == 2
     error = capsys.readouterr().err
-    assert "moved.json: image 5 is predicted and not in panoptic_val2017.json (1 such); is it the right split?" in error
+    assert "moved.json: image 5 is predicted but not in panoptic_val2017.json (1 in total); check that both" in error
     assert run(monkeypatch, "pq", truth, moved, "--additional", "ignore") == 0
 
 
-def test_areas_that_disagree_are_listed(truth: Path, moved: Path, refused: Refused) -> None:
+def test_area_mismatches_are_listed(truth: Path, moved: Path, refused: Refused) -> None:
     before = evaluate_files(truth, moved)
     sizes: list[tuple[int, int, int]] = []
 
@@ -219,8 +219,10 @@ def test_areas_that_disagree_are_listed(truth: Path, moved: Path, refused: Refus
 
     change(truth, falsify)
     message = refused(evaluate_files, truth, moved)
-    cases = ", ".join(f"image {i} segment {s} {2 * a} in the JSON and {a} in the PNG" for i, s, a in sizes[:3])
-    assert message.startswith(f"panoptic_val2017.json: areas are not the pixels of the PNGs: {cases}; recompute them")
+    mismatches = ", ".join(
+        f"image {i} segment {s} has area {2 * a} in the JSON and {a} in the PNG" for i, s, a in sizes[:3]
+    )
+    assert message.startswith(f"panoptic_val2017.json: stated areas differ from the PNGs: {mismatches}; correct them")
     policy = FilePolicy(area="json")
     script = evaluate_files(truth, moved, policy=policy)
     assert script["All"]["pq"] != before["All"]["pq"]
@@ -255,7 +257,7 @@ def test_the_json_area_enters_the_union_as_in_the_old_script(tmp_path: Path) -> 
         assert (found["tp"], found["iou_sum"]) == ((0, 0) if iou is None else (1, pytest.approx(iou)))
 
 
-def test_an_area_that_is_no_number_is_named(truth: Path, moved: Path, refused: Refused) -> None:
+def test_an_area_that_is_not_a_number_is_named(truth: Path, moved: Path, refused: Refused) -> None:
     change(truth, lambda content: content["annotations"][0]["segments_info"][0].update(area="large"))
     assert "`area` is 'large', not a number; correct it" in refused(evaluate_files, truth, moved)
 
@@ -275,7 +277,7 @@ def test_a_truncated_png_is_named(truth: Path, moved: Path, refused: Refused) ->
     )
 
 
-def test_ids_on_one_side_only_are_named(truth: Path, moved: Path, refused: Refused) -> None:
+def test_ids_in_only_one_of_png_and_json_are_named(truth: Path, moved: Path, refused: Refused) -> None:
     path = sorted(moved.with_suffix("").iterdir())[0]
     ids = read_segment_ids(path)
     ids[0, 0] = 77
