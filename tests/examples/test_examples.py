@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -12,12 +13,13 @@ import pytest
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 NAMES = sorted(path.stem for path in EXAMPLES.glob("*.py"))
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}  # two threads would spend most of their time waiting
 
 
 def run(name: str, folder: Path, *arguments: str) -> str:
     """What an example prints; it must end well."""
     command = [sys.executable, str(EXAMPLES / f"{name}.py"), *arguments]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=folder, env=ENVIRONMENT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -35,7 +37,7 @@ for path in sys.argv[1:]:
 
 def test_help_says_how_to_use_an_example(tmp_path: Path) -> None:
     command = [sys.executable, "-c", HELP, *(str(EXAMPLES / f"{name}.py") for name in NAMES)]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert re.findall(r"^usage: (\w+)\.py", done.stdout, re.MULTILINE) == NAMES
     assert not list(tmp_path.iterdir())
@@ -70,7 +72,7 @@ def test_bases_and_attentions_are_drawn(tmp_path: Path) -> None:
 def test_scoring_needs_no_torch(tmp_path: Path) -> None:
     code = "import runpy, sys; sys.modules['torch'] = None; runpy.run_path(sys.argv.pop(), run_name='__main__')"
     command = [sys.executable, "-c", code, str(EXAMPLES / "score_results.py")]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True, check=False)
     assert "in memory: PQ 66.7" in done.stdout, done.stderr
 
 
