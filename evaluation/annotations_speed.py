@@ -1,12 +1,12 @@
-"""What opening a data set as large as COCO costs in time and memory, against what it may.
+"""Measure the time and memory that opening a data set as large as COCO takes, and compare them with targets.
 
     python -m evaluation.annotations_speed --images 118000
 
-Writes such a data set, a JSON in COCO's form and empty files for pictures and PNGs, and opens it in a fresh process,
+Writes the data set, a JSON in COCO's format and empty files for pictures and PNGs, and opens it in a fresh process,
 which reads and checks the JSON and finds every file. Then two forked workers read 2,000 annotations each, in random
-order and without pictures. Exits non-zero if a target is missed. Memory is what Linux tells in /proc: pages in RAM,
-and of a worker those that no other process shares. The target of what is resident leaves the libraries out, because
-torch alone takes more (0.5 GB in the builds for CUDA).
+order and without pictures. Exits non-zero if a target is missed. Memory is read from Linux's /proc: pages in RAM and,
+for a worker, those that it shares with no other process. The target for resident memory excludes the imported
+libraries, because torch alone takes more (0.5 GB in the builds for CUDA).
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ def main() -> None:
     """Measure, print, and exit non-zero if a target is missed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=118_000)
-    title, measurements = measured(parser.parse_args().images)
+    title, measurements = measure_in_fresh_process(parser.parse_args().images)
     Console().print(measurement_table(title, measurements))
     sys.exit(any(measurement.is_missed for measurement in measurements))
 
 
-def measured(images: int) -> tuple[str, list[Measurement]]:
-    """What data set was written, and what a fresh process measured with it."""
+def measure_in_fresh_process(images: int) -> tuple[str, list[Measurement]]:
+    """Write a data set and measure it in a fresh process; return its description and the measurements."""
     with tempfile.TemporaryDirectory() as folder:
         segments = write_data_set(Path(folder), images)
         size = _json(Path(folder)).stat().st_size
@@ -56,7 +56,7 @@ def measured(images: int) -> tuple[str, list[Measurement]]:
 
 
 def write_data_set(root: Path, images: int, seed: int = 0) -> int:
-    """Write a data set with about 11 segments an image, whose pictures and PNGs are empty; return how many segments."""
+    """Write a data set of empty pictures and PNGs with about 11 segments per image; return the number of segments."""
     rng, known, segments = random.Random(seed), coco_categories(), 0
     pictures, maps = root / SPLIT, _json(root).with_suffix("")
     for folder in (pictures, maps):
@@ -107,7 +107,7 @@ def _segment(rng: random.Random, category_id: int) -> dict[str, object]:
 
 
 def measure(root: Path) -> list[Measurement]:
-    """Open the data set and read from it; to be called once in a process, which has but imported what it needs."""
+    """Open the data set and read from it; call this once in a fresh process, as it measures the process's memory."""
     libraries = _memory("status", "VmRSS")
     start = time.process_time()
     dataset = CocoPanoptic(root, SPLIT)
@@ -118,21 +118,21 @@ def measure(root: Path) -> list[Measurement]:
     read_panoptic_json(dataset.paths.json)
     json_seconds = time.process_time() - start
     return [
-        Measurement("opening, processor seconds", seconds, 20),
-        Measurement("  of them for the JSON", json_seconds),
-        Measurement("resident then, MB", resident),
-        Measurement("  of it the imported libraries", libraries),
-        Measurement("  of it what was opened", resident - libraries, 350),
+        Measurement("opening, CPU seconds", seconds, 20),
+        Measurement("  reading the JSON alone", json_seconds),
+        Measurement("resident after opening, MB", resident),
+        Measurement("  imported libraries", libraries),
+        Measurement("  data set", resident - libraries, 350),
         Measurement("peak while opening, MB", peak),
-        Measurement("  of it above the imported libraries", peak - libraries),
-        Measurement(f"not shared by a worker after {SAMPLES} samples, MB", last, 30),
-        Measurement("  of it after the first sample", first),
-        Measurement("sent to a worker that is not forked, MB", len(pickle.dumps(dataset)) / MEGABYTE, 30),
+        Measurement("  above the imported libraries", peak - libraries),
+        Measurement(f"unshared by a worker after {SAMPLES} samples, MB", last, 30),
+        Measurement("  after the first sample", first),
+        Measurement("pickled for a spawned worker, MB", len(pickle.dumps(dataset)) / MEGABYTE, 30),
     ]
 
 
 class _Annotations(Dataset[tuple[float, float]]):
-    """Reads annotations; an item tells how many megabytes this worker did not share after its first and last one."""
+    """Reads annotations; an item is the unshared memory in MB of this worker after its first and its last sample."""
 
     def __init__(self, dataset: CocoPanoptic) -> None:
         self._dataset = dataset
@@ -149,7 +149,7 @@ class _Annotations(Dataset[tuple[float, float]]):
 
 
 def workers_memory(dataset: CocoPanoptic) -> tuple[float, float]:
-    """Megabytes of the largest worker that it does not share: after its first annotation, and after its last."""
+    """Unshared memory in MB of the largest worker, after its first and after its last annotation."""
     rng = random.Random(0)
     order = [rng.randrange(len(dataset)) for _ in range(WORKERS * SAMPLES)]
     items = list(
@@ -162,7 +162,7 @@ def workers_memory(dataset: CocoPanoptic) -> tuple[float, float]:
 
 
 def _memory(file: str, *keys: str) -> float:
-    """The sum of some entries of a file of /proc/self, in megabytes."""
+    """The sum of entries of a file in /proc/self, in megabytes."""
     entries = dict(re.findall(r"^(\w+):\s+(\d+) kB$", Path(f"/proc/self/{file}").read_text(), re.MULTILINE))
     return sum(int(entries[key]) for key in keys) * 1024 / MEGABYTE
 

@@ -1,9 +1,9 @@
-"""How many training samples one worker process delivers on one core, and where its time goes.
+"""Measure how many training samples one worker process delivers on one core, and the time of each step.
 
     python -m evaluation.loader_speed --data datasets/coco
 
-Exits non-zero below 90 samples a second of processor time, alone or as a DataLoader's one worker. Wall time stands
-beside: on an idle machine the two agree. Sizes, crops and flips are those of the configs of COCO.
+Exits non-zero below 90 samples per second of CPU time, in this process or in one worker of a DataLoader. Wall time is
+also shown; on an idle machine the two agree. Sizes, crops and flips are those of the configs for COCO.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ TARGET = 90
 """Samples per second that one core must deliver."""
 
 _WARM_UP = 4
-"""Batches that do not count: more than a worker makes ahead of their use."""
+"""Batches that are not counted: more than a worker prepares in advance."""
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Seconds of processor and of wall time, per sample unless said otherwise."""
+    """Seconds of CPU time and of wall time, per sample unless stated otherwise."""
 
     name: str
     cpu: float
@@ -49,7 +49,7 @@ class Cost:
 
     @property
     def rate(self) -> float:
-        """Samples per second of processor time."""
+        """Samples per second of CPU time."""
         return 1 / self.cpu
 
 
@@ -69,8 +69,8 @@ def main() -> None:
     worker, main_process = measure_batches(dataset, options.batches, options.batch_size, workers=1)
     Console().print(table(steps, alone, worker))
     print(
-        f"main process, per batch of {options.batch_size}: {1000 * main_process.cpu:.1f} ms to take over what a worker "
-        "has made and to read it once"
+        f"main process, per batch of {options.batch_size}: {1000 * main_process.cpu:.1f} ms to receive it from a "
+        "worker and to read it once"
     )
     slowest = min(alone, worker, key=lambda cost: cost.rate)
     print(f"{slowest.name}: {slowest.rate:.0f} samples per second and core, target {TARGET}")
@@ -78,19 +78,19 @@ def main() -> None:
 
 
 def coco_augmentation() -> Augmentation:
-    """As the configs of COCO have it."""
+    """The augmentation of the configs for COCO."""
     data = Config().data
     return Augmentation(data.short_sides, data.long_side, data.flip, data.crop, data.side_sampling)
 
 
 class Stopwatch:
-    """Adds up what runs under the same name cost."""
+    """Adds up CPU and wall time of all calls with the same name."""
 
     def __init__(self) -> None:
         self.spent: dict[str, tuple[float, float]] = {}
 
     def __call__(self, name: str, run: Callable[[], T]) -> T:
-        """Run and count."""
+        """Run a function and add its time."""
         cpu, wall = time.process_time(), time.perf_counter()
         result = run()
         before = self.spent.get(name, (0.0, 0.0))
@@ -99,9 +99,9 @@ class Stopwatch:
 
 
 def measure_steps(dataset: CocoPanoptic, samples: int) -> list[Cost]:
-    """The mean cost of every step in a sample's making, each run by itself; short sides take turns."""
+    """The mean cost of every step that makes a sample, each timed by itself; the short sides are used in turn."""
     augmentation, watch = coco_augmentation(), Stopwatch()
-    for number in range(len(dataset)):  # files come from the disk only once
+    for number in range(len(dataset)):  # uncounted, so that the files are in the operating system's cache
         _make_sample(dataset, number, augmentation, Stopwatch())
     for number in range(samples):
         _make_sample(dataset, number, augmentation, watch)
@@ -109,7 +109,7 @@ def measure_steps(dataset: CocoPanoptic, samples: int) -> list[Cost]:
 
 
 def _make_sample(dataset: CocoPanoptic, number: int, augmentation: Augmentation, watch: Stopwatch) -> None:
-    """Sample ``number``, step by step as the loader makes it."""
+    """Make sample ``number`` by the steps of the loader, each timed."""
     index = number % len(dataset)
     image, segments = dataset.images[index], dataset.images[index].annotation.segments
     short_side = augmentation.short_sides[number // 2 % len(augmentation.short_sides)]
@@ -120,25 +120,25 @@ def _make_sample(dataset: CocoPanoptic, number: int, augmentation: Augmentation,
     numbers = watch("number the segments", panoptic.index)
     resized = watch("resize the picture", lambda: resize_image(picture, size))
     large = watch("resize the map", lambda: resize_ids(numbers, size))
-    watch("flip half of them", lambda: (resized.flip(2), cv2.flip(large, 1)) if number % 4 in (1, 2) else None)
+    watch("flip half of the samples", lambda: (resized.flip(2), cv2.flip(large, 1)) if number % 4 in (1, 2) else None)
     watch("target", lambda: PackedTarget.from_runs(Runs.from_pixels(large), segments, dataset.categories))
 
 
 def measure_batches(dataset: CocoPanoptic, count: int, batch_size: int, workers: int) -> tuple[Cost, Cost]:
-    """What a sample costs where it is made, and a batch in this process, which reads it once."""
+    """The cost of a sample in the process that makes it, and of a batch in this process, which reads it once."""
     batches = training_batches(dataset, coco_augmentation(), batch_size, seed=0, workers=workers)
     for _ in range(_WARM_UP):
         next(batches)
     [clock] = [_clock_of(child.pid) for child in multiprocessing.active_children()] or [time.CLOCK_PROCESS_CPUTIME_ID]
-    made, here, wall = time.clock_gettime(clock), time.process_time(), time.perf_counter()
+    cpu, own_cpu, wall = time.clock_gettime(clock), time.process_time(), time.perf_counter()
     for _ in range(count):
         batch = next(batches)
         if workers:
             _read(batch)
-    made, here, wall = time.clock_gettime(clock) - made, time.process_time() - here, time.perf_counter() - wall
+    cpu, own_cpu, wall = time.clock_gettime(clock) - cpu, time.process_time() - own_cpu, time.perf_counter() - wall
     samples = count * batch_size
-    name = "as a DataLoader's one worker" if workers else "in one process"
-    return Cost(name, made / samples, wall / samples), Cost("main process", here / count, wall / count)
+    name = "in one DataLoader worker" if workers else "in this process"
+    return Cost(name, cpu / samples, wall / samples), Cost("main process", own_cpu / count, wall / count)
 
 
 def _read(batch: Batch) -> None:
@@ -152,17 +152,17 @@ def _read(batch: Batch) -> None:
 
 
 def _clock_of(process: int | None) -> int:
-    """Linux's clock of another process's processor time, which ``clock_getcpuclockid`` gives in C."""
+    """The id of Linux's clock of another process's CPU time, as ``clock_getcpuclockid`` computes it in C."""
     assert process is not None
     return (~process << 3) | 2
 
 
 def table(steps: Sequence[Cost], alone: Cost, worker: Cost) -> Table:
-    """The steps and their shares, what a sample takes in one process, and what handing it to another adds."""
+    """A table of the steps and their shares, of a sample in one process, and of its transfer to another process."""
     rest = [getattr(alone, kind) - sum(getattr(step, kind) for step in steps) for kind in ("cpu", "wall")]
-    hand_over = Cost("hand-over between processes", worker.cpu - alone.cpu, worker.wall - alone.wall)
+    transfer = Cost("transfer between processes", worker.cpu - alone.cpu, worker.wall - alone.wall)
     result = right_aligned("", "CPU ms", "wall ms", "share", "samples/s", title="one training sample, one core")
-    for cost in (*steps, Cost("everything else", *rest), alone, hand_over, worker):
+    for cost in (*steps, Cost("everything else", *rest), alone, transfer, worker):
         is_whole = cost in (alone, worker)
         times = f"{1000 * cost.cpu:.2f}", f"{1000 * cost.wall:.2f}", f"{cost.cpu / worker.cpu:.0%}"
         result.add_row(cost.name, *times, f"{cost.rate:.0f}" if is_whole else "", end_section=is_whole)

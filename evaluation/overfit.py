@@ -1,4 +1,4 @@
-"""Train on a few real pictures until their annotation is reproduced: PQ must reach 80.
+"""Overfit a model to a few real pictures: PQ on the same pictures must reach 80.
 
     python -m evaluation.overfit --data DIR
 
@@ -24,7 +24,7 @@ TARGET = 0.80
 
 def overfit(
     data: Annotated[Path, typer.Option(help="COCO panoptic folder with the split val2017.")],
-    output: Annotated[Path, typer.Option(help="Folder of the run; a finished one is evaluated again.")] = Path(
+    output: Annotated[Path, typer.Option(help="Folder of the run; a finished run is only evaluated.")] = Path(
         "runs/overfit"
     ),
     overrides: Annotated[list[str] | None, typer.Argument(help="Changes to the config: key=value ...")] = None,

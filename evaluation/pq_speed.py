@@ -1,12 +1,13 @@
-"""What PQ costs, from files and in memory, beside panopticapi and torchmetrics.
+"""Measure the time of PQ from files and in memory, and compare it with panopticapi and torchmetrics.
 
     python -m evaluation.pq_speed --data datasets/coco --pairs 200
 
-Makes pairs of 640 x 480 maps from the PNGs of a COCO root: truths are these, moved by some pixels, predictions moved by
-some more. Exits non-zero if files cost more than 1 / 2.5 of what panopticapi does per pair on one core, or a pair in
-memory more than 3 ms. Where panopticapi is not installed, its place is taken by what it cannot do without: two PNGs
-decoded with Pillow, ids in uint32, and the distinct values of the prediction and of the pairs, counted by sorting.
-Figures are processor time, which other programs disturb less, and wall time with one thread per core.
+Makes pairs of 640 x 480 maps from the PNGs of a COCO root: the ground truth is a PNG shifted by some pixels, the
+prediction the same PNG shifted by some more. Exits non-zero if PQ from files is less than 2.5 times as fast as
+panopticapi on one core, or if a pair in memory takes more than 3 ms. If panopticapi is not installed, a stand-in does
+its indispensable work: it decodes two PNGs with Pillow, computes ids in uint32, and counts the distinct values of the
+prediction and of the pairs by sorting. Reported are CPU time, which other programs disturb less, and wall time with one
+thread per core.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ FASTER, MEMORY_MS = 2.5, 3.0
 
 @dataclass(frozen=True)
 class Cost:
-    """Milliseconds of processor and of wall time per pair."""
+    """Milliseconds of CPU time and of wall time per pair."""
 
     name: str
     cpu: float
@@ -69,7 +70,7 @@ def main() -> None:
 
 
 def measure(source: Path, pairs: int, folder: Path) -> dict[str, Cost]:
-    """Costs by what was measured: ours from files and in memory, panopticapi or its stand-in, torchmetrics."""
+    """Costs of this library from files and in memory, of panopticapi or its stand-in, and of torchmetrics."""
     maps = write_pairs(source, pairs, folder)
     truth, prediction = folder / "truth.json", folder / "prediction.json"
     categories = list(read_panoptic_json(truth).categories)
@@ -82,7 +83,7 @@ def measure(source: Path, pairs: int, folder: Path) -> dict[str, Cost]:
     if find_spec("panopticapi"):
         costs["reference"] = timed("panopticapi, one process", lambda: _panopticapi(truth, prediction), pairs)
     else:
-        costs["reference"] = timed("what panopticapi must do", lambda: _panopticapi_minimum(truth, prediction), pairs)
+        costs["reference"] = timed("stand-in for panopticapi", lambda: _panopticapi_minimum(truth, prediction), pairs)
     if find_spec("torchmetrics"):
         few = maps[:3]
         costs["torchmetrics"] = timed("torchmetrics, in memory", lambda: _torchmetrics(few, categories), len(few))
@@ -90,18 +91,18 @@ def measure(source: Path, pairs: int, folder: Path) -> dict[str, Cost]:
 
 
 def missed_targets(costs: dict[str, Cost]) -> list[str]:
-    """Which targets are missed_targets, in words."""
+    """One line of text for each target that is missed."""
     ratio, memory = costs["reference"].cpu / costs["one"].cpu, costs["memory"].cpu
     problems = []
     if ratio < FASTER:
         problems.append(f"from files: {ratio:.2f} times as fast as {costs['reference'].name}, target {FASTER}")
     if memory > MEMORY_MS:
-        problems.append(f"in memory: {memory:.2f} ms a pair, target {MEMORY_MS}")
+        problems.append(f"in memory: {memory:.2f} ms per pair, target {MEMORY_MS}")
     return problems
 
 
 def table(costs: dict[str, Cost]) -> Table:
-    """Milliseconds per pair, and how many times as much processor time as ours from files, in one thread."""
+    """A table of milliseconds per pair, and of the CPU time of the others relative to this library's."""
     result = right_aligned("", "ms CPU", "ms wall", "times ours", title="A pair of 640 x 480 maps")
     for key, cost in costs.items():
         ours = costs["memory" if key == "torchmetrics" else "one"].cpu
@@ -111,7 +112,7 @@ def table(costs: dict[str, Cost]) -> Table:
 
 
 def timed(name: str, work: Callable[[], object], pairs: int, rounds: int = 3) -> Cost:
-    """The cheapest of some rounds of ``work`` over so many pairs; a machine that is busy only ever adds to it."""
+    """The least time per pair in several rounds of ``work`` on ``pairs`` pairs; a busy machine can only add to it."""
     cpu = wall = float("inf")
     for _ in range(rounds):
         cpu_start, wall_start = time.process_time(), time.perf_counter()
@@ -146,7 +147,7 @@ def write_pairs(source: Path, pairs: int, folder: Path) -> list[tuple[PanopticMa
 
 
 def _write_png(path: Path, ids: npt.NDArray[np.int32]) -> None:
-    """As COCO's own PNGs are written: by Pillow, which chooses other filters than OpenCV."""
+    """Write a PNG with Pillow, as COCO's own; OpenCV would choose other filters."""
     path.parent.mkdir(exist_ok=True)
     colors = np.stack([ids & 255, ids >> 8 & 255, ids >> 16], axis=-1).astype(np.uint8)
     Image.fromarray(colors).save(path)
@@ -198,7 +199,7 @@ def _torchmetrics(maps: Sequence[tuple[PanopticMap, PanopticMap]], categories: S
 
 
 def _pairs(panoptic: PanopticMap) -> npt.NDArray[np.int64]:
-    """(H, W, 2): category and id of each pixel's segment; -1 and 0 where void."""
+    """(H, W, 2) int64: category and id of each pixel's segment, -1 and 0 for void."""
     lines = [(-1, 0), *((segment.category, segment.id) for segment in panoptic.segments)]
     return np.array(lines, dtype=np.int64)[panoptic.index()]
 

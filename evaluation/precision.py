@@ -1,10 +1,10 @@
-"""Whether a model finds the same in bf16 as in float32: PQ must not differ by more than 0.1 points.
+"""Compare the predictions of a model in bf16 and in float32: PQ must not differ by more than 0.1 points.
 
     python -m evaluation.precision CHECKPOINT --data DIR --split val2017
 
-DIR is a COCO panoptic folder. bf16 is autocast, as ``panoptic-blend evaluate --precision bf16-mixed``. Also counted is
-what the two maps of an image do not share: segments without a partner, matched as in PQ by class and IoU, in the
-other map, and pixels that are not in both segments of a pair, nor void in both. Exits with 1 beyond the tolerance.
+DIR is a COCO panoptic folder. bf16 is autocast, as in ``panoptic-blend evaluate --precision bf16-mixed``. The two maps
+of an image are compared too: counted are segments without a match in the other map, by class and IoU as in PQ, and
+pixels that are neither in both segments of a match nor void in both maps. Exits with 1 beyond the tolerance.
 """
 
 from __future__ import annotations
@@ -36,7 +36,10 @@ PRECISIONS: tuple[Precision, Precision] = ("32-true", "bf16-mixed")
 
 @dataclass(frozen=True)
 class Difference:
-    """What two maps, or the maps of some images, do not share, of how many: ``segments`` of both, ``pixels`` of one."""
+    """Differences between two maps of an image, or their sums over images.
+
+    ``other_pixels`` of ``pixels`` differ, and ``other_segments`` of the ``segments`` of both maps have no match.
+    """
 
     pixels: int = 0
     other_pixels: int = 0
@@ -53,7 +56,7 @@ class Difference:
 
 
 def difference(first: PanopticMap, second: PanopticMap) -> Difference:
-    """Compare two maps of one image, whose ids may differ."""
+    """Compare two maps of one image; segments are matched whatever their ids."""
     table = overlaps(first, second)
     pairs = match(Comparison.from_table(table, first.segments, second.segments))
     shared = table[0, 0] + table[pairs.truth + 1, pairs.prediction + 1].sum()
@@ -62,23 +65,23 @@ def difference(first: PanopticMap, second: PanopticMap) -> Difference:
 
 
 def compare(predictor: Predictor, dataset: CocoPanoptic) -> tuple[list[PanopticReport], Difference]:
-    """PQ of the model in each of `PRECISIONS`, and what their maps do not share."""
+    """PQ of the model in each of ``PRECISIONS``, and the differences between the maps."""
     categories, test, total = predictor.categories, predictor.config.test, Difference()
     qualities = [PanopticQuality(categories) for _ in PRECISIONS]
-    cases = evaluation_samples(dataset, test.short_side, test.long_side, predictor.config.data.workers)
+    samples = evaluation_samples(dataset, test.short_side, test.long_side, predictor.config.data.workers)
     with progress_line("comparing", "images") as progress:
-        for done, case in enumerate(cases, start=1):
-            size = case.truth.segment_ids.shape
-            maps = [run_network(predictor.model, case.image, size, categories, x).panoptic for x in PRECISIONS]
+        for done, sample in enumerate(samples, start=1):
+            size = sample.truth.segment_ids.shape
+            maps = [run_network(predictor.model, sample.image, size, categories, x).panoptic for x in PRECISIONS]
             for quality, panoptic in zip(qualities, maps, strict=True):
-                quality.update(case.truth, panoptic)
+                quality.update(sample.truth, panoptic)
             total += difference(*maps)
             progress(done, len(dataset))
     return [quality.compute() for quality in qualities], total
 
 
 def table(reports: list[PanopticReport]) -> Table:
-    """PQ, SQ and RQ in percent, of all, things and stuff: of the one precision, the other, and their difference."""
+    """A table of PQ, SQ and RQ in percent of all, things and stuff, in both precisions, and of the differences."""
     result = right_aligned("", *PRECISIONS, "difference", title="Panoptic quality")
     for group in ("All", "Things", "Stuff"):
         for name in ("pq", "sq", "rq"):
@@ -88,20 +91,20 @@ def table(reports: list[PanopticReport]) -> Table:
 
 
 def precision(
-    checkpoint: Annotated[Path, typer.Argument(help="Weights that say which model they are for.")],
+    checkpoint: Annotated[Path, typer.Argument(help="A checkpoint of this library.")],
     data: Annotated[Path, typer.Option(help="COCO panoptic folder.")],
     split: Annotated[str, typer.Option(help="Split to evaluate on.")] = "val2017",
-    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:0, ...")] = "cpu",
+    device: Annotated[str, typer.Option(help="Device to run on: cpu, cuda, cuda:0, ...")] = "cpu",
     overrides: Annotated[list[str] | None, typer.Argument(help="Changes to the config: key=value ...")] = None,
 ) -> None:
-    """Evaluate in both precisions and compare."""
+    """Evaluate a model in both precisions and compare the results."""
     predictor = load(checkpoint, device=device, overrides=overrides or ())
     dataset = CocoPanoptic(find_root(str(data)), split)
     require_same_categories(predictor.categories, dataset)
     reports, total = compare(predictor, dataset)
     Console().print(table(reports))
     print(f"{total.other_pixels} of {total.pixels} pixels differ ({total.other_pixels / (total.pixels or 1):.3%})")
-    print(f"{total.other_segments} of {total.segments} segments have no partner in the other map")
+    print(f"{total.other_segments} of {total.segments} segments have no match in the other map")
     full, half = (report["All"]["pq"] for report in reports)
     is_same = abs(half - full) <= TOLERANCE
     verdict = "within" if is_same else "beyond"

@@ -1,12 +1,12 @@
-"""How fast a picture becomes a panoptic map, or a model learns, against what its operations need at least.
+"""Measure the time of inference or of a training step, and compare it with the least time its operations need.
 
     python -m evaluation.speed panoptic/blendmask_r50_3x instance/blendmask_rt_r50_4x --precision bf16-mixed
     python -m evaluation.speed --train --precision bf16-mixed
 
-The floor is the time that the counted operations would take at the rate of one large matrix product, measured
-first, in the same arithmetic and with the same threads. Weights are random, set so that 100 instances are found in a
-picture of 640 x 480, which enters the network at the size the config tests at. A training step is of two pictures of
-640 x 512. Parts take turns and the shortest time of each counts. Exits with 1 if a target is missed.
+The floor is the time that the counted operations would take at the rate of one large matrix product, which is measured
+first, with the same precision and threads. Weights are random, and chosen so that 100 instances are found in a picture
+of 640 x 480, which is resized to the config's test size. A training step has two pictures of 640 x 512. The parts are
+timed in turn, and the shortest time of each counts. Exits with 1 if a target is missed.
 """
 
 from __future__ import annotations
@@ -21,7 +21,16 @@ from rich.console import Console
 from torch import nn
 
 from evaluation.step_speed import measure_step, train_two_steps
-from evaluation.timing import Measurement, Stage, best_of, measurement_table, measured_rate, peak_memory_of, stage_table, stages
+from evaluation.timing import (
+    Measurement,
+    Stage,
+    best_of,
+    measured_rate,
+    measurement_table,
+    peak_memory_of,
+    stage_table,
+    stages,
+)
 from panoptic_blend.config.experiment import load_config
 from panoptic_blend.config.options import Precision
 from panoptic_blend.data.transforms import size_for
@@ -37,17 +46,17 @@ PICTURE = (480, 640)
 STEP_IMAGES, STEP_SIZE = 2, (512, 640)
 
 OFFICIAL_RATE = 220e9
-"""Float32 operations per second of the machine, two cores, on which the official implementation took:"""
+"""Float32 operations per second of the two-core machine on which the official implementation was timed."""
 OFFICIAL_SECONDS, OFFICIAL_STEP_SECONDS = 4.15, 8.15
-"""for a picture of 640 x 480 with 100 instances (3.9 to 4.4), and for such a training step (7.8 to 8.5), in float32,"""
+"""Its float32 time for a picture with 100 instances (3.9 to 4.4 s), and for a training step (7.8 to 8.5 s)."""
 OFFICIAL_STEP_BYTES = 3.4e9
-"""with this peak."""
+"""Its peak memory in a training step."""
 
 Size = tuple[int, int]
 
 
 def main() -> None:
-    """Measure and print."""
+    """Parse the options, measure, print, and exit non-zero if a target is missed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("config", nargs="*", default=["panoptic/blendmask_r50_3x"])
     parser.add_argument("--precision", choices=["32-true", "bf16-mixed"], default="32-true")
@@ -56,11 +65,11 @@ def main() -> None:
     options = parser.parse_args()
     rates = {dtype: measured_rate(dtype) for dtype in (torch.float32, torch.bfloat16)}
     rate = rates[half_dtype(options.precision, CPU) or torch.float32]
-    told = ", ".join(f"{value / 1e9:.0f} GFLOP/s in {str(dtype)[6:]}" for dtype, value in rates.items())
-    print(f"matrix product: {told}, on {torch.get_num_threads()} threads")
-    slower = OFFICIAL_RATE / rates[torch.float32]
+    shown = ", ".join(f"{value / 1e9:.0f} GFLOP/s in {str(dtype)[6:]}" for dtype, value in rates.items())
+    print(f"matrix product: {shown}, on {torch.get_num_threads()} threads")
+    slowdown = OFFICIAL_RATE / rates[torch.float32]
     report = training_report if options.train else inference_report
-    results = [report(name, options.precision, options.repeats, rate, slower) for name in options.config]
+    results = [report(name, options.precision, options.repeats, rate, slowdown) for name in options.config]
     for name, (measured, measurements) in zip(options.config, results, strict=True):
         Console().print(stage_table(f"{name}, {options.precision}", measured, rate))
         Console().print(measurement_table(name, measurements))
@@ -68,11 +77,13 @@ def main() -> None:
 
 
 def inference_report(
-    name: str, precision: Precision, repeats: int, rate: float, slower: float
+    name: str, precision: Precision, repeats: int, rate: float, slowdown: float
 ) -> tuple[list[Stage], list[Measurement]]:
-    """Inference: its stages, and what is asked of it; ``slower`` is this machine than the official measurements' one."""
+    """Stages and measurements of inference; ``slowdown`` is relative to the machine of the official times."""
     with torch.inference_mode(), autocast(precision, CPU):
-        measured, detections, alone = measure(model_with_detections(name, precision), input_size(name), PICTURE, repeats)
+        measured, detections, alone = measure(
+            model_with_detections(name, precision), input_size(name), PICTURE, repeats
+        )
     found = {stage.name: stage for stage in measured}
     whole, none = found["picture to map"], found["the same, no instances"]
     extra = (
@@ -86,20 +97,24 @@ def inference_report(
         Measurement("time with instances over time without", (none.seconds + extra) / none.seconds, 1.05),
         Measurement(f"ms for each of {detections} instances", 1000 * extra / max(detections, 1)),
         Measurement("ms to paste and fuse, on one core", 1000 * alone, 40),
-        Measurement("peak of a picture, MB above the libraries", peak_memory_of(predict_once, name, precision) / 1e6, 1000),
+        Measurement(
+            "peak of a picture, MB above the libraries", peak_memory_of(predict_once, name, precision) / 1e6, 1000
+        ),
     ]
     if name == "panoptic/blendmask_r50_3x" and not half_units:
-        official = OFFICIAL_SECONDS * slower
-        measurements.append(Measurement(f"of the official time, here about {official:.1f} s", whole.seconds / official, 0.6))
+        official = OFFICIAL_SECONDS * slowdown
+        measurements.append(
+            Measurement(f"of the official time, here about {official:.1f} s", whole.seconds / official, 0.6)
+        )
     return measured, measurements
 
 
 def training_report(
-    name: str, precision: Precision, repeats: int, rate: float, slower: float
+    name: str, precision: Precision, repeats: int, rate: float, slowdown: float
 ) -> tuple[list[Stage], list[Measurement]]:
-    """A step of training, likewise."""
+    """Stages and measurements of a training step; ``slowdown`` is relative to the machine of the official times."""
     measured = measure_step(name, precision, STEP_IMAGES, STEP_SIZE, repeats)
-    official, target = OFFICIAL_STEP_SECONDS * slower, 0.8 if precision == "32-true" else 0.3
+    official, target = OFFICIAL_STEP_SECONDS * slowdown, 0.8 if precision == "32-true" else 0.3
     peak = peak_memory_of(train_two_steps, name, precision, STEP_IMAGES, STEP_SIZE)
     return measured, [
         Measurement("times the floor", measured[-1].ratio(rate) or 0),
@@ -109,13 +124,13 @@ def training_report(
 
 
 def input_size(name: str) -> Size:
-    """Height and width at which the network of a config sees the picture."""
+    """Height and width of the network's input for the picture, by the config's test size."""
     test = load_config(name).test
     return size_for(PICTURE, test.short_side, test.long_side)
 
 
 def measure(model: PanopticBlend, size: Size, output_size: Size, repeats: int) -> tuple[list[Stage], int, float]:
-    """The stages of a BlendMask model; how many instances it finds; the seconds to paste and fuse them on one core."""
+    """The stages of a BlendMask model, its number of detections, and the seconds to paste and fuse them on one core."""
     image = torch.randint(0, 256, (3, *size), dtype=torch.uint8)
     batch = model.batch([image])
     backbone = model.backbone(batch)
@@ -161,7 +176,7 @@ def measure(model: PanopticBlend, size: Size, output_size: Size, repeats: int) -
 
 
 def model_with_detections(name: str, precision: Precision = "32-true", overrides: Sequence[str] = ()) -> PanopticBlend:
-    """A model ready to predict whose random weights find as many instances as it may."""
+    """A model for inference whose random weights give the maximal number of detections."""
     torch.manual_seed(0)
     model = build_model(load_config(name, overrides)).eval()
     assert isinstance(model.instances, BlendMask)
@@ -177,7 +192,7 @@ def model_with_detections(name: str, precision: Precision = "32-true", overrides
 
 
 def predict_once(name: str, precision: Precision) -> None:
-    """Make a model and run it once."""
+    """Build a model and predict one picture, to measure the memory."""
     with torch.inference_mode(), autocast(precision, CPU):
         picture = torch.zeros(3, *input_size(name), dtype=torch.uint8)
         model_with_detections(name, precision)([picture], output_sizes=[PICTURE])

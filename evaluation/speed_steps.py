@@ -1,8 +1,8 @@
-"""What each step that makes inference fast brings: the whole is timed with it and without it, taking turns.
+"""Measure the gain of each optimization of inference: the whole is timed in turn with and without it.
 
     python -m evaluation.speed_steps --precision bf16-mixed
 
-The picture and the model are those of `evaluation.speed`. docs/speed.md lists the steps with what was expected of them.
+Picture and model are those of ``evaluation.speed``. docs/speed.md describes the optimizations and the gains expected.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ from panoptic_blend.terminal import right_aligned
 
 Size = tuple[int, int]
 Variant = Callable[[], Any]
-"""Opens a context in which a step is variant, and gives the model to run there."""
+"""Returns a context manager that disables an optimization and yields the model to run."""
 
 
 def main() -> None:
-    """Measure and print."""
+    """Parse the options, measure, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("config", nargs="?", default="panoptic/blendmask_r50_3x")
     parser.add_argument("--precision", choices=["32-true", "bf16-mixed"], default="32-true")
@@ -48,7 +48,7 @@ def main() -> None:
 
 
 def measure(name: str, precision: Precision, size: Size, output_size: Size, repeats: int) -> dict[str, float]:
-    """Seconds of a picture with all steps, and without each one."""
+    """Seconds per picture with all optimizations, and without each one."""
     image = torch.randint(0, 256, (3, *size), dtype=torch.uint8)
     runs = []
     for variant in (variants := variants_without_each_step(name, precision, output_size)).values():
@@ -62,7 +62,7 @@ def measure(name: str, precision: Precision, size: Size, output_size: Size, repe
 
 
 def variants_without_each_step(name: str, precision: Precision, output_size: Size) -> dict[str, Variant]:
-    """All steps, and all but one, by the name of that one."""
+    """The model with all optimizations, and without each one, by name of the missing one."""
     model = model_with_detections(name, precision)
     with patch("evaluation.speed.fold_norms"):
         unfolded = model_with_detections(name, precision)
@@ -72,8 +72,12 @@ def variants_without_each_step(name: str, precision: Precision, output_size: Siz
         "channels last in memory": lambda: _patched(planes),
         "frozen norms inside convolutions": lambda: _patched(unfolded, (backbone, "normed", convolution_then_norm)),
         "attentions at detections only": lambda: _patched(model, (TopLayer, "at", attentions_everywhere)),
-        "semantic classes in tiles": lambda: _patched(model, (panoptic_blend, "semantic_classes", semantic_classes_untiled)),
-        "masks pasted in their boxes": lambda: _patched(model, (panoptic_blend, "paste", paste_over_picture(output_size))),
+        "semantic classes in tiles": lambda: _patched(
+            model, (panoptic_blend, "semantic_classes", semantic_classes_untiled)
+        ),
+        "masks pasted in their boxes": lambda: _patched(
+            model, (panoptic_blend, "paste", paste_over_picture(output_size))
+        ),
     }
     if precision != "32-true":
         with patch("evaluation.speed.round_weights"):
@@ -95,13 +99,13 @@ def _patched(model: PanopticBlend, *patches: tuple[Any, str, Callable[..., Any]]
 
 
 def convolution_then_norm(conv: nn.Module, norm: nn.Module, x: Tensor) -> Tensor:
-    """A convolution and its norm one after the other."""
-    normalised: Tensor = norm(conv(x))
-    return normalised
+    """A convolution followed by its norm, not folded into one."""
+    normalized: Tensor = norm(conv(x))
+    return normalized
 
 
 def attentions_everywhere(layer: TopLayer, features: Sequence[Tensor], places: Tensor) -> Tensor:
-    """Attentions by the convolution of all locations, of which those at ``places`` are taken."""
+    """Attentions at ``places``, taken from the convolution at all locations."""
     maps = [layer(feature) for feature in features]
     level, image, row, column = places.unbind(1)
     taken = [maps[k][i, :, y, x] for k, i, y, x in zip(*(v.tolist() for v in (level, image, row, column)), strict=True)]
@@ -109,7 +113,7 @@ def attentions_everywhere(layer: TopLayer, features: Sequence[Tensor], places: T
 
 
 def semantic_classes_untiled(logits: Tensor, stride: int, size: Size, output_size: Size) -> Tensor:
-    """Semantic classes by way of all logits at the pixels' resolution."""
+    """Semantic classes from all logits at once, interpolated to the resolution of the output."""
     full = F.interpolate(logits[None], scale_factor=float(stride), mode="bilinear", align_corners=False)
     cut = full[:, :, : size[0], : size[1]]
     resized = F.interpolate(cut, size=output_size, mode="bilinear", align_corners=False)
@@ -117,7 +121,7 @@ def semantic_classes_untiled(logits: Tensor, stride: int, size: Size, output_siz
 
 
 def paste_over_picture(output_size: Size) -> Callable[[Tensor, Tensor], list[Cutout]]:
-    """Masks pasted by sampling each at every pixel of the picture."""
+    """A function that pastes masks by sampling each at every pixel of the picture, not only in its box."""
     height, width = output_size
 
     def paste(probabilities: Tensor, boxes: Tensor) -> list[Cutout]:
@@ -133,7 +137,7 @@ def paste_over_picture(output_size: Size) -> Callable[[Tensor, Tensor], list[Cut
 
 
 def table(title: str, seconds: dict[str, float]) -> Table:
-    """Milliseconds of each, and what is lost without the step."""
+    """A table of milliseconds, and of the time lost without each optimization."""
     result = right_aligned("without", "ms", "more", title=title)
     whole = seconds["all steps"]
     for name, value in seconds.items():

@@ -1,4 +1,4 @@
-"""One step of training, forward to the optimiser, on generated targets; `evaluation.speed --train` reports it."""
+"""One training step, from the forward pass to the optimizer, on generated targets; for ``evaluation.speed --train``."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from panoptic_blend.models.panoptic_blend import PanopticBlend
 from panoptic_blend.runtime.precision import autocast
 from panoptic_blend.runtime.processes import launch
 from panoptic_blend.structures import Target
-from panoptic_blend.training.optimizer import build_optimizer
 from panoptic_blend.training.loop import add_gradients
+from panoptic_blend.training.optimizer import build_optimizer
 
 INSTANCES = 8
-"""Things in a picture, about the mean of COCO's train2017."""
+"""Instances per picture, about the mean of COCO's train2017."""
 
 
 class Step:
-    """A model in training with a batch to learn: every call of `gradients` and `update` does the same work."""
+    """A model in training and a fixed batch, so that every call of ``gradients`` and ``update`` does the same work."""
 
     def __init__(self, name: str, precision: Precision, images: int, size: tuple[int, int]) -> None:
         torch.manual_seed(0)
@@ -38,28 +38,28 @@ class Step:
         self.targets = [generated_target(size, things, stuff, seed) for seed in range(images)]
 
     def losses(self) -> dict[str, Tensor]:
-        """The forward pass alone, whose activations are kept until the next."""
+        """Run only the forward pass."""
         with autocast(self.config.train.precision, self.fabric.device):
             found: dict[str, Tensor] = self.model(self.images, self.targets)
         return found
 
     def gradients(self) -> None:
-        """Forward and backward, as the engine does it, from no gradients."""
+        """Run forward and backward pass as in training, starting without gradients."""
         self.optimizer.zero_grad()
         add_gradients(self.fabric, self.forward, self.model, [(self.images, self.targets)])
 
     def update(self) -> None:
-        """What the optimiser does with the gradients there are."""
+        """Run the optimizer on the present gradients."""
         self.optimizer.step()
 
     def whole(self) -> None:
-        """The step as a run does it."""
+        """Run a whole training step."""
         self.gradients()
         self.update()
 
 
 def generated_target(size: tuple[int, int], things: int, stuff: int, seed: int) -> Target:
-    """`INSTANCES` rectangles of all sizes before four bands of stuff, in the form in which the loader gives it."""
+    """A target as the loader makes it: ``INSTANCES`` rectangles of several sizes in front of four bands of stuff."""
     generator = torch.Generator().manual_seed(seed)
     height, width = size
     instance_map = torch.zeros(size, dtype=torch.uint8)
@@ -79,7 +79,7 @@ def generated_target(size: tuple[int, int], things: int, stuff: int, seed: int) 
 
 
 def measure_step(name: str, precision: Precision, images: int, size: tuple[int, int], repeats: int) -> list[Stage]:
-    """The parts of a training step, and the whole, which comes last."""
+    """The parts of a training step and, last, the whole step."""
     step = Step(name, precision, images, size)
     parts = {"forward": step.losses, "forward and backward": step.gradients, "update": step.update, "step": step.whole}
     forward, both, update, whole = stages(repeats, parts)
@@ -88,7 +88,7 @@ def measure_step(name: str, precision: Precision, images: int, size: tuple[int, 
 
 
 def train_two_steps(name: str, precision: Precision, images: int, size: tuple[int, int]) -> None:
-    """Make a model and train it for two steps, after which the optimiser has all it keeps."""
+    """Build a model and train it for two steps, so that the optimizer has its whole state, to measure the memory."""
     step = Step(name, precision, images, size)
     step.whole()
     step.whole()

@@ -1,9 +1,9 @@
-"""Whether `predict` would gain by reading, running the network and writing at the same time: images a second.
+"""Measure whether ``predict`` on the CPU would be faster if reading, network and writing overlapped.
 
     python -m evaluation.throughput --pictures DIR --config instance/blendmask_rt_r50_4x --precision bf16-mixed
 
-The pictures of DIR are predicted as often as ``--images`` asks, by random weights that find 100 instances in each, one
-step after the other, as `predict` does it on the CPU, and overlapped; both write PNGs, JSON and drawings.
+The pictures of DIR are repeated up to ``--images`` and predicted with random weights that find 100 instances in each:
+one step after the other, as ``predict`` works on the CPU, and overlapped. Both ways write PNGs, JSON and drawings.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from panoptic_blend.inference.predictor import Predictor
 
 
 def main() -> None:
-    """Measure and print."""
+    """Parse the options, measure, and print images per second."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pictures", type=Path, required=True, metavar="DIR")
     parser.add_argument("--config", default="panoptic/blendmask_r50_3x")
@@ -41,29 +41,29 @@ def main() -> None:
         pictures = copies(options.pictures, Path(folder) / "pictures", options.images)
         print(f"{options.config}, {options.precision}, {torch.get_num_threads()} threads")
         for _ in range(options.rounds):
-            in_turn, overlapped = rate(predictor, pictures, waiting=0), rate(predictor, pictures, waiting=3)
+            in_turn, overlapped = rate(predictor, pictures, depth=0), rate(predictor, pictures, depth=3)
             gain = f"{100 * (overlapped / in_turn - 1):+.1f} %"
             print(f"{in_turn:.2f} images/s one step after the other, {overlapped:.2f} overlapped ({gain})")
 
 
 def predictor_with_detections(name: str, precision: Precision) -> Predictor:
-    """The model of `evaluation.speed` with what it takes to run on pictures."""
+    """A predictor with the model of ``evaluation.speed``."""
     config = load_config(name)
     categories = default_categories(config.model.num_things, config.model.num_stuff)
     return Predictor(model_with_detections(name, precision), config, categories, precision)
 
 
 def copies(source: Path, folder: Path, number: int) -> Path:
-    """A folder with ``number`` files, each one of the pictures in ``source``."""
+    """Fill a new folder with ``number`` copies of the pictures in ``source``, used in turn."""
     folder.mkdir()
     for i, picture in enumerate(islice(cycle(list(find_pictures([source]))), number)):
         shutil.copyfile(picture, folder / f"{i}{picture.suffix}")
     return folder
 
 
-def rate(predictor: Predictor, pictures: Path, waiting: int) -> float:
-    """Images a second of predicting the pictures into a fresh folder, with so many ``waiting`` for each step."""
-    with tempfile.TemporaryDirectory() as folder, patch.object(prediction, "queue_depth", lambda predictor: waiting):
+def rate(predictor: Predictor, pictures: Path, depth: int) -> float:
+    """Images per second of ``predict`` with a fresh output folder and a queue of ``depth`` images before each step."""
+    with tempfile.TemporaryDirectory() as folder, patch.object(prediction, "queue_depth", lambda predictor: depth):
         start = time.perf_counter()
         count = prediction.predict_pictures(predictor, [pictures], Path(folder) / "out", lambda done, total: None)
         return count / (time.perf_counter() - start)

@@ -1,4 +1,4 @@
-"""What the speed experiments share: times, counted operations, a processor's floor, peak memory, targets."""
+"""Tools of the speed experiments: times, counted operations, the processor's rate, peak memory, targets."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from panoptic_blend.terminal import right_aligned
 
 @dataclass(frozen=True)
 class Stage:
-    """The best time of one part, and the multiply-adds in it, counted twice as usual."""
+    """The shortest time of a part, and its floating-point operations (two for a multiply-add)."""
 
     name: str
     seconds: float
     operations: float
 
     def ratio(self, rate: float) -> float | None:
-        """Its time over what its operations take at ``rate``; None without operations."""
+        """The time divided by the time of the operations at ``rate``; None without operations."""
         return self.seconds * rate / self.operations if self.operations else None
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """Something measured, in the unit that its name says, and the most it may be."""
+    """A measured value, in the unit stated in its name, and the target: the largest value allowed."""
 
     name: str
     value: float
@@ -41,18 +41,18 @@ class Measurement:
 
     @property
     def is_missed(self) -> bool:
-        """Whether there is a target and it is not reached."""
+        """Whether there is a target and the value exceeds it."""
         return self.target is not None and self.value > self.target
 
 
 def best_of(repeats: int, run: Callable[[], Any]) -> float:
-    """The shortest of some runs, in seconds, after one that does not count."""
+    """The shortest time of several runs, in seconds, after a run that is not counted."""
     [shortest] = best_of_each(repeats, [run])
     return shortest
 
 
 def best_of_each(repeats: int, runs: Sequence[Callable[[], Any]]) -> list[float]:
-    """`best_of` of several, which take turns, so that a busy minute of the machine hits all alike."""
+    """The shortest time of each of several functions; they run in turn, so that a busy moment affects all alike."""
     shortest = [float("inf")] * len(runs)
     for number in range(repeats + 1):
         for i, run in enumerate(runs):
@@ -64,7 +64,7 @@ def best_of_each(repeats: int, runs: Sequence[Callable[[], Any]]) -> list[float]
 
 
 def stages(repeats: int, parts: Mapping[str, Callable[[], Any]]) -> list[Stage]:
-    """Every part counted and timed, taking turns."""
+    """Count the operations of every part, and time the parts in turn."""
     operations = []
     for run in parts.values():
         with FlopCounterMode(display=False) as counter:
@@ -75,13 +75,13 @@ def stages(repeats: int, parts: Mapping[str, Callable[[], Any]]) -> list[Stage]:
 
 
 def measured_rate(dtype: torch.dtype, side: int = 4096) -> float:
-    """Operations per second of one matrix product."""
+    """The operations per second of one large matrix product."""
     a = torch.randn(side, side, dtype=dtype)
     return 2 * side**3 / best_of(10, lambda: a @ a)
 
 
 def stage_table(title: str, measured: Sequence[Stage], rate: float) -> Table:
-    """Times, operations, and the ratio of the two at ``rate``."""
+    """A table of times, operations, and the ratio of the two at ``rate``."""
     result = right_aligned("", "ms", "GFLOP", "times the floor", title=title)
     for stage in measured:
         ratio, operations = stage.ratio(rate), stage.operations
@@ -95,7 +95,7 @@ def stage_table(title: str, measured: Sequence[Stage], rate: float) -> Table:
 
 
 def measurement_table(title: str, measurements: Sequence[Measurement]) -> Table:
-    """Every measurement beside its target."""
+    """A table of every measurement and its target."""
     result = right_aligned("", "measured", "at most", "", title=title)
     for measurement in measurements:
         target = "" if measurement.target is None else f"{measurement.target:.4g}"
@@ -104,19 +104,20 @@ def measurement_table(title: str, measurements: Sequence[Measurement]) -> Table:
 
 
 def peak_memory_of(run: Callable[..., Any], *arguments: Any) -> int:
-    """Bytes by which ``run`` raises the peak memory of a process that did nothing before but import."""
+    """The bytes by which ``run`` raises the peak memory of a fresh process above its imports."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
         return process.submit(_peak_increase, run, *arguments).result()
 
 
 def _peak_increase(run: Callable[..., Any], *arguments: Any) -> int:
-    functional.conv2d(torch.zeros(1, 8, 8, 8), torch.zeros(8, 8, 3, 3))  # what the library loads when it is first used
+    # Load what torch loads on first use, so that it is not counted.
+    functional.conv2d(torch.zeros(1, 8, 8, 8), torch.zeros(8, 8, 3, 3))
     before = _peak()
     run(*arguments)
     return _peak() - before
 
 
 def _peak() -> int:
-    """Peak resident memory of this process, in bytes; Linux tells it (getrusage would add the parent's)."""
+    """Peak resident memory of this process in bytes, from Linux's /proc (getrusage would include the parent's)."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return int(next(line.split()[1] for line in lines if line.startswith("VmHWM"))) * 1024

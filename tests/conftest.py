@@ -1,4 +1,4 @@
-"""Data sets on disk, and what every refusal of bad input must look like."""
+"""Fixtures for all tests: data sets on disk, and a check of the form of error messages."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ settings.load_profile("no clock")
 
 @pytest.fixture(scope="session")
 def generated(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Shapes, not to be changed: 7 training images, 3 wide, with a crowd and voids; 3 validation images, likewise."""
+    """A read-only Shapes data set of 7 training images (3 wide, one crowd, two with void) and 3 validation images."""
     root = tmp_path_factory.mktemp("generated")
     write_shapes(root, train=7, val=3, seed=0)
     return root
@@ -26,13 +26,13 @@ def generated(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def shapes(generated: Path, tmp_path: Path) -> Path:
-    """The same, for one test alone."""
+    """A copy of the generated data set, which the test may change."""
     return Path(shutil.copytree(generated, tmp_path / "shapes"))
 
 
 @pytest.fixture
 def coco_sample() -> Path:
-    """Two images of COCO val2017 with their annotation, beside a clone of the project."""
+    """Two images of COCO val2017 with their annotations, from a folder beside the clone."""
     root = Path(__file__).parents[2] / "shared" / "coco_sample"
     if not root.is_dir():
         pytest.skip(f"{root} is not there")
@@ -41,15 +41,15 @@ def coco_sample() -> Path:
 
 @pytest.fixture
 def refused() -> Callable[..., str]:
-    """Call a function that must raise PanopticBlendError, in one line with a remedy; give the message."""
+    """Call a function that must raise PanopticBlendError with one line that ends in a remedy; return the message."""
 
     def refused(function: Callable[..., object], *arguments: object) -> str:
         with pytest.raises(PanopticBlendError) as error:
             function(*arguments)
         message = str(error.value)
         assert len(message.splitlines()) == 1
-        what, semicolon, remedy = message.rpartition("; ")
-        assert what and semicolon and len(remedy) > 5
+        problem, semicolon, remedy = message.rpartition("; ")
+        assert problem and semicolon and len(remedy) > 5
         return message
 
     return refused

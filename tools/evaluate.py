@@ -1,4 +1,4 @@
-"""``python tools/evaluate.py ...``: ``panoptic-blend evaluate`` for clones."""
+"""Run ``panoptic-blend evaluate`` from a clone: ``python tools/evaluate.py ...``."""
 
 from panoptic_blend.cli.main import main
 

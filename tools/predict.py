@@ -1,4 +1,4 @@
-"""``python tools/predict.py ...``: ``panoptic-blend predict`` for clones."""
+"""Run ``panoptic-blend predict`` from a clone: ``python tools/predict.py ...``."""
 
 from panoptic_blend.cli.main import main
 

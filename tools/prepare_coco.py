@@ -1,4 +1,4 @@
-"""``python tools/prepare_coco.py --root DIR ...``: ``panoptic-blend data coco`` for clones."""
+"""Run ``panoptic-blend data coco`` from a clone: ``python tools/prepare_coco.py --root DIR ...``."""
 
 from panoptic_blend.cli.main import main
 

@@ -1,4 +1,4 @@
-"""``python tools/train.py ...``: ``panoptic-blend train`` for clones."""
+"""Run ``panoptic-blend train`` from a clone: ``python tools/train.py ...``."""
 
 from panoptic_blend.cli.main import main
 

@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 
 from evaluation import annotations_speed
-from evaluation.annotations_speed import main, measured, write_data_set
-from evaluation.timing import Figure
+from evaluation.annotations_speed import main, measure_in_fresh_process, write_data_set
+from evaluation.timing import Measurement
 from panoptic_blend.data.dataset import CocoPanoptic
 
 
-def test_what_is_written_is_a_data_set_in_the_form_of_coco(tmp_path: Path, coco_sample: Path) -> None:
+def test_the_written_data_set_has_the_format_of_coco(tmp_path: Path, coco_sample: Path) -> None:
     segments = write_data_set(tmp_path, images=20)
     images = CocoPanoptic(tmp_path, "train2017").images
     assert len(images) == 20 and segments == sum(len(image.annotation.segments) for image in images)
@@ -25,13 +25,13 @@ def test_what_is_written_is_a_data_set_in_the_form_of_coco(tmp_path: Path, coco_
     assert first.keys() == other.keys()
 
 
-def test_every_figure_is_measured_in_a_fresh_process() -> None:
-    title, figures = measured(images=50)
+def test_every_value_is_measured_in_a_fresh_process() -> None:
+    title, measurements = measure_in_fresh_process(images=50)
     assert title.startswith("50 images, ") and title.endswith(" 0 MB of JSON")
-    assert all(figure.value > 0 for figure in figures if figure.name != "  of it what was opened")
-    names = [figure.name for figure in figures]
+    assert all(measurement.value > 0 for measurement in measurements if measurement.name != "  data set")
+    names = [measurement.name for measurement in measurements]
     assert names == [name for name in names if names.count(name) == 1]
-    assert sum(figure.target is not None for figure in figures) == 4
+    assert sum(measurement.target is not None for measurement in measurements) == 4
 
 
 @pytest.mark.parametrize(("target", "code"), [(None, 0), (5.0, 0), (4.9, 1)])
@@ -39,7 +39,9 @@ def test_a_missed_target_is_marked_and_fails(
     target: float | None, code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("sys.argv", ["annotations_speed", "--images", "7"])
-    monkeypatch.setattr(annotations_speed, "measured", lambda images: (f"{images}", [Figure("load", 5.0, target)]))
+    monkeypatch.setattr(
+        annotations_speed, "measure_in_fresh_process", lambda images: (f"{images}", [Measurement("load", 5.0, target)])
+    )
     with pytest.raises(SystemExit) as exited:
         main()
     assert exited.value.code == code

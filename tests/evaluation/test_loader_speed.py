@@ -1,4 +1,4 @@
-"""The loader's experiment measures every step, here and in a worker, and says what it found."""
+"""The experiment on the loader's speed: every step is measured, in this process and in a worker, and reported."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def test_every_step_is_measured(generated: Path) -> None:
         "number the segments",
         "resize the picture",
         "resize the map",
-        "flip half of them",
+        "flip half of the samples",
         "target",
     ]
     assert all(step.wall > 0 for step in steps)
@@ -43,7 +43,7 @@ def test_shares_add_up() -> None:
         list(column.cells) for column in table(steps, Cost("alone", 0.008, 0.01), Cost("worker", 0.01, 0.02)).columns
     ]
     assert columns == [
-        ["decode", "resize", "everything else", "alone", "hand-over between processes", "worker"],
+        ["decode", "resize", "everything else", "alone", "transfer between processes", "worker"],
         ["4.00", "2.00", "2.00", "8.00", "2.00", "10.00"],
         ["6.00", "2.00", "2.00", "10.00", "10.00", "20.00"],
         ["40%", "20%", "20%", "80%", "20%", "100%"],

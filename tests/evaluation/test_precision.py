@@ -1,4 +1,4 @@
-"""The comparison of bf16 with float32: what it counts, and how it ends."""
+"""The comparison of bf16 with float32: its counts and its exit codes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SMALL = ["model.fpn.channels=32", "model.semantic.channels=32", "model.bottom.ch
 
 
 def scene(rows: list[list[int]], kinds: dict[int, int]) -> PanopticMap:
-    """A map whose segments have these categories; those below 10 are things."""
+    """A map with the given category of each segment; categories below 10 are things."""
     ids = np.array(rows, np.int32)
     return PanopticMap.measured(ids, [Segment(i, kind, kind < 10, None, 0, None) for i, kind in kinds.items()])
 
@@ -30,7 +30,7 @@ def scene(rows: list[list[int]], kinds: dict[int, int]) -> PanopticMap:
 def test_pixels_and_segments_that_differ_are_counted() -> None:
     first = scene([[1, 1, 1, 2], [1, 1, 1, 2], [0, 0, 3, 3]], {1: 5, 2: 6, 3: 11})
     same = scene([[9, 9, 9, 4], [9, 9, 9, 4], [0, 0, 7, 7]], {7: 11, 4: 6, 9: 5})
-    assert difference(first, same) == Difference(12, 0, 6, 0), "ids and their order mean nothing"
+    assert difference(first, same) == Difference(12, 0, 6, 0), "ids and their order do not matter"
     shifted = scene([[9, 9, 4, 4], [9, 9, 4, 4], [0, 0, 7, 7]], {7: 12, 4: 6, 9: 5})
     # 1 and 9 share 4 of 6 pixels, 2 and 4 only 2 of 4; 3 and 7 are of other classes
     assert difference(first, shifted) == Difference(12, 12 - 2 - 4, 6, 4)
@@ -56,14 +56,14 @@ def run(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
     return int(stop.value.code or 0)
 
 
-def test_it_ends_by_the_tolerance(
+def test_the_exit_code_depends_on_the_tolerance(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], checkpoint: Path, generated: Path
 ) -> None:
     monkeypatch.setattr(precision, "TOLERANCE", 1.0)
     assert run(monkeypatch, checkpoint, "--data", generated) == 0
     printed = capsys.readouterr().out
     assert "All PQ" in printed and "Stuff RQ" in printed
-    assert " pixels differ (" in printed and "have no partner" in printed
+    assert " pixels differ (" in printed and "have no match" in printed
     assert "within the tolerance of 100.0" in printed
 
     monkeypatch.setattr(precision, "TOLERANCE", -1.0)

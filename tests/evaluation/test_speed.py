@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from evaluation import speed
-from evaluation.speed import lively_model, main, measure, one_picture
+from evaluation.speed import main, measure, model_with_detections, predict_once
 from evaluation.step_speed import generated_target, measure_step
-from evaluation.timing import Figure, Stage, best_of, best_of_each, measured_rate, peak_of, stages
+from evaluation.timing import Measurement, Stage, best_of, best_of_each, measured_rate, peak_memory_of, stages
 
 CONFIG = "panoptic/blendmask_r50_3x"
 PARTS = ["backbone", "pyramid", "detector", "bases", "instances", "paste and fuse", "semantic head", "semantic classes"]
@@ -18,7 +18,7 @@ PARTS = ["backbone", "pyramid", "detector", "bases", "instances", "paste and fus
 def test_every_stage_is_measured() -> None:
     assert measured_rate(torch.float32, side=32) > 0
     with torch.inference_mode():
-        parts, detections, alone = measure(lively_model(CONFIG), (64, 96), (48, 64), repeats=1)
+        parts, detections, alone = measure(model_with_detections(CONFIG), (64, 96), (48, 64), repeats=1)
     found = {stage.name: stage for stage in parts}
     assert set(found) == {*PARTS, "picture to map", "the same, no instances", "instances, paste and fuse of none"}
     assert all(stage.seconds > 0 for stage in parts)
@@ -37,7 +37,7 @@ def test_a_step_is_measured() -> None:
     assert update.seconds < step.seconds
 
 
-def test_a_generated_target_is_of_one_piece() -> None:
+def test_a_generated_target_is_consistent() -> None:
     target = generated_target((512, 640), things=3, stuff=2, seed=0)
     left, top, right, bottom = target["boxes"].T
     assert ((left >= 0) & (top >= 0) & (right <= 640) & (bottom <= 512) & (left < right) & (top < bottom)).all()
@@ -46,13 +46,13 @@ def test_a_generated_target_is_of_one_piece() -> None:
     assert target["semantic"].unique().tolist() == [0, 1, 2]
 
 
-def test_the_first_run_does_not_count() -> None:
+def test_the_first_run_is_not_counted() -> None:
     calls: list[int] = []
     best_of(3, lambda: calls.append(1))
     assert len(calls) == 4
 
 
-def test_several_take_turns() -> None:
+def test_several_functions_are_timed_in_turn() -> None:
     calls: list[str] = []
 
     def slow() -> None:
@@ -72,18 +72,18 @@ def test_operations_of_a_matrix_product() -> None:
     assert Stage("a", 2.0, 4e9).ratio(3e9) == pytest.approx(1.5)
 
 
-def test_the_peak_holds_the_model_and_not_much_else_for_a_picture() -> None:
-    """23.5 million parameters of R-50 and more of the rest are above 100 MB in float32."""
-    assert 100e6 < peak_of(one_picture, "instance/blendmask_550_r50_3x", "32-true") < 800e6
+def test_the_peak_of_a_picture_exceeds_the_weights_and_is_below_800_mb() -> None:
+    """The 23.5 million parameters of R-50 and those of the other parts take more than 100 MB in float32."""
+    assert 100e6 < peak_memory_of(predict_once, "instance/blendmask_550_r50_3x", "32-true") < 800e6
 
 
 @pytest.mark.parametrize(("value", "code"), [(1.1, 0), (1.3, 1)])
 def test_a_missed_target_is_an_exit_code(
     value: float, code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    report = [Stage("all of it", 0.5, 1e9), Stage("rest", 0.01, 0)], [Figure("times the floor", value, 1.2)]
+    report = [Stage("whole", 0.5, 1e9), Stage("rest", 0.01, 0)], [Measurement("times the floor", value, 1.2)]
     monkeypatch.setattr(speed, "measured_rate", lambda dtype: 2e9)
-    monkeypatch.setattr(speed, "report_of", lambda *arguments: report)
+    monkeypatch.setattr(speed, "inference_report", lambda *arguments: report)
     monkeypatch.setattr(sys, "argv", ["speed", "a", "b"])
     with pytest.raises(SystemExit) as end:
         main()

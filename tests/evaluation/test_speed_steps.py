@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from evaluation.speed import lively_model
-from evaluation.speed_steps import measure, without_each
+from evaluation.speed import model_with_detections
+from evaluation.speed_steps import measure, variants_without_each_step
 from panoptic_blend.config.options import Precision
 
 CONFIG = "panoptic/blendmask_r50_3x"
@@ -12,13 +12,13 @@ CONFIG = "panoptic/blendmask_r50_3x"
 
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
 @torch.inference_mode()
-def test_a_model_without_a_step_says_the_same(precision: Precision) -> None:
+def test_a_model_without_an_optimization_predicts_the_same(precision: Precision) -> None:
     image = torch.randint(0, 256, (3, 96, 128), dtype=torch.uint8)
-    [expected] = lively_model(CONFIG)([image], output_sizes=[(48, 64)])
-    variants = without_each(CONFIG, precision, (48, 64))
+    [expected] = model_with_detections(CONFIG)([image], output_sizes=[(48, 64)])
+    variants = variants_without_each_step(CONFIG, precision, (48, 64))
     assert ("weights rounded once" in variants) == (precision == "bf16-mixed")
-    for name, undone in variants.items():
-        with torch.autocast("cpu", enabled=precision != "32-true"), undone() as model:
+    for name, variant in variants.items():
+        with torch.autocast("cpu", enabled=precision != "32-true"), variant() as model:
             [found] = model([image], output_sizes=[(48, 64)])
         shared = (found.panoptic.index() == expected.panoptic.index()).mean()
         assert shared > (0.99 if precision == "32-true" else 0.5), name

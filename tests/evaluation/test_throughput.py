@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from evaluation.throughput import copies, lively_predictor, main, rate
+from evaluation.throughput import copies, main, predictor_with_detections, rate
 from panoptic_blend.inference import pictures as prediction
 
 
@@ -22,15 +22,15 @@ def pictures(tmp_path: Path) -> Path:
 
 
 def test_both_ways_write_the_same(pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    predictor = lively_predictor("demo/shapes_r18", "32-true")
+    predictor = predictor_with_detections("demo/shapes_r18", "32-true")
     folder = copies(pictures, tmp_path / "three", 3)
     assert sorted(path.name for path in folder.iterdir()) == ["0.png", "1.png", "2.png"]
-    for name, waiting in (("a", 0), ("b", 3)):
-        monkeypatch.setattr(prediction, "ahead", lambda predictor, waiting=waiting: waiting)
+    for name, depth in (("a", 0), ("b", 3)):
+        monkeypatch.setattr(prediction, "queue_depth", lambda predictor, depth=depth: depth)
         assert prediction.predict_pictures(predictor, [folder], tmp_path / name, lambda done, total: None) == 3
     a, b = (json.loads((tmp_path / name / "panoptic.json").read_text()) for name in "ab")
     assert a == b
-    assert rate(predictor, folder, waiting=3) > 0
+    assert rate(predictor, folder, depth=3) > 0
 
 
 def test_both_rates_are_printed(
