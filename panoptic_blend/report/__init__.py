@@ -1,1 +1,1 @@
-"""The HTML page about a result set."""
+"""HTML report of one or two result sets."""

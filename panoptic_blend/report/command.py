@@ -1,4 +1,4 @@
-"""What ``panoptic-blend report`` does."""
+"""Write the report of ``panoptic-blend report``."""
 
 from __future__ import annotations
 
@@ -11,20 +11,21 @@ from panoptic_blend.files import distinct_names
 from panoptic_blend.metrics.details import PanopticDetails
 from panoptic_blend.report.figures import class_records, comparison_figures, result_figures
 from panoptic_blend.report.page import Assets, publish, require_room, writing
-from panoptic_blend.report.pictures import CAUSES, Reader, Reading, Scene
+from panoptic_blend.report.pictures import CAUSES, EncodedImage, EncodedResult, ImageEncoder
 from panoptic_blend.scoring.details import Resampling
 from panoptic_blend.scoring.file_pairs import FilePairs, FilePolicy, iter_images
 from panoptic_blend.structures import PanopticBlendError, Progress
 
 EMBEDDED_BYTES = 16 * 2**20
-"""Up to here, what belongs to the images is put into the page, which then is a single file."""
+"""Maximum size of the image data that is embedded in the page; larger data go into a folder beside it."""
 
 
 @dataclass(frozen=True)
 class ReportRequest:
-    """Files to compare, the folder of the ``photos``, and the ``page`` to write; ``other`` results and their PNGs.
+    """Files to score, the folder of ``photos``, and the ``page`` to write; optionally ``other`` results to compare.
 
-    ``side`` bounds the longer side of photos and maps in the page, in pixels.
+    ``other`` is a JSON and the folder of its PNGs. ``side`` is the maximum long side of photos and maps in the page, in
+    pixels.
     """
 
     truth: Path
@@ -41,12 +42,12 @@ class ReportRequest:
 
 
 def write_report(request: ReportRequest, resampling: Resampling, progress: Progress | None = None) -> list[Path]:
-    """Write the page, whole or not at all; returns it, and the folder beside it if there is one.
+    """Write the page atomically; returns its path, and the path of the folder beside it if there is one.
 
-    ``progress`` is called with the images done and their number.
+    ``progress`` is called with the number of images done and the total number.
 
     Raises:
-        PanopticBlendError: the page is there already and not to be overwritten, or a file is missing or broken.
+        PanopticBlendError: the page exists and may not be overwritten, or a file is missing or broken.
     """
     require_room(request.page, request.overwrite)
     if not request.photos.is_dir():
@@ -55,56 +56,56 @@ def write_report(request: ReportRequest, resampling: Resampling, progress: Progr
     sets = [FilePairs(request.truth, request.prediction, *folders, request.policy)]
     if request.other:
         sets.append(sets[0].with_results(*request.other))
-    reader = Reader(sets[0].categories, request.photos, request.side)
-    looked_at = iter_images(sets, reader.look, workers=request.workers)
-    with writing(request.page) as assets, closing(looked_at):
-        seen = _Seen([PanopticDetails(sets[0].categories) for _ in sets])
-        for done, (scene, readings) in enumerate(looked_at):
-            _add(assets, done, scene, readings)
-            seen.add(readings)
+    encoder = ImageEncoder(sets[0].categories, request.photos, request.side)
+    encoded = iter_images(sets, encoder.encode, workers=request.workers)
+    with writing(request.page) as assets, closing(encoded):
+        summary = _Summary([PanopticDetails(sets[0].categories) for _ in sets])
+        for index, (image, results) in enumerate(encoded):
+            _add(assets, index, image, results)
+            summary.add(results)
             if progress:
-                progress(done + 1, len(sets[0]))
-        content = _content(request, sets[0], seen, resampling)
+                progress(index + 1, len(sets[0]))
+        content = _content(request, sets[0], summary, resampling)
         return publish(request.page, assets, content, EMBEDDED_BYTES, overwrite=request.overwrite)
 
 
-class _Seen:
-    """What is kept of the images in memory, by result set and in the order of the truth's file."""
+class _Summary:
+    """Data of all images that stay in memory, by result set and in the order of the file of the truth."""
 
     def __init__(self, details: list[PanopticDetails]) -> None:
         self.details = details
         self.classes: list[list[list[int]]] = [[] for _ in details]
         self.errors: list[list[list[int]]] = [[] for _ in details]
 
-    def add(self, readings: list[Reading]) -> None:
-        for details, classes, errors, reading in zip(self.details, self.classes, self.errors, readings, strict=True):
-            details.add(reading.image, reading.comparison)
-            classes.append(reading.classes)
-            errors.append([number for error in reading.errors for number in error])
+    def add(self, results: list[EncodedResult]) -> None:
+        for details, classes, errors, result in zip(self.details, self.classes, self.errors, results, strict=True):
+            details.add(result.image, result.comparison)
+            classes.append(result.classes)
+            errors.append([number for error in result.errors for number in error])
 
 
-def _add(assets: Assets, place: int, scene: Scene, readings: list[Reading]) -> None:
-    assets.add(f"{place}.jpg", scene.photo)
-    assets.add(f"{place}.small.jpg", scene.thumbnail)
-    content = scene.content | {"sets": [reading.content for reading in readings]}
-    assets.add_script(str(place), content)
+def _add(assets: Assets, index: int, image: EncodedImage, results: list[EncodedResult]) -> None:
+    assets.add(f"{index}.jpg", image.photo)
+    assets.add(f"{index}.small.jpg", image.thumbnail)
+    content = image.content | {"sets": [result.content for result in results]}
+    assets.add_script(str(index), content)
 
 
-def _content(request: ReportRequest, pairs: FilePairs, seen: _Seen, resampling: Resampling) -> dict[str, Any]:
-    """Everything the page knows without looking at an image."""
+def _content(request: ReportRequest, pairs: FilePairs, summary: _Summary, resampling: Resampling) -> dict[str, Any]:
+    """The data of the page except those of single images."""
     compared = None
     if request.other:
-        first, second = seen.details
+        first, second = summary.details
         results, compared = comparison_figures(first, second, resampling)
     else:
-        results = [result_figures(seen.details[0], resampling)]
+        results = [result_figures(summary.details[0], resampling)]
     files = [request.truth, request.prediction, *([request.other[0]] if request.other else [])]
     truth_name, *set_names = distinct_names(files)
     ids, names = list(pairs.images.ids), list(pairs.images.file_names)
-    places = {id: place for place, id in enumerate(seen.details[0].images)}
-    order = [places[id] for id in ids]
-    for result, classes, errors in zip(results, seen.classes, seen.errors, strict=True):
-        figures = {key: [column[place] for place in order] for key, column in result["images"].items()}
+    indices = {id: index for index, id in enumerate(summary.details[0].images)}
+    order = [indices[id] for id in ids]
+    for result, classes, errors in zip(results, summary.classes, summary.errors, strict=True):
+        figures = {key: [column[index] for index in order] for key, column in result["images"].items()}
         result["images"] = figures | {"classes": classes, "errors": errors}
     return {
         "truth": truth_name,

@@ -1,4 +1,4 @@
-"""The figures of a report as the page's script reads them; docs/evaluation.md defines each."""
+"""Metrics of a report, in the form that the script of the page reads; docs/evaluation.md defines them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from panoptic_blend.structures import Category
 
 
 def class_records(categories: Sequence[Category]) -> list[dict[str, Any]]:
-    """Classes in the order of their ids, in their own colours, which are the same in every report."""
+    """Classes in the order of their ids, with their colors, which are the same in every report."""
     return [
         {"id": c.id, "name": c.name, "thing": c.is_thing, "color": list(c.color or category_color(c.id))}
         for c in categories
@@ -28,14 +28,14 @@ def class_records(categories: Sequence[Category]) -> list[dict[str, Any]]:
 
 
 def result_figures(details: PanopticDetails, resampling: Resampling) -> dict[str, Any]:
-    """All figures of one result set, and those of its images by ascending id."""
+    """All metrics of one result set, including those of its images by ascending id."""
     return _figures(details, compute_findings(details, None, resampling))
 
 
 def comparison_figures(
     first: PanopticDetails, second: PanopticDetails, resampling: Resampling
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """The figures of two result sets, and how the second differs from the first."""
+    """The metrics of two result sets, and their differences, second minus first."""
     findings = compute_findings(first, second, resampling)
     assert findings.compared is not None
     both = [_figures(first, findings), result_figures(second, resampling)]
@@ -77,11 +77,11 @@ def _bounds(interval: Interval) -> dict[str, float]:
 
 
 def _budget(budget: Budget) -> dict[str, list[float]]:
-    """Points lost to each cause and PQ with it repaired, in the order of `Cause`."""
+    """PQ lost to each cause, and PQ if it were repaired, in the order of `Cause`."""
     return {"lost": [budget.lost[cause] for cause in Cause], "mended": [budget.repaired[cause] for cause in Cause]}
 
 
 def _sparse(matrix: Integers) -> list[list[int]]:
-    """Row, column and count of what is not 0."""
+    """Row, column and count of every nonzero entry."""
     rows, columns = np.nonzero(matrix)
     return np.stack([rows, columns, matrix[rows, columns]], axis=1).tolist()

@@ -1,4 +1,4 @@
-"""The page of a report and the folder beside it, written whole or not at all."""
+"""Write the page of a report and the folder beside it atomically."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ _SCRIPTS = (
     *("images", "grid", "maps", "viewer", "pointer", "segments", "keys", "main"),
 )
 _MARK = "panoptic-blend-report"
-"""A file by which a folder of ours is known."""
+"""Name of the file that identifies the folder of a report."""
 
 
 @dataclass
 class Assets:
-    """A folder that is being filled with what belongs to the images; ``size`` in bytes so far.
+    """A folder that is being filled with the data of the images; ``size`` is in bytes.
 
-    ``report`` is in the page and in every script of the folder, so that a page knows its own folder.
+    ``report`` is a random id in the page and in every script of the folder, by which a page recognizes its own folder.
     """
 
     folder: Path
@@ -47,13 +47,13 @@ class Assets:
         self.size += len(content)
 
     def add_script(self, stem: str, content: dict[str, Any]) -> None:
-        """A script that hands ``content`` to the page, with the report it belongs to."""
+        """Add a script that passes ``content`` and the id of the report to the page."""
         text = f"panopticReport({json.dumps(stem)},{script_json(content | {'report': self.report})})\n"
         self.add(f"{stem}.js", text.encode("ascii"))
 
 
 def require_room(page: Path, overwrite: bool) -> None:
-    """Raise PanopticBlendError unless a report may be written at ``page`` and in the folder beside it."""
+    """Raise an error unless a report may be written to ``page`` and to the folder beside it."""
     if page.suffix.lower() not in {".html", ".htm"}:
         raise PanopticBlendError(f"{page}: a report is an HTML page; give a name that ends in .html")
     folder = files_folder(page)
@@ -61,26 +61,26 @@ def require_room(page: Path, overwrite: bool) -> None:
         raise PanopticBlendError(f"{page}: is a folder; choose another --out")
     for path in (page, folder):
         if (path.exists() or path.is_symlink()) and not overwrite:
-            raise PanopticBlendError(f"{path}: is there already; choose another --out, or give --overwrite")
+            raise PanopticBlendError(f"{path}: already exists; choose another --out, or add --overwrite")
     if (folder.exists() or folder.is_symlink()) and not _is_ours(folder):
-        raise PanopticBlendError(f"{folder}: is not the folder of a report; choose another --out, or move it away")
+        raise PanopticBlendError(f"{folder}: is not the folder of a report; choose another --out, or move the folder")
 
 
 def files_folder(page: Path) -> Path:
-    """The folder beside a page."""
+    """The folder for the data of the images, beside the page."""
     return page.with_name(f"{page.stem}_files")
 
 
 @contextmanager
 def writing(page: Path) -> Iterator[Assets]:
-    """Give assets to be added; `publish` them within the block. What is left behind is removed, however it ends."""
+    """Yield assets to fill, and to `publish` in the block; temporary files are removed in any case."""
     page.parent.mkdir(parents=True, exist_ok=True)
-    remove_unfinished(page.parent.glob(f".{glob.escape(page.stem)}*.part*"))  # by a run that was killed
+    remove_unfinished(page.parent.glob(f".{glob.escape(page.stem)}*.part*"))  # left by a process that was killed
     temporary = page.with_name(f".{files_folder(page).name}.{os.getpid()}.part")
     shutil.rmtree(temporary, ignore_errors=True)
     try:
         temporary.mkdir()
-        _require_alone(temporary)
+        _require_only_writer(temporary)
         (temporary / _MARK).touch()
         yield Assets(temporary)
     finally:
@@ -90,10 +90,11 @@ def writing(page: Path) -> Iterator[Assets]:
 def publish(
     page: Path, assets: Assets, content: dict[str, Any], embedded_bytes: int, *, overwrite: bool = False
 ) -> list[Path]:
-    """Write the page with its ``content``; the assets become its folder, or part of it up to ``embedded_bytes``.
+    """Write the page with its ``content``; returns the written paths.
 
-    The page comes last, and where there is a folder an earlier page goes first: a page that is there is whole.
-    Returns what was written. Raises as `require_room`, whose answer may have changed meanwhile.
+    Assets up to ``embedded_bytes`` are embedded in the page, larger ones become the folder beside it. An earlier page
+    is removed before its folder is replaced, and the new page is written last, so that an existing page is always
+    complete. Raises the errors of `require_room`, because files may have appeared in the meantime.
     """
     require_room(page, overwrite)
     folder = files_folder(page)
@@ -107,7 +108,9 @@ def publish(
     old = page.with_name(f".{folder.name}.old.{os.getpid()}.part")
     try:
         with replacing(page) as temporary:
-            temporary.write_text(_filled(content), encoding="utf-8", newline="\n")  # as its digests were taken
+            temporary.write_text(
+                _fill_template(content), encoding="utf-8", newline="\n"
+            )  # newlines unchanged, because the digests depend on them
             if folder.exists():
                 page.unlink(missing_ok=True)
                 folder.rename(old)
@@ -120,21 +123,22 @@ def publish(
 
 
 def script_json(content: object) -> str:
-    """JSON in ASCII that can stand in a script element and in a script file: nothing in it ends or opens a tag."""
+    """ASCII JSON that is safe in a script element and in a script file: it contains no ``<``, ``>`` or ``&``."""
     text = json.dumps(content, allow_nan=False, separators=(",", ":"))
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
-def _require_alone(temporary: Path) -> None:
-    """Raise PanopticBlendError if another process writes this report too; of two that start at once, both may see it.
+def _require_only_writer(temporary: Path) -> None:
+    """Raise an error if another process writes the same report.
 
-    Each makes its own folder first and looks then, so they never both go on.
+    Every process first creates its own folder and then looks for others, so that never both of two processes go on;
+    if they start at the same time, both may fail.
     """
     stem = temporary.name.removesuffix(f".{os.getpid()}.part")
     others = set(temporary.parent.glob(f"{glob.escape(stem)}.[0-9]*.part")) - {temporary}
     if others:
         raise PanopticBlendError(
-            f"{min(others)}: another process writes this report; wait for it, or choose another --out"
+            f"{min(others)}: another process is writing this report; wait for it, or choose another --out"
         )
 
 
@@ -143,14 +147,14 @@ def _is_ours(folder: Path) -> bool:
 
 
 def _embedded(path: Path) -> str:
-    """A JPEG as a data URL; of a script, the JSON that it hands over."""
+    """A JPEG as a data URL, or the JSON that a script passes to the page."""
     content = path.read_bytes()
     if path.suffix == ".js":
         return content[content.index(b"{") : content.rindex(b"}") + 1].decode("ascii")
     return f"data:image/jpeg;base64,{base64.b64encode(content).decode()}"
 
 
-def _filled(content: dict[str, Any]) -> str:
+def _fill_template(content: dict[str, Any]) -> str:
     style = (_TEMPLATE / "page.css").read_text(encoding="utf-8")
     script = "".join((_TEMPLATE / f"{name}.js").read_text(encoding="utf-8") for name in _SCRIPTS)
     script = f'"use strict";\n{script}'
@@ -166,5 +170,5 @@ def _filled(content: dict[str, Any]) -> str:
 
 
 def _digest(text: str) -> str:
-    """What a Content-Security-Policy knows an inline element by."""
+    """The digest of an inline element in a Content-Security-Policy."""
     return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"

@@ -1,4 +1,4 @@
-"""What the page shows of one image: photo, thumbnail, index maps and the segments of both sides."""
+"""Encode one image for the page: photo, thumbnail, index maps, and the segments of truth and predictions."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ from panoptic_blend.scoring.file_pairs import Pair
 from panoptic_blend.structures import Category, PanopticBlendError, PanopticMap
 
 THUMBNAIL = 192
-"""Longest side of a thumbnail, in pixels."""
+"""Long side of a thumbnail in pixels."""
 
 CAUSES = tuple(Cause)
 OUTCOMES = "tp", "fp", "fn", "ignored"
 MAX_SEGMENTS = 2**16 - 1
 
 Error = tuple[int, int, int]
-"""Line of the true class, line of the predicted one (0: none), place in ``CAUSES``."""
+"""Index (1..C, 0 for none) of the true class and of the predicted class, and index in ``CAUSES``."""
 
 
 @dataclass(frozen=True, eq=False)
-class Reading:
-    """What one result set says of one image.
+class EncodedResult:
+    """The result for one image in one result set.
 
-    ``classes``: lines (1..C) of the classes in truth or prediction. ``errors``: each kind of mistake once.
-    ``content`` for the page: the predicted ``map``, and the segments of both sides as ``_compact`` makes them.
+    ``classes`` are the indices (1..C) of the classes in truth or prediction, ``errors`` the distinct errors.
+    ``content`` is for the page: the predicted ``map``, and the segments of ``truth`` and ``prediction`` as rows.
     """
 
     image: int
@@ -47,106 +47,106 @@ class Reading:
 
 
 @dataclass(frozen=True, eq=False)
-class Scene:
-    """What all result sets share of one image: JPEGs, ``content`` with the truth's map, and its size in the page."""
+class EncodedImage:
+    """Data of one image for all result sets: JPEGs, and ``content`` with its size and the map of the truth."""
 
     photo: bytes
     thumbnail: bytes
     content: dict[str, Any]
 
 
-class Reader:
-    """Makes readings and scenes; ``side`` bounds the longer side of photos and maps, in pixels."""
+class ImageEncoder:
+    """Encodes images and results; ``side`` is the maximum long side of photos and maps in pixels."""
 
     def __init__(self, categories: Sequence[Category], photos: Path, side: int) -> None:
-        self._lines = {category.id: line for line, category in enumerate(categories, start=1)}
+        self._class_indices = {category.id: index for index, category in enumerate(categories, start=1)}
         self._things = frozenset(category.id for category in categories if category.is_thing)
         self._photos, self._side = photos, side
 
-    def look(self, pairs: Sequence[Pair]) -> tuple[Scene, list[Reading]]:
-        """The scene of an image and what each result set says of it.
+    def encode(self, pairs: Sequence[Pair]) -> tuple[EncodedImage, list[EncodedResult]]:
+        """Encode an image and its result in each result set.
 
-        Raises PanopticBlendError for a photo that is missing, broken or not of the annotated size.
+        Raises PanopticBlendError if the photo is missing, broken or not of the annotated size.
         """
-        return self.scene(pairs[0]), [self.reading(pair) for pair in pairs]
+        return self._encode_image(pairs[0]), [self._encode_result(pair) for pair in pairs]
 
-    def scene(self, pair: Pair) -> Scene:
-        """Photo and truth of an image; raises as `look`."""
+    def _encode_image(self, pair: Pair) -> EncodedImage:
         photo = read_picture(inside(self._photos, pair.image.file_name), pair.image.size)
         height, width = _bounded(pair.image.size, self._side)
         size = {"width": width, "height": height}
         content = {"image": pair.image.id, **size, "map": self._map(pair.truth, pair, "truth")}
         large = cv2.resize(photo, (width, height), interpolation=cv2.INTER_AREA)
         thumbnail = cv2.resize(large, _bounded((height, width), THUMBNAIL)[::-1], interpolation=cv2.INTER_AREA)
-        return Scene(_jpeg(large), _jpeg(thumbnail), content)
+        return EncodedImage(_jpeg(large), _jpeg(thumbnail), content)
 
-    def reading(self, pair: Pair) -> Reading:
-        """What one result set says of an image."""
+    def _encode_result(self, pair: Pair) -> EncodedResult:
         found = pair.comparison
         rows = list(segment_rows(pair.image.id, found, diagnose(found, self._things)))
         truth, prediction = ([row for row in rows if row.side == side] for side in ("truth", "prediction"))
-        places = [{row.segment: place for place, row in enumerate(side)} for side in (truth, prediction)]
+        indices = [{row.segment: index for index, row in enumerate(side)} for side in (truth, prediction)]
         crowds = set(found.truth.ids[found.truth.is_crowd].tolist())
         content = {
             "map": self._map(pair.prediction, pair, "prediction"),
-            "truth": [self._compact(row, places[1], row.segment in crowds) for row in truth],
-            "prediction": [self._compact(row, places[0], False) for row in prediction],
+            "truth": [self._segment_row(row, indices[1], row.segment in crowds) for row in truth],
+            "prediction": [self._segment_row(row, indices[0], False) for row in prediction],
         }
-        classes = sorted({self._lines[row.category] for row in rows})
+        classes = sorted({self._class_indices[row.category] for row in rows})
         errors = sorted({self._error(row) for row in rows if row.cause is not None})
-        return Reading(pair.image.id, found, classes, errors, content)
+        return EncodedResult(pair.image.id, found, classes, errors, content)
 
-    def _compact(self, row: SegmentRow, places: Mapping[int, int], is_crowd: bool) -> list[float | None]:
-        """Segment id, line of its class, area, outcome, IoU, partner, cause, nearest, its IoU, whether it is a crowd.
+    def _segment_row(self, row: SegmentRow, indices: Mapping[int, int], is_crowd: bool) -> list[float | None]:
+        """Segment id, class, area, outcome, IoU, partner, cause, nearest, IoU with the nearest, and ``iscrowd``.
 
-        Outcome and cause are places in `OUTCOMES` and ``CAUSES``; partner and nearest are places on the other side.
+        Class, outcome and cause are indices of classes (from 1), ``OUTCOMES`` and ``CAUSES``; partner and nearest are
+        ``indices`` of segments in the other map.
         """
         return [
             row.segment,
-            self._lines[row.category],
+            self._class_indices[row.category],
             row.area,
             OUTCOMES.index(row.outcome),
             None if row.iou is None else round(row.iou, 4),
-            None if row.matched_with is None else places[row.matched_with],
+            None if row.matched_with is None else indices[row.matched_with],
             None if row.cause is None else CAUSES.index(row.cause),
-            None if row.nearest is None else places[row.nearest],
+            None if row.nearest is None else indices[row.nearest],
             round(row.nearest_iou, 4),
             int(is_crowd),
         ]
 
     def _error(self, row: SegmentRow) -> Error:
-        """The cell of the segments' confusion matrix that a mistake is counted in, and its cause."""
+        """The cell of the confusion matrix of segments in which an error is counted, and its cause."""
         assert row.cause is not None
-        own = self._lines[row.category]
-        is_mixed_up = row.cause is Cause.WRONG_CLASS and row.nearest_category is not None
-        other = self._lines[row.nearest_category] if is_mixed_up and row.nearest_category is not None else 0
-        lines = (own, other) if row.side == "truth" else (other, own)
-        return *lines, CAUSES.index(row.cause)
+        own = self._class_indices[row.category]
+        is_confused = row.cause is Cause.WRONG_CLASS and row.nearest_category is not None
+        other = self._class_indices[row.nearest_category] if is_confused and row.nearest_category is not None else 0
+        pair = (own, other) if row.side == "truth" else (other, own)
+        return *pair, CAUSES.index(row.cause)
 
     def _map(self, panoptic: PanopticMap, pair: Pair, side: str) -> str:
-        """Place + 1 of every pixel's segment among those with pixels, 0 for void: `packed`."""
+        """Pack the map of segment indices, from 1 in the order of the segments that have pixels; 0 is void."""
         areas = (pair.comparison.truth if side == "truth" else pair.comparison.prediction).areas
         existing = [segment for segment, area in zip(panoptic.segments, areas, strict=True) if area > 0]
         if len(existing) > MAX_SEGMENTS:
             raise PanopticBlendError(
-                f"image {pair.image.id}: {len(existing)} segments in the {side}; a report shows up to {MAX_SEGMENTS}"
+                f"image {pair.image.id}: {len(existing)} segments in the {side}, more "
+                f"than the {MAX_SEGMENTS} of a report; leave the image out"
             )
         index = PanopticMap(panoptic.segment_ids, existing).index().astype(np.uint16)
         height, width = _bounded(pair.image.size, self._side)
         if index.shape != (height, width):
             index = np.asarray(cv2.resize(index, (width, height), interpolation=cv2.INTER_NEAREST), np.uint16)
-        return packed(index)
+        return pack_map(index)
 
 
-def packed(index: np.ndarray) -> str:
-    """A map (H, W) uint16 as text: rows after the first XOR the one above, little-endian, zlib, base64."""
+def pack_map(index: np.ndarray) -> str:
+    """Encode a map (H, W) uint16 as text: each row XOR the row above, little-endian, zlib, base64."""
     rows = index.astype("<u2")
     rows[1:] ^= index[:-1].astype("<u2")
     return base64.b64encode(zlib.compress(rows.tobytes(), 6)).decode()
 
 
 def _bounded(size: tuple[int, int], side: int) -> tuple[int, int]:
-    """Height and width, made smaller alike if need be so that neither is above ``side``."""
+    """Height and width, scaled down, if necessary, to a long side of ``side``."""
     scale = min(1.0, side / max(size))
     height, width = (max(1, round(scale * length)) for length in size)
     return height, width

@@ -1,4 +1,4 @@
-"""A small truth with two result sets whose outcomes are known, for the tests of the report."""
+"""A small data set with two result sets with known outcomes, for the tests of the report."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CATEGORIES = [
 
 @dataclass(frozen=True)
 class Small:
-    """Where everything is."""
+    """Paths of the data set and the result sets."""
 
     root: Path
     truth: Path
@@ -33,10 +33,10 @@ class Small:
 
 
 def small(root: Path, names: Sequence[str] = ("a.jpg", "b.jpg", "c <b>.jpg")) -> Small:
-    """Images of 80 x 60 pixels: two boxes on sky in the truth.
+    """Write images of 80 x 60 pixels with two boxes on a sky as the truth, and two result sets.
 
-    The first results are right in image 1, give the left box (segment 1) another class in image 2, and miss the
-    right one (segment 2) in all others; the second results are right everywhere.
+    The first results are correct in image 1, predict another class for the left box (segment 1) in image 2, and miss
+    the right box (segment 2) in all others. The second results are correct in all images.
     """
     photos, truth = root / "photos", root / "annotations" / "truth.json"
     photos.mkdir(parents=True)
@@ -58,7 +58,7 @@ def small(root: Path, names: Sequence[str] = ("a.jpg", "b.jpg", "c <b>.jpg")) ->
 
 
 def annotation(number: int, segments: dict[int, int]) -> dict[str, Any]:
-    """Segment id -> category id."""
+    """An annotation of the segments id -> category id."""
     records = [{"id": segment, "category_id": category, "iscrowd": 0} for segment, category in segments.items()]
     return {"image_id": number, "file_name": f"{number}.png", "segments_info": records}
 

@@ -1,4 +1,4 @@
-"""The page of `panoptic-blend report` in a real Chromium: every function is clicked through, from a file, offline."""
+"""The page of ``panoptic-blend report`` in Chromium: every function is used, from a file and offline."""
 
 from __future__ import annotations
 
@@ -63,12 +63,12 @@ def compared(files: Small) -> Path:
 
 @pytest.fixture
 def page(browser: Browser) -> Iterator[Page]:
-    """A page whose test fails if it has complained or asked a network for something."""
+    """A page that makes its test fail if it logs an error, opens a dialog or makes a network request."""
     complaints: list[str] = []
 
-    def asked(request: Any) -> None:
+    def check_request(request: Any) -> None:
         if not request.url.startswith(("file:", "data:", "blob:")):
-            complaints.append(f"asked for {request.url}")
+            complaints.append(f"requested {request.url}")
 
     def refuse(dialog: Any) -> None:
         complaints.append(f"dialog: {dialog.message}")
@@ -79,8 +79,8 @@ def page(browser: Browser) -> Iterator[Page]:
     opened.on("console", lambda message: complaints.append(f"{message.type}: {message.text}"))
     opened.on("pageerror", lambda error: complaints.append(str(error)))
     opened.on("dialog", refuse)
-    opened.on("requestfailed", lambda request: complaints.append(f"not there: {request.url}"))
-    opened.on("request", asked)
+    opened.on("requestfailed", lambda request: complaints.append(f"request failed: {request.url}"))
+    opened.on("request", check_request)
     yield opened
     opened.close()
     assert complaints == []
@@ -96,12 +96,12 @@ def texts(page: Page, selector: str) -> list[str]:
 
 
 def addressed(page: Page, part: str) -> None:
-    """Wait until the address says so."""
+    """Wait until the address contains ``part``."""
     page.wait_for_function("part => location.hash.includes(part)", arg=part)
 
 
 def pixel(page: Page, layer: str, x: int, y: int, set: int = 0) -> list[int]:
-    """Colour of a layer (`spotlight`: what dims all others) at a pixel of the maps."""
+    """Color of a layer, or of the ``spotlight`` that dims other segments, at a pixel of the maps."""
     name = ".spotlight" if layer == "spotlight" else f'.frame[data-layer="{layer}"][data-set="{set}"] .layer'
     read = """(node, [x, y]) => {
         const copy = new OffscreenCanvas(node.width, node.height).getContext("2d", {willReadFrequently: true});
@@ -112,7 +112,7 @@ def pixel(page: Page, layer: str, x: int, y: int, set: int = 0) -> list[int]:
 
 
 def point_at(page: Page, layer: str, x: int, y: int, set: int = 0) -> str:
-    """Move the pointer over a pixel of the maps (80 x 60); what the page says there."""
+    """Move the pointer over a pixel of the maps (80 x 60), and return the text of the tooltip."""
     frame = page.locator(f'.frame[data-layer="{layer}"][data-set="{set}"]')
     frame.scroll_into_view_if_needed()
     box = frame.bounding_box()
@@ -126,7 +126,7 @@ def test_figures_with_intervals(page: Page, single: Path) -> None:
     assert page.title() == "first.json: panoptic report"
     cards = page.locator(".figure")
     assert cards.count() == 3 and cards.first.locator(".interval .range").is_visible()
-    # Class 3 misses one of 200, class 7 has a spurious one and misses 198, the sky has IoU 3000 / 3900 there.
+    # Class 3 misses 1 of 200; class 7 has 1 false positive and misses 198, where the sky has an IoU of 3000 / 3900.
     expected = 100 * (199 / 199.5 + 2 / (2 + 0.5 + 99) + (2 + 198 * 3000 / 3900) / 200) / 3
     assert cards.first.locator(".value").inner_text() == f"{expected:.1f}"
     assert texts(page, "#overview .budget-bars > span:first-child") == ["All"]
@@ -138,7 +138,7 @@ def test_classes_are_sorted_and_names_are_text(page: Page, single: Path) -> None
     page.click("#tab-classes")
     first = "#class-table tbody tr:first-child th"
     assert page.locator("#class-table tbody tr").count() == 3
-    assert page.locator(first).inner_text() == "cat & 'dog'"  # the worst comes first
+    assert page.locator(first).inner_text() == "cat & 'dog'"  # the class with the lowest PQ comes first
     page.click('.sorter[data-key="pq"]')
     assert page.locator(first).inner_text() == EVIL
     assert page.get_attribute('th:has(> .sorter[data-key="pq"])', "aria-sort") == "descending"
@@ -255,9 +255,9 @@ def test_one_image_with_layers_opacity_and_hover(page: Page, single: Path) -> No
     page.locator(".frame canvas.layer").wait_for()
     red, blue = [200, 30, 40, 255], [70, 130, 180, 255]
     assert point_at(page, "errors", 20, 20).split("\n")[1] == EVIL
-    said = point_at(page, "errors", 20, 20)
-    assert "missed: wrong class · #1\nIoU 1.000 with cat & 'dog'" in said and f"IoU 1.000 with {EVIL}" in said
-    assert "spurious: wrong class · #1" in said
+    tip = point_at(page, "errors", 20, 20)
+    assert "missed: wrong class · #1\nIoU 1.000 with cat & 'dog'" in tip and f"IoU 1.000 with {EVIL}" in tip
+    assert "spurious: wrong class · #1" in tip
     assert "matched, IoU 1.000" in point_at(page, "errors", 2, 2)
     kinds = {"both": (20, 20), "matched": (60, 20)}
     for kind, (x, y) in kinds.items():
@@ -267,7 +267,7 @@ def test_one_image_with_layers_opacity_and_hover(page: Page, single: Path) -> No
     assert pixel(page, "truth", 20, 20) == red and pixel(page, "truth", 2, 2) == blue
     page.keyboard.press("3")
     cat = pixel(page, "prediction", 20, 20)
-    assert cat == pixel(page, "prediction", 60, 20) not in (red, blue)  # one class, one colour
+    assert cat == pixel(page, "prediction", 60, 20) not in (red, blue)  # one class has one color
     assert pixel(page, "prediction", 2, 2) == blue
     page.keyboard.press("-")
     assert page.locator("#opacity-value").inner_text() == "60 %"
@@ -280,7 +280,7 @@ def test_one_image_with_layers_opacity_and_hover(page: Page, single: Path) -> No
     page.click('#layout button[data-value="all"]')
     assert page.locator(".frame").count() == 4
     point_at(page, "truth", 60, 20)
-    assert page.locator(".cross:visible").count() == 3  # at the same place of the others
+    assert page.locator(".cross:visible").count() == 3  # at the same pixel in the other panes
     page.keyboard.press("Escape")
     assert not page.locator("#viewer").is_visible()
 
@@ -291,7 +291,7 @@ def test_segments_of_an_image_are_chosen(page: Page, single: Path) -> None:
     assert texts(page, "#segments .outcome") == ["missed"]
     page.click("#segments .link")
     alphas = [pixel(page, "spotlight", x, 20)[3] for x in (60, 20)]
-    assert alphas == [0, 150]  # it stays as it is, the rest is dimmed
+    assert alphas == [0, 150]  # the segment is unchanged, the rest is dimmed
     addressed(page, "segment=t1")
     page.click('#rows-shown button[data-value="all"]')
     assert page.locator("#segments tbody tr").count() == 5
@@ -301,7 +301,7 @@ def test_segments_of_an_image_are_chosen(page: Page, single: Path) -> None:
     assert page.locator('#segments tr[aria-selected="true"]').count() == 0
 
 
-def test_the_keys_start_where_one_is(page: Page, single: Path) -> None:
+def test_keys_start_at_the_scroll_position(page: Page, single: Path) -> None:
     visit(page, single, "view=images&sort=name")
     page.evaluate("window.scrollTo(0, document.body.scrollHeight)")
     page.keyboard.press("j")
@@ -352,14 +352,14 @@ def test_two_result_sets_beside_each_other(page: Page, compared: Path) -> None:
     assert page.locator(".cross:visible").count() == 1
     assert "matched" in point_at(page, "errors", 60, 20, 1)
     page.click('#layers button[data-value="truth"]')
-    assert re.search(r"prediction A\s.*\s?sky", said := point_at(page, "truth", 60, 20, 1)) and "prediction B" in said
+    assert re.search(r"prediction A\s.*\s?sky", tip := point_at(page, "truth", 60, 20, 1)) and "prediction B" in tip
     page.click('#layout button[data-value="all"]')
     assert page.locator(".frame").count() == 6
     page.click('#viewer-sets button[data-value="0"]')
     assert texts(page, "#segments .outcome") == ["missed"]
 
 
-def test_a_folder_that_is_not_there_is_told(browser: Browser, compared: Path, tmp_path: Path) -> None:
+def test_a_missing_folder_is_reported(browser: Browser, compared: Path, tmp_path: Path) -> None:
     lonely = tmp_path / "lonely.html"
     shutil.copy(compared, lonely)
     page = browser.new_page()
@@ -370,7 +370,7 @@ def test_a_folder_that_is_not_there_is_told(browser: Browser, compared: Path, tm
     page.close()
 
 
-def test_there_and_back_before_an_image_is_read(page: Page, single: Path) -> None:
+def test_next_and_previous_before_an_image_is_read(page: Page, single: Path) -> None:
     visit(page, single, "view=images&sort=name&image=1")
     page.locator(".frame canvas.layer").wait_for()
     page.evaluate("step(1); step(-1)")
@@ -378,7 +378,7 @@ def test_there_and_back_before_an_image_is_read(page: Page, single: Path) -> Non
     assert page.locator("#viewer-name").inner_text() == "a.jpg"
 
 
-def test_an_image_that_cannot_be_read_is_left_and_tried_again(browser: Browser, compared: Path, tmp_path: Path) -> None:
+def test_an_image_that_cannot_be_read_is_read_again_later(browser: Browser, compared: Path, tmp_path: Path) -> None:
     copied, folder = shutil.copy(compared, tmp_path), tmp_path / "two sets_files"
     shutil.copytree(compared.with_name("two sets_files"), folder)
     (folder / "1.js").rename(folder / "kept.js")
@@ -398,7 +398,7 @@ def test_an_image_that_cannot_be_read_is_left_and_tried_again(browser: Browser, 
     page.close()
 
 
-def test_a_folder_of_another_report_is_told(browser: Browser, files: Small, compared: Path, tmp_path: Path) -> None:
+def test_a_folder_of_another_report_is_reported(browser: Browser, files: Small, compared: Path, tmp_path: Path) -> None:
     request = ReportRequest(files.truth, files.second, files.photos, tmp_path / "two sets.html")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(command, "EMBEDDED_BYTES", 0)
@@ -406,15 +406,15 @@ def test_a_folder_of_another_report_is_told(browser: Browser, files: Small, comp
     shutil.copy(compared, request.page)
     page = browser.new_page()
     page.goto(f"{request.page.as_uri()}#view=images&image=2")
-    for place in ('#stage [role="alert"]', "#folder-trouble"):
-        page.locator(place).filter(has_text="two sets_files belongs to another report than this page").wait_for()
+    for selector in ('#stage [role="alert"]', "#folder-trouble"):
+        page.locator(selector).filter(has_text="two sets_files belongs to another report; put the folder").wait_for()
     page.close()
 
 
 @pytest.mark.parametrize(
     "state", ["", "view=classes", "view=confusion", "view=errors", "view=images", "image=2", "image=2&layout=all"]
 )
-def test_narrow(browser: Browser, page: Page, compared: Path, state: str) -> None:
+def test_narrow_windows(browser: Browser, page: Page, compared: Path, state: str) -> None:
     page.set_viewport_size({"width": 360, "height": 640})
     visit(page, compared, state)
     if "image" in state and "view" not in state:
@@ -439,14 +439,14 @@ def test_one_thin_image_with_nothing_in_it(page: Page, tmp_path: Path) -> None:
     visit(page, written)
     assert texts(page, ".figure .value") == ["\N{EN DASH}"] * 3 and texts(page, ".extremes li") == []
     assert page.locator(".figure .interval").count() == 0
-    assert "One image: there is no interval" in page.locator("#overview").inner_text()
+    assert "A single image has no interval" in page.locator("#overview").inner_text()
     visit(page, written, "view=images")
     page.click(".image")
     page.locator(".frame .layer").wait_for()
     assert "No errors" in page.locator("#segments").inner_text()
 
 
-def test_an_address_that_is_nonsense_shows_the_overview(page: Page, single: Path) -> None:
+def test_invalid_values_in_the_address_are_ignored(page: Page, single: Path) -> None:
     visit(
         page,
         single,

@@ -1,4 +1,4 @@
-"""`panoptic-blend report`: what is in the page, what is refused, and that nothing half-written stays."""
+"""``panoptic-blend report``: the content of the page, faults that are refused, and atomic writing."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from panoptic_blend.formats.images import decode_picture, write_picture, write_s
 from panoptic_blend.report import command
 from panoptic_blend.report.command import ReportRequest, write_report
 from panoptic_blend.report.page import publish, script_json, writing
-from panoptic_blend.report.pictures import packed
+from panoptic_blend.report.pictures import pack_map
 from panoptic_blend.scoring.details import Resampling, compute_findings, write_details
 from panoptic_blend.scoring.evaluate_files import detail_files
 from panoptic_blend.scoring.file_pairs import FilePolicy
@@ -59,13 +59,13 @@ def unpacked(text: str, width: int) -> np.ndarray:
     return np.bitwise_xor.accumulate(rows, axis=0)
 
 
-def test_a_map_comes_back_from_its_text() -> None:
+def test_packed_maps_round_trip() -> None:
     index = np.random.default_rng(0).integers(0, 2**16, (7, 5)).astype(np.uint16)
     before = index.copy()
-    assert (unpacked(packed(index), 5) == before).all() and (index == before).all()
+    assert (unpacked(pack_map(index), 5) == before).all() and (index == before).all()
 
 
-def test_the_page_has_the_figures_of_pq(files: Small, request_: ReportRequest) -> None:
+def test_the_page_has_the_metrics_of_pq(files: Small, request_: ReportRequest) -> None:
     assert write_report(request_, FAST) == [request_.page]
     assert [path.name for path in request_.page.parent.iterdir()] == ["report.html"]
     found = content(request_.page)
@@ -79,8 +79,9 @@ def test_the_page_has_the_figures_of_pq(files: Small, request_: ReportRequest) -
             interval.high,
         ]
         assert result["groups"][group]["lost"] == list(expected.budget.groups[group].lost.values())
-    assert set(result["classes"]) == {"3", "7", "9"}  # that of category 12 never occurs
-    # Right, one class wrong, one missed: PQ of the images is 1; (0 + 1/(1 + 1/2) + 1)/3; (1 + 0 + 3000/3900)/3.
+    assert set(result["classes"]) == {"3", "7", "9"}  # category 12 does not occur
+    # One image is correct, one has a wrong class, one a missed segment; their PQ:
+    # 1; (0 + 1/(1 + 1/2) + 1)/3; (1 + 0 + 3000/3900)/3.
     assert result["images"]["pq"] == pytest.approx([1, (2 / 3 + 1) / 3, (1 + 3000 / 3900) / 3], abs=1e-4)
     assert [result["images"][key] for key in ("tp", "fp", "fn")] == [[3, 2, 2], [0, 1, 0], [0, 1, 1]]
     wrong, missed = found["causes"].index("wrong class"), found["causes"].index("missed")
@@ -105,7 +106,7 @@ def test_maps_photos_and_segments_of_an_image(request_: ReportRequest) -> None:
         assert photo.shape == (60, 80, 3) and abs(int(photo[5, 5, 0]) - 120) < 3
 
 
-def test_an_image_with_nothing_to_score_has_no_figure(request_: ReportRequest, files: Small) -> None:
+def test_an_image_with_nothing_to_score_has_no_pq(request_: ReportRequest, files: Small) -> None:
     nothing = np.zeros((60, 80), np.int32)
     for results in (files.truth, files.first):
         found = json.loads(results.read_text())
@@ -121,7 +122,7 @@ def test_an_image_with_nothing_to_score_has_no_figure(request_: ReportRequest, f
     assert (files.root / "details" / "comparison.csv").read_text().splitlines()[-1] == "2,,,"
 
 
-def test_large_pictures_are_bounded(request_: ReportRequest) -> None:
+def test_large_images_are_scaled_down(request_: ReportRequest) -> None:
     write_report(replace(request_, side=40), FAST)
     found = details(request_.page, 0)
     assert (found["width"], found["height"]) == (40, 30)
@@ -140,7 +141,7 @@ def test_two_result_sets(files: Small, request_: ReportRequest) -> None:
     assert [len(details(request_.page, 2)["sets"][set]["prediction"]) for set in (0, 1)] == [2, 3]
 
 
-def test_what_is_large_comes_into_a_folder(request_: ReportRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_large_data_go_into_a_folder(request_: ReportRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(command, "EMBEDDED_BYTES", 100)
     page, folder = write_report(request_, FAST)
     assert folder == page.with_name("report_files") and content(page)["folder"] == "report_files"
@@ -153,25 +154,25 @@ def test_what_is_large_comes_into_a_folder(request_: ReportRequest, monkeypatch:
         handed = json.loads(script[script.index("{") : script.rindex("}") + 1])
         assert handed["report"] == content(page)["report"]
     with pytest.raises(
-        PanopticBlendError, match=r"report\.html: is there already; choose another --out, or give --overwrite"
+        PanopticBlendError, match=r"report\.html: already exists; choose another --out, or add --overwrite"
     ):
         write_report(request_, FAST)
     monkeypatch.undo()
     again = replace(request_, overwrite=True)
-    assert write_report(again, FAST) == [page]  # now small: the folder of the earlier report is gone
+    assert write_report(again, FAST) == [page]  # embedded: the folder of the earlier report is removed
     assert [path.name for path in page.parent.iterdir()] == ["report.html"]
 
 
-def test_a_folder_of_others_stays(request_: ReportRequest, refused: Refused) -> None:
+def test_a_folder_that_is_not_of_a_report_is_kept(request_: ReportRequest, refused: Refused) -> None:
     mine = request_.page.with_name("report_files") / "mine.txt"
     mine.parent.mkdir(parents=True)
     mine.touch()
-    assert "is there already" in refused(write_report, request_, FAST)
+    assert "already exists" in refused(write_report, request_, FAST)
     assert "not the folder of a report" in refused(write_report, replace(request_, overwrite=True), FAST)
     assert mine.exists() and not request_.page.exists()
 
 
-def test_names_cannot_leave_their_place_in_the_page(request_: ReportRequest) -> None:
+def test_names_cannot_inject_markup(request_: ReportRequest) -> None:
     write_report(request_, FAST)
     text = request_.page.read_text("utf-8")
     assert EVIL not in text and text.count("</script>") == 2 and "\u2028" not in text
@@ -179,7 +180,7 @@ def test_names_cannot_leave_their_place_in_the_page(request_: ReportRequest) -> 
     assert script_json("</script>&\ud800") == '"\\u003c/script\\u003e\\u0026\\ud800"'
 
 
-def test_the_policy_of_the_page_knows_its_script_and_style(request_: ReportRequest) -> None:
+def test_the_content_policy_has_the_digests_of_script_and_style(request_: ReportRequest) -> None:
     write_report(request_, FAST)
     text = request_.page.read_bytes().decode()
     for element in ("script", "style"):
@@ -232,11 +233,11 @@ def test_a_missing_prediction_may_count_as_void(request_: ReportRequest, files: 
 
 
 @pytest.mark.parametrize("name", ["report", "report.json"])
-def test_a_page_is_called_html(request_: ReportRequest, refused: Refused, name: str) -> None:
+def test_a_page_must_end_in_html(request_: ReportRequest, refused: Refused, name: str) -> None:
     assert "ends in .html" in refused(write_report, replace(request_, page=request_.page.with_name(name)), FAST)
 
 
-def test_interrupted_leaves_the_earlier_report(request_: ReportRequest) -> None:
+def test_an_interrupted_run_keeps_the_earlier_report(request_: ReportRequest) -> None:
     write_report(request_, FAST)
     before = request_.page.read_bytes()
 
@@ -250,7 +251,7 @@ def test_interrupted_leaves_the_earlier_report(request_: ReportRequest) -> None:
     assert request_.page.read_bytes() == before
 
 
-def test_what_a_killed_run_left_is_removed(request_: ReportRequest) -> None:
+def test_leftovers_of_a_killed_process_are_removed(request_: ReportRequest) -> None:
     done = subprocess.Popen([sys.executable, "-c", ""])
     done.wait()
     left = request_.page.with_name(f".report_files.{done.pid}.part")
@@ -260,25 +261,25 @@ def test_what_a_killed_run_left_is_removed(request_: ReportRequest) -> None:
     assert [path.name for path in request_.page.parent.iterdir()] == ["report.html"]
 
 
-def test_a_report_that_came_meanwhile_stays(request_: ReportRequest, refused: Refused) -> None:
+def test_a_report_that_appeared_in_the_meantime_is_kept(request_: ReportRequest, refused: Refused) -> None:
     def meanwhile(done: int, total: int) -> None:
         request_.page.write_text("theirs")
 
-    assert "report.html: is there already" in refused(write_report, request_, FAST, meanwhile)
+    assert "report.html: already exists" in refused(write_report, request_, FAST, meanwhile)
     assert request_.page.read_text() == "theirs"
 
 
-def test_one_process_writes_a_report_at_a_time(request_: ReportRequest, refused: Refused) -> None:
-    other = request_.page.with_name(f".report_files.{os.getppid()}.part")  # of a process that runs
+def test_two_processes_cannot_write_one_report(request_: ReportRequest, refused: Refused) -> None:
+    other = request_.page.with_name(f".report_files.{os.getppid()}.part")  # of a running process
     other.mkdir(parents=True)
-    said = refused(write_report, replace(request_, overwrite=True), FAST)
-    assert said.startswith(f"{other}: another process writes this report; ")
+    message = refused(write_report, replace(request_, overwrite=True), FAST)
+    assert message.startswith(f"{other}: another process is writing this report; ")
     assert [path.name for path in request_.page.parent.iterdir()] == [other.name]
     other.rmdir()
     assert write_report(request_, FAST) == [request_.page]
 
 
-def test_a_full_disk_is_told_with_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_error_of_a_full_disk_names_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(self: Path, content: bytes) -> int:
         raise OSError(28, "No space left on device")
 
@@ -291,7 +292,7 @@ def test_a_full_disk_is_told_with_the_file(tmp_path: Path, monkeypatch: pytest.M
     assert not any(tmp_path.iterdir())
 
 
-def test_failing_at_the_very_end_leaves_no_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failure_at_the_end_leaves_no_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     page = tmp_path / "report.html"
     with writing(page) as assets:
         assets.add("0.jpg", b"0")
@@ -304,7 +305,7 @@ def test_failing_at_the_very_end_leaves_no_page(tmp_path: Path, monkeypatch: pyt
         assets.add("0.jpg", b"1")
         monkeypatch.setattr(Path, "replace", fail)
         publish(page, assets, {"old": False}, embedded_bytes=0, overwrite=True)
-    assert not page.exists()  # never an old page with new images
+    assert not page.exists()  # an old page must not remain with new images
     assert {path.name for path in tmp_path.iterdir()} <= {"report_files"}
 
 
@@ -321,4 +322,4 @@ def test_the_command(
     with pytest.raises(SystemExit) as stop:
         cli.main()
     assert stop.value.code == 2
-    assert capsys.readouterr().err == f"error: {out}: is there already; choose another --out, or give --overwrite\n"
+    assert capsys.readouterr().err == f"error: {out}: already exists; choose another --out, or add --overwrite\n"

@@ -1,4 +1,4 @@
-// Where the points of PQ went: bars and a table of causes; a cause leads to its images.
+// Error budget: bars and a table of the causes of lost PQ; a cause leads to its images.
 
 const CAUSE_COLORS = [
   "#b5558d",
@@ -44,7 +44,7 @@ function budgetSummary(set) {
   return make(
     "article",
     { class: "card" },
-    make("h2", {}, "Where the points went", ofSet(set)),
+    make("h2", {}, "Points of PQ lost to each cause", ofSet(set)),
     make(
       "div",
       { class: "budget-bars" },
@@ -64,11 +64,11 @@ function drawErrors(section) {
     make(
       "div",
       { class: "bar" },
-      make("h1", {}, "Every lost point has one cause"),
+      make("h1", {}, "Every lost point of PQ has one cause"),
       make(
         "p",
         { class: "note" },
-        "PQ if mended: were that cause alone gone. These gains do not add up. Choose a cause to see its images.",
+        "PQ if repaired: PQ without the errors of this cause alone; the gains do not add up. Choose a cause to see its images.",
       ),
     ),
     make(
@@ -101,7 +101,7 @@ function causeTable(set) {
           ? make("button", { class: "link", "data-cause": cause, click: () => browse({ cause: String(cause) }) }, name)
           : make(
               "span",
-              { class: "class-label", title: "what matched pairs lack to IoU 1; every image has some" },
+              { class: "class-label", title: "1 − IoU of matched pairs, which occurs in nearly every image" },
               name,
             ),
       ),
@@ -130,7 +130,7 @@ function causeTable(set) {
             headCell("Cause"),
             GROUPS.map((group) => headCell(group, { numeric: true })),
             headCell(""),
-            headCell("PQ if mended", { numeric: true }),
+            headCell("PQ if repaired", { numeric: true }),
             headCell("Gain", { numeric: true }),
           ),
         ),

@@ -2,7 +2,7 @@
 
 const CLASS_KEYS = ["name", "kind", "pq", "pq0", "pq1", "difference", "sq", "rq", "tp", "fp", "fn"];
 
-/** Whether a text is a column to sort by, "-" before it if downwards. */
+/** Whether a text is a column to sort by; a leading "-" means descending. */
 const isClassOrder = (text) => CLASS_KEYS.includes(text.replace(/^-/, ""));
 
 function classOrder() {
@@ -52,9 +52,9 @@ function drawClasses(section) {
     head("SQ", "sq", true),
     head("RQ", "rq", true),
     head("TP", "tp", true, "matched pairs"),
-    head("FP", "fp", true, "spurious predictions"),
-    head("FN", "fn", true, "missed segments"),
-    headCell("Where the points went"),
+    head("FP", "fp", true, "false positives: spurious predictions"),
+    head("FN", "fn", true, "false negatives: missed segments"),
+    headCell("PQ and points lost to each cause"),
   );
   section.replaceChildren(
     make(
@@ -64,7 +64,7 @@ function drawClasses(section) {
       make(
         "p",
         { class: "note" },
-        isCompared ? `Interval and what follows: ${setName(Number(state.set))}.` : "",
+        isCompared ? `Interval and the columns after it: ${setName(Number(state.set))}.` : "",
         " Choose a class to see its images.",
       ),
     ),

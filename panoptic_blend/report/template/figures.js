@@ -1,6 +1,6 @@
-// The overview: PQ, SQ and RQ with intervals, the difference of two result sets, sizes, where the points went.
+// The overview: PQ, SQ and RQ with intervals, the difference of two result sets, PQ by size, and the error budget.
 
-/** Draws of one image are all alike: they say nothing of other images. */
+/** All resamples of a single image are equal, so that an interval would be meaningless. */
 const hasIntervals = content.ids.length > 1;
 
 function drawOverview(section) {
@@ -16,10 +16,10 @@ function drawOverview(section) {
       "p",
       { class: "note" },
       !hasIntervals
-        ? "One image: there is no interval."
-        : `Bars show the ${level} % interval of PQ over ${count(content.resampling.resamples)} ` +
-        `draws of ${count(content.ids.length)} images ` +
-        `(seed ${content.resampling.seed}): how far PQ would move with other images.`,
+        ? "A single image has no interval."
+        : `Bars show the ${level} % bootstrap interval of PQ over ${count(content.resampling.resamples)} ` +
+        `resamples of ${count(content.ids.length)} images ` +
+        `(seed ${content.resampling.seed}): how far PQ could move with other images of the same kind.`,
     ),
     make("div", { class: "columns" }, budgetSummary(set), sizesPanel(set), extremesPanel(set)),
   );
@@ -59,18 +59,18 @@ function groupCard(group) {
 }
 
 function differenceLine({ value, low, high, better }) {
-  const verdict = low > 0 ? "B is better" : high < 0 ? "A is better" : "could be luck";
+  const verdict = low > 0 ? "B is better" : high < 0 ? "A is better" : "not significant";
   return make(
     "div",
     { class: `difference ${low > 0 ? "up" : high < 0 ? "down" : ""}` },
     make("b", {}, `B − A ${signed(value)}`),
     ` (${signed(low)} to ${signed(high)}) `,
     make("span", { class: "verdict" }, verdict),
-    make("span", { class: "share" }, `B better in ${percent(better)} % of draws`),
+    make("span", { class: "share" }, `B better in ${percent(better)} % of resamples`),
   );
 }
 
-/** Whose figures a panel shows, where there are two result sets. */
+/** The name of the result set that a panel shows, if there are two. */
 const ofSet = (set) => (isCompared ? make("small", { class: "of-set" }, setName(set)) : null);
 
 function sizesPanel(set) {
@@ -86,7 +86,7 @@ function sizesPanel(set) {
   return make(
     "article",
     { class: "card" },
-    make("h2", {}, "PQ by size of segments", ofSet(set)),
+    make("h2", {}, "PQ by segment size", ofSet(set)),
     make(
       "table",
       { class: "plain" },
@@ -102,11 +102,11 @@ function sizesPanel(set) {
       ),
       make("tbody", {}, rows),
     ),
-    make("p", { class: "note" }, "Small: below 32² pixels; large: from 96² on."),
+    make("p", { class: "note" }, "Small: area below 32² pixels; large: from 96² pixels."),
   );
 }
 
-/** The images to look at first: the worst ones, or those where two result sets differ most. */
+/** The images with the lowest PQ, or with the largest difference between two result sets. */
 function extremesPanel(set) {
   const first = (place) => (isCompared ? bySize(differenceOf(place)) : qualityOf(set, place));
   const scored = [...content.ids.keys()].filter((place) => first(place) !== null);
@@ -125,7 +125,7 @@ function extremesPanel(set) {
   return make(
     "article",
     { class: "card" },
-    make("h2", {}, isCompared ? "Images that differ most" : "Worst images"),
+    make("h2", {}, isCompared ? "Images with the largest difference" : "Worst images"),
     make(
       "ol",
       { class: "extremes" },

@@ -1,14 +1,14 @@
-// The cards of the image browser; only what is near the window is in the page.
+// The cards of the image browser; only the cards near the window are in the page.
 
 const CARD = { width: isCompared ? 214 : 188, height: 196, gap: 12 };
-let laidOut = ""; // what the cards in the page were placed with
-const cards = new Map(); // the cards in the page, by their places in the list
+let laidOut = ""; // the layout of the cards in the page
+const cards = new Map(); // the cards in the page, by their index in the list
 
 function gridColumns() {
   return Math.max(2, Math.floor((byId("list").clientWidth + CARD.gap) / (CARD.width + CARD.gap)));
 }
 
-/** Put the cards near the window into the list, which is as high as all would be. */
+/** Add the cards near the window to the list, whose height is that of all cards. */
 function drawNear() {
   const list = byId("list");
   if (!list || state.view !== "images") return;
@@ -41,7 +41,7 @@ function dropCard(at) {
   cards.delete(at);
 }
 
-/** The card in the page that follows a place; the order of Tab is that of the list. */
+/** The card in the page that follows an index, so that the order of Tab is that of the list. */
 function nextCard(at) {
   const after = [...cards.keys()].filter((other) => other > at);
   return after.length ? cards.get(Math.min(...after)) : null;
@@ -89,13 +89,13 @@ function differenceMark(value) {
   return make("span", { class: value > 0.0005 ? "up" : value < -0.0005 ? "down" : "even" }, signed(value));
 }
 
-/** Place in the list of the first card that is whole in the window. */
+/** Index in the list of the first card that is completely in the window. */
 function firstInSight() {
   const hidden = byId("tabs").closest("header").offsetHeight - byId("list").getBoundingClientRect().top;
   return Math.max(0, Math.ceil(hidden / (CARD.height + CARD.gap))) * gridColumns();
 }
 
-/** Move the marked card of the list and bring it into sight. */
+/** Move the selection in the list and scroll to it. */
 function moveCurrent(step) {
   if (!filtered.length) return;
   current = Math.max(0, Math.min(filtered.length - 1, current < 0 ? firstInSight() : current + step));

@@ -1,4 +1,4 @@
-// The image browser: which images there are, found, filtered and sorted.
+// The image browser: search, filters and order of the images.
 
 const SORTS = [
   ["pq", "PQ"],
@@ -10,7 +10,7 @@ const FILTERS = ["q", "class", "cause", "true", "taken", "from", "to"];
 let filtered = [];
 let current = -1;
 
-/** Go to the images with these filters alone. */
+/** Go to the images with only these filters. */
 function browse(filters) {
   current = -1;
   const cleared = Object.fromEntries(FILTERS.map((key) => [key, ""]));
@@ -19,16 +19,16 @@ function browse(filters) {
 }
 
 const errorsOf = (set, place) => content.results[set].images.fp[place] + content.results[set].images.fn[place];
-/** PQ of one image; null where nothing is scored. */
+/** PQ of one image; null if nothing is scored. */
 const qualityOf = (set, place) => content.results[set].images.pq[place];
 
-/** PQ of B minus that of A in one image; null where one of them has none. */
+/** PQ of B minus PQ of A in one image; null if one of them is null. */
 function differenceOf(place) {
   const [first, second] = [qualityOf(0, place), qualityOf(1, place)];
   return first === null || second === null ? null : second - first;
 }
 
-/** Minus the size of a difference, so that the largest comes first; null stays. */
+/** The negative absolute difference, so that the largest comes first; null stays null. */
 const bySize = (difference) => (difference === null ? null : -Math.abs(difference));
 
 const SORT_VALUES = {
@@ -38,8 +38,8 @@ const SORT_VALUES = {
   difference: (set, place) => (isCompared ? bySize(differenceOf(place)) : 0),
 };
 
-/** Whether one mistake of an image, [true line, predicted line, cause], is what the filters ask for. */
-function isMistake(wanted, line, taken, cause) {
+/** Whether one error of an image, [true class, predicted class, cause], matches the filters. */
+function isWantedError(wanted, line, taken, cause) {
   return (
     (wanted.cause === null || wanted.cause === cause) &&
     (wanted.class === null || line === wanted.class || taken === wanted.class) &&
@@ -65,7 +65,7 @@ function filteredPlaces() {
     if (!asksForError) return wanted.class === null || classes[place].includes(wanted.class);
     const found = errors[place];
     for (let at = 0; at < found.length; at += 3) {
-      if (isMistake(wanted, found[at], found[at + 1], found[at + 2])) return true;
+      if (isWantedError(wanted, found[at], found[at + 1], found[at + 2])) return true;
     }
     return false;
   };
@@ -87,7 +87,7 @@ function drawImages(section) {
   drawNear();
 }
 
-/** Say once above the images if the folder with their pictures is missing, or another report's. */
+/** Show a message above the images if their folder is missing or belongs to another report. */
 async function checkFolder() {
   if (content.embedded) return;
   try {
@@ -113,7 +113,7 @@ function browserParts() {
       "div",
       { class: "bar filters" },
       search,
-      make("span", { class: "field" }, "PQ", bound("from", "least PQ", 0), "–", bound("to", "largest PQ", 100)),
+      make("span", { class: "field" }, "PQ", bound("from", "minimum PQ", 0), "–", bound("to", "maximum PQ", 100)),
       make("div", { class: "fields", id: "filters" }),
       make("span", { id: "found", role: "status" }),
     ),
@@ -122,16 +122,16 @@ function browserParts() {
     make(
       "p",
       { id: "nothing", class: "note", hidden: true },
-      "No image is like that. ",
+      "No image matches these filters. ",
       make("button", { class: "quiet", click: () => browse({}) }, "Show all"),
     ),
   ];
 }
 
-/** A number of percent as it is typed, within 0 and 100. */
+/** A typed percentage, limited to 0 to 100. */
 const clamped = (text) => (text === "" ? "" : String(Math.min(100, Math.max(0, Number(text)))));
 
-/** A field for a bound of PQ in percent. */
+/** An input field for a bound of PQ in percent. */
 function bound(key, label, none) {
   return make("input", {
     id: `filter-${key}`,
@@ -147,7 +147,7 @@ function bound(key, label, none) {
 
 function drawFilters() {
   const focused = document.activeElement?.id;
-  const fields = { q: "search", from: "filter-from", to: "filter-to" }; // they stay, others are made anew
+  const fields = { q: "search", from: "filter-from", to: "filter-to" }; // these stay in the page, the others are created anew
   for (const [key, id] of Object.entries(fields)) {
     if (byId(id).value !== state[key]) byId(id).value = state[key];
   }
@@ -174,7 +174,7 @@ function drawFilters() {
       {
         id: "direction",
         class: "quiet",
-        title: "Turn the order round",
+        title: "Reverse the order",
         "aria-pressed": String(state.down === "1"),
         click: () => show({ down: state.down ? "" : "1" }),
       },

@@ -1,16 +1,16 @@
-// Everything by keyboard; `?` shows how.
+// Keyboard shortcuts; `?` lists them.
 
 const KEYS = [
   ["j k ← →", "next and previous image"],
   ["↑ ↓", "a row of images up or down"],
-  ["Enter", "open the marked image"],
+  ["Enter", "open the selected image"],
   ["1 2 3 4", "photo, truth, prediction, errors"],
-  ["5", "all of them side by side"],
+  ["5", "all four layers side by side"],
   ["+ −", "opacity of the layer"],
-  ["s", "the other result set"],
-  ["/", "search by name, in the list of images"],
+  ["s", "switch to the other result set"],
+  ["/", "search the images by name"],
   ["Esc", "close, or leave the search"],
-  ["?", "these keys"],
+  ["?", "show these keys"],
 ];
 const keysDialog = byId("keys");
 

@@ -1,4 +1,4 @@
-// From the address to the page, and back.
+// Rendering of the state in the address, and global event handlers.
 
 const DRAW = {
   overview: drawOverview,
@@ -9,7 +9,7 @@ const DRAW = {
 };
 const drawnWith = {};
 
-/** Draw what changed since `before`; null draws everything. */
+/** Draw the parts that changed since the state `before`; null draws everything. */
 function render(before) {
   const { view, set } = state;
   for (const tab of byId("tabs").children) {

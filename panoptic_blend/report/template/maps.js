@@ -1,4 +1,4 @@
-// What belongs to one image, read from the page or from the folder beside it, and its maps as pictures.
+// The data of one image, read from the page or from the folder beside it, and its maps as pictures.
 
 const LAYERS = ["photo", "truth", "prediction", "errors"];
 const ERROR_KINDS = [
@@ -13,19 +13,19 @@ const waiting = new Map();
 const loaded = new Map();
 const KEPT_IMAGES = 12;
 
-/** Where a file of the report is: within the page, or beside it. */
+/** The URL of a file of the report: embedded in the page, or beside it. */
 function assetAddress(name) {
   return content.embedded ? content.embedded[name] : `${encodeURIComponent(content.folder)}/${name}`;
 }
 
-/** Called by the files of the folder, which a page from a disk can only read as scripts. */
+/** Called by the files of the folder, which a page opened from a disk can read only as scripts. */
 window.panopticReport = (name, found) => waiting.get(name)?.(found);
 
 function details(place) {
   if (!loaded.has(place)) {
     const reading = readDetails(place);
     loaded.set(place, reading);
-    reading.catch(() => loaded.delete(place)); // it may be read again, once the file is there
+    reading.catch(() => loaded.delete(place)); // so that it is read again when the file is there
     if (loaded.size > KEPT_IMAGES) loaded.delete(loaded.keys().next().value);
   }
   return loaded.get(place);
@@ -39,11 +39,11 @@ async function readDetails(place) {
   return found;
 }
 
-/** What a script of the folder hands over; an error unless it is one of this very report. */
+/** The data of a script in the folder; throws an error unless it belongs to this report. */
 async function readScript(name) {
   const found = await runScript(name);
   if (found.report !== content.report)
-    throw new Error(`${content.folder} belongs to another report than this page; bring the folder that came with it`);
+    throw new Error(`${content.folder} belongs to another report; put the folder of this report beside the page`);
   return found;
 }
 
@@ -53,7 +53,7 @@ function runScript(name) {
     const ended = () => {
       script.remove();
       waiting.delete(name);
-      reject(new Error(`${content.folder} is not beside this page, or not whole`)); // unless it has been resolved
+      reject(new Error(`${content.folder} is not beside this page, or incomplete; copy the complete folder there`)); // has no effect once it is resolved
     };
     waiting.set(name, resolve);
     script.addEventListener("error", ended);
@@ -62,21 +62,21 @@ function runScript(name) {
   });
 }
 
-/** A map as Uint16Array: base64, zlib, rows that are XOR with the one above. */
+/** Decode a map to Uint16Array: base64, zlib, each row XOR the row above. */
 async function unpacked(text, width, height) {
-  const bytes = Uint8Array.from(atob(text), (sign) => sign.charCodeAt(0));
+  const bytes = Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
   const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
   const map = new Uint16Array(await new Response(stream).arrayBuffer());
   for (let at = width; at < width * height; at += 1) map[at] ^= map[at - width];
   return map;
 }
 
-/** A row of the segments as an object; partner and nearest are places among the other side's rows. */
+/** A row of segments as an object; partner and nearest are indices of rows of the other map. */
 function segmentOf([id, line, area, outcome, iou, partner, cause, nearest, nearestIou, isCrowd]) {
   return { id, line, area, outcome, iou, partner, cause, nearest, nearestIou, isCrowd: Boolean(isCrowd) };
 }
 
-/** The colours of pixels as a canvas; `colorAt` gives [red, green, blue, alpha] of a place, or null. */
+/** Paint a canvas; `colorAt` returns [red, green, blue, alpha] of a pixel, or null for transparent. */
 function painted(width, height, colorAt) {
   const canvas = make("canvas", { width, height });
   const context = canvas.getContext("2d");
@@ -89,14 +89,14 @@ function painted(width, height, colorAt) {
   return canvas;
 }
 
-/** Whether a pixel has a neighbour of another segment to the right or below. */
+/** Whether the neighbor of a pixel to the right or below belongs to another segment. */
 function isEdge(map, at, width) {
   return (
     ((at + 1) % width !== 0 && map[at] !== map[at + 1]) || (at + width < map.length && map[at] !== map[at + width])
   );
 }
 
-/** Segments in the colours of their classes, void hatched, with a line between segments. */
+/** Segments in the colors of their classes with lines between them; void is hatched. */
 function classLayer(map, rows, width, height) {
   const colors = rows.map((row) => [...classOf(row[1]).color, 255]);
   const edges = colors.map(edgeColor);
@@ -107,7 +107,7 @@ function classLayer(map, rows, width, height) {
   });
 }
 
-/** A shade of a colour that stands out from it: darker if it is light, lighter if it is dark. */
+/** A contrasting shade of a color: darker if it is light, lighter if it is dark. */
 function edgeColor([red, green, blue, alpha]) {
   const isLight = 0.3 * red + 0.59 * green + 0.11 * blue > 110;
   const shade = (part) => (isLight ? 0.4 * part : part + 0.65 * (255 - part));
@@ -117,7 +117,7 @@ function edgeColor([red, green, blue, alpha]) {
 const voidColor = (at, width) =>
   ((at % width) + Math.floor(at / width)) % 8 < 2 ? [150, 155, 165, 255] : [40, 44, 52, 255];
 
-/** Which of ERROR_KINDS a pixel is, from the rows of its segments (null: void). */
+/** Index in ERROR_KINDS of a pixel, from the rows of its segments (undefined: void). */
 function errorKind(truth, prediction, truthPlace, predictionPlace) {
   const missed = truth?.[3] === 2;
   const spurious = prediction?.[3] === 1;
@@ -146,7 +146,7 @@ function hexColor(text) {
   return [number >> 16, (number >> 8) & 255, number & 255, 255];
 }
 
-/** One segment left as it is, everything else dimmed, with a line around it. */
+/** Highlight one segment: an outline around it, and everything else dimmed. */
 function spotlight(map, place, width, height) {
   const value = place + 1;
   const isInside = (at) => at >= 0 && at < map.length && map[at] === value;

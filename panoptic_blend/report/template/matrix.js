@@ -1,4 +1,4 @@
-// The confusion matrix of the classes that occur, and the pairs most often confused.
+// The confusion matrix of the classes that occur, and the most confused pairs of classes.
 
 function drawConfusion(section) {
   const set = Number(state.set);
@@ -18,9 +18,9 @@ function drawConfusion(section) {
   );
   const explained =
     state.matrix === "segments"
-      ? "Pairs with IoU above 0.5, whatever their classes; (none): missed truths, spurious predictions. " +
-        "A cell leads to its images."
-      : "Every pixel once; (none) is void.";
+      ? "Pairs of segments with an IoU above 0.5, of any classes; (none): missed or spurious segments. " +
+        "Choose a cell to see its images."
+      : "All pixels; (none) is void.";
   section.replaceChildren(
     make(
       "div",
@@ -67,12 +67,12 @@ function matrixTable(entries) {
   const table = make("table", { class: "matrix", id: "matrix" }, make("thead", {}, head), make("tbody", {}, body));
   table.addEventListener("click", matrixClicked);
   table.addEventListener("keydown", matrixPressed);
-  const first = table.querySelector("td[data-row]"); // one stop of Tab; arrows go on from there
+  const first = table.querySelector("td[data-row]"); // Tab stops only here; the arrow keys move between cells
   if (first) first.tabIndex = 0;
   return table;
 }
 
-/** Enter opens a cell; arrows go to the next one that is not empty. */
+/** Enter opens a cell; arrow keys move to the next cell that is not empty. */
 function matrixPressed(event) {
   if (event.key === "Enter" || event.key === " ") return matrixClicked(event);
   const [down, right] =
@@ -98,7 +98,7 @@ function matrixCell(row, column, number, sum) {
   const share = number / sum;
   node.textContent =
     state.matrix === "segments" ? compact(number) : share >= 0.0005 ? percent(share, share < 0.1 ? 1 : 0) : "·";
-  node.title = `${className(row)} taken for ${className(column)}: ${count(number)} (${percent(share)} % of the row)`;
+  node.title = `${className(row)} predicted as ${className(column)}: ${count(number)} (${percent(share)} % of the row)`;
   if (state.matrix === "segments" && row + column > 0)
     node.title += row === column ? "; shows the images in which the class occurs" : "; shows its images";
   styled(node, { "--share": Math.sqrt(share) });
@@ -132,9 +132,9 @@ function confusedPanel(entries) {
   return make(
     "article",
     { class: "card" },
-    make("h2", {}, "Most often confused"),
+    make("h2", {}, "Most confused classes"),
     first.length
       ? make("ol", { class: "extremes", id: "confused" }, first.map(item))
-      : make("p", { class: "note" }, "Nothing is."),
+      : make("p", { class: "note" }, "No classes are confused."),
   );
 }

@@ -1,6 +1,6 @@
-// What lies under the pointer, said beside it and marked in all panes.
+// Tooltip with the segments under the pointer, which is marked in all panes.
 
-/** Place in the maps that a pointer is at, with x and y as fractions. */
+/** Index of the pixel of the maps under the pointer, and its position x, y as fractions. */
 function pixelAt(event, frame) {
   const box = frame.getBoundingClientRect();
   const { width, height } = opened.found;
@@ -21,7 +21,7 @@ function pointed(event, frame, set) {
   showTip(event, [tipLine("truth", at, sets[0]), ...sets.map((shown) => tipLine("prediction", at, shown))]);
 }
 
-/** What is to say of the segment of one side at a pixel. */
+/** The line of the tooltip for the segment of one map at a pixel. */
 function tipLine(side, at, set) {
   const { found } = opened;
   const map = side === "truth" ? found.map : found.sets[set].map;
@@ -51,7 +51,7 @@ function outcomeWords({ outcome, iou, cause, isCrowd }) {
 
 function showTip(event, lines) {
   const tip = byId("tip");
-  if (tip.parentElement !== viewer) viewer.append(tip); // a modal dialog covers everything outside it
+  if (tip.parentElement !== viewer) viewer.append(tip); // a modal dialog covers all elements outside it
   tip.replaceChildren(...lines);
   tip.hidden = false;
   const left = Math.min(event.clientX + 16, window.innerWidth - tip.offsetWidth - 8);

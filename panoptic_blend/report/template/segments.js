@@ -1,10 +1,10 @@
-// The segments of the open image as a table, and the one that is chosen.
+// The table of segments of the open image, and the selected segment.
 
 let rowsShown = "errors";
 
-/** A click on a pixel chooses its segment: that of the truth in the truth, else the predicted one; again, none. */
+/** Select the segment at a clicked pixel: of the prediction in its pane, else of the truth; again deselects it. */
 function chosen(event, frame, set) {
-  pointed(event, frame, set); // a finger does not hover
+  pointed(event, frame, set); // touch screens have no hovering
   const { at } = pixelAt(event, frame);
   const side = frame.dataset.layer === "prediction" ? "prediction" : "truth";
   const map = side === "truth" ? opened.found.map : opened.found.sets[set].map;

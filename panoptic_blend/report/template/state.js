@@ -1,4 +1,4 @@
-// What is shown, kept in the address: a link or a reload comes back to it.
+// The state of the page, stored in the address, so that links and reloads restore it.
 
 const DEFAULTS = {
   view: "overview",
@@ -23,10 +23,10 @@ const DEFAULTS = {
 const VIEWS = ["overview", "classes", "confusion", "errors", "images"];
 let state = { ...DEFAULTS };
 
-/** Whether a text is one of the places of a list, and not "length" or another of its properties. */
+/** Whether a text is an index of a list, and not "length" or another property. */
 const isPlace = (list, text) => Object.keys(list).includes(text);
 
-/** The state that an address says, with nothing in it that the report does not have. */
+/** Parse the state in an address; invalid values are replaced by defaults. */
 function parsedState(hash) {
   const found = { ...DEFAULTS };
   for (const [key, value] of new URLSearchParams(hash.replace(/^#/, ""))) {
@@ -55,15 +55,15 @@ function parsedState(hash) {
 const placeOfId = new Map(content.ids.map((id, place) => [String(id), place]));
 
 function addressOf(shown) {
-  const said = Object.entries(shown).filter(([key, value]) => value !== DEFAULTS[key]);
-  return `#${new URLSearchParams(said)}`;
+  const changed = Object.entries(shown).filter(([key, value]) => value !== DEFAULTS[key]);
+  return `#${new URLSearchParams(changed)}`;
 }
 
-let written = location.hash; // the address as the page itself left it
+let written = location.hash; // the last address written by the page
 let waitingToWrite = null;
-const PATIENCE = 300; // ms; browsers ignore addresses that change all the time, as under a slider
+const PATIENCE = 300; // ms; browsers ignore addresses that change too often, as while a slider moves
 
-/** Change what is shown; `step` makes it a step that the browser's Back undoes. */
+/** Change the state; with `step`, the Back button of the browser undoes the change. */
 function show(changes, step = false) {
   const before = state;
   state = { ...state, ...changes };
@@ -85,7 +85,7 @@ function writeAddress(shown) {
   written = location.hash;
 }
 
-/** Back, Forward or an address typed in. */
+/** Handle Back, Forward and typed addresses. */
 function addressChanged() {
   if (location.hash === written) return;
   clearTimeout(waitingToWrite);

@@ -1,4 +1,4 @@
-// Small tools: elements, figures in words, colours. What comes from files becomes text, never markup.
+// Helpers for elements, numbers and colors. Strings from files become text, never markup.
 
 const content = JSON.parse(document.getElementById("content").textContent);
 const GROUPS = ["All", "Things", "Stuff"];
@@ -6,7 +6,7 @@ const OUTCOMES = ["matched", "spurious", "missed", "ignored"];
 const OUTCOME_KINDS = ["tp", "fp", "fn", "ignored"];
 const byId = (id) => document.getElementById(id);
 
-/** An element with attributes (`class`, `data-x`; functions are listeners) and children, strings as text. */
+/** Create an element with attributes (functions are event listeners) and children; strings become text. */
 function make(tag, attributes = {}, ...children) {
   const node = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
@@ -18,7 +18,7 @@ function make(tag, attributes = {}, ...children) {
   return node;
 }
 
-/** An element whose custom properties are set, as a policy without inline styles allows. */
+/** Set CSS properties of an element by script, because the content policy forbids inline styles. */
 function styled(node, properties) {
   for (const [name, value] of Object.entries(properties)) node.style.setProperty(name, value);
   return node;
@@ -31,27 +31,26 @@ const rgb = (color) => `rgb(${color.join(" ")})`;
 const setName = (set) => (content.sets.length > 1 ? `${"AB"[set]}: ${content.sets[set]}` : content.sets[set]);
 const isCompared = content.sets.length > 1;
 
-/** Class of a line of the confusion matrix; line 0 is none. */
+/** The class of a row or column of the confusion matrix; 0 is no class. */
 const classOf = (line) => content.classes[line - 1];
 const className = (line) => (line ? classOf(line).name || String(classOf(line).id) : "(none)");
-const lineOfId = new Map(content.classes.map((category, place) => [category.id, place + 1]));
 
 function swatch(line) {
   return styled(make("i", { class: "swatch", "aria-hidden": "true" }), { "--color": rgb(classOf(line).color) });
 }
 
-/** The name of a class behind its colour. */
+/** The color and the name of a class. */
 function classLabel(line) {
   return make("span", { class: "class-label" }, line ? swatch(line) : null, make("span", { title: className(line) }, className(line)));
 }
 
-/** A figure from 0 to 1 as a dot on a track, between the bounds of its interval. */
+/** A value from 0 to 1 as a dot on a track, with its interval. */
 function intervalBar(value, low, high, title) {
   const bar = make("span", { class: "interval", title }, make("i", { class: "range" }), make("i", { class: "dot" }));
   return styled(bar, { "--low": low, "--high": high, "--value": value });
 }
 
-/** A bar of the shares of `parts`, [share, css class or colour, title]. */
+/** A stacked bar of `parts`: [fraction, color, title]. */
 function stackedBar(parts, label) {
   const bar = make("span", { class: "stack", role: "img", "aria-label": label });
   for (const [share, color, title] of parts) {
@@ -60,7 +59,7 @@ function stackedBar(parts, label) {
   return bar;
 }
 
-/** A table head cell; with a key it sorts. */
+/** A header cell of a table; with a key it sorts the table. */
 function headCell(label, options = {}) {
   const { key, sort, numeric, onSort, title } = options;
   const cell = make("th", { scope: "col", class: numeric ? "number" : null, title });
@@ -81,7 +80,7 @@ function headCell(label, options = {}) {
   return cell;
 }
 
-/** Rows in the order of a key, which may give null (last) or text. */
+/** Sort rows by a value, which may be a number, text, or null (last). */
 function sortedRows(rows, value, down) {
   const direction = down ? -1 : 1;
   return rows
@@ -97,7 +96,7 @@ function cell(text, kind = "number") {
   return make("td", { class: kind }, text);
 }
 
-/** Buttons of which one is pressed; the focus stays. */
+/** Fill a group of buttons, of which one is pressed; the focus is kept. */
 function fillChoice(group, options, chosen, choose) {
   const focused = group.contains(document.activeElement) ? document.activeElement.dataset.value : null;
   group.replaceChildren(

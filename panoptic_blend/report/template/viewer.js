@@ -1,8 +1,8 @@
-// One image, large: its layers over the photo, one by one or side by side.
+// The viewer of one image: its layers over the photo, one at a time or side by side.
 
 const LAYOUTS = ["one", "all"];
 const viewer = byId("viewer");
-let opened = null; // {place, found}: what the viewer shows
+let opened = null; // {place, found}: the image in the viewer
 
 function buildViewer() {
   const range = make("input", {
@@ -86,7 +86,7 @@ function closeViewer() {
   show({ image: "", segment: "" }, true);
 }
 
-/** Go to another image of those that the browser lists. */
+/** Go to another image in the list of the image browser. */
 function step(by) {
   if (!filtered.length) filtered = filteredPlaces();
   const at = filtered.indexOf(placeOfId.get(state.image));
@@ -116,9 +116,9 @@ async function drawViewer(before) {
   if (hasChanged("set", "layer", "layout", "segment")) drawSpotlight();
 }
 
-/** Read what the viewer shows; whether that is still wanted. */
+/** Read the image for the viewer; returns whether it is still to be shown. */
 async function openPlace(place) {
-  opened = null; // the stage is cleared: whatever comes next is drawn anew
+  opened = null; // the stage is empty, so that the next image is drawn completely
   byId("stage").replaceChildren(make("p", { class: "note" }, "Reading …"));
   byId("segments").replaceChildren();
   const isWanted = () => placeOfId.get(state.image) === place;
@@ -183,7 +183,7 @@ function drawViewerTools(place) {
   byId("error-legend").hidden = state.layout === "one" && state.layer !== "errors";
 }
 
-/** The panes that are shown: [layer, result set]. With two result sets both are seen beside each other. */
+/** The panes to show: [layer, result set]; two result sets are shown side by side. */
 function panes() {
   const sets = [...content.sets.keys()];
   if (state.layout === "one")
@@ -207,7 +207,7 @@ function drawStage() {
   fitPanes();
 }
 
-/** Lay the panes out so that the pictures are as large as they can be; where the stage scrolls, only width counts. */
+/** Arrange the panes so that the images are as large as possible; if the stage scrolls, only the width matters. */
 function fitPanes() {
   if (!opened) return;
   const stage = byId("stage");
