@@ -1,4 +1,4 @@
-"""Read sizes and points from annotation files, checked."""
+"""Read and check the sizes and points in annotation files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Repair those faults of a panoptic JSON that need no guess: its files have the right value, or a record is doubled."""
+"""Repair the faults of a panoptic JSON that have one certain correction: values known from its files, and repetitions."""
 
 from __future__ import annotations
 
