@@ -37,7 +37,7 @@ def pq(
     workers: options.Threads = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Compute PQ, SQ and RQ of any predictions exactly as the official script; --details adds the causes of errors."""
+    """Compute PQ, SQ and RQ of any predictions exactly as the official script does; --details adds causes of errors."""
     from panoptic_blend.files import distinct_names
     from panoptic_blend.scoring.details import Resampling, summary
     from panoptic_blend.scoring.evaluate_files import evaluate_files

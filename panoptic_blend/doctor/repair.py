@@ -1,4 +1,4 @@
-"""Repair the faults of a panoptic JSON that have one certain correction: values known from its files, and repetitions."""
+"""Repair the faults of a panoptic JSON that have one certain correction: values that its files show, and repetition."""
 
 from __future__ import annotations
 
