@@ -1,4 +1,4 @@
-"""A trained model on pictures, videos and data sets."""
+"""Run a trained model on pictures, videos and data sets."""
 
 from panoptic_blend.extras import require_extra
 

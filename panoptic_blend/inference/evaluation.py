@@ -1,4 +1,4 @@
-"""A model on a data set: the eight columns of BlendMask's appendix A, and results in COCO's format."""
+"""Evaluate a model on a data set: the columns of BlendMask's appendix A, and results in COCO's format."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from panoptic_blend.metrics.average_precision import AveragePrecision, InstanceR
 from panoptic_blend.metrics.panoptic_quality import GROUPS, PanopticQuality, PanopticReport
 from panoptic_blend.metrics.semantic_iou import SemanticIoU
 from panoptic_blend.models.panoptic_blend import PanopticBlend
-from panoptic_blend.runtime.processes import gather
+from panoptic_blend.runtime.processes import all_gather
 from panoptic_blend.structures import Detections, Output, PanopticBlendError, PanopticMap, Progress
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What a model scores on a data set; every figure is a fraction.
+    """The scores of a model on a data set, as fractions.
 
-    An instance model has no ``mean_iou``, and its maps no stuff.
+    For a model without semantic head ``mean_iou`` is None, and ``panoptic`` has no predictions of stuff.
     """
 
     panoptic: PanopticReport
@@ -39,7 +39,7 @@ class Evaluation:
     mean_iou: float | None
 
     def columns(self) -> dict[str, float]:
-        """The columns of BlendMask, appendix A, table 1; of an instance model those about things."""
+        """The columns of table 1 in BlendMask's appendix A; only those of things without semantic head."""
         all_, things, stuff = (self.panoptic[group] for group in GROUPS)
         if self.mean_iou is None:
             return {"PQ_Th": things["pq"], "AP_box": self.instances.box, "AP_Th": self.instances.mask}
@@ -65,16 +65,18 @@ def evaluate(
     watch: Callable[[EvaluationSample, Output], None] | None = None,
     fabric: Fabric | None = None,
 ) -> Evaluation:
-    """Run ``model`` over ``dataset`` and score its outputs. The model is left in the mode it came in.
+    """Run ``model`` over ``dataset`` and score its outputs; its training mode is restored at the end.
 
     Args:
-        results: where to write the panoptic maps as COCO JSON; the PNGs go into the folder of its stem beside it.
+        results: JSON file for the panoptic maps, in COCO's format; the PNGs go to a folder beside it with its stem.
+        precision: arithmetic of the network.
+        progress: called with the number of images done and the total number, both of this process.
         watch: called with every image and its output.
-        fabric: with several processes, each takes a shard of the images; all return the same evaluation, which equals
-            that of a single process.
+        fabric: distributes the images over the processes of a run. All return the same evaluation, which equals that of
+            a single process.
 
     Raises:
-        PanopticBlendError: an image cannot be read, or ``results`` is the data set's own annotation.
+        PanopticBlendError: an image cannot be read, or ``results`` is the annotation file of the data set.
     """
     if results and dataset.annotation and results.resolve() == dataset.annotation.resolve():
         raise PanopticBlendError(f"{results}: is the data set's own annotation; choose another --output")
@@ -99,9 +101,9 @@ def evaluate(
                 if progress:
                     progress(done, len(own))
         except PanopticBlendError as error:
-            failure = error  # shared below, because the other processes wait in `gather`
+            failure = error  # shared below, because the other processes wait in `all_gather`
         own_part = _Part(scores, writer.records if writer else None, failure)
-        first, *others = gather(fabric, own_part) if fabric else [own_part]
+        first, *others = all_gather(fabric, own_part) if fabric else [own_part]
         for part in (first, *others):
             if part.failure:
                 raise part.failure
@@ -113,7 +115,7 @@ def evaluate(
 
 
 class _Part(NamedTuple):
-    """The result of one process: scores of its shard, records for the JSON, and the error that ended it."""
+    """The result of one process: scores of its shard, records for the JSON, and the error that ended it, if any."""
 
     scores: _Scores
     records: tuple[list[dict[str, object]], list[dict[str, object]]] | None
@@ -121,7 +123,7 @@ class _Part(NamedTuple):
 
 
 class _Scores:
-    """Every metric over some images; the scores of all shards, merged in order, are those of the data set."""
+    """All metrics over a shard of the images; merging the shards in order gives the scores of the data set."""
 
     def __init__(self, categories: Categories) -> None:
         self._categories = categories
@@ -144,16 +146,16 @@ class _Scores:
 
 
 def require_same_categories(model: Categories, dataset: PanopticDataset) -> None:
-    """Raise unless ``dataset`` has the categories that a model was trained on."""
+    """Raise an error unless ``dataset`` has the categories that a model was trained on."""
     data = dataset.categories
     if [(c.id, c.is_thing) for c in model] != [(c.id, c.is_thing) for c in data]:
         other = sorted({c.id for c in model} ^ {c.id for c in data})
-        difference: str | None = f"id {other[0]} is in one of them only" if other else "things and stuff differ"
+        difference: str | None = f"only one has id {other[0]}" if other else "things and stuff differ"
     else:
         difference = model.first_mismatch(data)
     if difference:
         raise PanopticBlendError(
-            f"{dataset.name}: its categories are not the model's ({difference}); use the data it is for"
+            f"{dataset.name}: its categories are not the model's ({difference}); use a data set with these categories"
         )
 
 

@@ -1,4 +1,4 @@
-"""The network on one picture."""
+"""Run the network on one picture."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from panoptic_blend.structures import Output
 def run_network(
     model: PanopticBlend, image: Tensor, size: tuple[int, ...], categories: Categories, precision: Precision
 ) -> Output:
-    """Run ``model`` on one image; it is left in the mode it came in.
+    """Run ``model`` on one image in evaluation mode; its training mode is restored at the end.
 
     Args:
         image: (3, H, W) RGB, uint8 or float in [0, 1], at the network's input size.
-        size: (height, width) of the output.
-        categories: the classes of the model, whose ids the panoptic map gets.
+        size: (height, width) of the output in pixels.
+        categories: the categories of the model; the panoptic map has their ids.
         precision: arithmetic of the network.
     """
     device, was_training = model.pixel_mean.device, model.training

@@ -1,8 +1,9 @@
-"""What is finished of a folder of predictions, so that an interrupted run goes on where it was.
+"""A journal of the finished images in a folder of predictions, from which an interrupted run continues.
 
-``journal.jsonl`` lies beside the results. Its first line says what they are made with: a digest of the weights as
-loaded, the options that matter, classes, arithmetic, device and kind of input. Every other line is one finished image:
-its picture with size and time of change, the files written for it with their sizes, and its records of the COCO JSON.
+``journal.jsonl`` is written beside the results. Its first line identifies the run: a digest of the weights as loaded,
+the options that affect the results, categories, arithmetic, device and kind of input. Every other line is one finished
+image: the path, size and modification time of its picture, the files written for it with their sizes, and its records
+for the COCO JSON.
 """
 
 from __future__ import annotations
@@ -28,10 +29,11 @@ _NAME = "journal.jsonl"
 
 
 @dataclass(frozen=True)
-class Entry:
-    """One finished image: where it came from, what was written, and its ``images`` and ``annotations`` records.
+class JournalEntry:
+    """One finished image, with its ``images`` and ``annotations`` records of the COCO JSON.
 
-    ``stamp`` tells a changed ``source`` from the same one, and ``files`` are names in the folder with their bytes.
+    ``source`` identifies the image and ``stamp`` its content (see `file_stamp`). ``files`` are the relative paths of
+    the files written for it, with their sizes in bytes.
     """
 
     source: str
@@ -42,24 +44,29 @@ class Entry:
 
 
 class Journal:
-    """The finished images of ``folder``, by source; `open` makes one, and entries may be added from any thread."""
+    """The finished images of ``folder``, by source; a context manager.
 
-    def __init__(self, folder: Path, made_with: Mapping[str, Any], entries: Iterable[Entry]) -> None:
-        self._folder, self._made_with, self._lock = folder, made_with, threading.Lock()
+    `Journal.open` creates it. In the context, entries may be added from any thread.
+    """
+
+    def __init__(self, folder: Path, identity: Mapping[str, Any], entries: Iterable[JournalEntry]) -> None:
+        self._folder, self._identity, self._lock = folder, identity, threading.Lock()
         self._entries = {entry.source: entry for entry in entries}
 
     @classmethod
-    def open(cls, folder: Path, made_with: Mapping[str, Any], outputs: Iterable[Path], overwrite: bool) -> Journal:
-        """The journal of a folder that is empty, made with the same, or to be overwritten.
+    def open(cls, folder: Path, identity: Mapping[str, Any], outputs: Iterable[Path], overwrite: bool) -> Journal:
+        """Read the journal of a folder, or start a new one.
 
         Args:
-            made_with: all that decides what the results are, by a name that fits a message.
+            identity: everything that the results depend on, by a name that is used in messages.
             outputs: files that will be written.
+            overwrite: remove the files of the existing journal and start a new one.
 
         Raises:
-            PanopticBlendError: there are results in ``folder`` that were made with anything else.
+            PanopticBlendError: ``folder`` has results of another identity or without a journal, and ``overwrite`` is
+                false.
         """
-        expected = json.loads(json.dumps(made_with))
+        expected = json.loads(json.dumps(identity))
         found, entries = _read(folder / _NAME)
         if overwrite:
             _remove(folder, entries)
@@ -67,35 +74,37 @@ class Journal:
         elif found is None:
             there = next((path for path in outputs if path.exists()), None)
             if there:
-                raise PanopticBlendError(f"{there}: is there already; choose another --output, or give --overwrite")
+                raise PanopticBlendError(f"{there}: already exists; choose another --output, or give --overwrite")
         else:
             other = next((name for name in expected | found if expected.get(name) != found.get(name)), None)
             if other:
                 raise PanopticBlendError(
-                    f"{folder}: its results are made with other {other}; choose another --output, or give --overwrite"
+                    f"{folder}: its results were made with other {other}; choose another --output, or give --overwrite"
                 )
         if found is not None:
-            remove_unfinished(folder.rglob(".*"))  # by a run that was killed
+            remove_unfinished(folder.rglob(".*"))  # left by a run that was killed
         return cls(folder, expected, entries)
 
     def require_sources(self, sources: Iterable[str]) -> None:
-        """Raise if there are images in the folder that came from anywhere else."""
+        """Raise an error if the folder has results of an image that is not one of ``sources``."""
         others = self._entries.keys() - set(sources)
         if others:
             raise PanopticBlendError(
-                f"{self._folder}: holds results of {min(others)} too; choose another --output, or give --overwrite"
+                f"{self._folder}: also has results of {min(others)}; choose another --output, or give --overwrite"
             )
 
-    def find(self, source: str, stamp: list[int]) -> Entry | None:
-        """The entry of an image that is unchanged, with all its files as they were written."""
+    def find(self, source: str, stamp: list[int]) -> JournalEntry | None:
+        """The entry of an image; None if the image or a file written for it has changed or is missing."""
         entry = self._entries.get(source)
-        is_whole = entry and entry.stamp == stamp and all(self._size(name) == n for name, n in entry.files.items())
-        return entry if is_whole else None
+        is_valid = entry and entry.stamp == stamp and all(self._size(name) == n for name, n in entry.files.items())
+        return entry if is_valid else None
 
-    def add(self, source: str, stamp: list[int], files: Iterable[Path], image: Record, annotation: Record) -> Entry:
-        """Note that an image is finished: its ``files`` are written."""
+    def add(
+        self, source: str, stamp: list[int], files: Iterable[Path], image: Record, annotation: Record
+    ) -> JournalEntry:
+        """Add an image that is finished; its ``files`` must have been written."""
         sizes = {path.relative_to(self._folder).as_posix(): path.stat().st_size for path in files}
-        entry = Entry(source, stamp, sizes, image, annotation)
+        entry = JournalEntry(source, stamp, sizes, image, annotation)
         with self._lock:
             self._file.write(_line(asdict(entry)))
             self._file.flush()
@@ -104,8 +113,8 @@ class Journal:
 
     def __enter__(self) -> Journal:
         path = self._folder / _NAME
-        with replacing(path) as temporary:  # without the half line that a killed process may have left
-            lines = [self._made_with, *map(asdict, self._entries.values())]
+        with replacing(path) as temporary:  # drops the incomplete line that a killed process may have left
+            lines = [self._identity, *map(asdict, self._entries.values())]
             temporary.write_text("".join(map(_line, lines)), encoding="utf-8")
         self._file = path.open("a", encoding="utf-8")
         return self
@@ -120,8 +129,8 @@ class Journal:
         return path.stat().st_size if path.is_file() else -1
 
 
-def made_with(predictor: Predictor, source: Mapping[str, Any]) -> dict[str, Any]:
-    """All that decides what a predictor makes of pictures; ``source`` says what it gets."""
+def prediction_identity(predictor: Predictor, source: Mapping[str, Any]) -> dict[str, Any]:
+    """Everything that the results of a predictor depend on, as JSON; ``source`` describes its input."""
     device = predictor.model.pixel_mean.device
     return {
         "weights": weights_digest(predictor.model),
@@ -133,18 +142,18 @@ def made_with(predictor: Predictor, source: Mapping[str, Any]) -> dict[str, Any]
     }
 
 
-def stamp_of(path: Path) -> list[int]:
-    """Size and time of change of a file: other ones mean another content."""
-    found = path.stat()
-    return [found.st_size, found.st_mtime_ns]
+def file_stamp(path: Path) -> list[int]:
+    """Size in bytes and modification time in ns of a file; they differ if its content has changed."""
+    status = path.stat()
+    return [status.st_size, status.st_mtime_ns]
 
 
 def _line(content: Any) -> str:
     return f"{json.dumps(content)}\n"
 
 
-def _read(path: Path) -> tuple[dict[str, Any] | None, list[Entry]]:
-    """What a folder's results are made with, None if nobody noted it, and its entries; broken lines are passed over."""
+def _read(path: Path) -> tuple[dict[str, Any] | None, list[JournalEntry]]:
+    """The identity and the entries of a journal file, without broken lines; the identity is None if there is none."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (FileNotFoundError, NotADirectoryError, UnicodeDecodeError):
@@ -163,16 +172,16 @@ def _parsed(line: str) -> dict[str, Any] | None:
     return content if isinstance(content, dict) else None
 
 
-def _entry(content: dict[str, Any]) -> Entry | None:
+def _entry(content: dict[str, Any]) -> JournalEntry | None:
     try:
-        entry = Entry(**content)
+        entry = JournalEntry(**content)
     except TypeError:
         return None
     kinds = (entry.source, str), (entry.stamp, list), (entry.files, dict), (entry.image, dict), (entry.annotation, dict)
     return entry if all(isinstance(value, kind) for value, kind in kinds) else None
 
 
-def _remove(folder: Path, entries: Iterable[Entry]) -> None:
+def _remove(folder: Path, entries: Iterable[JournalEntry]) -> None:
     for entry in entries:
         for name in entry.files:
             inside(folder, name).unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""From a picture, a folder or an array to panoptic maps."""
+"""Load a trained model and predict the panoptic maps of pictures."""
 
 from __future__ import annotations
 
@@ -22,14 +22,21 @@ from panoptic_blend.inference.forward import run_network
 from panoptic_blend.models.build import build_model
 from panoptic_blend.models.folding import fold_norms, round_weights
 from panoptic_blend.models.panoptic_blend import PanopticBlend
-from panoptic_blend.runtime.precision import half
+from panoptic_blend.runtime.precision import half_dtype
 from panoptic_blend.structures import Output, PanopticBlendError, PanopticMap
 
 _WEIGHTS = {".safetensors", ".pth", ".pt", ".pkl"}
 
 
 class Predictor:
-    """A trained model with what it takes to run it: `load` makes one."""
+    """A trained model that predicts pictures; `load` creates it.
+
+    Args:
+        model: the model, which is set to evaluation mode.
+        config: its config, with the input size in ``test``.
+        categories: the categories whose ids the panoptic maps have.
+        precision: arithmetic of the network.
+    """
 
     def __init__(
         self, model: PanopticBlend, config: Config, categories: Categories, precision: Precision = "32-true"
@@ -41,30 +48,34 @@ class Predictor:
     @overload
     def predict(self, picture: list[str | Path | Picture]) -> list[PanopticMap]: ...
     def predict(self, picture: str | Path | Picture | list[str | Path | Picture]) -> PanopticMap | list[PanopticMap]:
-        """The panoptic map of a picture, at its size, with dataset category ids; a list of them for a list.
+        """Predict the panoptic map of a picture, at its size and with dataset category ids.
 
         Args:
-            picture: a path, or an array (H, W, 3) uint8 RGB.
+            picture: a path, or an array (H, W, 3) uint8 RGB; or a list, for which a list of maps is returned.
+
+        Raises:
+            PanopticBlendError: a file cannot be read, or an array has another shape or type.
         """
         if isinstance(picture, (str, Path, np.ndarray)):
             return self.output(picture).panoptic
         return [self.output(item).panoptic for item in picture]
 
     def output(self, picture: str | Path | Picture) -> Output:
-        """All the model says about one picture: detections, masks, semantics, bases, attentions."""
+        """Predict one picture as `predict` does, and return all outputs of the model, at the size of the picture."""
         pixels = picture if isinstance(picture, np.ndarray) else read_picture(Path(picture))
         return self.run(self.prepare(pixels), pixels.shape[:2])
 
     def prepare(self, pixels: Picture) -> Tensor:
-        """The network's input (3, h, w) uint8 for a picture (H, W, 3) uint8 RGB; any thread may do it."""
+        """Resize a picture (H, W, 3) uint8 RGB to the network's input (3, h, w) uint8; thread-safe."""
         if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8 or not pixels.size:
-            raise PanopticBlendError(f"an array of shape {pixels.shape} and {pixels.dtype}; give (H, W, 3) uint8 RGB")
+            seen = f"an array of shape {pixels.shape} and type {pixels.dtype}"
+            raise PanopticBlendError(f"{seen} is not a picture; give (H, W, 3) uint8 RGB")
         size = pixels.shape[0], pixels.shape[1]
         test = self.config.test
         return resize_image(to_tensor(pixels), size_for(size, test.short_side, test.long_side))
 
     def run(self, image: Tensor, size: tuple[int, ...]) -> Output:
-        """All the model says about what `prepare` made, at ``size`` (height, width)."""
+        """Run the model on the result of `prepare`; all outputs, at ``size`` (height, width)."""
         return run_network(self.model, image, size, self.categories, self.precision)
 
 
@@ -75,16 +86,21 @@ def load(
     overrides: Iterable[str] = (),
     precision: Precision = "32-true",
 ) -> Predictor:
-    """A ready `Predictor`, whose model can predict and nothing else: norms are folded, weights rounded once.
+    """Load a `Predictor` from a checkpoint, or from a config and weights.
+
+    The model is optimized for prediction and cannot be trained: norms are folded into convolutions, and weights are
+    rounded once if ``precision`` is not float32.
 
     Args:
-        name_or_path: one of our checkpoints, which knows its config and categories; weights of others that
-            fit a config of the library; or a config by name or path, which then needs ``weights``.
-        weights: weights of any kind that `load_weights` knows.
+        name_or_path: a checkpoint of this library, which includes its config and categories; weights from elsewhere
+            that fit a config of the library; or the name or path of a config, which requires ``weights``.
+        weights: a file of weights in any format that `load_weights` reads.
+        device: ``cpu``, ``cuda``, ``cuda:0``, ...
         overrides: ``key=value`` changes to the config, such as ``model.fusion.confidence=0.5``.
+        precision: arithmetic of the network; ``auto`` is bfloat16 if the device has hardware for it.
 
     Raises:
-        PanopticBlendError: a file is missing or does not fit.
+        PanopticBlendError: a file is missing or does not fit the config, or the device is not available.
     """
     source = Path(name_or_path)
     if source.suffix in _WEIGHTS and weights is None:
@@ -92,9 +108,9 @@ def load(
         config, categories = known.config.changed(overrides), known.categories
         state = known.state if isinstance(known, Checkpoint) else source
     elif weights is None:
-        raise PanopticBlendError(f"{name_or_path}: a config has no weights; name a checkpoint, or give weights too")
+        raise PanopticBlendError(f"{name_or_path}: a config has no weights; give a checkpoint, or weights with it")
     elif source.suffix in _WEIGHTS:
-        raise PanopticBlendError(f"{name_or_path}: holds weights itself; drop {weights}, or name a config before it")
+        raise PanopticBlendError(f"{name_or_path}: is a file of weights, and so is {weights}; give only one of these")
     else:
         config, state = load_config(name_or_path, overrides), Path(weights)
         counts = config.model.num_things, config.model.num_stuff
@@ -102,13 +118,13 @@ def load(
     model = build_model(config)
     load_weights(model, state)
     fold_norms(model.eval())
-    placed = _placed(model, device)
-    if dtype := half(precision, placed.pixel_mean.device):
-        round_weights(placed, dtype)
-    return Predictor(placed, config, categories, precision)
+    model = _moved(model, device)
+    if dtype := half_dtype(precision, model.pixel_mean.device):
+        round_weights(model, dtype)
+    return Predictor(model, config, categories, precision)
 
 
-def _placed(model: PanopticBlend, device: str) -> PanopticBlend:
+def _moved(model: PanopticBlend, device: str) -> PanopticBlend:
     try:
         return model.to(device).to(memory_format=torch.channels_last)
     except (RuntimeError, AssertionError) as error:

@@ -1,4 +1,4 @@
-"""Panoptic maps of a video's frames, as COCO results and drawn over the video."""
+"""Predict panoptic maps of the frames of a video: COCO results, and a video with the maps drawn over it."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from panoptic_blend.formats.categories import Categories
 from panoptic_blend.formats.images import Picture, read_segment_ids
 from panoptic_blend.formats.panoptic_writer import PanopticWriter
 from panoptic_blend.formats.videos import VideoReader, writing_video
-from panoptic_blend.inference.journal import Entry, Journal, made_with, stamp_of
-from panoptic_blend.inference.pictures import ahead
+from panoptic_blend.inference.journal import Journal, JournalEntry, file_stamp, prediction_identity
+from panoptic_blend.inference.pictures import queue_depth
 from panoptic_blend.inference.predictor import Predictor
 from panoptic_blend.machine import overlapped
 from panoptic_blend.structures import PanopticBlendError, PanopticMap, Progress, Segment
@@ -25,7 +25,7 @@ Ids = npt.NDArray[np.int32]
 
 
 def drawn_video(video: Path, output: Path) -> Path:
-    """Where `predict_video` draws."""
+    """The path of the video that `predict_video` draws."""
     return output / f"{video.stem}.mp4"
 
 
@@ -34,51 +34,55 @@ def predict_video(
 ) -> int:
     """Write ``output``/panoptic.json, its PNGs in panoptic/, and the drawn video; return the number of frames.
 
-    Frame n, from 1, is the image n, ``frame_00000n.png``. With ``every``, the frames 1, 1 + every, ... are taken and
-    drawn at as many frames per second fewer. A class has one colour in all frames. After an interruption the frames
-    that are finished are not predicted again, only drawn.
+    Frame n, counted from 1, has image id n and the name ``frame_00000n.png``. A class has the same color in all frames.
+    Frames that an interrupted run has finished are drawn again, but not predicted again.
+
+    Args:
+        progress: called with the number of frames done and the total number, which containers often estimate.
+        every: take only the frames 1, 1 + every, ...; the drawn video has a lower frame rate and the same duration.
+        overwrite: replace results in ``output`` that were made with other weights, options or input.
 
     Raises:
-        PanopticBlendError: the file is no video or has no frame, ``output`` holds other results and is not to be
-            overwritten, or, after what could be read is written, the video ends too early.
+        PanopticBlendError: the file is not a video or has no frames; ``output`` has other results and ``overwrite`` is
+            false; or the video ends too early, which is reported after its readable frames are written.
     """
     reader = VideoReader(video)
     panoptic_json, drawn = output / "panoptic.json", drawn_video(video, output)
     require_no_overwrite([drawn], [video])
-    source = {"kind": "video", "path": str(video.resolve()), "stamp": stamp_of(video), "every": every}
-    journal = Journal.open(output, made_with(predictor, source), [panoptic_json, drawn], overwrite)
+    source = {"kind": "video", "path": str(video.resolve()), "stamp": file_stamp(video), "every": every}
+    journal = Journal.open(output, prediction_identity(predictor, source), [panoptic_json, drawn], overwrite)
     total = -(-reader.announced // every)
     with (
         journal,
         PanopticWriter(panoptic_json, categories=predictor.categories) as writer,
         writing_video(drawn, reader.fps / every) as add_frame,
     ):
-        run, count = _Run(predictor, journal, writer), 0
-        with closing(overlapped(reader.frames(every), run.predict, run.write, queue_depth=ahead(predictor))) as finished:
+        steps, depth, count = _FrameSteps(predictor, journal, writer), queue_depth(predictor), 0
+        with closing(overlapped(reader.frames(every), steps.predict, steps.write, queue_depth=depth)) as finished:
             for count, (entry, picture) in enumerate(finished, start=1):
                 writer.append([entry.image], [entry.annotation])
                 add_frame(picture)
                 progress(count, max(total, count))
         if not count:
-            raise PanopticBlendError(f"{video}: no frame can be read; fetch it again, or convert it to MP4")
+            raise PanopticBlendError(f"{video}: no frame can be read; restore the video, or convert it to MP4")
     reader.require_complete()
     return count
 
 
-class _Run:
-    """The steps from a frame to its files and its drawing; one that is finished is read back instead."""
+class _FrameSteps:
+    """The two steps from a frame to its results: predict, write. The map of a finished frame is read from its PNG."""
 
     def __init__(self, predictor: Predictor, journal: Journal, writer: PanopticWriter) -> None:
         self._predictor, self._journal, self._writer = predictor, journal, writer
 
-    def predict(self, frame: tuple[int, Picture]) -> tuple[int, Picture, Entry | PanopticMap]:
+    def predict(self, frame: tuple[int, Picture]) -> tuple[int, Picture, JournalEntry | PanopticMap]:
         number, picture = frame
         return number, picture, self._journal.find(_name(number), []) or self._predictor.predict(picture)
 
-    def write(self, predicted: tuple[int, Picture, Entry | PanopticMap]) -> tuple[Entry, Picture]:
+    def write(self, predicted: tuple[int, Picture, JournalEntry | PanopticMap]) -> tuple[JournalEntry, Picture]:
         number, picture, found = predicted
         png = self._writer.folder / _name(number)
-        if isinstance(found, Entry):
+        if isinstance(found, JournalEntry):
             entry, ids = found, read_segment_ids(png, picture.shape[:2])
         else:
             records = self._writer.save(number, png.name, found)
@@ -91,12 +95,12 @@ def _name(number: int) -> str:
     return f"frame_{number:06d}.png"
 
 
-def _as_written(entry: Entry, ids: Ids, categories: Categories) -> PanopticMap:
-    """The map of an entry, the same now and when it is read back: with scores as the records round them."""
+def _as_written(entry: JournalEntry, ids: Ids, categories: Categories) -> PanopticMap:
+    """The map of an entry, with rounded scores from its record, so that new and finished frames are drawn alike."""
     try:
         return PanopticMap(ids, [_segment(record, categories) for record in entry.annotation["segments_info"]])
     except (KeyError, TypeError, ValueError):
-        raise PanopticBlendError(f"journal.jsonl: {entry.source}: not as it was written; give --overwrite") from None
+        raise PanopticBlendError(f"journal.jsonl: {entry.source}: its entry is damaged; give --overwrite") from None
 
 
 def _segment(record: dict[str, Any], categories: Categories) -> Segment:

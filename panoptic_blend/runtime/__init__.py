@@ -1,4 +1,4 @@
-"""Devices, precision, processes and interruption of a run."""
+"""Devices, precision, processes and interruption of training and prediction."""
 
 from panoptic_blend.extras import require_extra
 

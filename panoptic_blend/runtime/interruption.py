@@ -1,4 +1,4 @@
-"""SIGTERM and Ctrl-C, answered where nothing is lost."""
+"""Handling of SIGTERM and Ctrl-C, so that a run stops where nothing is lost."""
 
 from __future__ import annotations
 
@@ -13,14 +13,17 @@ from panoptic_blend.structures import PanopticBlendError
 
 
 class RunInterruptedError(PanopticBlendError):
-    """The run was asked to stop and can be resumed."""
+    """The run was interrupted by a signal and can be resumed."""
 
     exit_code = 75
-    """EX_TEMPFAIL of sysexits.h: try again."""
+    """EX_TEMPFAIL of sysexits.h: a temporary failure, try again."""
 
 
 class Interruption:
-    """Remembers that the process was asked to stop, while this context is entered; a second Ctrl-C stops at once."""
+    """A context manager that records SIGTERM and Ctrl-C in ``is_requested`` instead of stopping the process.
+
+    A second Ctrl-C raises KeyboardInterrupt.
+    """
 
     _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -30,7 +33,7 @@ class Interruption:
         self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Interruption:
-        if threading.current_thread() is threading.main_thread():  # no other may handle signals
+        if threading.current_thread() is threading.main_thread():  # only this thread may set signal handlers
             self._before = {number: signal.signal(number, self._on_signal) for number in self._SIGNALS}
         return self
 
@@ -41,8 +44,8 @@ class Interruption:
             signal.signal(number, handler)
 
     @contextmanager
-    def at_once(self) -> Iterator[None]:
-        """Where nothing is to be saved: being asked raises `RunInterruptedError` from anywhere in the block."""
+    def immediate(self) -> Iterator[None]:
+        """In the block, which has nothing to save, a signal raises `RunInterruptedError` immediately."""
         self._is_immediate = True
         try:
             if self.is_requested:

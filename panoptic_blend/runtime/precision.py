@@ -1,4 +1,4 @@
-"""Which arithmetic a processor is good at."""
+"""The default device, and the arithmetic in which a network runs on a device."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ T = TypeVar("T")
 
 
 class Autocast(MixedPrecision):
-    """Fabric's mixed precision, without its rounding of what goes in: boxes are coordinates, and counts are counts."""
+    """Fabric's mixed precision without its rounding of inputs, which box coordinates and counts do not tolerate."""
 
     def convert_input(self, data: T) -> T:
-        """Leave it as it is; autocast rounds where it is sound."""
+        """Return the inputs unchanged; autocast rounds inside the network, where this is safe."""
         return data
 
 
 def default_device() -> torch.device:
-    """A GPU where there is one, else the processor."""
+    """The GPU or other accelerator of this machine if there is one, else the CPU."""
     return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
 
 
 def resolve(precision: Precision, device: torch.device) -> Arithmetic:
-    """Turn ``auto`` into ``bf16-mixed`` where the device has units for it, else ``32-true``."""
+    """Replace ``auto`` by ``bf16-mixed`` if the device has bfloat16 hardware, else by ``32-true``."""
     if precision != "auto":
         return precision
     has_bf16 = torch.cuda.is_bf16_supported(False) if device.type == "cuda" else _processor_has_bf16()
@@ -36,18 +36,18 @@ def resolve(precision: Precision, device: torch.device) -> Arithmetic:
 
 
 def autocast(precision: Precision, device: torch.device) -> torch.autocast:
-    """The context in which a network runs in ``precision``."""
-    dtype = half(precision, device)
+    """The autocast context in which a network runs in ``precision``."""
+    dtype = half_dtype(precision, device)
     return torch.autocast(device.type, dtype=dtype, enabled=dtype is not None)
 
 
-def half(precision: Precision, device: torch.device) -> torch.dtype | None:
-    """The type in which convolutions are computed, None for float32."""
+def half_dtype(precision: Precision, device: torch.device) -> torch.dtype | None:
+    """The 16-bit data type of convolutions; None for float32."""
     return {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}.get(resolve(precision, device))
 
 
 def _processor_has_bf16() -> bool:
-    """Whether Linux lists bf16 instructions (AMX, AVX-512); torch has no public question for it."""
+    """Whether Linux lists bfloat16 instructions (AMX, AVX-512); torch has no public function for this."""
     cpuinfo = Path("/proc/cpuinfo")
     flags = cpuinfo.read_text().split() if cpuinfo.exists() else []
     return "amx_bf16" in flags or "avx512_bf16" in flags

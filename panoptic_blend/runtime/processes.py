@@ -1,4 +1,4 @@
-"""The processes of a run, one a device: how they start, and what they agree on."""
+"""The processes of a training run, one per device: launch, parallelization strategy and communication."""
 
 from __future__ import annotations
 
@@ -23,10 +23,11 @@ T = TypeVar("T")
 
 
 def launch(options: Train) -> Fabric:
-    """Start the processes of this node, or join those that torchrun or SLURM started; this one is one of them.
+    """Start the other processes of this node, or join those that torchrun or SLURM started.
 
     Raises:
-        PanopticBlendError: there are fewer devices, or the batch cannot be shared among them.
+        PanopticBlendError: there are too few devices, the batch size is not a multiple of their number, or FSDP is
+            combined with float16.
     """
     device = default_device()
     devices, nodes = options.devices, options.nodes
@@ -34,17 +35,19 @@ def launch(options: Train) -> Fabric:
         devices = int(os.environ["LOCAL_WORLD_SIZE"])
         nodes = int(os.environ["WORLD_SIZE"]) // devices
     if device.type != "cpu" and devices > (present := torch.accelerator.device_count()):
-        raise PanopticBlendError(f"train.devices is {devices}, but this machine has {present}; ask for no more")
+        raise PanopticBlendError(f"train.devices is {devices}, but this machine has only {present}; lower it")
     if options.batch_size % (devices * nodes):
         raise PanopticBlendError(
-            f"train.batch_size {options.batch_size} cannot be shared by {devices * nodes} devices; make it a multiple"
+            f"train.batch_size {options.batch_size} cannot be shared by {devices * nodes} devices; "
+            f"make it a multiple of {devices * nodes}"
         )
     precision = resolve(options.precision, device)
     if options.strategy == "fsdp" and precision == "16-mixed" and devices * nodes > 1:
         raise PanopticBlendError(
-            "train.precision 16-mixed scales losses, which fsdp does not; use bf16-mixed or 32-true"
+            "train.precision 16-mixed needs loss scaling, which train.strategy fsdp does not support; "
+            "use bf16-mixed or 32-true"
         )
-    for name in ("lightning.fabric", "lightning.pytorch"):  # they would announce what we announce
+    for name in ("lightning.fabric", "lightning.pytorch"):  # they would print the devices, as we do
         logging.getLogger(name).setLevel(logging.WARNING)
     fabric = Fabric(
         accelerator=device.type,
@@ -77,36 +80,36 @@ def _shard(model: nn.Module, mesh: DeviceMesh) -> nn.Module:
 
 
 def starts_run() -> bool:
-    """Whether this process, before it is launched, is to be the first of its run."""
+    """Whether this process will be the first of its run; for use before `launch`."""
     numbers = ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID")
     return all(os.environ.get(name, "0") == "0" for name in numbers)
 
 
 def is_first() -> bool:
-    """Whether this process speaks for its run."""
+    """Whether this is the first process of its run, which prints and writes files."""
     return not distributed.is_initialized() or distributed.get_rank() == 0
 
 
 def is_sharded(fabric: Fabric) -> bool:
-    """Whether no rank holds the whole model."""
+    """Whether the parameters of the model are distributed over the ranks."""
     return isinstance(fabric.strategy, ModelParallelStrategy)
 
 
 def stop_others(fabric: Fabric) -> None:
-    """Ask the processes that this one started to end; those of torchrun or SLURM are looked after by it."""
+    """Terminate the processes that this one started; torchrun and SLURM terminate theirs."""
     for process in getattr(fabric.strategy.launcher, "procs", []):
         process.terminate()
 
 
 def sum_over_ranks(fabric: Fabric, counts: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
-    """Scalars by name, summed over the sequence and over all ranks, in float64."""
+    """Sum scalars of the same name over the sequence and over all ranks, in float64."""
     own = torch.stack([torch.stack([x.double() for x in part.values()]) for part in counts]).sum(dim=0)
     summed: Any = fabric.all_reduce(own, reduce_op="sum")
     return dict(zip(counts[0], summed.unbind(), strict=True))
 
 
-def gather(fabric: Fabric, value: T) -> list[T]:
-    """The picklable ``value`` of every rank, in their order, on every rank."""
+def all_gather(fabric: Fabric, value: T) -> list[T]:
+    """The picklable ``value`` of every rank, in the order of ranks; every rank must call it."""
     values: list[Any] = [value] * fabric.world_size
     if fabric.world_size > 1:
         distributed.all_gather_object(values, value)

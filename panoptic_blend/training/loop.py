@@ -21,7 +21,7 @@ from panoptic_blend.files import locked, replacing
 from panoptic_blend.inference.evaluation import Evaluation
 from panoptic_blend.models.panoptic_blend import PanopticBlend
 from panoptic_blend.runtime.interruption import Interruption, RunInterruptedError
-from panoptic_blend.runtime.processes import gather, starts_run, stop_others, sum_over_ranks
+from panoptic_blend.runtime.processes import all_gather, starts_run, stop_others, sum_over_ranks
 from panoptic_blend.structures import PanopticBlendError, Target
 from panoptic_blend.training.curves import draw_curves
 from panoptic_blend.training.log import IterationRecord, Reporter
@@ -159,10 +159,10 @@ def _next_batch(run: Run, batches: Iterator[Batch], reporter: Reporter) -> Batch
         run.checkpoint()
         raise RunInterruptedError(f"interrupted at iteration {run.iteration}; go on with --resume auto")
     if found["failure"]:
-        failure = next(filter(None, gather(run.fabric, failure)))
+        failure = next(filter(None, all_gather(run.fabric, failure)))
         raise PanopticBlendError(f"iteration {run.iteration}: {failure}")
     if found["skipped"]:
-        reporter.skipped(run.iteration + 1, [name for names in gather(run.fabric, skipped) for name in names])
+        reporter.skipped(run.iteration + 1, [line for lines in all_gather(run.fabric, skipped) for line in lines])
     assert batch is not None
     return batch
 
@@ -175,7 +175,7 @@ def _stop_at(run: Run, batch: Batch, own: Mapping[str, Tensor], losses: Mapping[
         with replacing(path) as temporary:
             content = {"iteration": run.iteration, "names": batch.names, "losses": dict(own)}
             torch.save({**content, "images": batch.images, "targets": batch.targets}, temporary)
-    found = gather(run.fabric, [] if is_finite else [(", ".join(batch.names), str(path))])
+    found = all_gather(run.fabric, [] if is_finite else [(", ".join(batch.names), str(path))])
     names, kept = (", ".join(items) for items in zip(*(pair for pairs in found for pair in pairs), strict=True))
     listed = ", ".join(f"{name} {value:.4g}" for name, value in losses.items())
     raise PanopticBlendError(

@@ -1,4 +1,4 @@
-"""A model that knows the truth scores 1 in every column, one that says nothing 0; arithmetic is chosen as asked."""
+"""Evaluation of a perfect and of an empty model, by hand; agreement of categories; choice of the arithmetic."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from panoptic_blend.structures import Category, Cutout, Detections, Output, Pano
 
 
 class Oracle(nn.Module):
-    """Answers image after image of a data set with its annotation, or, silenced, with nothing."""
+    """Predicts the annotation of one image after the other, or nothing if ``is_silent``."""
 
     def __init__(self, dataset: CocoPanoptic, is_silent: bool = False) -> None:
         super().__init__()
@@ -63,26 +63,26 @@ def run(model: Any, dataset: CocoPanoptic, *overrides: str, **options: Any) -> d
     return evaluate(cast(PanopticBlend, model), dataset, config, **options).columns()
 
 
-def test_the_truth_scores_one_everywhere(dataset: CocoPanoptic, tmp_path: Path) -> None:
+def test_perfect_predictions_score_one_everywhere(dataset: CocoPanoptic, tmp_path: Path) -> None:
     model = Oracle(dataset).train()
     seen: list[tuple[int, int]] = []
     columns = run(model, dataset, results=tmp_path / "r.json", progress=lambda done, total: seen.append((done, total)))
     assert columns == pytest.approx(dict.fromkeys(columns, 1.0))
     assert list(columns) == ["PQ", "SQ", "RQ", "PQ_Th", "PQ_St", "mIoU", "AP_box", "AP_Th"]
-    assert model.training, "the mode it came in"
+    assert model.training, "the training mode is restored"
     assert seen == [(i, 12) for i in range(1, 13)]
     assert len(list((tmp_path / "r").glob("*.png"))) == 12
 
 
-def test_an_instance_model_is_judged_by_its_things(dataset: CocoPanoptic) -> None:
+def test_an_instance_model_has_the_columns_of_things(dataset: CocoPanoptic) -> None:
     columns = run(Oracle(dataset), dataset, "model.semantic.enabled=false")
     assert columns == pytest.approx({"PQ_Th": 1.0, "AP_box": 1.0, "AP_Th": 1.0})
 
 
-def test_silence_scores_nothing(dataset: CocoPanoptic) -> None:
+def test_empty_predictions_score_zero(dataset: CocoPanoptic) -> None:
     columns = run(Oracle(dataset, is_silent=True), dataset)
     assert columns["PQ"] == columns["AP_box"] == columns["AP_Th"] == columns["RQ"] == 0.0
-    assert 0 < columns["mIoU"] < 0.2, "all is said to be things, and some is"
+    assert 0 < columns["mIoU"] < 0.2, "every pixel is predicted to be a thing, and some are"
 
 
 def test_categories_must_agree(dataset: CocoPanoptic) -> None:
@@ -93,7 +93,7 @@ def test_categories_must_agree(dataset: CocoPanoptic) -> None:
     other.categories = made((5, False), (1, True))
     require_same_categories(made((1, True), (5, False)), other)
     other.categories = made((1, True), (7, True))
-    expected = r"^panoptic_val2017.json: its categories .*\(id 5 is in one of them only"
+    expected = r"^panoptic_val2017.json: its categories .*\(only one has id 5\)"
     with pytest.raises(PanopticBlendError, match=expected):
         require_same_categories(made((1, True), (5, False)), other)
     other.categories = made((1, True), (5, True))
@@ -101,7 +101,7 @@ def test_categories_must_agree(dataset: CocoPanoptic) -> None:
         require_same_categories(made((1, True), (5, False)), other)
 
 
-def test_precision_auto_asks_the_processor(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_precision_auto_depends_on_the_processor(monkeypatch: pytest.MonkeyPatch) -> None:
     cpu = torch.device("cpu")
     for has_bf16, expected in ((True, "bf16-mixed"), (False, "32-true")):
         monkeypatch.setattr(precision, "_processor_has_bf16", lambda answer=has_bf16: answer)

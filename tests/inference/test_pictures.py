@@ -1,4 +1,4 @@
-"""Pictures to maps: whatever stops it, the results are those of a plain loop, and nothing is done twice."""
+"""Prediction of pictures: after any interruption the results equal those of a plain loop, and no work is repeated."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from predicting import finish
+from killable_predict import finish
 from test_predictor import CATEGORIES, CONFIG, lively
 
 from panoptic_blend.checkpoints.io import save_checkpoint
@@ -43,7 +43,7 @@ def photos(generated: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def plain(predictor: Predictor, photos: Path, tmp_path: Path) -> dict[str, bytes]:
-    """What a loop without threads and without a journal writes."""
+    """The results of a loop without threads and without a journal."""
     output = tmp_path / "plain"
     with PanopticWriter(output / "panoptic.json", categories=CATEGORIES) as writer:
         for path in sorted(photos.iterdir()):
@@ -55,26 +55,26 @@ def plain(predictor: Predictor, photos: Path, tmp_path: Path) -> dict[str, bytes
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """Every result by name; not the journal, whose lines come in the order in which images were finished."""
+    """Every result by name, without the journal, whose lines are in the order in which images were finished."""
     files = (path for path in folder.rglob("*") if path.is_file() and path.name != "journal.jsonl")
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
 
 
 def noted(folder: Path) -> dict[str, int]:
-    """When the files of each line of the journal were written."""
+    """Modification times of the files in the journal, by name."""
     lines = (folder / "journal.jsonl").read_text().splitlines()[1:]
     return {name: (folder / name).stat().st_mtime_ns for line in lines for name in json.loads(line)["files"]}
 
 
 def ignore(done: int, total: int) -> None:
-    """No progress is shown."""
+    """Show no progress."""
 
 
 def count_of(calls: list[int]) -> Callable[[int, int], None]:
     return lambda done, total: calls.append(done)
 
 
-def test_results_are_those_of_a_plain_loop(
+def test_results_equal_those_of_a_plain_loop(
     predictor: Predictor, photos: Path, plain: dict[str, bytes], tmp_path: Path
 ) -> None:
     calls: list[int] = []
@@ -85,7 +85,7 @@ def test_results_are_those_of_a_plain_loop(
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-def test_it_goes_on_where_it_was_stopped(
+def test_an_interrupted_run_continues_where_it_stopped(
     checkpoint: Path, photos: Path, plain: dict[str, bytes], tmp_path: Path, number: signal.Signals
 ) -> None:
     output, errors = tmp_path / "out", tmp_path / "errors.txt"
@@ -96,12 +96,12 @@ def test_it_goes_on_where_it_was_stopped(
         said = errors.read_text()
         if number == signal.SIGINT:
             assert code == 130
-            assert said == "interrupted; the same command goes on where it was\n"
+            assert said == "interrupted; run the same command again to continue\n"
         else:
             assert (code, said) == (-number, "")
         assert not (output / "panoptic.json").exists(), "a JSON that exists is complete"
         after = noted(output)
-        assert before.items() <= after.items(), "what is noted is not done again"
+        assert before.items() <= after.items(), "images in the journal are not predicted again"
         assert len(after) >= len(before) + 2 * (at if is_noted else at - 1)
         before = after
         with (output / "journal.jsonl").open("a") as journal:
@@ -113,7 +113,7 @@ def test_it_goes_on_where_it_was_stopped(
     assert noted(output).keys() == plain.keys() - {"panoptic.json"}
 
 
-def test_what_is_finished_is_not_done_again(
+def test_finished_images_are_not_predicted_again(
     predictor: Predictor, photos: Path, plain: dict[str, bytes], tmp_path: Path
 ) -> None:
     output = tmp_path / "out"
@@ -126,7 +126,7 @@ def test_what_is_finished_is_not_done_again(
     assert noted(output) == times
 
 
-def test_what_has_changed_is_done_again(predictor: Predictor, photos: Path, tmp_path: Path) -> None:
+def test_changed_images_and_results_are_predicted_again(predictor: Predictor, photos: Path, tmp_path: Path) -> None:
     first, second, third, *others = sorted(photos.iterdir())
     output = tmp_path / "out"
     predict_pictures(predictor, [photos], output, ignore)
@@ -134,7 +134,7 @@ def test_what_has_changed_is_done_again(predictor: Predictor, photos: Path, tmp_
     shutil.copy(others[0], first)
     (output / "panoptic" / f"{second.stem}.png").unlink()
     (output / "pictures" / f"{third.stem}.jpg").write_bytes(b"cut short")
-    shutil.copy(third, photos / "more.jpg")  # no number: images are counted now
+    shutil.copy(third, photos / "more.jpg")  # not a number, so image ids are 1, 2, ... now
     predict_pictures(predictor, [photos], output, ignore)
     predict_pictures(predictor, [photos], tmp_path / "anew", ignore)
     assert contents(output) == contents(tmp_path / "anew")
@@ -163,18 +163,18 @@ def test_other_results_are_not_mixed_in(
     other = Predictor(lively(CONFIG), config, CATEGORIES)
     assert "made with other weights" in refusal(other)
     one = sorted(photos.iterdir())[0]
-    assert "holds results of" in refused(predict_pictures, predictor, [one], output, ignore)
+    assert "also has results of" in refused(predict_pictures, predictor, [one], output, ignore)
     assert contents(output) == plain
     same = Predictor(model, config.changed(["train.lr=0.5", "data.root=elsewhere"]), CATEGORIES)
-    assert predict_pictures(same, [photos], output, ignore) == COUNT, "what has no part in it may differ"
+    assert predict_pictures(same, [photos], output, ignore) == COUNT, "options without effect on results may differ"
 
     assert predict_pictures(other, [one], output, ignore, overwrite=True) == 1
     predict_pictures(other, [one], tmp_path / "anew", ignore)
-    assert contents(output) == contents(tmp_path / "anew"), "nothing of the old results is left"
+    assert contents(output) == contents(tmp_path / "anew"), "the old results are removed"
 
 
 @pytest.mark.parametrize("journal", [None, "", "no JSON\n", "[1]\n", '{"some": "other file"}\n'])
-def test_results_that_nobody_noted_are_not_overwritten(
+def test_files_that_are_not_in_a_journal_are_not_overwritten(
     predictor: Predictor, photos: Path, tmp_path: Path, refused: Refused, journal: str | None
 ) -> None:
     (tmp_path / "pictures").mkdir()
@@ -182,13 +182,13 @@ def test_results_that_nobody_noted_are_not_overwritten(
     old.write_bytes(b"mine")
     if journal is not None:
         (tmp_path / "journal.jsonl").write_text(journal)
-    assert f"{old}: is there already" in refused(predict_pictures, predictor, [photos], tmp_path, ignore)
+    assert f"{old}: already exists" in refused(predict_pictures, predictor, [photos], tmp_path, ignore)
     assert old.read_bytes() == b"mine"
     assert predict_pictures(predictor, [photos], tmp_path, ignore, overwrite=True) == COUNT
     assert old.read_bytes() != b"mine"
 
 
-def test_a_journal_of_others_leads_nowhere(
+def test_a_foreign_journal_cannot_lead_out_of_the_folder(
     predictor: Predictor, photos: Path, tmp_path: Path, plain: dict[str, bytes]
 ) -> None:
     output, mine = tmp_path / "out", tmp_path / "mine.txt"
@@ -209,7 +209,7 @@ def test_a_journal_of_others_leads_nowhere(
     assert mine.read_bytes() == b"mine"
 
 
-def test_a_broken_picture_is_tried_again(
+def test_a_broken_picture_is_read_again_by_the_next_run(
     predictor: Predictor, photos: Path, tmp_path: Path, plain: dict[str, bytes], refused: Refused
 ) -> None:
     broken = sorted(photos.iterdir())[2]

@@ -1,3 +1,5 @@
+"""Loading a model in every supported way, and predicting pictures with it."""
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -124,7 +126,7 @@ def test_channels_are_red_green_blue(predictor: Predictor, pixels: Pixels) -> No
 
 
 def test_output_is_at_the_size_of_the_picture(predictor: Predictor) -> None:
-    """Of 300 x 100 pixels, 96 x 32 are seen: the long side decides."""
+    """300 x 100 pixels are resized to 96 x 32: the long side is the limit."""
     output = predictor.output(np.zeros((100, 300, 3), dtype=np.uint8))
     assert output.semantic.shape == output.panoptic.segment_ids.shape == (100, 300)
     assert output.masks.shape[1:] == (100, 300)
@@ -136,36 +138,36 @@ def test_one_pixel(predictor: Predictor) -> None:
     assert predictor.predict(np.zeros((1, 1, 3), dtype=np.uint8)).segment_ids.shape == (1, 1)
 
 
-def test_grey_and_transparent_files(predictor: Predictor, pixels: Pixels, tmp_path: Path) -> None:
-    grey = pixels[:, :, 0]
-    cv2.imwrite(str(tmp_path / "grey.png"), grey)
-    cv2.imwrite(str(tmp_path / "alpha.png"), np.dstack([pixels[:, :, ::-1], grey]))
-    assert is_same(predictor.predict(tmp_path / "grey.png"), predictor.predict(np.dstack([grey] * 3)))
+def test_gray_and_transparent_files(predictor: Predictor, pixels: Pixels, tmp_path: Path) -> None:
+    gray = pixels[:, :, 0]
+    cv2.imwrite(str(tmp_path / "gray.png"), gray)
+    cv2.imwrite(str(tmp_path / "alpha.png"), np.dstack([pixels[:, :, ::-1], gray]))
+    assert is_same(predictor.predict(tmp_path / "gray.png"), predictor.predict(np.dstack([gray] * 3)))
     assert is_same(predictor.predict(tmp_path / "alpha.png"), predictor.predict(pixels))
 
 
 @pytest.mark.parametrize(
     ("array", "seen"),
     [
-        (np.zeros((4, 5, 3)), "an array of shape (4, 5, 3) and float64"),
-        (np.zeros((4, 5, 3), dtype=np.int64), "an array of shape (4, 5, 3) and int64"),
-        (np.zeros((4, 5), dtype=np.uint8), "an array of shape (4, 5) and uint8"),
-        (np.zeros((4, 5, 4), dtype=np.uint8), "an array of shape (4, 5, 4) and uint8"),
-        (np.zeros((3, 4, 5), dtype=np.uint8), "an array of shape (3, 4, 5) and uint8"),
-        (np.zeros((0, 5, 3), dtype=np.uint8), "an array of shape (0, 5, 3) and uint8"),
+        (np.zeros((4, 5, 3)), "an array of shape (4, 5, 3) and type float64"),
+        (np.zeros((4, 5, 3), dtype=np.int64), "an array of shape (4, 5, 3) and type int64"),
+        (np.zeros((4, 5), dtype=np.uint8), "an array of shape (4, 5) and type uint8"),
+        (np.zeros((4, 5, 4), dtype=np.uint8), "an array of shape (4, 5, 4) and type uint8"),
+        (np.zeros((3, 4, 5), dtype=np.uint8), "an array of shape (3, 4, 5) and type uint8"),
+        (np.zeros((0, 5, 3), dtype=np.uint8), "an array of shape (0, 5, 3) and type uint8"),
     ],
 )
-def test_arrays_that_are_no_pictures(predictor: Predictor, array: Any, seen: str) -> None:
-    assert refused(lambda: predictor.predict(array)) == f"{seen}; give (H, W, 3) uint8 RGB"
+def test_arrays_that_are_not_pictures(predictor: Predictor, array: Any, seen: str) -> None:
+    assert refused(lambda: predictor.predict(array)) == f"{seen} is not a picture; give (H, W, 3) uint8 RGB"
 
 
-def test_files_that_are_no_pictures(predictor: Predictor, tmp_path: Path) -> None:
+def test_files_that_are_not_pictures(predictor: Predictor, tmp_path: Path) -> None:
     (tmp_path / "text.png").write_text("no picture")
     assert refused(lambda: predictor.predict(tmp_path / "text.png")).startswith(f"{tmp_path / 'text.png'}: ")
     assert "no such file" in refused(lambda: predictor.predict(tmp_path / "nothing.png"))
 
 
-def test_prediction_keeps_no_gradients(predictor: Predictor, pixels: Pixels) -> None:
+def test_prediction_records_no_gradients(predictor: Predictor, pixels: Pixels) -> None:
     output = predictor.output(pixels)
     assert not output.scores.requires_grad
     assert not predictor.model.training
@@ -174,7 +176,7 @@ def test_prediction_keeps_no_gradients(predictor: Predictor, pixels: Pixels) -> 
 # --- loading ---------------------------------------------------------------------------------------------------------
 
 
-def test_a_checkpoint_knows_config_and_categories(predictor: Predictor) -> None:
+def test_a_checkpoint_includes_config_and_categories(predictor: Predictor) -> None:
     assert predictor.config == CONFIG
     assert predictor.categories == CATEGORIES
     assert not predictor.model.training
@@ -188,7 +190,9 @@ def test_overrides(checkpoint: Path, pixels: Pixels) -> None:
     assert not any(segment.is_thing for segment in found.segments)
 
 
-def test_config_and_weights_apart(checkpoint: Path, predictor: Predictor, pixels: Pixels, tmp_path: Path) -> None:
+def test_config_and_weights_in_separate_files(
+    checkpoint: Path, predictor: Predictor, pixels: Pixels, tmp_path: Path
+) -> None:
     config = tmp_path / "it.yaml"
     config.write_text("model: {num_things: 2}")
     found = load(config, checkpoint, overrides=TINY)
@@ -197,7 +201,7 @@ def test_config_and_weights_apart(checkpoint: Path, predictor: Predictor, pixels
 
 
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
-def test_weights_that_do_not_name_their_categories(tmp_path: Path, suffix: str) -> None:
+def test_weights_without_categories(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"weights{suffix}"
     state = lively(CONFIG).state_dict()
     torch.save(state, path) if suffix == ".pth" else save_file(state, path)
@@ -220,7 +224,13 @@ def test_weights_with_the_numbers_of_coco(tmp_path: Path) -> None:
 
 def test_a_config_has_no_weights() -> None:
     assert refused(lambda: load("panoptic/blendmask_r50_3x")) == (
-        "panoptic/blendmask_r50_3x: a config has no weights; name a checkpoint, or give weights too"
+        "panoptic/blendmask_r50_3x: a config has no weights; give a checkpoint, or weights with it"
+    )
+
+
+def test_two_files_of_weights(checkpoint: Path) -> None:
+    assert refused(lambda: load(checkpoint, "other.pth")) == (
+        f"{checkpoint}: is a file of weights, and so is other.pth; give only one of these"
     )
 
 

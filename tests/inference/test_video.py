@@ -1,4 +1,4 @@
-"""A video's frames to maps, COCO results and a drawn video."""
+"""Prediction of a video: maps of its frames, COCO results and a drawn video."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from predicting import finish
+from killable_predict import finish
 from test_pictures import contents, ignore, noted
 from test_predictor import CATEGORIES, CONFIG, lively
 
@@ -69,7 +69,9 @@ def test_every_frame_is_an_image_and_a_drawing(predictor: Predictor, video: Path
     assert all(np.abs(a.astype(int) - b).mean() > 10 for a, b in zip(drawn, pictures, strict=True))
 
 
-def test_every_third_frame_plays_as_long(predictor: Predictor, video: Path, tmp_path: Path) -> None:
+def test_every_third_frame_gives_a_video_of_the_same_duration(
+    predictor: Predictor, video: Path, tmp_path: Path
+) -> None:
     assert predict_video(predictor, video, tmp_path / "out", ignore, every=3) == 2
     images = json.loads((tmp_path / "out" / "panoptic.json").read_text())["images"]
     assert [(image["id"], image["file_name"]) for image in images] == [(1, "frame_000001.png"), (4, "frame_000004.png")]
@@ -77,14 +79,16 @@ def test_every_third_frame_plays_as_long(predictor: Predictor, video: Path, tmp_
     assert drawn.announced / drawn.fps == pytest.approx(COUNT / 12.5, rel=1e-3)
 
 
-def test_it_goes_on_where_it_was_stopped(checkpoint: Path, predictor: Predictor, video: Path, tmp_path: Path) -> None:
+def test_an_interrupted_run_continues_where_it_stopped(
+    checkpoint: Path, predictor: Predictor, video: Path, tmp_path: Path
+) -> None:
     predict_video(predictor, video, tmp_path / "plain", ignore)
     output, errors = tmp_path / "out", tmp_path / "errors.txt"
     command = [checkpoint, "--video", video, "-o", output]
     assert finish(command, errors, number=int(signal.SIGKILL), at=3) == -signal.SIGKILL
     assert not (output / "clip.mp4").exists()
     assert finish(command, errors, number=int(signal.SIGINT), at=1, noted=True) == 130
-    assert errors.read_text() == "interrupted; the same command goes on where it was\n"
+    assert errors.read_text() == "interrupted; run the same command again to continue\n"
     before = noted(output)
     assert len(before) >= 3
     assert finish(command, errors) == 0
@@ -106,7 +110,7 @@ def test_other_results_are_not_mixed_in(predictor: Predictor, video: Path, tmp_p
     assert len(contents(output)) == 3 + 2
 
 
-def test_a_video_that_ends_early_is_written_so_far(
+def test_the_readable_frames_of_a_truncated_video_are_written(
     predictor: Predictor, video: Path, tmp_path: Path, refused: Refused
 ) -> None:
     content = video.read_bytes()

@@ -65,6 +65,20 @@ def test_two_processes_end_where_one_does(tmp_path: Path, strategy: str) -> None
     require_same(together(2, tmp_path, f"train.strategy={strategy}"), alone(1))
 
 
+@pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
+@pytest.mark.parametrize("name", ["test_convnext", "test_efficientnet"])
+def test_two_processes_end_where_one_does_with_a_network_of_timm(tmp_path: Path, strategy: str, name: str) -> None:
+    """Batch norms that carry an activation take statistics of both, but for those of the frozen stem."""
+    pytest.importorskip("timm")
+    backbone = f"model.backbone={{kind: timm, name: {name}, depth: 50, frozen_stages: 1}}"
+    require_same(together(2, tmp_path, f"train.strategy={strategy}", backbone), alone(1, backbone))
+
+
+def test_a_frozen_stem_keeps_its_statistics_in_two_processes(tmp_path: Path) -> None:
+    changes = ("model.backbone.frozen_stages=1",)
+    require_same(together(2, tmp_path, *changes), alone(1, *changes))
+
+
 def test_a_batch_in_parts_ends_where_the_whole_does() -> None:
     """Batch norms are frozen, because they would see the statistics of one part at a time."""
     changes = ("model.backbone.norm=frozen_bn", "model.bottom.kind=shared", "model.bottom.loss_weight=0")
