@@ -81,11 +81,13 @@ def _checkpoint(path: Path, shapes: Path) -> None:
 
 
 def _official(path: Path) -> None:
-    """Zeros under the names and shapes of the official instance model: the panoptic one without its semantic head."""
+    """The official instance model, which is the panoptic one without a semantic head, as zeros that find nothing."""
     entries = json.loads((GOLDEN / "manifest_panoptic_R_50.json").read_text())["entries"]
     panoptic_only = re.compile(r"panoptic_module|backbone\.fpn_(lateral|output)2")
     names = {entry["name"]: entry["shape"] for entry in entries if not panoptic_only.match(entry["name"])}
-    torch.save({"model": {name: torch.zeros(shape) for name, shape in names.items()}}, path)
+    state = {name: torch.zeros(shape) for name, shape in names.items()}
+    state["proposal_generator.fcos_head.cls_logits.bias"] -= 9
+    torch.save({"model": state}, path)
 
 
 def _own(root: Path) -> None:

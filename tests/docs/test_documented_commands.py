@@ -106,6 +106,7 @@ def world(built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     shutil.copytree(built, root, copy_function=os.link)  # files are replaced, never changed in place
     monkeypatch.chdir(root)
     monkeypatch.setattr(coco_download, "SPLITS", SPLITS)
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)  # a busy disk would take most of the time
     monkeypatch.delenv("PANOPTIC_BLEND_DATA", raising=False)
     monkeypatch.delenv("DETECTRON2_DATASETS", raising=False)
     return root
