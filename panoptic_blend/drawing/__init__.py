@@ -1,1 +1,1 @@
-"""Maps, boxes, bases and attentions as pictures."""
+"""Draw panoptic maps, boxes, bases and attentions."""

@@ -1,7 +1,7 @@
-"""Figures: text on pictures, pictures in rows, and what the blender sees as heat maps.
+"""Draw text, arrange pictures in rows, and show bases and attentions as heat maps.
 
-Pictures are RGB uint8 arrays (H, W, 3). Functions that return a picture return a new one; those that
-take a canvas paint on it.
+Pictures are RGB uint8 arrays (H, W, 3). Functions that return a picture return a new one; functions that take a canvas
+paint on it.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from panoptic_blend.formats.images import Picture
 from panoptic_blend.structures import PanopticBlendError
 
-Picture = npt.NDArray[np.uint8]
-Canvas = npt.NDArray[np.float32]  # a picture being painted, (H, W, 3) of 0..255, or a weight per pixel, (H, W)
+Canvas = npt.NDArray[np.float32]  # a picture in progress, (H, W, 3) of 0..255, or weights of pixels, (H, W)
 Color = tuple[int, int, int]
 Array = npt.NDArray[Any]
 
@@ -37,9 +37,9 @@ CELL = 96
 
 
 def side_by_side(pictures: Sequence[Picture], titles: Sequence[str], scale: int = 1) -> Picture:
-    """At least one picture, in a row with a caption over each: photo | truth | prediction.
+    """Arrange at least one picture in a row, each with a caption above it, such as photo | truth | prediction.
 
-    ``scale`` first enlarges every picture by a whole factor; lower pictures are padded with white.
+    ``scale`` first enlarges every picture by an integer factor; lower pictures are padded with white.
     """
     strip = int(np.clip(scale * max(checked(picture).shape[1] for picture in pictures) // 25, 18, 26))
     columns = []
@@ -53,7 +53,7 @@ def side_by_side(pictures: Sequence[Picture], titles: Sequence[str], scale: int 
 
 
 def stack(rows: Sequence[Picture]) -> Picture:
-    """At least one picture, below one another, padded with white to the widest."""
+    """Arrange at least one picture in a column, padded with white to the width of the widest."""
     widest = max(checked(row).shape[1] for row in rows)
     return np.vstack([_padded(row, right=widest - row.shape[1], bottom=GAP) for row in rows])[:-GAP]
 
@@ -63,12 +63,12 @@ def _padded(picture: Picture, *, right: int, bottom: int) -> Picture:
 
 
 def _caption(title: str, width: int, height: int = 18) -> Picture:
-    """A white strip (height, width, 3) with the title at its left, cut short where it is too long."""
+    """A white strip (height, width, 3) with the title at the left, truncated if it is too long."""
     canvas = np.full((height, width, 3), 255, np.float32)
-    for shown in (title, *(title[:end] + ".." for end in range(len(title) - 1, 0, -1))):
-        ink = text_mask(shown, height - 5)
+    for text in (title, *(title[:end] + ".." for end in range(len(title) - 1, 0, -1))):
+        ink = text_mask(text, height - 5)
         if ink.shape[1] <= width:
-            blend(canvas[2:-3, : ink.shape[1]], DARK, ink)
+            mix(canvas[2:-3, : ink.shape[1]], DARK, ink)
             break
     return to_picture(canvas)
 
@@ -77,9 +77,9 @@ def _caption(title: str, width: int, height: int = 18) -> Picture:
 
 
 def draw_bases(image: Picture, bases: Array) -> Picture:
-    """The photo and its K bases (K, h, w) in a row (BlendMask, figure 1).
+    """Draw the photo and its K bases (K, h, w) in a row (BlendMask, figure 1).
 
-    Blue is negative, white zero, red positive, on one scale for all bases.
+    Blue is negative, white zero and red positive, on a common scale for all bases.
     """
     heat_maps = _heat_maps(bases, checked(image))
     return side_by_side([image, *heat_maps], ["image", *(f"basis {k}" for k in range(1, len(bases) + 1))])
@@ -88,12 +88,12 @@ def draw_bases(image: Picture, bases: Array) -> Picture:
 def draw_attentions(
     image: Picture, boxes: Array, attentions: Array, masks: Array, bases: Array, labels: Sequence[str]
 ) -> Picture:
-    """How each detection's mask is blended (BlendMask, figure 3 and section 3.2), a row per detection.
+    """Show in one row per detection how its mask is blended (BlendMask, figure 3 and section 3.2).
 
-    ``boxes`` (D, 4), in pixels of the photo and possibly beyond its edge; ``attentions`` (D, K, M, M)
-    before the softmax; ``masks`` (D, H, W) bool; ``bases`` (K, h, w), covering the photo. A row shows
-    the box with the mask's edge, then for each basis its weight (dark 0, bright 1) and its scores
-    (as in `draw_bases`), last the mask. Off the photo, cells are gray.
+    ``boxes`` (D, 4) are in pixels of the photo and may exceed it; ``attentions`` (D, K, M, M) are before the
+    softmax; ``masks`` are (D, H, W) bool; ``bases`` (K, h, w) cover the photo. A row shows the box with the outline
+    of the mask, then for each basis its weights (dark 0, bright 1) and its scores (as in `draw_bases`), and finally
+    the mask. Cells are gray outside the photo.
     """
     heat_maps = _heat_maps(bases, checked(image))
     rows = []
@@ -106,12 +106,12 @@ def draw_attentions(
         inside = _cut(np.where(mask[..., None], LIGHT, DARK).astype(np.uint8), box, size, DARK)
         edges, _ = cv2.findContours(inside[..., 0] // 128, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
         cv2.drawContours(cells[0], edges, -1, ACCENT, 1, cv2.LINE_AA)
-        rows.append(side_by_side([_centred(cell) for cell in [*cells, inside]], [*titles, "mask"]))
+        rows.append(side_by_side([_centered(cell) for cell in [*cells, inside]], [*titles, "mask"]))
     return stack(rows) if rows else _caption("no detections", 2 * CELL)
 
 
 def _heat_maps(bases: Array, image: Picture) -> list[Picture]:
-    """The bases (K, h, w) as pictures of the photo's size; the largest absolute score of all is the darkest."""
+    """Color the bases (K, h, w) in the size of the photo; the largest absolute score of all bases is darkest."""
     largest = float(np.abs(bases).max(initial=0)) or 1.0
     steps = np.linspace(-largest, largest, len(DIVERGING))
     resized = [cv2.resize(basis.astype(np.float32), image.shape[1::-1]) for basis in bases]
@@ -119,9 +119,9 @@ def _heat_maps(bases: Array, image: Picture) -> list[Picture]:
 
 
 def _weights(attention: Array, size: tuple[int, int]) -> Canvas:
-    """Interpolate an attention (K, M, M) to (K, height, width), then softmax over K (equations 2 and 3)."""
+    """Interpolate attentions (K, M, M) to (K, height, width), then apply the softmax over K (equations 2 and 3)."""
     logits = np.stack([cv2.resize(part, size) for part in attention.astype(np.float32)])
-    if len(logits) == 1:  # one basis: sigmoid
+    if len(logits) == 1:  # a single basis passes a sigmoid
         return np.asarray(1 / (1 + np.exp(-logits)), np.float32)
     weights = np.exp(logits - logits.max(axis=0))
     return np.asarray(weights / weights.sum(axis=0), np.float32)
@@ -135,9 +135,9 @@ def _cell_size(box: Array) -> tuple[int, int]:
 
 
 def _cut(picture: Picture, box: Array, size: tuple[int, int], beyond: Color = PAPER) -> Picture:
-    """The inside of a box resampled to ``size`` (width, height); ``beyond`` fills what lies off the picture."""
+    """Resample a box to ``size`` (width, height); ``beyond`` is the color outside the picture."""
     zoom = np.maximum(box[2:] - box[:2], 1).astype(np.float64) / size
-    detail = int(np.clip(np.ceil(zoom.max()), 1, 16))  # resample finely, then average: no aliasing
+    detail = int(np.clip(np.ceil(zoom.max()), 1, 16))  # supersampling, to avoid aliasing
     step, origin = zoom / detail, np.asarray(box[:2], np.float64)
     to_source = np.column_stack([np.diag(step), origin + step / 2 - 0.5])
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
@@ -145,7 +145,7 @@ def _cut(picture: Picture, box: Array, size: tuple[int, int], beyond: Color = PA
     return np.asarray(cv2.resize(fine, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def _centred(cell: Picture) -> Picture:
+def _centered(cell: Picture) -> Picture:
     page = np.full((CELL, CELL, 3), PAPER, np.uint8)
     top, left = (CELL - cell.shape[0]) // 2, (CELL - cell.shape[1]) // 2
     page[top : top + cell.shape[0], left : left + cell.shape[1]] = cell
@@ -156,48 +156,49 @@ def _centred(cell: Picture) -> Picture:
 
 
 def checked(image: Picture) -> Picture:
-    """The picture itself; raises PanopticBlendError unless it is (H, W, 3) uint8 with at least one pixel."""
+    """Return the picture; PanopticBlendError unless it is (H, W, 3) uint8 with at least one pixel."""
     if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.shape[2:] != (3,) or not image.size:
         seen = f"{image.dtype} of shape {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
-        raise PanopticBlendError(f"a picture to draw on is an RGB array (H, W, 3) of uint8; got {seen}")
+        raise PanopticBlendError(f"the picture is {seen}; give an RGB array (H, W, 3) of uint8")
     return image
 
 
 def to_picture(canvas: Array) -> Picture:
+    """Round a canvas to uint8."""
     return canvas.round().clip(0, 255).astype(np.uint8)
 
 
-def blend(canvas: Canvas, color: Color | Canvas, alpha: Canvas | float) -> None:
-    """Mix a colour into a canvas (H, W, 3), in place; ``alpha`` is a number or (H, W)."""
+def mix(canvas: Canvas, color: Color | Canvas, alpha: Canvas | float) -> None:
+    """Mix a color into a canvas (H, W, 3) in place; ``alpha`` is a number or (H, W)."""
     canvas += np.asarray(alpha, np.float32)[..., None] * (np.asarray(color, np.float32) - canvas)
 
 
 @lru_cache(maxsize=1024)
 def text_mask(text: str, height: int) -> Canvas:
-    """One line of text as ink per pixel, 0..1, (height, width); signs OpenCV cannot draw become ``?``."""
-    plain = "".join(sign for sign in unicodedata.normalize("NFKD", text) if not unicodedata.combining(sign))
-    plain = "".join(sign if " " <= sign <= "~" else "?" for sign in plain)
+    """Render one line of text to opacity 0..1 (height, width); characters that OpenCV cannot draw become ``?``."""
+    plain = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
+    plain = "".join(c if " " <= c <= "~" else "?" for c in plain)
     (width, _), _ = cv2.getTextSize(plain, cv2.FONT_HERSHEY_SIMPLEX, 2, 4)
-    line = np.zeros((76, width + 8), np.uint8)  # drawn large and shrunk: even weight at any height
+    line = np.zeros((76, width + 8), np.uint8)  # drawn large and scaled down, for an even weight at any height
     cv2.putText(line, plain, (4, 54), cv2.FONT_HERSHEY_SIMPLEX, 2, (255,), 4, cv2.LINE_AA)
     size = max(1, round(line.shape[1] * height / line.shape[0])), height
     return np.asarray(cv2.resize(line, size, interpolation=cv2.INTER_AREA), np.float32) / np.float32(255)
 
 
 def label_size(text: str, height: int) -> tuple[int, int]:
-    """Height and width in pixels of a label whose line of text has this height."""
+    """Height and width in pixels of a label with a line of text of this height."""
     return height + 2, text_mask(text, height).shape[1] + 8
 
 
 def boxed_text(area: Canvas, text: str, color: Color) -> None:
-    """Fill an area of `label_size` with light text on a dark box, a strip of ``color`` at its left."""
-    blend(area, DARK, 0.7)
+    """Fill an area of `label_size` with light text on a dark box and a strip of ``color`` at the left."""
+    mix(area, DARK, 0.7)
     area[:, :3] = color
-    blend(area[1:-1, 5:-3], LIGHT, text_mask(text, area.shape[0] - 2))
+    mix(area[1:-1, 5:-3], LIGHT, text_mask(text, area.shape[0] - 2))
 
 
 def haloed_text(area: Canvas, text: str) -> None:
-    """Fill an area of `label_size` with light text in a soft dark halo."""
+    """Fill an area of `label_size` with light text in a dark halo."""
     ink = np.pad(text_mask(text, area.shape[0] - 2), ((1, 1), (4, 4)))
-    blend(area, DARK, 0.7 * np.clip(2.5 * cv2.GaussianBlur(ink, (0, 0), 1.2), 0, 1))
-    blend(area, LIGHT, 0.9 * ink)
+    mix(area, DARK, 0.7 * np.clip(2.5 * cv2.GaussianBlur(ink, (0, 0), 1.2), 0, 1))
+    mix(area, LIGHT, 0.9 * ink)

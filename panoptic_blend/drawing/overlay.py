@@ -1,8 +1,8 @@
-"""Panoptic maps and boxes painted over their photo.
+"""Draw panoptic maps and boxes over their photo.
 
-Pictures are RGB uint8 arrays (H, W, 3); every function returns a new one. Things carry an outline
-and a boxed label with name and score, stuff is a flat wash with a quiet label, crowds are hatched,
-and void is dark under a light hatch. `figures` draws what is not a panoptic map.
+Pictures are RGB uint8 arrays (H, W, 3); every function returns a new one. Things have an outline and a boxed label
+with name and score, stuff has a flat color and a plain label, crowds are hatched, and void is dark with light
+hatching. `figures` draws other pictures.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from panoptic_blend.drawing.figures import (
     LIGHT,
     Canvas,
     Color,
-    Picture,
-    blend,
     boxed_text,
     checked,
     haloed_text,
     label_size,
+    mix,
     to_picture,
 )
+from panoptic_blend.formats.images import Picture
 from panoptic_blend.structures import Category, PanopticBlendError, PanopticMap, Segment
 
 Window = tuple[slice, slice]
@@ -39,7 +39,7 @@ IndexMap = npt.NDArray[np.integer[Any]]
 
 @dataclass(frozen=True)
 class Region:
-    """Where a segment lies: its window of the picture and, in it, the distance of its pixels to the outside."""
+    """A segment in the picture: its window and, in it, the distance of its pixels to the outside."""
 
     segment: Segment
     color: Color
@@ -55,14 +55,13 @@ def draw(
     *,
     shades: bool = True,
 ) -> Picture:
-    """Paint a panoptic map over its photo (H, W, 3); the result has the photo's size.
+    """Draw a panoptic map over its photo (H, W, 3); the result has the size of the photo.
 
-    A category has the same base colour in every picture: its own ``color``, or one derived from its
-    id. Instances of a thing class take shades of it, in the order of ``segments``; without ``shades`` they all have
-    the colour of their class, which does not flicker from one frame of a video to the next. Labels show the
-    category's name (its id where ``categories`` does not know it); those that do not fit are left
-    out. Pixels of no listed segment count as void. Raises PanopticBlendError for a photo that is not
-    (H, W, 3) uint8 or is not of the map's size.
+    A category has the same color in every picture: its own ``color``, or one derived from its id. Instances of a thing
+    class have different shades of it, in the order of ``segments``; without ``shades`` they all have the color of
+    their class, so that colors do not flicker between the frames of a video. Labels show the name of the category, or
+    its id if it is not in ``categories``; labels that do not fit are left out. Pixels of unlisted segments are void.
+    Raises PanopticBlendError if the photo is not (H, W, 3) uint8 or does not have the size of the map.
     """
     checked(image)
     if panoptic_map.segment_ids.shape != image.shape[:2]:
@@ -71,7 +70,7 @@ def draw(
     known = {category.id: category for category in map(Category.parse, categories or ())}
     index_map = panoptic_map.index()
     colors = _segment_colors(panoptic_map.segments, known, shades)
-    canvas = _wash(image, index_map, panoptic_map.segments, colors)
+    canvas = _paint_segments(image, index_map, panoptic_map.segments, colors)
     regions = _regions(index_map, panoptic_map.segments, colors)
     for region in regions:
         if region.segment.is_thing and not region.segment.is_crowd:
@@ -88,7 +87,7 @@ def draw_boxes(
     labels: Sequence[str],
     colors: Sequence[Color] | None = None,
 ) -> Picture:
-    """Draw boxes (D, 4) with their labels; without ``colors``, the n-th box has the n-th palette colour."""
+    """Draw boxes (D, 4) with their labels; by default the n-th box has the n-th palette color."""
     canvas = checked(image).astype(np.float32)
     height, width = image.shape[:2]
     palette = colors if colors is not None else [category_color(index) for index in range(len(labels))]
@@ -105,7 +104,7 @@ def draw_boxes(
 
 
 def enlarge(image: Picture, panoptic_map: PanopticMap, scale: int) -> tuple[Picture, PanopticMap]:
-    """Photo and map ``scale`` times as large, so that labels fit on a small picture."""
+    """Enlarge photo and map by the factor ``scale``, so that labels fit on a small picture."""
     height, width = checked(image).shape[:2]
     large = cv2.resize(image, (width * scale, height * scale), interpolation=cv2.INTER_CUBIC)
     segment_ids = panoptic_map.segment_ids.repeat(scale, axis=0).repeat(scale, axis=1)
@@ -114,15 +113,15 @@ def enlarge(image: Picture, panoptic_map: PanopticMap, scale: int) -> tuple[Pict
 
 
 def category_color(category_id: int) -> Color:
-    """The palette: a calm colour for every id; neighbouring ids lie far apart on the colour wheel."""
+    """Palette color of a category id; consecutive ids have distant hues."""
     hue = int(category_id) * 137_508 % 360_000 / 360_000  # steps of the golden angle
     return _rgb(hue, (0.50, 0.60, 0.42)[category_id % 3], 0.60)
 
 
 def instance_color(base: Color, index: int) -> Color:
-    """The ``index``-th shade of a class colour; the first is the colour itself.
+    """The ``index``-th shade of a class color; shade 0 is the color itself.
 
-    Lightness and hue step by irrational fractions of their range: any two shades differ.
+    Lightness and hue step by irrational fractions of their ranges, so that all shades differ.
     """
     if index == 0:
         return base
@@ -161,40 +160,44 @@ def _regions(index_map: IndexMap, segments: Sequence[Segment], colors: Sequence[
         if window is not None:
             mask = np.pad(index_map[window] == index, 1).astype(np.uint8)
             depth = cv2.distanceTransform(mask, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[1:-1, 1:-1]
-            exact = np.sqrt(np.rint(np.square(depth, dtype=np.float64)))  # OpenCV's last bits vary from call to call
+            exact = np.sqrt(
+                np.rint(np.square(depth, dtype=np.float64))
+            )  # removes rounding differences between calls of OpenCV
             regions.append(Region(segment, color, window, exact.astype(np.float32), int(mask.sum())))
     return regions
 
 
 def _hatch(shape: tuple[int, ...], slope: int) -> Canvas:
-    """Soft diagonal stripes (H, W), 0..1."""
+    """Antialiased diagonal stripes (H, W), 0..1."""
     period = max(8, min(shape) // 80)
     y, x = np.indices(shape, np.int32, sparse=True)
     offset = np.abs((x + slope * y) % period - period / 2)
     return np.asarray(np.clip(period / 4 + 0.5 - offset, 0, 1), np.float32)
 
 
-def _wash(image: Picture, index_map: IndexMap, segments: Sequence[Segment], colors: Sequence[Color]) -> Canvas:
-    """The photo, a little greyer, under the colour of each pixel's segment."""
+def _paint_segments(
+    image: Picture, index_map: IndexMap, segments: Sequence[Segment], colors: Sequence[Color]
+) -> Canvas:
+    """Mix the photo, slightly desaturated, with the color of the segment of each pixel."""
     canvas = image.astype(np.float32)
-    blend(canvas, image.mean(axis=2, keepdims=True, dtype=np.float32), 0.5)
+    mix(canvas, image.mean(axis=2, keepdims=True, dtype=np.float32), 0.5)
     opacity = np.array([0.65, *(0.55 if segment.is_thing else 0.42 for segment in segments)], np.float32)
     crowd = np.array([0.0, *(0.35 * segment.is_crowd for segment in segments)], np.float32)
     alpha = opacity[index_map] - crowd[index_map] * _hatch(index_map.shape, slope=1)
-    blend(canvas, np.array([DARK, *colors], np.float32)[index_map], alpha)
-    blend(canvas, LIGHT, 0.3 * (index_map == 0) * _hatch(index_map.shape, slope=-1))
+    mix(canvas, np.array([DARK, *colors], np.float32)[index_map], alpha)
+    mix(canvas, LIGHT, 0.3 * (index_map == 0) * _hatch(index_map.shape, slope=-1))
     return canvas
 
 
 def _outline(canvas: Canvas, region: Region) -> None:
-    """A line along the inner side of a thing's edge, in a light tint of its colour."""
+    """Draw a line along the inner side of the edge of a thing, in a light tint of its color."""
     thickness = max(1.0, min(canvas.shape[:2]) / 320)
     line = np.clip(thickness + 1 - region.depth, 0, 1) * (region.depth > 0)
-    blend(canvas[region.window], 0.4 * np.array(region.color, np.float32) + 153, 0.9 * line)
+    mix(canvas[region.window], 0.4 * np.array(region.color, np.float32) + 153, 0.9 * line)
 
 
 def _label(canvas: Canvas, region: Region, category: Category | None, taken: list[Window]) -> None:
-    """Write name and score into the segment, the name alone where only that fits, or nothing."""
+    """Write name and score into the segment, or only the name, or nothing, depending on the space."""
     segment = region.segment
     name = (category.name if category else str(segment.category)) + (" (crowd)" if segment.is_crowd else "")
     for text in [name] if segment.score is None else [f"{name} {segment.score:.2f}", name]:
@@ -209,29 +212,29 @@ def _label(canvas: Canvas, region: Region, category: Category | None, taken: lis
 
 
 def _text_height(picture: npt.NDArray[Any]) -> int:
-    """Height of a line of text that suits a picture, in pixels."""
+    """Height in pixels of a line of text for a picture of this size."""
     height, width = picture.shape[:2]
     return int(np.clip(min(height, width) // 32, 11, 36))
 
 
 def _free_window(canvas: Canvas, region: Region, height: int, width: int, taken: Sequence[Window]) -> Window | None:
-    """The most interior place for a label of this size, or None.
+    """The most interior window for a label of this size, or None.
 
-    Half of a thing's label must lie in its own segment, and nearly all of a stuff label. A label hides
-    at most a third of its segment, lies in the picture and touches no other label.
+    At least half of a thing label and 90% of a stuff label must lie in the segment. A label covers at most a third of
+    its segment, lies in the picture and overlaps no other label.
     """
     if 3 * height * width > region.area:
         return None
     top, left = region.window[0].start, region.window[1].start
     inside = (region.depth > 0).astype(np.float32)
-    share = cv2.boxFilter(inside, -1, (width, height), borderType=cv2.BORDER_CONSTANT)  # for a label centred there
+    share = cv2.boxFilter(inside, -1, (width, height), borderType=cv2.BORDER_CONSTANT)  # of a label centered here
     score = np.where(share >= (0.5 if region.segment.is_thing else 0.9), share + region.depth / region.depth.max(), 0)
     up, back = height // 2, width // 2
     score[: max(up - top, 0)] = 0
     score[:, : max(back - left, 0)] = 0
     score[max(canvas.shape[0] - height + up + 1 - top, 0) :] = 0
     score[:, max(canvas.shape[1] - width + back + 1 - left, 0) :] = 0
-    for rows, columns in taken:  # no centre whose label would touch this one
+    for rows, columns in taken:  # exclude centers of labels that would touch this one
         y, x = max(rows.start - height + up - top, 0), max(columns.start - width + back - left, 0)
         score[y : max(rows.stop + up + 1 - top, 0), x : max(columns.stop + back + 1 - left, 0)] = 0
     y, x = np.unravel_index(int(score.argmax()), score.shape)

@@ -1,4 +1,4 @@
-"""Maps on disk, drawn over their photos."""
+"""Draw panoptic maps in files over their photos."""
 
 from __future__ import annotations
 
@@ -21,7 +21,17 @@ def draw_json(
     limit: int | None,
     progress: Progress,
 ) -> int:
-    """Draw the maps of a COCO panoptic JSON over the photos in ``pictures``; return how many."""
+    """Draw the maps of a COCO panoptic JSON over the photos in ``pictures``; return the number of drawings.
+
+    Args:
+        output: folder for the drawings, PNGs named after the photos.
+        maps: folder or zip of the PNGs of the maps; by default beside the JSON.
+        scale: factor by which photos and maps are enlarged.
+        limit: draw only the first images; all if None.
+
+    Raises:
+        PanopticBlendError: a file is missing or broken, or a drawing would overwrite a photo.
+    """
     content = read_panoptic_json(panoptic_json)
     folder = maps_folder(panoptic_json, maps, content.images.annotations)
     images = content.images[:limit]

@@ -1,4 +1,4 @@
-"""drawing and figures: what the pictures show, at the pixel, and that odd input does not break them."""
+"""Drawings of panoptic maps, boxes, bases and attentions: their pixels, and unusual input."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from panoptic_blend.drawing.figures import (
     PAPER,
     SEQUENTIAL,
     Color,
-    Picture,
     draw_attentions,
     draw_bases,
     side_by_side,
@@ -25,6 +24,7 @@ from panoptic_blend.drawing.figures import (
     text_mask,
 )
 from panoptic_blend.drawing.overlay import category_color, draw, draw_boxes, enlarge, instance_color
+from panoptic_blend.formats.images import Picture
 from panoptic_blend.structures import Category, PanopticBlendError, PanopticMap, Segment
 
 GRAY = 100
@@ -41,13 +41,13 @@ def segment(id: int, category: int, is_thing: bool, score: float | None = None, 
 def square_map(*segments: Segment, size: int = 60) -> PanopticMap:
     """The first segment in a square of 20 pixels at (20, 20), the others in rows below it, void around."""
     ids = np.zeros((size, size), np.int32)
-    for row, each in enumerate(segments):
-        ids[20 + 20 * row : 40 + 20 * row, 20:40] = each.id
+    for row, one in enumerate(segments):
+        ids[20 + 20 * row : 40 + 20 * row, 20:40] = one.id
     return PanopticMap(ids, list(segments))
 
 
-def full_map(each: Segment, height: int, width: int) -> PanopticMap:
-    return PanopticMap(np.full((height, width), each.id, np.int32), [each])
+def full_map(one: Segment, height: int, width: int) -> PanopticMap:
+    return PanopticMap(np.full((height, width), one.id, np.int32), [one])
 
 
 def changed(one: Picture, other: Picture) -> npt.NDArray[np.intp]:
@@ -65,10 +65,10 @@ def test_draw_returns_a_new_picture_of_the_same_size() -> None:
     assert (draw(image, panoptic_map) == picture).all()
 
 
-def test_stuff_is_a_flat_wash_of_its_own_color() -> None:
+def test_stuff_has_a_flat_color() -> None:
     categories = [Category(5, "sea", False, (200, 100, 0))]
     picture = draw(gray(60, 60), square_map(segment(3, 5, False)), categories)
-    assert (picture[20:40, 20:40] == (142, 100, 58)).all()  # 42 % of the colour over 58 % of 100
+    assert (picture[20:40, 20:40] == (142, 100, 58)).all()  # 42 % of the color and 58 % of 100
 
 
 def test_things_have_an_outline() -> None:
@@ -95,14 +95,14 @@ def test_instances_have_different_shades(base: Color) -> None:
     assert np.abs(np.subtract(shades[0], shades[1])).max() >= 40
 
 
-def test_instances_are_told_apart_in_the_picture_and_stuff_is_not() -> None:
+def test_instances_of_things_have_different_colors_and_stuff_has_not() -> None:
     things = draw(gray(60, 60), square_map(segment(1, 5, True), segment(2, 5, True)))
     stuff = draw(gray(60, 60), square_map(segment(1, 5, False), segment(2, 5, False)))
     assert (things[30, 30] != things[50, 30]).any()
     assert (stuff[30, 30] == stuff[50, 30]).all()
 
 
-def test_without_shades_an_instance_keeps_its_color_whatever_else_is_there() -> None:
+def test_without_shades_all_instances_have_the_color_of_their_class() -> None:
     alone = draw(gray(60, 60), square_map(segment(1, 5, True)), shades=False)
     second = draw(gray(60, 60), square_map(segment(2, 5, True), segment(1, 5, True)), shades=False)
     assert (alone[30, 30] == second[30, 30]).all()
@@ -122,7 +122,7 @@ def test_void_is_dark_and_hatched() -> None:
 
 def test_crowds_are_hatched_without_outline() -> None:
     square = draw(gray(60, 60), square_map(segment(1, 5, True, is_crowd=True)))[20:40, 20:40]
-    assert (square[:12, :12] == square[8:, 8:]).all()  # the stripes repeat every 8 pixels and nothing else is there
+    assert (square[:12, :12] == square[8:, 8:]).all()  # the stripes repeat every 8 pixels, and there is no outline
     assert len(np.unique(square.reshape(-1, 3), axis=0)) > 1
 
 
@@ -140,16 +140,16 @@ def test_labels_lie_inside_their_segment(is_thing: bool) -> None:
     assert len(changed(*nameless))
 
 
-def test_labels_show_scores_and_do_not_cover_one_another() -> None:
-    def shown(scores: tuple[float | None, float | None]) -> Picture:
+def test_labels_show_scores_and_do_not_overlap() -> None:
+    def drawn(scores: tuple[float | None, float | None]) -> Picture:
         ids = np.ones((80, 160), np.int32)
         ids[40:] = 2
         return draw(
             gray(80, 160), PanopticMap(ids, [segment(i, 5, True, score) for i, score in enumerate(scores, start=1)])
         )
 
-    plain = shown((None, None))
-    first, second = changed(plain, shown((0.5, None))), changed(plain, shown((None, 0.5)))
+    plain = drawn((None, None))
+    first, second = changed(plain, drawn((0.5, None))), changed(plain, drawn((None, 0.5)))
     assert first.size
     assert second.size
     assert first[:, 0].max() < second[:, 0].min()
@@ -160,10 +160,10 @@ def test_labels_that_do_not_fit_are_left_out() -> None:
     names = [[Category(5, name, True, (9, 9, 9))] for name in ("elephant", "dog")]
     assert not changed(draw(gray(60, 60), small, names[0]), draw(gray(60, 60), small, names[1])).size
     whole = full_map(segment(1, 5, True, 0.5), 128, 128)
-    labelled = changed(
+    labeled = changed(
         draw(gray(128, 128), whole, names[0]), draw(gray(128, 128), whole, [Category(5, "", True, (9, 9, 9))])
     )
-    assert 0 < len(labelled) < 128 * 128 / 3
+    assert 0 < len(labeled) < 128 * 128 / 3
 
 
 @pytest.mark.parametrize("name", ["Müllabfuhr", "猫", "🐎", "a\nb", "\x00", "", "%s", "x" * 5000])
@@ -172,7 +172,7 @@ def test_any_category_name_can_be_drawn(name: str) -> None:
     assert picture.shape == (100, 200, 3)
 
 
-def test_signs_that_cannot_be_drawn_are_replaced() -> None:
+def test_characters_that_cannot_be_drawn_are_replaced() -> None:
     assert (text_mask("é", 12) == text_mask("e", 12)).all()
     assert (text_mask("猫\n", 12) == text_mask("??", 12)).all()
     assert text_mask("a", 12).shape[0] == 12
@@ -192,14 +192,14 @@ def test_one_pixel(is_thing: bool) -> None:
     assert draw_boxes(gray(1, 1), np.array([[0, 0, 1, 1]]), ["x"]).shape == (1, 1, 3)
 
 
-def test_another_size_is_an_error() -> None:
+def test_a_map_of_another_size_is_refused() -> None:
     with pytest.raises(PanopticBlendError, match=r"the image has 60 x 90 pixels, its panoptic map 90 x 60"):
         draw(gray(60, 90), full_map(segment(1, 5, True), 90, 60))
 
 
 @pytest.mark.parametrize("image", [np.zeros((9, 9, 3)), np.zeros((9, 9), np.uint8), np.zeros((9, 9, 4), np.uint8)])
-def test_another_kind_of_picture_is_an_error(image: Picture) -> None:
-    message = r"an RGB array \(H, W, 3\) of uint8; got \w+ of shape"
+def test_arrays_that_are_not_pictures_are_refused(image: Picture) -> None:
+    message = r"the picture is \w+ of shape .*; give an RGB array \(H, W, 3\) of uint8"
     with pytest.raises(PanopticBlendError, match=message):
         draw(image, full_map(segment(1, 5, True), 9, 9))
     with pytest.raises(PanopticBlendError, match=message):
@@ -254,7 +254,7 @@ def test_side_by_side_and_stack() -> None:
     assert (both[-10:, 20:] == 255).all()
 
 
-def test_bases_share_one_scale_about_zero() -> None:
+def test_bases_have_a_common_scale_around_zero() -> None:
     bases = np.array([0.0, 2.0, -1.0])[:, None, None] * np.ones((3, 4, 5))
     row = draw_bases(gray(40, 50), bases)
     assert row.shape[1] == 4 * 50 + 3 * GAP
@@ -264,7 +264,7 @@ def test_bases_share_one_scale_about_zero() -> None:
 
 
 def center(picture: Picture, row: int, column: int) -> Picture:
-    """The pixel in the middle of a cell of `draw_attentions`."""
+    """The center pixel of a cell of `draw_attentions`."""
     strip = picture.shape[0] - CELL if picture.shape[0] < 2 * CELL else (picture.shape[0] - 2 * CELL - GAP) // 2
     y, x = row * (strip + CELL + GAP) + strip + CELL // 2, column * (CELL + GAP) + CELL // 2
     return np.asarray(picture[y, x], np.uint8)
@@ -285,21 +285,21 @@ def test_attentions() -> None:
     even, most, least = (tuple(SEQUENTIAL[step].tolist()) for step in (128, 255, 0))
     red, blue = (tuple(DIVERGING[step].tolist()) for step in (4, 0))
     assert cells[0] == [(200, 200, 200), even, red, even, blue, LIGHT]
-    assert cells[1] == [PAPER, most, PAPER, least, PAPER, DARK]  # the middle of the second box lies off the photo
+    assert cells[1] == [PAPER, most, PAPER, least, PAPER, DARK]  # the center of the second box is outside the photo
 
 
 @pytest.mark.parametrize(
     "box",
     [(5, 5, 6, 6), (5, 5, 5, 5), (3.2, 0, 4.1, 20), (-500, -300, 900, 700), (99, 99, 120, 130), (0, 0, 1e5, 2)],
 )
-def test_attentions_of_odd_boxes(box: tuple[float, ...]) -> None:
+def test_attentions_of_unusual_boxes(box: tuple[float, ...]) -> None:
     masks = np.ones((1, 20, 30), bool)
     picture = draw_attentions(gray(20, 30), np.array([box]), np.ones((1, 1, 4, 4)), masks, np.ones((1, 5, 8)), ["x"])
     assert picture.shape[1] == 4 * CELL + 3 * GAP
     assert picture.dtype == np.uint8
 
 
-def test_a_single_basis_is_weighed_by_the_sigmoid() -> None:
+def test_a_single_basis_is_weighted_by_the_sigmoid() -> None:
     box, masks = np.array([[0.0, 0.0, 20.0, 20.0]]), np.zeros((1, 20, 20), bool)
     picture = draw_attentions(gray(20, 20), box, np.zeros((1, 1, 4, 4)), masks, np.ones((1, 5, 5)), ["x"])
     assert (center(picture, 0, 1) == SEQUENTIAL[128]).all()
@@ -309,4 +309,4 @@ def test_no_detections() -> None:
     nothing = np.zeros((0, 4)), np.zeros((0, 3, 7, 7)), np.zeros((0, 20, 30), bool)
     picture = draw_attentions(gray(20, 30), *nothing, np.ones((3, 5, 8)), [])
     assert picture.ndim == 3
-    assert picture.min() < 100  # it says so
+    assert picture.min() < 100  # the text "no detections"
