@@ -42,7 +42,12 @@ myst_heading_anchors = 3
 autosummary_context = {"exports": panoptic_blend._MODULE_OF}
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
-autodoc_default_options = {"members": True, "show-inheritance": True, "exclude-members": "model_config"}
+autodoc_default_options = {
+    "members": True,
+    "special-members": "__call__, __getitem__, __len__",
+    "exclude-members": "model_config",
+    "show-inheritance": True,
+}
 napoleon_numpy_docstring = False
 python_maximum_signature_line_length = 100
 python_use_unqualified_type_names = True
@@ -85,14 +90,15 @@ def keep_sentences(_app: Sphinx, what: str, _name: str, _obj: object, _options: 
         lines[:0] = ["..", ""]
 
 
-def without_object(_app: Sphinx, _name: str, _obj: object, _options: object, bases: list[type]) -> None:
-    """Name no base that every class has."""
-    if bases == [object]:
-        bases.clear()
+def drop_bare_bases(_app: Sphinx, page: nodes.document) -> None:
+    """Do not say of a class that it inherits from ``object``."""
+    for paragraph in list(page.findall(nodes.paragraph)):
+        if paragraph.astext() == "Bases: object":
+            paragraph.parent.remove(paragraph)
 
 
 def setup(app: Sphinx) -> None:
     """Called by Sphinx."""
     app.connect("autodoc-process-docstring", keep_sentences, priority=400)
-    app.connect("autodoc-process-bases", without_object)
+    app.connect("doctree-read", drop_bare_bases)
     app.connect("missing-reference", resolve)
