@@ -18,7 +18,7 @@ from panoptic_blend.formats.categories import Categories
 from panoptic_blend.formats.columns import InvalidSegments, LazySequence, SegmentColumns, StringColumn, integer_column
 from panoptic_blend.formats.images import decode_segment_ids
 from panoptic_blend.formats.json_fields import not_records, require_file_name, require_integer, require_records
-from panoptic_blend.structures import PanopticBlendError, PanopticMap, Segment
+from panoptic_blend.structures import PanopticBlendError, PanopticMap, Segment, Size
 
 KIND = "COCO panoptic JSON"
 
@@ -31,7 +31,7 @@ class Annotation:
     png: str
     segments: list[Segment]
 
-    def read(self, source: Path, maps: Folder, size: tuple[int, int] | None = None) -> PanopticMap:
+    def read(self, source: Path, maps: Folder, size: Size | None = None) -> PanopticMap:
         """Read the PNG from ``maps``, validate it against the JSON ``source``, and measure the segments.
 
         Raises:
@@ -57,7 +57,7 @@ class Image:
 
     id: int
     file_name: str
-    size: tuple[int, int]
+    size: Size
     """Height, width."""
     annotation: Annotation
 
@@ -100,7 +100,7 @@ class Images(LazySequence[Image]):
     """Images stored in columns, in the order of the file; ``annotations`` are in the same order."""
 
     def __init__(
-        self, ids: list[int], file_names: Sequence[str], sizes: Sequence[tuple[int, int]], annotations: Annotations
+        self, ids: list[int], file_names: Sequence[str], sizes: Sequence[Size], annotations: Annotations
     ) -> None:
         self.ids, self.file_names, self.annotations = integer_column(ids), StringColumn(file_names), annotations
         self._heights, self._widths = (integer_column(list(side)) for side in zip(*sizes, strict=True))
@@ -109,7 +109,7 @@ class Images(LazySequence[Image]):
         return len(self.ids)
 
     @property
-    def sizes(self) -> list[tuple[int, int]]:
+    def sizes(self) -> list[Size]:
         """Height and width of every image."""
         return list(zip(self._heights, self._widths, strict=True))
 
@@ -147,7 +147,7 @@ def read_panoptic_json(path: Path, *, areas: bool = False) -> PanopticJson:
     annotations = _by_image(_pack_annotations(content, segments, path, categories), path)
     if not images:
         raise PanopticBlendError(f"{path.name}: `images` is empty; a data set needs at least one image")
-    result: dict[int, tuple[str, tuple[int, int]]] = {}
+    result: dict[int, tuple[str, Size]] = {}
     for i, record in enumerate(images):
         image_id = require_integer(record, "id", f"{path.name}: images[{i}]")
         where = f"{path.name}: image {image_id}"

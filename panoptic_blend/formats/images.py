@@ -12,12 +12,12 @@ import numpy.typing as npt
 
 from panoptic_blend.files import read_bytes, replacing
 from panoptic_blend.formats.png import decode_rgb
-from panoptic_blend.structures import PanopticBlendError
+from panoptic_blend.structures import PanopticBlendError, Size
 
 Picture = npt.NDArray[np.uint8]
 
 
-def read_picture(path: Path, size: tuple[int, int] | None = None) -> Picture:
+def read_picture(path: Path, size: Size | None = None) -> Picture:
     """Read a picture as (H, W, 3) uint8 RGB; gray is repeated, alpha dropped, 16 bits reduced to 8.
 
     The orientation tag of a camera (EXIF) is applied, unless only the stored picture has the annotated ``size``
@@ -51,7 +51,7 @@ def write_picture(path: Path, picture: Picture) -> None:
         temporary.write_bytes(data)
 
 
-def read_segment_ids(path: Path, size: tuple[int, int] | None = None) -> npt.NDArray[np.int32]:
+def read_segment_ids(path: Path, size: Size | None = None) -> npt.NDArray[np.int32]:
     """Read the segment ids (H, W) int32 of a COCO panoptic PNG: ``R + 256 G + 256**2 B``, 0 for void.
 
     Raises:
@@ -60,7 +60,7 @@ def read_segment_ids(path: Path, size: tuple[int, int] | None = None) -> npt.NDA
     return decode_segment_ids(read_bytes(path), path, size)
 
 
-def decode_segment_ids(data: bytes, path: str | Path, size: tuple[int, int] | None = None) -> npt.NDArray[np.int32]:
+def decode_segment_ids(data: bytes, path: str | Path, size: Size | None = None) -> npt.NDArray[np.int32]:
     """Decode the bytes of a PNG as `read_segment_ids` does; errors name ``path``."""
     colors, order = decode_rgb(data), cv2.COLOR_RGB2RGBA
     if colors is None:  # not a PNG that the fast decoder supports

@@ -18,7 +18,7 @@ from panoptic_blend.metrics.causes import Cause, diagnose
 from panoptic_blend.metrics.details import SegmentRow, segment_rows
 from panoptic_blend.metrics.overlaps import Comparison
 from panoptic_blend.scoring.file_pairs import Pair
-from panoptic_blend.structures import Category, PanopticBlendError, PanopticMap
+from panoptic_blend.structures import Category, PanopticBlendError, PanopticMap, Size
 
 THUMBNAIL = 192
 """Long side of a thumbnail in pixels."""
@@ -145,7 +145,7 @@ def pack_map(index: np.ndarray) -> str:
     return base64.b64encode(zlib.compress(rows.tobytes(), 6)).decode()
 
 
-def _bounded(size: tuple[int, int], side: int) -> tuple[int, int]:
+def _bounded(size: Size, side: int) -> Size:
     """Height and width, scaled down, if necessary, to a long side of ``side``."""
     scale = min(1.0, side / max(size))
     height, width = (max(1, round(scale * length)) for length in size)

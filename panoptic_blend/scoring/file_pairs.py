@@ -25,7 +25,7 @@ from panoptic_blend.formats.coco_panoptic import (
 from panoptic_blend.formats.images import decode_segment_ids
 from panoptic_blend.machine import cores, keep_freed_memory, overlapped
 from panoptic_blend.metrics.overlaps import Comparison, compare
-from panoptic_blend.structures import PanopticBlendError, PanopticMap
+from panoptic_blend.structures import PanopticBlendError, PanopticMap, Size
 
 T = TypeVar("T")
 
@@ -212,7 +212,7 @@ def _read_pairs(sets: Sequence[FilePairs], index: int, boundary: bool) -> tuple[
     return pairs, _area_mismatches(pairs[0].comparison, image, stated)
 
 
-def _read(annotation: Annotation | None, maps: Folder, size: tuple[int, int]) -> PanopticMap:
+def _read(annotation: Annotation | None, maps: Folder, size: Size) -> PanopticMap:
     """Read a map without measuring its segments; void everywhere if there is no annotation."""
     if annotation is None:
         return PanopticMap(np.zeros(size, dtype=np.int32), [])
