@@ -87,7 +87,8 @@ class FCOS(Options):
     num_convs: Annotated[int, Field(ge=0)] = 4
     """Convolutions in each of the two towers, for classification and for box regression."""
     size_limits: Annotated[tuple[float, ...], Field(min_length=2)] = (64, 128, 256, 512)
-    """Largest distance to a side of the box, in pixels, that P3, P4, ... predict; one more level has no limit."""
+    """Ranges of P3, P4, ...: the largest distance in pixels from a location to a side of its box.
+    One more level follows, without a limit."""
     center_radius: Annotated[float, Field(gt=0)] = 1.5
     """Center sampling: locations within this many strides of the center of a box are positive."""
     score_threshold: Fraction = 0.05
