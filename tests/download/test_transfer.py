@@ -206,7 +206,7 @@ def test_a_partial_file_that_is_complete_is_not_fetched_and_one_too_long_is(
     assert fetch.target.read_bytes() == CONTENT and len(server.requests) == requests
 
 
-def test_a_shrunken_file_is_fetched_anew(server: FileServer, fetch: Fetching) -> None:
+def test_a_file_that_became_shorter_is_fetched_again(server: FileServer, fetch: Fetching) -> None:
     server.files["/file"] = Served(CONTENT, None, drops=[2000])
     short = Served(CONTENT[:1500], None)
     fetch.pauses = _Swap(lambda: server.files.update({"/file": short}))
