@@ -269,9 +269,8 @@ def test_the_total_space_is_checked_before_anything_is_fetched(
     sizes = [len(server.files[path].content) for path in (PANOPTIC, VAL, TRAIN)]
     assert plan(wanted).required_space() == 2 * sum(sizes)
     peak = plan(replace(wanted, keep_zips=False)).required_space()
-    assert (
-        peak == sizes[0] + sizes[1] + 2 * sizes[2]
-    )  # at the end, two are unpacked, and the third is there packed and unpacked
+    # the peak is at the end: the first two are unpacked, and the third is there packed and unpacked
+    assert peak == sizes[0] + sizes[1] + 2 * sizes[2]
     monkeypatch.setattr("panoptic_blend.files.free_space", lambda folder: peak - 1)
     assert "COCO needs" in refused(prepare, replace(wanted, keep_zips=False))
     assert fetched(server) == [] and not wanted.root.exists()
