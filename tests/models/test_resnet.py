@@ -13,6 +13,7 @@ from torch import nn
 from torchvision.models import resnet18, resnet50
 from torchvision.ops import FrozenBatchNorm2d
 
+from panoptic_blend.models.backbones.protocol import Backbone
 from panoptic_blend.models.backbones.resnet import ModulatedDeformConv, Norm, ResNet
 
 STAGES = {"c2": "layer1", "c3": "layer2", "c4": "layer3", "c5": "layer4"}
@@ -96,6 +97,17 @@ def test_initial_values(norm: Norm) -> None:
             assert not value.any(), name
         elif "bn" in name and name.endswith((".weight", ".running_var")):
             assert (value == 1).all(), name
+
+
+def test_what_a_backbone_promises() -> None:
+    backbone: Backbone = ResNet(18)
+    assert backbone.pixels.mean == (123.675, 116.28, 103.53)
+    sizes = [sum(p.numel() for p in unit.parameters()) for unit in backbone.shard_units]
+    assert sizes == [147_456, 524_288, 2_097_152, 8_388_608]  # four 3x3 convolutions, or three and a 1x1, frozen norms
+    weights = backbone.pretrained_weights()
+    assert weights.source.endswith("/resnet18-f37072fd.pth")
+    kept = weights.convert({"conv1.weight": torch.ones(1), "fc.bias": torch.ones(1)})
+    assert kept == {"conv1.weight": torch.ones(1), "stride_in_1x1": torch.tensor(False)}
 
 
 # --- freezing --------------------------------------------------------------------------------------------------------

@@ -1,8 +1,11 @@
-"""Learning rate by hand, and who is decayed."""
+"""The learning rate, by hand, and the parameters with weight decay."""
 
 from __future__ import annotations
 
+import re
+
 import pytest
+import torch
 from torch import nn
 
 from panoptic_blend.config.options import Train
@@ -41,6 +44,46 @@ def test_normalisation_is_not_decayed_and_frozen_parameters_are_left_out() -> No
     assert len(free["params"]) == 4
     assert (decayed["weight_decay"], free["weight_decay"]) == (1e-4, 0.0)
     assert decayed["momentum"] == 0.9
+
+
+class NormalizedConv(nn.Conv2d):
+    """Not a norm, whatever its name says: its weight has more than one axis."""
+
+
+class GlobalResponseNorm(nn.Module):
+    """A norm of somebody else."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(channels))
+
+
+class BlockWithNorm(nn.Module):
+    """A block that is called for the norm in it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm, self.conv = nn.LayerNorm([2, 4, 4]), nn.Conv2d(2, 2, 1)
+
+
+def test_norms_are_known_by_their_kind_or_name() -> None:
+    model = nn.Sequential(NormalizedConv(3, 2, 1), BlockWithNorm(), GlobalResponseNorm(2), nn.RMSNorm(4))
+    decayed, free = build_optimizer(model, OFFICIAL).param_groups
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    assert [names[id(p)] for p in decayed["params"]] == ["0.weight", "0.bias", "1.conv.weight", "1.conv.bias"]
+    assert [names[id(p)] for p in free["params"]] == ["1.norm.weight", "1.norm.bias", "2.weight", "3.weight"]
+
+
+@pytest.mark.parametrize("name", ["test_convnext", "test_efficientnet", "test_vit"])
+def test_norms_of_timm_are_not_decayed(name: str) -> None:
+    timm = pytest.importorskip("timm")
+    model = timm.create_model(name)
+    decayed, free = build_optimizer(model, OFFICIAL).param_groups
+    names = {id(parameter): key for key, parameter in model.named_parameters()}
+    is_norm = re.compile(r"(^|\.)(norm\w*|bn\w*|downsample\.0|stem\.1)\.(weight|bias)$")
+    assert all(is_norm.search(names[id(p)]) for p in free["params"])
+    assert not any(is_norm.search(names[id(p)]) for p in decayed["params"])
+    assert len(free["params"]) > 10
 
 
 def test_set_learning_rate_reaches_every_group() -> None:
