@@ -103,13 +103,18 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def world(built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of the small world to work in, where COCO has no more images than it holds."""
     root = tmp_path / "world"
-    shutil.copytree(built, root, copy_function=os.link)  # files are replaced, never changed in place
+    shutil.copytree(built, root, copy_function=copy)
     monkeypatch.chdir(root)
     monkeypatch.setattr(coco_download, "SPLITS", SPLITS)
     monkeypatch.setattr(os, "fsync", lambda descriptor: None)  # a busy disk would take most of the time
     monkeypatch.delenv("PANOPTIC_BLEND_DATA", raising=False)
     monkeypatch.delenv("DETECTRON2_DATASETS", raising=False)
     return root
+
+
+def copy(source: str, target: str) -> None:
+    """Copy a file; weights are large and never changed in place, so a link will do."""
+    (os.link if source.endswith((".pth", ".safetensors")) else shutil.copy2)(source, target)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -377,6 +382,14 @@ def test_commands_in_sentences_exist_with_their_options() -> None:
         is_mention = name_of(words) == " ".join(words) and name_of(words) in ADDED
         if not is_mention:
             check_ours(code, list(words[1:]))
+
+
+def test_extras_in_sentences_exist() -> None:
+    installs = [code for code in CODE if code.text.startswith("pip install ")]
+    assert len(installs) > 2
+    for code in installs:
+        words = tuple(shlex.split(code.text))
+        check_pip(Command(code.page, code.line, words), list(words[1:]))
 
 
 def test_options_in_sentences_exist() -> None:
