@@ -116,7 +116,7 @@ def locked(folder: Path, remedy: str, patience: float = 0) -> Iterator[None]:
     try:
         if fcntl and handle is not None:
             deadline = time.monotonic() + patience
-            while not _is_free(handle):
+            while not _try_lock(handle):
                 if time.monotonic() >= deadline:
                     raise PanopticBlendError(f"{folder}: another process is using this folder; {remedy}")
                 time.sleep(0.2)
@@ -130,7 +130,7 @@ def locked(folder: Path, remedy: str, patience: float = 0) -> Iterator[None]:
             os.close(handle)
 
 
-def _is_free(handle: int) -> bool:
+def _try_lock(handle: int) -> bool:
     """Lock the folder of an open handle; False if another process holds the lock, True if locks are unsupported."""
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -142,7 +142,7 @@ def _is_free(handle: int) -> bool:
 
 
 def printable(text: str, limit: int = 2000) -> str:
-    """``text`` as one line without control characters, shortened in the middle to ``limit`` characters."""
+    """``text`` as one line without control characters; the middle is cut out if it is longer than ``limit``."""
     plain = "".join(c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in text)
     return plain if len(plain) <= limit else f"{plain[: limit // 2]} ... {plain[-limit // 2 :]}"
 
@@ -202,7 +202,7 @@ def read_json(path: Path, object_hook: Callable[[dict[str, Any]], Any] | None = 
 
 
 def distinct_names(paths: Sequence[Path]) -> list[str]:
-    """Short names for paths: the trailing parts of each, equally many for all, such that different paths differ.
+    """Short names that distinguish paths: the same number of trailing parts of each.
 
     ``r/a/val/x.json`` and ``r/b/val/x.json`` become ``a/val/x.json`` and ``b/val/x.json``; ``val/a.json`` and
     ``val/b.json`` become ``a.json`` and ``b.json``.

@@ -1,1 +1,1 @@
-"""Files to structures and back: pictures, maps, COCO JSON, tables, videos."""
+"""Read and write files: pictures, maps, COCO JSON, tables, videos."""

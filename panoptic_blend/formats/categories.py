@@ -57,7 +57,7 @@ class Categories(Sequence[Category]):
             )
 
     def first_mismatch(self, other: Categories) -> str | None:
-        """Describe the first class whose index means a class of another name in ``other``; None if there is none.
+        """Describe the first class index that has different names here and in ``other``; None if there is none.
 
         The `numbered_categories` of weights without names match any other categories.
         """

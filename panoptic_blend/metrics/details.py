@@ -41,7 +41,7 @@ class SegmentRow:
 
 @dataclass(frozen=True, eq=False)
 class Tallies:
-    """Counts per image and class: arrays float64 (images, classes), classes in the order of ``categories``."""
+    """IoU sums and counts per image and class: float64 (images, classes), classes in the order of ``categories``."""
 
     images: tuple[ImageKey, ...]
     categories: tuple[Category, ...]
@@ -139,7 +139,7 @@ class PanopticDetails:
         return {size: quality.compute() for size, quality in qualities.items()}
 
     def tallies(self) -> Tallies:
-        """Counts per image and class, for `resampling`."""
+        """IoU sums and counts per image and class, for `resampling`."""
         columns = {category: column for column, category in enumerate(self.categories)}
         iou_sum, tp, fp, fn = (np.zeros((len(self), len(columns))) for _ in range(4))
         for row, (_, comparison) in enumerate(self.comparisons()):
