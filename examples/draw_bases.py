@@ -1,7 +1,7 @@
-"""Draw what a mask is blended from: the bases of a picture, and the attentions of its best detections.
+"""Draw what a mask is blended from: the bases of an image, and the attentions of its best detections.
 
-python examples/draw_bases.py CHECKPOINT PICTURE
-python examples/draw_bases.py                      an untrained model on a generated picture: shows the form only
+python examples/draw_bases.py CHECKPOINT IMAGE
+python examples/draw_bases.py                      an untrained model on a generated image: shows the form only
 """
 
 from __future__ import annotations
@@ -45,12 +45,12 @@ def draw_both(predictor: Predictor, photo: Picture, number: int, folder: Path) -
 def main() -> None:
     """Read the arguments and draw."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("files", nargs="*", type=Path, metavar="CHECKPOINT PICTURE")
+    parser.add_argument("files", nargs="*", type=Path, metavar="CHECKPOINT IMAGE")
     parser.add_argument("--detections", type=int, default=5, help="how many of the best to draw")
     parser.add_argument("--output", type=Path, default=Path("bases"), help="folder for the figures")
     arguments = parser.parse_args()
     if len(arguments.files) not in (0, 2):
-        parser.error("give a checkpoint and a picture, or neither")
+        parser.error("give a checkpoint and an image, or neither")
     if arguments.files:
         predictor, photo = load(arguments.files[0]), read_picture(arguments.files[1])
     else:

@@ -44,7 +44,7 @@ def fine_tune(arguments: argparse.Namespace) -> None:
 
     save_checkpoint(arguments.output, model.state_dict(), config, dataset.categories)
     found = load(arguments.output).predict(dataset.picture(0))
-    print(f"{arguments.output} finds {len(found.segments)} segments in the first picture")
+    print(f"{arguments.output} finds {len(found.segments)} segments in the first image")
 
 
 def main() -> None:
