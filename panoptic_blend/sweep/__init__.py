@@ -1,4 +1,4 @@
-"""Settings of fusion, tried on a model's predictions."""
+"""Choose the fusion settings of a model by the PQ of many combinations."""
 
 from panoptic_blend.extras import require_extra
 

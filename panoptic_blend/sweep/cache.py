@@ -1,4 +1,4 @@
-"""What fusion needs of every image of a data set, in one file that is made by running a model once."""
+"""A cache of model outputs, in one file, from which a data set can be fused with any settings."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SOURCES = (
     *("structures.py", "extras.py", "files.py", "machine.py", "config", "formats"),
     *("models", "data", "checkpoints", "runtime", "inference", "sweep/cache.py"),
 )
-"""What a cache depends on in this library: the modules that `cache` imports, and those that these import."""
+"""Modules of this library that the content of a cache depends on: all that `cache` imports, also indirectly."""
 
 _IDENTITY = "identity.json"
 _BROKEN = (OSError, EOFError, KeyError, ValueError, NotImplementedError, zipfile.BadZipFile, zlib.error)
@@ -37,10 +37,11 @@ _BROKEN = (OSError, EOFError, KeyError, ValueError, NotImplementedError, zipfile
 
 @dataclass(frozen=True, eq=False)
 class FusionSample:
-    """One image (H, W): what the model says of it before fusion, and its truth.
+    """The outputs of the model for one image (H, W) before fusion, and its ground truth.
 
-    ``scores`` (D,) float32, ``labels`` (D,) thing labels, D ``cutouts``; ``semantic`` has classes as values, ``truth``
-    the positions of ``segments``, plus 1. Of a segment its area and box are left out.
+    ``scores`` (D,) float32, ``labels`` (D,) thing labels and D ``cutouts`` are its detections. The values of
+    ``semantic`` are semantic classes; those of ``truth`` are positions in ``segments`` plus 1, or 0 for void. Areas and
+    boxes of the segments are not kept.
     """
 
     scores: npt.NDArray[np.floating]
@@ -52,7 +53,7 @@ class FusionSample:
 
     @classmethod
     def from_output(cls, output: Output, truth: PanopticMap) -> FusionSample:
-        """Take it from an output of the size of the truth."""
+        """Create a sample from an output that has the size of ``truth``."""
         return cls(
             output.scores.float().cpu().numpy(),
             output.labels.cpu().numpy(),
@@ -63,7 +64,7 @@ class FusionSample:
         )
 
     def pack(self) -> bytes:
-        """Everything as the arrays of an .npz; masks as bits."""
+        """Serialize the sample as an .npz file, with masks packed to bits."""
         windows = [(c.top, c.left, *c.mask.shape) for c in self.cutouts]
         arrays = {
             "scores": self.scores,
@@ -85,11 +86,11 @@ class FusionSample:
 
     @classmethod
     def unpack(cls, content: bytes) -> FusionSample:
-        """The reverse of `pack`."""
+        """Deserialize the result of `pack`."""
         with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
             a: dict[str, npt.NDArray[Any]] = dict(arrays)
         shape = int(a["size"][0]), int(a["size"][1])
-        # a split of nothing is one part, which no window asks for
+        # without windows, np.split still returns one empty part, which the zip below ignores
         areas = a["windows"][:, 2:].prod(axis=1, dtype=np.int64)
         masks = np.split(np.unpackbits(a["masks"], count=int(areas.sum())).astype(np.bool_), np.cumsum(areas)[:-1])
         return cls(
@@ -106,10 +107,7 @@ class FusionSample:
 
 
 class FusionCache:
-    """The images of a data set as `FusionSample`, in its order. It may be sent to other processes.
-
-    `open_cache` makes one.
-    """
+    """The `FusionSample` of every image of a data set, in its order; picklable. `open_cache` creates it."""
 
     def __init__(self, path: Path, number: int) -> None:
         self.path, self._number = path, number
@@ -118,7 +116,7 @@ class FusionCache:
         return self._number
 
     def read(self, indices: Iterable[int]) -> Iterator[FusionSample]:
-        """The images of these numbers, 0 to the length."""
+        """Read the samples at ``indices``."""
         with zipfile.ZipFile(self.path) as archive:
             for index in indices:
                 yield FusionSample.unpack(archive.read(_member(index)))
@@ -131,32 +129,37 @@ def open_cache(
     progress: Progress,
     say: Callable[[str], None] = lambda remark: None,
 ) -> FusionCache:
-    """The cache at ``path``; it is made, whole or not at all, unless it is there, undamaged, and of the same identity.
+    """Open the cache at ``path``, or run the model over the data set to create it, atomically.
+
+    An existing cache is reused if it is undamaged and its `identity` is the same.
 
     Args:
-        progress: called with the images done and their number, while it is made.
-        say: called with a line on whether and why it is made.
+        progress: called with the number of images done and the total number while the model runs.
+        say: called with a line that says whether the cache is reused, or why the model is run.
+
+    Raises:
+        PanopticBlendError: an image cannot be read.
     """
-    wanted = identity(predictor, dataset)
-    obstacle = _obstacle(path, wanted)
-    if obstacle is None:
-        say(f"{path}: used again")
+    expected = identity(predictor, dataset)
+    reason = _reason_to_run(path, expected)
+    if reason is None:
+        say(f"{path}: reused")
         return FusionCache(path, len(dataset))
-    say(f"{path}: {obstacle}, so the model is run")
+    say(f"{path}: {reason}, so the model is run")
     test = predictor.config.test
-    cases = evaluation_samples(dataset, test.short_side, test.long_side, predictor.config.data.workers)
+    samples = evaluation_samples(dataset, test.short_side, test.long_side, predictor.config.data.workers)
     with replacing(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as file:
-        for index, case in enumerate(cases):
-            size = case.truth.segment_ids.shape
-            output = run_network(predictor.model, case.image, size, predictor.categories, predictor.precision)
-            file.writestr(_member(index), FusionSample.from_output(output, case.truth).pack())
+        for index, sample in enumerate(samples):
+            size = sample.truth.segment_ids.shape
+            output = run_network(predictor.model, sample.image, size, predictor.categories, predictor.precision)
+            file.writestr(_member(index), FusionSample.from_output(output, sample.truth).pack())
             progress(index + 1, len(dataset))
-        file.writestr(_IDENTITY, json.dumps(wanted))
+        file.writestr(_IDENTITY, json.dumps(expected))
     return FusionCache(path, len(dataset))
 
 
 def identity(predictor: Predictor, dataset: PanopticDataset) -> dict[str, str]:
-    """Digests of all that a cache depends on, by what it is called; fusion's own options are no part of it."""
+    """Digests of everything that a cache depends on, by name; the fusion settings are not included."""
     options = predictor.config.model_dump(mode="json", include={"model", "test"})
     del options["model"]["fusion"]
     device = predictor.model.pixel_mean.device
@@ -170,14 +173,18 @@ def identity(predictor: Predictor, dataset: PanopticDataset) -> dict[str, str]:
 
 
 def sources() -> list[Path]:
-    """The modules of this library that decide what a cache holds: another version of one may give another cache."""
+    """The files of `SOURCES`; another version of one of these may give another cache.
+
+    Raises:
+        FileNotFoundError: an entry of `SOURCES` does not exist or has no modules.
+    """
     library = Path(__file__).parents[1]
     found = []
     for name in SOURCES:
         path = library / name
         files = sorted(path.rglob("*.py")) if path.is_dir() else [path]
         if not files or not all(file.is_file() for file in files):
-            raise FileNotFoundError(f"{path}: not there, so a cache could not be told from one of another version")
+            raise FileNotFoundError(f"{path}: no such module; correct SOURCES, or caches of two versions look the same")
         found += files
     return found
 
@@ -189,19 +196,19 @@ def _digest(*parts: bytes) -> str:
     return digest.hexdigest()
 
 
-def _obstacle(path: Path, wanted: Mapping[str, str]) -> str | None:
-    """Why the file cannot be used, None if it can."""
+def _reason_to_run(path: Path, expected: Mapping[str, str]) -> str | None:
+    """Why the file cannot be reused; None if it can."""
     if not path.exists():
-        return "not there yet"
+        return "does not exist yet"
     try:
         with zipfile.ZipFile(path) as archive:
             found = json.loads(archive.read(_IDENTITY))
             if archive.testzip() is not None:
-                return "damaged"
+                return "is damaged"
     except _BROKEN:
-        return "damaged"
-    differing = [name for name in wanted if not isinstance(found, dict) or found.get(name) != wanted[name]]
-    return f"of other {' and '.join(differing)}" if differing else None
+        return "is damaged"
+    differing = [name for name in expected if not isinstance(found, dict) or found.get(name) != expected[name]]
+    return f"was made with other {' and '.join(differing)}" if differing else None
 
 
 def _member(index: int) -> str:

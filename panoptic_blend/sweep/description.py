@@ -1,4 +1,4 @@
-"""What a sweep found: a table, lines, a CSV of all combinations, and a heat map."""
+"""Show the results of a sweep: a table, lines of text, a CSV file of all combinations, and a heat map."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from matplotlib import patheffects
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -16,49 +17,48 @@ from rich.table import Table
 from panoptic_blend.files import replacing
 from panoptic_blend.metrics.panoptic_quality import GROUPS
 from panoptic_blend.sweep.grid import Setting
-from panoptic_blend.sweep.sweep import BEST, PRESENT, RESAMPLES, Mark, Sweep
+from panoptic_blend.sweep.sweep import BEST, CURRENT, RESAMPLES, Highlight, Sweep
 from panoptic_blend.terminal import right_aligned
 
 _COLUMNS = ("confidence", "overlap", "stuff_area", "PQ", "PQ_Th", "PQ_St")
 _MARKERS = {"o": 18, "s": 18, "D": 18, "^": 30, "*": 34}
-"""Of the marks, in their order, with the size in points at which the figure of a cell shows within."""
-
+"""Matplotlib markers of the highlights, in order, with the size in points that leaves the number in a cell visible."""
 
 _RING: dict[str, Any] = {"markerfacecolor": "none", "markeredgecolor": "red", "markeredgewidth": 1.6}
 
 
 def table(sweep: Sweep) -> Table:
-    """The marks, in percent; gains are over the present setting, with their interval of 95 %."""
+    """A table of the highlights in percent; gains are over the current setting, with 95 % intervals."""
     columns = "setting", *_COLUMNS[3:], "gain", "95 %"
     title = f"Fusion on {sweep.images} images: confidence/overlap/stuff area"
     result = right_aligned("", *columns, title=title)
-    for mark in sweep.marks:
-        figures = [f"{100 * value:.2f}" for value in mark.pq]
-        gain, low, high = (f"{100 * value:+.2f}" for value in (mark.gain, mark.low, mark.high))
-        change = ("", "") if mark.name == PRESENT else (gain, f"{low} {high}")
-        style = "bold" if mark.name == BEST else None
-        result.add_row(mark.name, _short(mark.setting), *figures, *change, style=style)
+    for highlight in sweep.highlights:
+        figures = [f"{100 * value:.2f}" for value in highlight.pq]
+        gain, low, high = (f"{100 * value:+.2f}" for value in (highlight.gain, highlight.low, highlight.high))
+        change = ("", "") if highlight.name == CURRENT else (gain, f"{low} {high}")
+        style = "bold" if highlight.name == BEST else None
+        result.add_row(highlight.name, _short(highlight.setting), *figures, *change, style=style)
     return result
 
 
 def lines(sweep: Sweep) -> Iterator[str]:
-    """The best setting as overrides, and how sure its gain is."""
-    best = sweep.mark(BEST)
+    """The best setting as overrides, how much of its gain is beyond its interval, and the held-out gain."""
+    best = sweep.highlight(BEST)
     yield f"best of {sweep.pq[..., 0].size} combinations: {best.setting.overrides()}"
-    if best.setting == sweep.mark(PRESENT).setting:
-        yield "that is the present setting"
+    if best.setting == sweep.highlight(CURRENT).setting:
+        yield "this is the current setting"
         return
     certain = min(max(best.low, 0.0), best.gain)
     yield (
-        f"gain in {_name(sweep)} over the present setting: {100 * best.gain:.2f}, of which "
+        f"gain in {_metric(sweep)} over the current setting: {100 * best.gain:.2f}, of which "
         f"{100 * (best.gain - certain):.2f} are within the confidence interval and {100 * certain:.2f} beyond it "
         f"(95 %, {RESAMPLES} paired resamples of the images)"
     )
-    yield f"gain if chosen on one half of the images and measured on the other: {100 * sweep.held_out:+.2f}"
+    yield f"held-out gain, chosen on one half of the images and measured on the other: {100 * sweep.held_out_gain:+.2f}"
 
 
 def write_csv(sweep: Sweep, path: Path) -> None:
-    """All combinations with their PQ as fractions, at full precision."""
+    """Write all combinations with their PQ as fractions, at full precision."""
     rows = zip(sweep.grid.settings(), sweep.pq.reshape(-1, len(GROUPS)).tolist(), strict=True)
     with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
@@ -67,7 +67,7 @@ def write_csv(sweep: Sweep, path: Path) -> None:
 
 
 def draw_heat_map(sweep: Sweep, path: Path) -> None:
-    """PQ over confidence and overlap at the best stuff area, with the marks; beside it PQ over the stuff area."""
+    """Draw PQ over confidence and overlap at the best stuff area, and beside it PQ over the stuff area."""
     figure = Figure(figsize=(13, 5.5), layout="constrained")
     FigureCanvasAgg(figure)
     plane, curve = figure.subplots(1, 2, width_ratios=(3, 1))
@@ -78,54 +78,55 @@ def draw_heat_map(sweep: Sweep, path: Path) -> None:
 
 
 def _draw_plane(figure: Figure, axes: Axes, sweep: Sweep) -> None:
-    grid, best = sweep.grid, sweep.mark(BEST).setting
+    grid, best = sweep.grid, sweep.highlight(BEST).setting
     slice_ = 100 * sweep.pq[:, :, grid.stuff_areas.index(best.stuff_area), GROUPS.index(sweep.group)].T
     image = axes.imshow(slice_, origin="lower", aspect="auto", cmap="viridis")
-    figure.colorbar(image, ax=axes, label=_name(sweep))
+    figure.colorbar(image, ax=axes, label=_metric(sweep))
     middle = (slice_.min() + slice_.max()) / 2
-    for (y, x), value in ((place, slice_[place]) for place in _places(slice_.shape)):
+    for (y, x), value in np.ndenumerate(slice_):
         axes.text(x, y, f"{value:.1f}", ha="center", va="center", fontsize=6.5, color="wk"[int(value > middle)])
-    _draw_marks(axes, sweep)
+    _draw_highlights(axes, sweep)
     axes.set_xticks(range(len(grid.confidences)), [f"{value:g}" for value in grid.confidences])
     axes.set_yticks(range(len(grid.overlaps)), [f"{value:g}" for value in grid.overlaps])
-    axes.set(xlabel="confidence: least score of an instance", ylabel="overlap: largest covered share of an instance")
-    axes.set_title(f"{_name(sweep)} at the best stuff area, {best.stuff_area}; that of the marks at their own is below")
+    axes.set(xlabel="confidence: minimum score of an instance", ylabel="overlap: maximum covered share of an instance")
+    axes.set_title(f"{_metric(sweep)} at the best stuff area, {best.stuff_area}; the legend has each setting's own PQ")
 
 
-def _draw_marks(axes: Axes, sweep: Sweep) -> None:
-    """Outlines around cells, larger where several lie on one; the legend gives each PQ at its own stuff area."""
+def _draw_highlights(axes: Axes, sweep: Sweep) -> None:
+    """Outline the cells of the highlights; further outlines of the same cell are larger."""
     grid = sweep.grid
     drawn: dict[tuple[float, float], int] = {}
-    for mark, (marker, size) in zip(sweep.marks, _MARKERS.items(), strict=True):
-        place = mark.setting.confidence, mark.setting.overlap
-        drawn[place] = drawn.get(place, 0) + 1
-        x, y = _between(grid.confidences, place[0]), _between(grid.overlaps, place[1])
-        size += 8 * (drawn[place] - 1)
-        [ring] = axes.plot(x, y, marker, markersize=size, label=_label(mark, sweep), **_RING)
+    for highlight, (marker, size) in zip(sweep.highlights, _MARKERS.items(), strict=True):
+        cell = highlight.setting.confidence, highlight.setting.overlap
+        drawn[cell] = drawn.get(cell, 0) + 1
+        x, y = _interpolated(grid.confidences, cell[0]), _interpolated(grid.overlaps, cell[1])
+        size += 8 * (drawn[cell] - 1)
+        [ring] = axes.plot(x, y, marker, markersize=size, label=_label(highlight, sweep), **_RING)
         ring.set_path_effects([patheffects.withStroke(linewidth=3.2, foreground="white")])
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=2, fontsize="small", markerscale=0.4)
 
 
-def _label(mark: Mark, sweep: Sweep) -> str:
-    return f"{mark.name}: {_short(mark.setting)}, {_name(sweep)} {100 * mark.pq[GROUPS.index(sweep.group)]:.2f}"
+def _label(highlight: Highlight, sweep: Sweep) -> str:
+    pq = 100 * highlight.pq[GROUPS.index(sweep.group)]
+    return f"{highlight.name}: {_short(highlight.setting)}, {_metric(sweep)} {pq:.2f}"
 
 
 def _draw_curve(axes: Axes, sweep: Sweep) -> None:
-    """Evenly spaced: the areas are about powers of two, and 0."""
+    """Plot PQ over the stuff area, evenly spaced, because the areas are 0 and roughly powers of two."""
     grid = sweep.grid
-    for name in (PRESENT, BEST):
-        setting = sweep.mark(name).setting
+    for name in (CURRENT, BEST):
+        setting = sweep.highlight(name).setting
         row = sweep.pq[grid.confidences.index(setting.confidence), grid.overlaps.index(setting.overlap)]
         label = f"{name}: {setting.confidence:g}/{setting.overlap:g}"
         axes.plot(100 * row[:, GROUPS.index(sweep.group)], marker="o", label=label)
     axes.set_xticks(range(len(grid.stuff_areas)), [str(area) for area in grid.stuff_areas])
-    axes.set(xlabel="stuff area: least pixels of a stuff segment", title=f"{_name(sweep)} by stuff area")
+    axes.set(xlabel="stuff area: minimum pixels of a stuff segment", title=f"{_metric(sweep)} by stuff area")
     axes.grid(alpha=0.3)
     axes.legend(fontsize="small")
 
 
-def _between(values: tuple[float, ...], value: float) -> float:
-    """Where ``value`` lies on an axis on which ``values`` are 0, 1, ..."""
+def _interpolated(values: tuple[float, ...], value: float) -> float:
+    """The position of ``value`` on an axis on which the rising ``values`` are at 0, 1, ..., within its ends."""
     below = [i for i, known in enumerate(values) if known <= value]
     if not below or below[-1] == len(values) - 1:
         return float(len(below) - 1 if below else 0)
@@ -133,13 +134,9 @@ def _between(values: tuple[float, ...], value: float) -> float:
     return i + (value - values[i]) / (values[i + 1] - values[i])
 
 
-def _places(shape: tuple[int, ...]) -> Iterator[tuple[int, int]]:
-    return ((y, x) for y in range(shape[0]) for x in range(shape[1]))
-
-
 def _short(setting: Setting) -> str:
     return f"{setting.confidence:g}/{setting.overlap:g}/{setting.stuff_area}"
 
 
-def _name(sweep: Sweep) -> str:
+def _metric(sweep: Sweep) -> str:
     return {"All": "PQ", "Things": "PQ_Th"}[sweep.group]

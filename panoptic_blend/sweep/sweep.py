@@ -1,4 +1,4 @@
-"""PQ over settings of fusion, from a `FusionCache`: the order of events."""
+"""Evaluate a grid of fusion settings on a `FusionCache`, choose the best one, and estimate how certain its gain is."""
 
 from __future__ import annotations
 
@@ -21,23 +21,26 @@ from panoptic_blend.metrics.panoptic_quality import GROUPS
 from panoptic_blend.metrics.resampling import compare_results
 from panoptic_blend.structures import Progress
 from panoptic_blend.sweep.cache import FusionCache
-from panoptic_blend.sweep.grid import Grid, Outcomes, Setting, outcomes, usual_settings, usual_stuff_area
+from panoptic_blend.sweep.grid import Grid, MatchCounts, Setting, count_matches, published_settings, scaled_stuff_area
 
 Floats = npt.NDArray[np.float64]
 
-PRESENT, BEST = "present", "best"
+CURRENT, BEST = "current", "best"
+"""Names of the highlights that every sweep has."""
+
 RESAMPLES = 2000
+"""Number of bootstrap resamples of the images."""
 
 _CHUNK = 8
-"""Images that a worker does at a time."""
+"""Maximum number of images in a task of a worker."""
 
 
 @dataclass(frozen=True)
-class Mark:
-    """A setting that is looked at closely; ``pq`` by `GROUPS`, fractions.
+class Highlight:
+    """A setting of special interest, with its PQ, as fractions, in each of `GROUPS`.
 
-    ``gain`` is its PQ less that of the present setting, in the group of `Sweep`, and ``low`` to ``high`` the interval
-    of 95 % around it.
+    ``gain`` is its PQ minus that of the current setting, in the ``group`` of the `Sweep`, and ``low`` to ``high`` the
+    95 % bootstrap interval of the gain.
     """
 
     name: str
@@ -50,22 +53,23 @@ class Mark:
 
 @dataclass(frozen=True, eq=False)
 class Sweep:
-    """PQ over a grid: ``pq`` (confidences, overlaps, stuff areas, 3) by `GROUPS`, fractions.
+    """The result of a sweep: ``pq`` (confidences, overlaps, stuff areas, 3), as fractions, in each of `GROUPS`.
 
-    ``group`` is the one by which the best is chosen: All, or Things for a model without semantics. ``held_out`` is the
-    gain over the present setting if each half of the images is fused with the setting that is best on the other half.
+    ``group`` is the one in which the best setting has the highest PQ: All, or Things for a model without semantic head.
+    ``images`` is the number of images. ``held_out_gain`` is the gain over the current setting if each half of the
+    images is fused with the setting that is best on the other half.
     """
 
     grid: Grid
     pq: Floats
-    marks: list[Mark]
+    highlights: list[Highlight]
     group: str
     images: int
-    held_out: float
+    held_out_gain: float
 
-    def mark(self, name: str) -> Mark:
-        """The mark of that name; KeyError where there is none."""
-        return {mark.name: mark for mark in self.marks}[name]
+    def highlight(self, name: str) -> Highlight:
+        """The highlight with this name; KeyError if there is none."""
+        return {highlight.name: highlight for highlight in self.highlights}[name]
 
 
 def sweep(
@@ -76,44 +80,49 @@ def sweep(
     progress: Progress | None = None,
     grid: Grid | None = None,
 ) -> Sweep:
-    """PQ of every setting of a grid, which one is best, and how sure that is.
+    """Compute PQ for every setting of a grid, and choose the best one.
 
     Args:
-        config: of the model; its ``model.fusion`` is the present setting.
-        workers: processes; by default, and at most, one for each core. 1: this one alone.
-        progress: called with the images done and their number.
-        grid: what to try, the present setting included; by default `Grid.around` it.
+        config: the config of the model; its ``model.fusion`` is the current setting.
+        workers: number of processes; by default, and at most, one per core. 1: only this process.
+        progress: called with the number of images done and the total number.
+        grid: the settings to try, which must include the current one; by default `Grid.around` it.
     """
     categories, has_stuff = dataset.categories, config.model.semantic.enabled
-    present, area = Setting.from_options(config.model.fusion), usual_stuff_area(dataset.images.sizes)
-    grid = grid or Grid.around(present, area, has_stuff)
+    current, area = Setting.from_options(config.model.fusion), scaled_stuff_area(dataset.images.sizes)
+    grid = grid or Grid.around(current, area, has_stuff)
     settings, group = grid.settings(), 0 if has_stuff else 1
-    home = settings.index(present)
+    current_index = settings.index(current)
 
     halves = np.zeros((2, len(settings), len(categories), 5))
-    crew = _Crew(cache, categories, workers or cores())
-    parts = 2 * math.ceil(len(cache) / (2 * _CHUNK))
-    chunks = [range(start, len(cache), parts) for start in range(parts)]
-    for number, counts in enumerate(crew.run(settings, chunks, progress)):
+    pool = _WorkerPool(cache, categories, workers or cores())
+    number_of_chunks = 2 * math.ceil(len(cache) / (2 * _CHUNK))
+    chunks = [range(start, len(cache), number_of_chunks) for start in range(number_of_chunks)]
+    for number, counts in enumerate(pool.count(settings, chunks, progress)):
         halves[number % 2] += counts
-    pq = qualities(Outcomes(halves.sum(axis=0)).parts(), categories)
-    best = best_of(pq[:, group], grid, home)
+    pq = qualities(MatchCounts(halves.sum(axis=0)).statistics(), categories)
+    best = best_index(pq[:, group], grid, current_index)
 
-    marked = {PRESENT: present, **usual_settings(area), BEST: settings[best]}
+    highlighted = {CURRENT: current, **published_settings(area), BEST: settings[best]}
     singles = [[index] for index in range(len(cache))]
-    per_image = np.stack(list(crew.run(list(marked.values()), singles)))
-    marks = _marks(marked, per_image, categories, group)
-    held_out = held_out_pq(halves, categories, group, grid, home) - pq[home, group]
-    return Sweep(grid, pq.reshape(*grid.shape, 3), marks, GROUPS[group], len(cache), float(held_out))
+    per_image = np.stack(list(pool.count(list(highlighted.values()), singles)))
+    return Sweep(
+        grid=grid,
+        pq=pq.reshape(*grid.shape, 3),
+        highlights=_highlights(highlighted, per_image, categories, group),
+        group=GROUPS[group],
+        images=len(cache),
+        held_out_gain=float(held_out_pq(halves, categories, group, grid, current_index) - pq[current_index, group]),
+    )
 
 
-def qualities(parts: Floats, categories: Categories) -> Floats:
-    """PQ (..., 3) by `GROUPS`, the very floats of `PanopticQuality`.
+def qualities(statistics: Floats, categories: Categories) -> Floats:
+    """PQ (..., 3) in each of `GROUPS`, equal to that of `PanopticQuality` to the last bit.
 
     Args:
-        parts: sums of IoUs, TP, FP and FN (..., classes, 4).
+        statistics: sum of IoUs, TP, FP and FN (..., classes, 4).
     """
-    iou_sum, tp, fp, fn = np.moveaxis(parts, -1, 0)
+    iou_sum, tp, fp, fn = np.moveaxis(statistics, -1, 0)
     weight = tp + fp / 2 + fn / 2
     is_seen = weight > 0
     of_class = iou_sum / np.where(is_seen, weight, 1)
@@ -127,63 +136,79 @@ def qualities(parts: Floats, categories: Categories) -> Floats:
 
 
 def gain_intervals(per_image: Floats, categories: Categories, group: int, seed: int = 0) -> Floats:
-    """Intervals of 95 % (M, 2) of the gains in PQ of M settings over the first of them: see `compare_results`.
+    """95 % intervals (M, 2) of the gains in PQ of M settings over the first one, by `compare_results`.
 
     Args:
-        per_image: (images, M, classes, 4), as `qualities` takes them; the seed gives all settings the same resamples.
+        per_image: statistics (images, M, classes, 4), as in `qualities`.
+        group: index of the group in `GROUPS`.
+        seed: seed of the resamples, which are the same for all settings.
     """
     images = tuple(range(len(per_image)))
-    tallies = [Tallies(images, tuple(categories), *np.moveaxis(parts, -1, 0)) for parts in np.moveaxis(per_image, 1, 0)]
+    tallies = [
+        Tallies(images, tuple(categories), *np.moveaxis(statistics, -1, 0))
+        for statistics in np.moveaxis(per_image, 1, 0)
+    ]
     compared = [compare_results(tallies[0], other, resamples=RESAMPLES, seed=seed) for other in tallies]
     intervals = [comparison.groups[GROUPS[group]] for comparison in compared]
     return np.array([(interval.low, interval.high) for interval in intervals])
 
 
-def _marks(marked: dict[str, Setting], per_image: Floats, categories: Categories, group: int) -> list[Mark]:
-    pq = qualities(Outcomes(per_image.sum(axis=0)).parts(), categories)
+def _highlights(
+    highlighted: dict[str, Setting], per_image: Floats, categories: Categories, group: int
+) -> list[Highlight]:
+    pq = qualities(MatchCounts(per_image.sum(axis=0)).statistics(), categories)
     gains = pq[:, group] - pq[0, group]
-    intervals = gain_intervals(Outcomes(per_image).parts(), categories, group)
+    intervals = gain_intervals(MatchCounts(per_image).statistics(), categories, group)
     return [
-        Mark(name, setting, (values[0], values[1], values[2]), gain, low, high)
+        Highlight(name, setting, (values[0], values[1], values[2]), gain, low, high)
         for (name, setting), values, gain, (low, high) in zip(
-            marked.items(), pq.tolist(), gains.tolist(), intervals.tolist(), strict=True
+            highlighted.items(), pq.tolist(), gains.tolist(), intervals.tolist(), strict=True
         )
     ]
 
 
-def best_of(pq: Floats, grid: Grid, home: int) -> int:
-    """The number of the setting with the largest PQ (settings,); of equals that with the fewest steps from ``home``."""
-    equals = np.flatnonzero(pq == pq.max())
-    steps = np.array(np.unravel_index(equals, grid.shape)) - np.array(np.unravel_index([home], grid.shape))
-    return int(equals[np.abs(steps).sum(axis=0).argmin()])
+def best_index(pq: Floats, grid: Grid, current: int) -> int:
+    """The index of the setting with the highest ``pq`` (settings,).
+
+    Ties go to the setting that is the fewest grid steps away from that with index ``current``.
+    """
+    ties = np.flatnonzero(pq == pq.max())
+    steps = np.array(np.unravel_index(ties, grid.shape)) - np.array(np.unravel_index([current], grid.shape))
+    return int(ties[np.abs(steps).sum(axis=0).argmin()])
 
 
-def held_out_pq(halves: Floats, categories: Categories, group: int, grid: Grid, home: int) -> float:
-    """PQ of all images, each half of them with the setting that is best on the other half."""
-    pq = qualities(Outcomes(halves).parts(), categories)[..., group]
-    counts = halves[0, best_of(pq[1], grid, home)] + halves[1, best_of(pq[0], grid, home)]
-    return float(qualities(Outcomes(counts).parts(), categories)[group])
+def held_out_pq(halves: Floats, categories: Categories, group: int, grid: Grid, current: int) -> float:
+    """PQ of all images if each half is fused with the setting that is best on the other half.
+
+    Args:
+        halves: counts (2, settings, classes, 5) of the two halves, see `MatchCounts`.
+        group: index of the group in `GROUPS`.
+        current: index of the current setting, for ties.
+    """
+    pq = qualities(MatchCounts(halves).statistics(), categories)[..., group]
+    counts = halves[0, best_index(pq[1], grid, current)] + halves[1, best_index(pq[0], grid, current)]
+    return float(qualities(MatchCounts(counts).statistics(), categories)[group])
 
 
 @dataclass(frozen=True)
-class _Crew:
-    """Processes that count the outcomes of settings on images of the cache."""
+class _WorkerPool:
+    """Processes that count the matches of settings on images of the cache."""
 
     cache: FusionCache
     categories: Categories
     workers: int
 
-    def run(
+    def count(
         self, settings: list[Setting], chunks: Sequence[Sequence[int]], progress: Progress | None = None
     ) -> Iterator[Floats]:
-        """The sum of the counts (settings, classes, 5) of the images of each chunk."""
+        """For each chunk of image indices, the counts (settings, classes, 5) summed over its images."""
         workers = min(self.workers, cores())
         loader = DataLoader(
             _Chunks(self.cache, self.categories, settings, chunks),
             batch_size=None,
             num_workers=workers if workers > 1 else 0,
-            collate_fn=_as_it_is,
-            worker_init_fn=_leave_interrupts,
+            collate_fn=_unchanged,
+            worker_init_fn=_ignore_interrupts,
         )
         done = 0
         for chunk, counts in zip(chunks, loader, strict=True):
@@ -195,6 +220,8 @@ class _Crew:
 
 @dataclass(frozen=True)
 class _Chunks(Dataset[Floats]):
+    """The counts (settings, classes, 5) of each chunk, summed over its images."""
+
     cache: FusionCache
     categories: Categories
     settings: list[Setting]
@@ -205,15 +232,15 @@ class _Chunks(Dataset[Floats]):
 
     def __getitem__(self, number: int) -> Floats:
         counts = np.zeros((len(self.settings), len(self.categories), 5))
-        for case in self.cache.read(self.chunks[number]):
-            counts += outcomes(case, self.settings, self.categories).counts
+        for sample in self.cache.read(self.chunks[number]):
+            counts += count_matches(sample, self.settings, self.categories).counts
         return counts
 
 
-def _as_it_is(counts: Any) -> Any:
+def _unchanged(counts: Any) -> Any:
     return counts
 
 
-def _leave_interrupts(worker: int) -> None:
-    """Ctrl-C is for the process that workers work for."""
+def _ignore_interrupts(worker: int) -> None:
+    """Leave Ctrl-C to the main process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -17,8 +17,8 @@ from panoptic_blend.inference.predictor import load
 from panoptic_blend.structures import Category, PanopticMap, Segment, Size
 from panoptic_blend.sweep.cache import open_cache
 from panoptic_blend.sweep.sweep import sweep
+from panoptic_blend.training.initialization import LAST
 from panoptic_blend.training.loop import train
-from panoptic_blend.training.starting import LAST
 
 SIDE = 64
 
@@ -80,9 +80,9 @@ def test_a_sweep_runs_the_model_again_for_another_version_of_the_data(finished: 
     for name in ("a", "a", "b"):
         data = Squares(3, name)
         cache = open_cache(tmp_path / "cache.zip", predictor, data, lambda done, total: None, said.append)
-        assert len(sweep(cache, data, predictor.config, workers=1).marks) == 5
+        assert len(sweep(cache, data, predictor.config, workers=1).highlights) == 5
     assert [line.partition(": ")[2] for line in said] == [
-        "not there yet, so the model is run",
-        "used again",
-        "of other data, so the model is run",
+        "does not exist yet, so the model is run",
+        "reused",
+        "was made with other data, so the model is run",
     ]

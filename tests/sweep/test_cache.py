@@ -1,4 +1,4 @@
-"""Which modules decide what a cache holds; the rest of `sweep.cache` is tested in `test_sweep.py`."""
+"""The list of modules that a cache depends on; the rest of `sweep.cache` is tested in `test_sweep.py`."""
 
 from __future__ import annotations
 
@@ -14,17 +14,18 @@ LIBRARY = Path(panoptic_blend.__file__).parent
 
 
 def imported(path: Path) -> set[Path]:
-    """The modules of the library that a module imports, at its top or in a function."""
+    """The modules of the library that a module imports, at the top or in functions."""
     found = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("panoptic_blend."):
             parts = node.module.split(".")[1:]
-            places = [LIBRARY.joinpath(*parts, alias.name).with_suffix(".py") for alias in node.names]
-            found |= {place for place in (*places, LIBRARY.joinpath(*parts).with_suffix(".py")) if place.is_file()}
+            candidates = [LIBRARY.joinpath(*parts, alias.name).with_suffix(".py") for alias in node.names]
+            candidates.append(LIBRARY.joinpath(*parts).with_suffix(".py"))
+            found |= {path for path in candidates if path.is_file()}
     return found
 
 
-def test_every_module_that_a_cache_depends_on_is_a_part_of_its_identity() -> None:
+def test_the_identity_includes_every_module_that_a_cache_depends_on() -> None:
     left, reached = {Path(cache.__file__)}, set()
     while left:
         path = left.pop()
@@ -35,8 +36,8 @@ def test_every_module_that_a_cache_depends_on_is_a_part_of_its_identity() -> Non
     assert reached <= set(cache.sources())
 
 
-def test_a_list_of_no_modules_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_entry_without_modules_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("nothing", "nothing.py"):
         monkeypatch.setattr(cache, "SOURCES", (name,))
-        with pytest.raises(FileNotFoundError, match=f"{name}: not there"):
+        with pytest.raises(FileNotFoundError, match=f"{name}: no such module; correct SOURCES"):
             cache.sources()

@@ -1,4 +1,4 @@
-"""Every setting of a sweep gives what fusing and scoring with it gives, to the last bit."""
+"""The matches of all settings at once equal those of fusing and scoring with each setting, to the last bit."""
 
 from __future__ import annotations
 
@@ -15,7 +15,15 @@ from panoptic_blend.metrics.panoptic_quality import PanopticQuality
 from panoptic_blend.models.fusion import paint
 from panoptic_blend.structures import IGNORE, Category, Cutout, PanopticMap, Runs, Segment
 from panoptic_blend.sweep.cache import FusionSample
-from panoptic_blend.sweep.grid import Grid, Outcomes, Setting, outcomes, split, usual_settings, usual_stuff_area
+from panoptic_blend.sweep.grid import (
+    Grid,
+    MatchCounts,
+    Setting,
+    count_matches,
+    published_settings,
+    scaled_stuff_area,
+    split_ious,
+)
 
 CATEGORIES = Categories(
     [
@@ -28,8 +36,8 @@ CATEGORIES = Categories(
 
 
 @st.composite
-def cases(draw: st.DrawFn) -> FusionSample:
-    """Predictions that resemble the truth more or less: scores on a coarse scale, so that some are equal."""
+def samples(draw: st.DrawFn) -> FusionSample:
+    """Predictions that resemble the truth more or less; scores are multiples of 0.1, so that there are ties."""
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
     shape = draw(st.integers(1, 9)), draw(st.integers(1, 9))
     number = draw(st.integers(0, 4))
@@ -51,12 +59,12 @@ def cases(draw: st.DrawFn) -> FusionSample:
     )
 
 
-def scored(case: FusionSample, setting: Setting) -> list[tuple[float, int, int, int]]:
-    """The plain way: (sum of IoUs, TP, FP, FN) of every class."""
-    semantic = case.semantic.paint(case.semantic.values)
-    scores, labels = torch.from_numpy(case.scores), torch.from_numpy(case.labels)
-    fused = paint(case.cutouts, scores, labels, semantic, **vars(setting))
-    truth = PanopticMap(case.truth.paint(case.truth.values.astype(np.int32)), case.segments)
+def scored(sample: FusionSample, setting: Setting) -> list[tuple[float, int, int, int]]:
+    """Fuse and score with one setting: (sum of IoUs, TP, FP, FN) of every class."""
+    semantic = sample.semantic.paint(sample.semantic.values)
+    scores, labels = torch.from_numpy(sample.scores), torch.from_numpy(sample.labels)
+    fused = paint(sample.cutouts, scores, labels, semantic, **vars(setting))
+    truth = PanopticMap(sample.truth.paint(sample.truth.values.astype(np.int32)), sample.segments)
     quality = PanopticQuality(CATEGORIES)
     quality.update(truth, CATEGORIES.to_dataset(fused))
     per_class = quality.compute().per_class.values()
@@ -67,27 +75,27 @@ GRID = Grid((0.0, 0.1, 0.5, 0.7, 1.0), (0.0, 0.2, 0.5, 1.0), (0, 1, 4, 30))
 
 
 @settings(max_examples=40)
-@given(cases())
-def test_all_settings_at_once_give_what_each_gives_alone(case: FusionSample) -> None:
+@given(samples())
+def test_all_settings_at_once_equal_each_setting_alone(sample: FusionSample) -> None:
     combinations = GRID.settings()
-    found = outcomes(case, combinations, CATEGORIES).parts()
+    found = count_matches(sample, combinations, CATEGORIES).statistics()
     assert found.shape == (80, 4, 4)
-    for setting, parts in zip(combinations, found.tolist(), strict=True):
-        assert [tuple(part) for part in parts] == scored(case, setting), setting
+    for setting, statistics in zip(combinations, found.tolist(), strict=True):
+        assert [tuple(of_class) for of_class in statistics] == scored(sample, setting), setting
 
 
-@given(cases())
-def test_a_case_survives_packing(case: FusionSample) -> None:
-    found = FusionSample.unpack(case.pack())
-    assert [s.category for s in found.segments] == [s.category for s in case.segments]
-    assert [(s.is_thing, s.is_crowd) for s in found.segments] == [(s.is_thing, s.is_crowd) for s in case.segments]
-    assert len(found.cutouts) == len(case.cutouts)
-    for ours, theirs in zip(found.cutouts, case.cutouts, strict=True):
+@given(samples())
+def test_a_sample_survives_packing(sample: FusionSample) -> None:
+    found = FusionSample.unpack(sample.pack())
+    assert [s.category for s in found.segments] == [s.category for s in sample.segments]
+    assert [(s.is_thing, s.is_crowd) for s in found.segments] == [(s.is_thing, s.is_crowd) for s in sample.segments]
+    assert len(found.cutouts) == len(sample.cutouts)
+    for ours, theirs in zip(found.cutouts, sample.cutouts, strict=True):
         assert (ours.top, ours.left, ours.mask.shape) == (theirs.top, theirs.left, theirs.mask.shape)
         assert np.array_equal(ours.mask, theirs.mask)
-    assert np.array_equal(found.scores, case.scores) and found.scores.dtype == np.float32
-    assert np.array_equal(found.labels, case.labels)
-    for runs, same in ((found.semantic, case.semantic), (found.truth, case.truth)):
+    assert np.array_equal(found.scores, sample.scores) and found.scores.dtype == np.float32
+    assert np.array_equal(found.labels, sample.labels)
+    for runs, same in ((found.semantic, sample.semantic), (found.truth, sample.truth)):
         assert np.array_equal(runs.paint(runs.values), same.paint(same.values))
 
 
@@ -97,23 +105,23 @@ def test_a_case_survives_packing(case: FusionSample) -> None:
 )
 def test_sums_of_ious_are_rounded_once(ratios: list[tuple[int, int]]) -> None:
     ious = np.array([part / whole for part, whole in ratios])
-    counts = np.stack([*split(ious), *np.zeros((3, len(ious)))], axis=-1).sum(axis=0)
-    assert Outcomes(counts[None]).iou_sum.tolist() == [float(sum(map(Fraction, ious.tolist())))]
+    counts = np.stack([*split_ious(ious), *np.zeros((3, len(ious)))], axis=-1).sum(axis=0)
+    assert MatchCounts(counts[None]).iou_sum.tolist() == [float(sum(map(Fraction, ious.tolist())))]
 
 
-def test_the_grid_holds_the_present_setting_and_what_others_use() -> None:
-    present = Setting(0.23, 0.4, 100)
-    grid = Grid.around(present, 256)
+def test_the_grid_includes_the_current_and_the_published_settings() -> None:
+    current = Setting(0.23, 0.4, 100)
+    grid = Grid.around(current, 256)
     assert grid.stuff_areas == (0, 64, 100, 128, 256, 512, 1024)
     assert grid.shape == (20, 11, 7) and len(grid.settings()) == 20 * 11 * 7 > 500
-    assert {present, *usual_settings(256).values()} <= set(grid.settings())
-    assert Grid.around(present, 256, has_stuff=False).stuff_areas == (100,)
-    assert present.overrides() == "model.fusion.confidence=0.23 model.fusion.overlap=0.4 model.fusion.stuff_area=100"
+    assert {current, *published_settings(256).values()} <= set(grid.settings())
+    assert Grid.around(current, 256, has_stuff=False).stuff_areas == (100,)
+    assert current.overrides() == "model.fusion.confidence=0.23 model.fusion.overlap=0.4 model.fusion.stuff_area=100"
 
 
 @pytest.mark.parametrize(
     ("sizes", "area"),
     [([(480, 640)], 4096), ([(427, 640), (640, 480), (333, 500)], 4096), ([(128, 128)], 256), ([(1024, 2048)], 32768)],
 )
-def test_the_usual_stuff_area_grows_with_the_images(sizes: list[tuple[int, int]], area: int) -> None:
-    assert usual_stuff_area(sizes) == area
+def test_the_stuff_area_scales_with_the_images(sizes: list[tuple[int, int]], area: int) -> None:
+    assert scaled_stuff_area(sizes) == area

@@ -1,4 +1,4 @@
-"""A sweep agrees with `evaluate` to the last bit, runs the model once, and says how sure a gain is."""
+"""A sweep agrees with `evaluate` to the last bit, runs the model only once, and reports how certain a gain is."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ from panoptic_blend.sweep import cache as fusion_cache
 from panoptic_blend.sweep.cache import FusionCache, open_cache
 from panoptic_blend.sweep.description import draw_heat_map, lines, table, write_csv
 from panoptic_blend.sweep.grid import Grid, Setting
-from panoptic_blend.sweep.sweep import BEST, PRESENT, Sweep, best_of, gain_intervals, held_out_pq, qualities, sweep
+from panoptic_blend.sweep.sweep import BEST, CURRENT, Sweep, best_index, gain_intervals, held_out_pq, qualities, sweep
 
 CATEGORIES = Categories([Category(1, "cat", is_thing=True), Category(2, "sky", is_thing=False)])
 
 
 class Blurred(nn.Module):
-    """Answers image after image with its annotation, shifted, doubled, partly wrong, and with scores of all heights."""
+    """Predicts the annotation of one image after the other, but shifted, doubled, partly wrong, with random scores."""
 
     def __init__(self, dataset: CocoPanoptic, config: Config) -> None:
         super().__init__()
@@ -59,7 +59,7 @@ class Blurred(nn.Module):
 
 
 def _patched(target: Target, rng: np.random.Generator) -> Tensor:
-    """The semantic map with a few squares of other classes, and no 255."""
+    """The semantic map with a few squares of other classes, and stuff class 1 instead of 255."""
     semantic = target["semantic"].long().clone()
     semantic[semantic == 255] = 1
     for top, left, stuff in rng.integers(0, [100, 100, 5], (4, 3)):
@@ -83,7 +83,7 @@ def blurred(dataset: CocoPanoptic, *overrides: str) -> Predictor:
     return Predictor(cast(PanopticBlend, Blurred(dataset, options)), options, dataset.categories)
 
 
-def unseen(done: int, total: int) -> None:
+def no_run(done: int, total: int) -> None:
     raise AssertionError("the model ran")
 
 
@@ -110,7 +110,7 @@ SETTINGS = [
 ]
 
 
-def test_every_figure_is_that_of_evaluate(dataset: CocoPanoptic, found: Sweep) -> None:
+def test_every_figure_equals_that_of_evaluate(dataset: CocoPanoptic, found: Sweep) -> None:
     by_setting = dict(zip(found.grid.settings(), found.pq.reshape(-1, 3).tolist(), strict=True))
     seen = set()
     for setting in SETTINGS:
@@ -122,85 +122,87 @@ def test_every_figure_is_that_of_evaluate(dataset: CocoPanoptic, found: Sweep) -
     assert len(seen) == len(SETTINGS) and all(0 < pq < 1 for values in seen for pq in values)
 
 
-def test_marks_are_the_settings_of_others_the_present_and_the_best(found: Sweep) -> None:
-    assert [(mark.name, *vars(mark.setting).values()) for mark in found.marks[:-1]] == [
-        ("present", 0.2, 0.4, 128),
+def test_highlights_are_the_current_the_published_and_the_best_setting(found: Sweep) -> None:
+    assert [(highlight.name, *vars(highlight.setting).values()) for highlight in found.highlights[:-1]] == [
+        ("current", 0.2, 0.4, 128),
         ("paper", 0.2, 0.4, 256),
         ("official code", 0.45, 0.4, 256),
         ("detectron2", 0.5, 0.5, 256),
     ]
-    present, best = found.mark(PRESENT), found.mark(BEST)
-    assert best.pq[0] == found.pq[..., 0].max() > present.pq[0]
-    assert best.gain == best.pq[0] - present.pq[0]
+    current, best = found.highlight(CURRENT), found.highlight(BEST)
+    assert best.pq[0] == found.pq[..., 0].max() > current.pq[0]
+    assert best.gain == best.pq[0] - current.pq[0]
     assert best.low < best.gain < best.high
-    assert (present.gain, present.low, present.high) == (0, 0, 0)
+    assert (current.gain, current.low, current.high) == (0, 0, 0)
 
 
-def test_processes_change_nothing(cache: FusionCache, dataset: CocoPanoptic, found: Sweep) -> None:
+def test_results_do_not_depend_on_the_number_of_processes(
+    cache: FusionCache, dataset: CocoPanoptic, found: Sweep
+) -> None:
     seen: list[tuple[int, int]] = []
     other = sweep(cache, dataset, config(), workers=2, progress=lambda *step: seen.append(step))
     assert np.array_equal(other.pq, found.pq)
-    assert (other.marks, other.held_out) == (found.marks, found.held_out)
+    assert (other.highlights, other.held_out_gain) == (found.highlights, found.held_out_gain)
     assert seen[-1] == (6, 6)
 
 
-def test_a_model_without_semantics_is_judged_by_its_things(cache: FusionCache, dataset: CocoPanoptic) -> None:
+def test_a_model_without_semantic_head_is_ranked_by_its_things(cache: FusionCache, dataset: CocoPanoptic) -> None:
     found = sweep(cache, dataset, config("model.semantic.enabled=false"), workers=1)
     assert found.group == "Things"
     assert found.grid.stuff_areas == (128,)
-    assert found.mark(BEST).pq[1] == found.pq[..., 1].max()
+    assert found.highlight(BEST).pq[1] == found.pq[..., 1].max()
 
 
 # The cache
 
 
-def test_a_cache_is_used_until_what_it_depends_on_changes(dataset: CocoPanoptic, tmp_path: Path) -> None:
+def test_a_cache_is_reused_until_its_identity_changes(dataset: CocoPanoptic, tmp_path: Path) -> None:
     path, said = tmp_path / "cache.zip", list[str]()
     open_cache(path, blurred(dataset), dataset, quiet, said.append)
-    again = open_cache(path, blurred(dataset, "model.fusion.confidence=0.7"), dataset, unseen, said.append)
+    again = open_cache(path, blurred(dataset, "model.fusion.confidence=0.7"), dataset, no_run, said.append)
     assert len(again) == len(list(again.read(range(6)))) == 6
-    assert said == [f"{path}: not there yet, so the model is run", f"{path}: used again"]
+    assert said == [f"{path}: does not exist yet, so the model is run", f"{path}: reused"]
 
     other = blurred(dataset)
     with torch.no_grad():
         other.model.get_buffer("weights")[2] = 1e-7
     for predictor, reason in (
-        (other, "of other weights"),
-        (blurred(dataset, "test.short_side=96"), "of other weights and config"),
-        (blurred(dataset), "of other config"),
+        (other, "was made with other weights"),
+        (blurred(dataset, "test.short_side=96"), "was made with other weights and config"),
+        (blurred(dataset), "was made with other config"),
     ):
         open_cache(path, predictor, dataset, quiet, said.append)
         assert said[-1] == f"{path}: {reason}, so the model is run"
 
 
-def test_a_changed_picture_makes_the_cache_anew(shapes: Path, tmp_path: Path) -> None:
+def test_a_changed_picture_invalidates_the_cache(shapes: Path, tmp_path: Path) -> None:
     path, said = tmp_path / "cache.zip", list[str]()
     data = CocoPanoptic(shapes, "val2017")
     open_cache(path, blurred(data), data, quiet)
     picture = shapes / "val2017" / data.images[1].file_name
     picture.write_bytes(picture.read_bytes() + b" ")
     open_cache(path, blurred(data), data, quiet, said.append)
-    assert said == [f"{path}: of other data, so the model is run"]
+    assert said == [f"{path}: was made with other data, so the model is run"]
 
 
 @pytest.mark.parametrize("damage", ["cut short", "a bit", "no zip", "empty"])
-def test_a_damaged_cache_is_not_used(dataset: CocoPanoptic, cache: FusionCache, tmp_path: Path, damage: str) -> None:
+def test_a_damaged_cache_is_not_reused(dataset: CocoPanoptic, cache: FusionCache, tmp_path: Path, damage: str) -> None:
     path, said = tmp_path / "cache.zip", list[str]()
     whole = cache.path.read_bytes()
     third = len(whole) // 3
     flipped = whole[:third] + bytes([whole[third] ^ 4]) + whole[third + 1 :]
     path.write_bytes({"cut short": whole[:-400], "a bit": flipped, "no zip": b"hello", "empty": b""}[damage])
     open_cache(path, blurred(dataset), dataset, quiet, said.append)
-    assert said == [f"{path}: damaged, so the model is run"]
-    open_cache(path, blurred(dataset), dataset, unseen)
+    assert said == [f"{path}: is damaged, so the model is run"]
+    open_cache(path, blurred(dataset), dataset, no_run)
 
 
-def test_what_stops_the_model_leaves_no_cache(
+def test_an_error_of_the_model_leaves_no_cache(
     dataset: CocoPanoptic, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(*arguments: Any) -> Iterator[Any]:
         yield next(evaluation_samples(*arguments))
-        raise PanopticBlendError("picture 2: broken; mend it")
+        raise PanopticBlendError("picture 2: broken; restore it")
 
     monkeypatch.setattr(fusion_cache, "evaluation_samples", broken)
     with pytest.raises(PanopticBlendError, match="picture 2"):
@@ -212,24 +214,24 @@ def test_what_stops_the_model_leaves_no_cache(
 
 
 def counts(*rows: tuple[float, int, int, int]) -> np.ndarray:
-    """(classes, 4) of a thing and a stuff class."""
+    """Statistics (classes, 4) of a thing and a stuff class."""
     return np.array(rows, dtype=np.float64)
 
 
 def test_quality_by_hand() -> None:
-    parts = np.stack([counts((1.5, 2, 1, 1), (0.75, 1, 0, 0)), counts((0, 0, 0, 0), (0, 0, 1, 0)), np.zeros((2, 4))])
-    assert qualities(parts, CATEGORIES).tolist() == [[(0.5 + 0.75) / 2, 0.5, 0.75], [0, 0, 0], [0, 0, 0]]
+    images = [counts((1.5, 2, 1, 1), (0.75, 1, 0, 0)), counts((0, 0, 0, 0), (0, 0, 1, 0)), np.zeros((2, 4))]
+    assert qualities(np.stack(images), CATEGORIES).tolist() == [[(0.5 + 0.75) / 2, 0.5, 0.75], [0, 0, 0], [0, 0, 0]]
 
 
-def test_of_equal_settings_the_one_nearest_to_the_present_is_best() -> None:
+def test_ties_go_to_the_setting_nearest_to_the_current_one() -> None:
     grid = Grid((0.1, 0.2, 0.3), (0.4,), (0, 1, 2))
     pq = np.array([5.0, 1, 1, 1, 1, 5, 5, 5, 5])
-    assert best_of(pq, grid, home=4) == 5
-    assert best_of(pq, grid, home=0) == 0
-    assert best_of(np.zeros(9), grid, home=4) == 4
+    assert best_index(pq, grid, current=4) == 5
+    assert best_index(pq, grid, current=0) == 0
+    assert best_index(np.zeros(9), grid, current=4) == 4
 
 
-def test_a_gain_that_all_images_share_is_certain_and_one_of_few_is_not() -> None:
+def test_a_gain_in_all_images_is_certain_and_a_gain_in_one_is_not() -> None:
     sky = (0.0, 0, 0, 0)
     plain = counts((0.5, 1, 1, 0), sky)  # PQ 1/3
     same = np.stack([np.stack([plain, plain, counts((0.5, 1, 0, 0), sky)])] * 20)  # the last: PQ 1/2
@@ -249,15 +251,15 @@ def test_intervals_depend_on_the_seed_alone() -> None:
     assert other == pytest.approx(first, abs=0.02)
 
 
-def test_held_out_halves_are_fused_with_what_is_best_for_the_other() -> None:
+def test_each_half_is_fused_with_the_best_setting_of_the_other() -> None:
     grid = Grid((0.1, 0.2), (0.4,), (0,))
     hit, miss, none = (2.0**26, 0, 1, 0, 0), (0, 0, 0, 0, 1), (0, 0, 0, 0, 0)
     halves = np.array([[[hit, none], [miss, none]], [[miss, none], [hit, none]]], dtype=np.float64)
-    assert held_out_pq(halves, CATEGORIES, 0, grid, home=0) == 0  # best on one half is worst on the other
-    assert held_out_pq(halves[[0, 0]], CATEGORIES, 0, grid, home=0) == 1
+    assert held_out_pq(halves, CATEGORIES, 0, grid, current=0) == 0  # the best setting of one half is the other's worst
+    assert held_out_pq(halves[[0, 0]], CATEGORIES, 0, grid, current=0) == 1
 
 
-# What is shown
+# Table, lines, CSV and heat map
 
 
 def test_all_combinations_are_written(found: Sweep, tmp_path: Path) -> None:
@@ -266,35 +268,35 @@ def test_all_combinations_are_written(found: Sweep, tmp_path: Path) -> None:
         rows = list(csv.DictReader(file))
     assert len(rows) == 19 * 11 * 6 > 500
     best = max(rows, key=lambda row: float(row["PQ"]))
-    assert float(best["PQ"]) == found.mark(BEST).pq[0]
+    assert float(best["PQ"]) == found.highlight(BEST).pq[0]
     [row] = [r for r in rows if (r["confidence"], r["overlap"], r["stuff_area"]) == ("0.2", "0.4", "128")]
-    assert (float(row["PQ"]), float(row["PQ_Th"]), float(row["PQ_St"])) == found.mark(PRESENT).pq
+    assert (float(row["PQ"]), float(row["PQ_Th"]), float(row["PQ_St"])) == found.highlight(CURRENT).pq
 
 
 def test_table_and_lines_name_the_best(found: Sweep) -> None:
     console = Console(width=80, file=(out := io.StringIO()))
     console.print(table(found))
     text = out.getvalue()
-    best = found.mark(BEST)
-    for word in ("present", "official code", "0.45/0.4/256", f"{100 * best.pq[0]:.2f}", f"{100 * best.gain:+.2f}"):
+    best = found.highlight(BEST)
+    for word in ("current", "official code", "0.45/0.4/256", f"{100 * best.pq[0]:.2f}", f"{100 * best.gain:+.2f}"):
         assert word in text
-    first, gain, held_out = lines(found)
+    first, gain, held_out_gain = lines(found)
     assert first == f"best of 1254 combinations: {best.setting.overrides()}"
     assert f"{100 * best.gain:.2f}, of which {100 * (best.gain - max(best.low, 0)):.2f} are within" in gain
-    assert held_out.endswith(f"{100 * found.held_out:+.2f}")
+    assert held_out_gain.endswith(f"{100 * found.held_out_gain:+.2f}")
 
 
-def test_where_the_present_setting_is_best_there_is_no_gain_to_speak_of(
+def test_no_gain_is_reported_if_the_current_setting_is_best(
     cache: FusionCache, dataset: CocoPanoptic, tmp_path: Path
 ) -> None:
     found = sweep(cache, dataset, config(), workers=1, grid=Grid((0.2,), (0.4,), (128,)))
-    assert list(lines(found))[1:] == ["that is the present setting"]
-    assert found.held_out == 0
-    draw_heat_map(found, tmp_path / "one.png")  # others lie beyond its only cell
+    assert list(lines(found))[1:] == ["this is the current setting"]
+    assert found.held_out_gain == 0
+    draw_heat_map(found, tmp_path / "one.png")  # the published settings lie outside its only cell
     assert read_picture(tmp_path / "one.png").shape == (660, 1560, 3)
 
 
-def test_the_heat_map_is_a_picture_with_red_marks(found: Sweep, tmp_path: Path) -> None:
+def test_the_heat_map_is_a_picture_with_red_outlines(found: Sweep, tmp_path: Path) -> None:
     draw_heat_map(found, tmp_path / "sweep.png")
     picture = read_picture(tmp_path / "sweep.png").astype(int)
     assert picture.shape == (660, 1560, 3)

@@ -1,4 +1,4 @@
-"""`panoptic-blend sweep` on a checkpoint: what it leaves and says, again and in error."""
+"""`panoptic-blend sweep` on a checkpoint: its files and its output, a second run, and an error."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SMALL = ["model.fpn.channels=32", "model.semantic.channels=32", "model.bottom.ch
 
 @pytest.fixture(scope="module")
 def weights(generated: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An untrained model for Shapes that is sure of some things and unsure of others."""
+    """An untrained model for Shapes with high scores for some instances and low scores for others."""
     counts = ["model.num_things=6", "model.num_stuff=4", f"data.root={generated}"]
     config = load_config("demo/shapes_r18", [*SMALL, *counts])
     torch.manual_seed(0)
@@ -45,14 +45,14 @@ def run(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
 
 @pytest.fixture
 def imitated(monkeypatch: pytest.MonkeyPatch, weights: Path, shapes: Path, tmp_path: Path) -> Path:
-    """Shapes whose annotation is what the model says, as it is."""
-    assert run(monkeypatch, "evaluate", weights, "--output", tmp_path / "said") == 0
+    """Shapes with the predictions of the model as ground truth."""
+    assert run(monkeypatch, "evaluate", weights, "--output", tmp_path / "predicted") == 0
     name = "panoptic_val2017"
-    said = json.loads((tmp_path / "said" / f"{name}.json").read_text())
+    predicted = json.loads((tmp_path / "predicted" / f"{name}.json").read_text())
     truth = shapes / "annotations" / f"{name}.json"
-    truth.write_text(json.dumps({**json.loads(truth.read_text()), "annotations": said["annotations"]}))
+    truth.write_text(json.dumps({**json.loads(truth.read_text()), "annotations": predicted["annotations"]}))
     shutil.rmtree(shapes / "annotations" / name)
-    shutil.copytree(tmp_path / "said" / name, shapes / "annotations" / name)
+    shutil.copytree(tmp_path / "predicted" / name, shapes / "annotations" / name)
     return shapes
 
 
@@ -64,7 +64,7 @@ def test_sweep_agrees_with_evaluate_and_runs_the_model_once(
     capsys.readouterr()
     assert run(monkeypatch, *command) == 0
     first = capsys.readouterr().out.splitlines()
-    assert "not there yet" in first[0]
+    assert "does not exist yet" in first[0]
     assert any(line.startswith("best of 1320 combinations: model.fusion.confidence=0.") for line in first)
     assert sorted(path.name for path in output.iterdir()) == ["cache.zip", "sweep.csv", "sweep.png"]
     content = (output / "sweep.csv").read_text()
@@ -72,7 +72,7 @@ def test_sweep_agrees_with_evaluate_and_runs_the_model_once(
 
     assert run(monkeypatch, *command) == 0
     second = capsys.readouterr().out.splitlines()
-    assert "used again" in second[0] and second[1:] == first[1:]
+    assert second[0].endswith("cache.zip: reused") and second[1:] == first[1:]
     assert (output / "sweep.csv").read_text() == content
 
     rows = {tuple(row[:3]): [float(pq) for pq in row[3:]] for row in list(csv.reader(content.splitlines()))[1:]}
@@ -87,7 +87,7 @@ def test_sweep_agrees_with_evaluate_and_runs_the_model_once(
     assert 0 < report["All"]["pq"] < 1
 
 
-def test_other_data_is_refused_in_one_line(
+def test_missing_data_is_refused_in_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], weights: Path, tmp_path: Path
 ) -> None:
     assert run(monkeypatch, "sweep", weights, f"data.root={tmp_path / 'none'}", "-o", tmp_path / "out") == 2
