@@ -1,4 +1,4 @@
-"""The demo: generate Shapes, train, evaluate, and show what was learned."""
+"""The demo: generate the Shapes data set, train and evaluate a model on it, and draw figures of its predictions."""
 
 from __future__ import annotations
 
@@ -18,23 +18,27 @@ from panoptic_blend.inference.predictor import Predictor, load
 from panoptic_blend.scoring.tables import column_table, quality_table
 from panoptic_blend.shapes.dataset import write_shapes
 from panoptic_blend.terminal import progress_line
+from panoptic_blend.training.initialization import LAST
 from panoptic_blend.training.loop import train
-from panoptic_blend.training.starting import LAST
 
 _SCALE = 3
-"""Shapes' pictures are small; they are shown this much larger."""
+"""Factor by which the figures enlarge the small pictures of Shapes."""
 _ROWS = 5
-"""Images, and detections, in a figure."""
+"""Maximum number of images or detections in a figure."""
 
 
 def run_demo(output: Path, data_root: Path, name: str = "demo/shapes_r18") -> None:
-    """Do what is not done yet: the data set in ``data_root``, training in ``output``, then tables and figures."""
+    """Generate Shapes in ``data_root``, train in ``output``, print tables and draw figures; finished steps are skipped.
+
+    Args:
+        name: name or path of the config.
+    """
     config = load_config(name, [f"data.root={data_root}"])
     if not _is_generated(data_root):
         with progress_line("generating Shapes") as progress:
             write_shapes(data_root, 2000, 200, progress=lambda done: progress(done, 2200))
     print(f"data set: {data_root}")
-    evaluation = train(config, output, resume=True)  # a finished run is only evaluated
+    evaluation = train(config, output, resume=True)  # a finished run is not trained again, only evaluated
     Console().print(quality_table(evaluation.panoptic), column_table(evaluation.columns()))
     predictor = load(output / LAST, precision=config.train.precision)
     for path in draw_figures(predictor, CocoPanoptic(data_root, config.data.val), output / "figures"):
@@ -42,9 +46,9 @@ def run_demo(output: Path, data_root: Path, name: str = "demo/shapes_r18") -> No
 
 
 def draw_figures(predictor: Predictor, dataset: PanopticDataset, folder: Path) -> list[Path]:
-    """Photo | truth | prediction of a few images; of the first, the bases and how they are blended.
+    """Draw truth and prediction of a few images, and the bases and blended attentions of the first one.
 
-    The last two are the paper's figures 1 and 3.
+    The last two are as figures 1 and 3 of the BlendMask paper. Returns the paths of the figures.
     """
     figures = {
         "panoptic.png": stack([_comparison(predictor, dataset, i) for i in range(min(_ROWS, len(dataset)))]),

@@ -1,4 +1,4 @@
-"""The demo on a few pictures for a few iterations: it leaves its figures, and a second time it trains nothing."""
+"""The demo on a few pictures for a few iterations: it draws its figures, and a second run does not train again."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ test: {{short_side: 64, long_side: 96}}
 """
 
 
-def test_the_demo_reuses_what_is_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_demo_skips_finished_steps(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data, output, config = tmp_path / "data", tmp_path / "run", tmp_path / "tiny.yaml"
     base = Path(__file__).parents[1] / "configs" / "demo" / "shapes_r18.yaml"
     config.write_text(CONFIG.format(base=base))

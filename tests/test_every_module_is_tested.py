@@ -73,7 +73,7 @@ COVERED_BY = {
     "training/log": "training/test_loop.py",
     "training/provenance": "training/test_loop.py",
     "training/run": "training/test_loop.py",
-    "training/starting": "training/test_loop.py",
+    "training/initialization": "training/test_loop.py",
 }
 """Modules that a test reaches through another module or a command, and the file with that test."""
 

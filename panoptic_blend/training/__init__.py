@@ -1,4 +1,4 @@
-"""The training loop and all that surrounds it."""
+"""Training: the loop, the optimizer, logging, checkpoints and resuming."""
 
 from panoptic_blend.extras import require_extra
 

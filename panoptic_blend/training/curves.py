@@ -1,4 +1,4 @@
-"""Losses and PQ over a run, as a picture."""
+"""Plot the losses and the PQ of a training run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _QUALITIES = ("PQ", "PQ_Th", "PQ_St")
 
 
 def draw_curves(folder: Path) -> Path:
-    """Draw ``curves.png`` of the log in ``folder``: every loss term, and PQ where it was evaluated."""
+    """Draw every loss term and PQ from the log in ``folder``, as ``curves.png``; return its path."""
     records = read_log(folder)
     figure = Figure(figsize=(10, 4), layout="constrained")
     FigureCanvasAgg(figure)

@@ -1,4 +1,4 @@
-"""What a run tells: a live line, a JSON-lines log and TensorBoard."""
+"""Progress of a training run: a live status line, the log ``log.jsonl``, and TensorBoard."""
 
 from __future__ import annotations
 
@@ -22,12 +22,16 @@ from panoptic_blend.inference.evaluation import Evaluation
 
 _LOG = "log.jsonl"
 _WINDOW = 20
-"""Iterations over which speed and losses are averaged on the live line."""
+"""Number of iterations over which the status line averages speed and losses."""
 
 
 @dataclass(frozen=True)
 class IterationRecord:
-    """One iteration: its number from 1, learning rate, loss terms, images, and seconds of loading and in all."""
+    """The record of one iteration, counted from 1.
+
+    ``images`` is the number of images in the batch, ``data_seconds`` the time spent waiting for it, and
+    ``step_seconds`` the time of the whole iteration.
+    """
 
     iteration: int
     lr: float
@@ -38,11 +42,10 @@ class IterationRecord:
 
 
 class Reporter:
-    """Tells a terminal, ``log.jsonl`` and TensorBoard of a run of ``total`` iterations; a context manager.
+    """A context manager that reports a run of ``total`` iterations to the terminal, ``log.jsonl`` and TensorBoard.
 
-    Without a ``folder`` it tells nobody anything: only the first process of a run reports.
-
-    On a terminal a live line shows the progress; elsewhere a plain line every logged iteration does.
+    A terminal shows a live status line; other outputs get one line per logged iteration. Without a ``folder`` nothing
+    is reported; only the first process of a run has one.
     """
 
     def __init__(self, folder: Path | None, total: int, start: int = 0, console: Console | None = None) -> None:
@@ -51,7 +54,7 @@ class Reporter:
         self._log = _reopened(folder, start) if folder else None
         self._board = SummaryWriter(str(folder), purge_step=start + 1 if start else None) if folder else None
         self._skipped = sum("skipped" in record for record in read_log(folder)) if folder else 0
-        wrapped = TextColumn("{task.fields[status]}", table_column=Column(ratio=1))  # all of it at any width
+        wrapped = TextColumn("{task.fields[status]}", table_column=Column(ratio=1))  # wraps in a narrow terminal
         columns = TextColumn("{task.description}"), BarColumn(bar_width=10), wrapped
         is_live = self._console.is_terminal
         self._live = Progress(*columns, console=self._console, transient=True, expand=True, disable=not is_live)
@@ -74,7 +77,7 @@ class Reporter:
         self._console.print(text, highlight=False, markup=False, soft_wrap=True)
 
     def step(self, record: IterationRecord, is_logged: bool) -> None:
-        """Show an iteration; keep it too if ``is_logged``."""
+        """Show an iteration, and log it if ``is_logged``."""
         self._recent.append(record)
         status = self._status()
         self._live.update(self._task, completed=record.iteration, description="training", status=status)
@@ -84,26 +87,30 @@ class Reporter:
             self.say(status.replace("\n", "  "))
         values = {"lr": record.lr, **record.losses, "loss": sum(record.losses.values())}
         values |= {"data_seconds": record.data_seconds, "step_seconds": record.step_seconds}
-        self._keep(record.iteration, values)
+        self._write(record.iteration, values)
 
     def skipped(self, iteration: int, problems: Sequence[str]) -> None:
-        """Show and keep which images an iteration did without, and how many the run has so far."""
+        """Show the images that an iteration skipped, and log how many the run has skipped so far.
+
+        Args:
+            problems: for each image, the message that names its file.
+        """
         for problem in problems:
             self._skipped += 1
             self.say(f"iteration {iteration}: skipped {problem}")
-            self._keep(iteration, {"skipped": self._skipped})
+            self._write(iteration, {"skipped": self._skipped})
 
     def evaluating(self, done: int, total: int) -> None:
-        """Show how far an evaluation is."""
+        """Show the progress of an evaluation."""
         self._live.update(self._task, description="evaluating", status=f"image {done}/{total}")
 
     def evaluated(self, iteration: int, evaluation: Evaluation) -> None:
-        """Show and keep what an evaluation found."""
+        """Show and log the result of an evaluation."""
         columns = evaluation.columns()
         self.say(f"iteration {iteration}: " + "  ".join(f"{k} {100 * v:.1f}" for k, v in columns.items()))
-        self._keep(iteration, columns)
+        self._write(iteration, columns)
 
-    def _keep(self, iteration: int, values: dict[str, float]) -> None:
+    def _write(self, iteration: int, values: dict[str, float]) -> None:
         if self._log is None or self._board is None:
             return
         self._log.write(json.dumps({"iteration": iteration, **values}) + "\n")
@@ -122,9 +129,9 @@ class Reporter:
 
 
 def read_log(folder: Path) -> list[dict[str, Any]]:
-    """The records of a run so far: of logged iterations, with ``loss``, and of evaluations, with ``PQ``.
+    """Read the log of a run: records of iterations have ``loss``, those of evaluations ``PQ_Th``.
 
-    A line that was cut short, as a crash leaves it, is passed over.
+    Lines that a crash has cut short are ignored.
     """
     path = folder / _LOG
     lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []
@@ -136,7 +143,10 @@ def read_log(folder: Path) -> list[dict[str, Any]]:
 
 
 def _reopened(folder: Path, start: int) -> IO[str]:
-    """The log, open for writing, without what a resumed run will write again: later steps, an evaluation just now."""
+    """Open the log for appending, without the records that a run resumed after iteration ``start`` writes again.
+
+    These are the later iterations, and an evaluation at ``start``.
+    """
     kept = [x for x in read_log(folder) if x["iteration"] < start or (x["iteration"] == start and "PQ_Th" not in x)]
     with replacing(folder / _LOG) as temporary:
         temporary.write_text("".join(json.dumps(record) + "\n" for record in kept if start), encoding="utf-8")

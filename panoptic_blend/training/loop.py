@@ -35,14 +35,14 @@ def train(
     resume: bool = False,
     datasets: tuple[PanopticDataset, PanopticDataset] | None = None,
 ) -> Evaluation:
-    """Train the model of ``config`` and evaluate it; everything the run leaves goes to ``output``.
+    """Train the model of ``config`` and evaluate it; all files of the run are written to ``output``.
 
-    The files are ``config.yaml``, ``run.json``, ``log.jsonl``, TensorBoard's events, ``state_*.pt`` to resume from,
+    The files are ``config.yaml``, ``run.json``, ``log.jsonl``, TensorBoard events, ``state_*.pt`` to resume from,
     ``last.safetensors``, ``best.safetensors``, ``curves.png``, and ``results/`` of the last evaluation.
 
     Args:
-        resume: continue from the newest complete state in ``output``, or start if there is none.
-        datasets: what to train on and what to evaluate on; by default the splits that ``config.data`` names.
+        resume: continue from the newest complete state in ``output``; start a new run if there is none.
+        datasets: the data sets for training and for evaluation; by default the splits that ``config.data`` names.
 
     Returns:
         The last evaluation, in every process of the run.
@@ -50,9 +50,10 @@ def train(
     Raises:
         PanopticBlendError: the data or weights are unusable, ``output`` holds a run and ``resume`` is false, or a loss
             is not finite.
-        RunInterruptedError: SIGTERM or Ctrl-C came; the run is saved and can be resumed.
+        RunInterruptedError: the run was interrupted by SIGTERM or Ctrl-C; its state is saved and can be resumed.
     """
-    remedy = "wait for it, or choose another --output"  # loading processes of a killed run hold the lock for seconds
+    remedy = "wait for it, or choose another --output"
+    # patience, because the data loading processes of a killed run hold the lock for some seconds
     lock = locked(output, remedy, patience=15) if starts_run() else nullcontext()
     with lock, Interruption() as interruption:
         run = Run(config, output, resume, interruption, datasets)
@@ -66,7 +67,7 @@ def train(
 
 
 def finish(run: Run) -> Evaluation:
-    """Train ``run`` to its last iteration, with checkpoints and evaluations on the way, and evaluate it."""
+    """Train ``run`` up to its last iteration, with checkpoints and evaluations on the way, and evaluate it."""
     total = run.config.train.iterations
     left, start = total - run.iteration, time.perf_counter()
     with Reporter(run.output if run.is_first else None, total, run.iteration) as reporter:
@@ -85,10 +86,10 @@ def finish(run: Run) -> Evaluation:
 
 
 def iterate(run: Run, reporter: Reporter) -> None:
-    """Run the iterations that are left. Every random number follows from seed, iteration and rank."""
+    """Run the remaining iterations; all random numbers depend only on the seed, the iteration and the rank."""
     options, batches = run.config.train, run.batches()
     while run.iteration < options.iterations:
-        if run.is_due(options.evaluate_every):  # repeated by a resumed run, which may have died in it
+        if run.is_due(options.evaluate_every):  # also when resuming, because this evaluation may have been interrupted
             run.evaluate(reporter)
         start = time.perf_counter()
         batch = _next_batch(run, batches, reporter)
@@ -102,8 +103,9 @@ def iterate(run: Run, reporter: Reporter) -> None:
         own = add_gradients(run.fabric, run.forward, run.model, parts)
         losses = {name: value.item() for name, value in sum_over_ranks(run.fabric, [own]).items()}
         if not np.isfinite(sum(losses.values())):
-            _stop_at(run, batch, own, losses)
-        if options.clip_norm is not None:  # fp16 skips a step with infinite gradients; otherwise the next loss stops it
+            _raise_not_finite(run, batch, own, losses)
+        # gradients that are not finite: float16 skips the step; otherwise the next loss is not finite and stops the run
+        if options.clip_norm is not None:
             run.fabric.clip_gradients(
                 run.forward, run.wrapped_optimizer, max_norm=options.clip_norm, error_if_nonfinite=False
             )
@@ -121,17 +123,18 @@ def iterate(run: Run, reporter: Reporter) -> None:
 def add_gradients(
     fabric: Fabric, forward: Any, model: PanopticBlend, parts: Sequence[tuple[list[Tensor], list[Target]]]
 ) -> dict[str, Tensor]:
-    """Add the gradients of an optimizer step to the parameters, as if the parts of all ranks were one batch.
+    """Accumulate the gradients of an optimizer step, as if the parts of all ranks were one batch.
 
-    Every loss term is a sum divided by a normalizer, and the normalizers are summed over all parts of all ranks before
-    the first forward pass. So each part contributes its share. (Batch norms still see one part at a time.)
+    Every loss term is a sum divided by a normalizer. The normalizers are summed over all parts of all ranks before the
+    first forward pass, so that the losses of the parts add up to the loss of the batch. (Batch norms still see one part
+    at a time.)
 
     Args:
         forward: ``model`` as Fabric set it up.
-        parts: images and targets; as many parts on every rank.
+        parts: images and targets; every rank has the same number of parts.
 
     Returns:
-        This rank's share of every loss term.
+        The contribution of this rank to every loss term.
     """
     moved = [fabric.to_device(part) for part in parts]
     normalizers = sum_over_ranks(fabric, [model.loss_normalizers(*part) for part in moved])
@@ -146,7 +149,7 @@ def add_gradients(
 
 
 def _next_batch(run: Run, batches: Iterator[Batch], reporter: Reporter) -> Batch:
-    """The next batch, if every process has one and none was asked to stop."""
+    """The next batch; raises an error in every process if one of the processes failed or was interrupted."""
     batch, failure = None, ""
     try:
         batch = next(batches)
@@ -155,9 +158,9 @@ def _next_batch(run: Run, batches: Iterator[Batch], reporter: Reporter) -> Batch
     skipped = batch.skipped if batch else []
     flags = {"failure": bool(failure), "stop": run.interruption.is_requested, "skipped": bool(skipped)}
     found = sum_over_ranks(run.fabric, [{k: torch.tensor(v, device=run.fabric.device) for k, v in flags.items()}])
-    if found["stop"]:  # checked first: a loading process may have died of the same signal
+    if found["stop"]:  # checked first, because the same signal may have killed a data loading process
         run.checkpoint()
-        raise RunInterruptedError(f"interrupted at iteration {run.iteration}; go on with --resume auto")
+        raise RunInterruptedError(f"interrupted at iteration {run.iteration}; continue with --resume auto")
     if found["failure"]:
         failure = next(filter(None, all_gather(run.fabric, failure)))
         raise PanopticBlendError(f"iteration {run.iteration}: {failure}")
@@ -167,8 +170,8 @@ def _next_batch(run: Run, batches: Iterator[Batch], reporter: Reporter) -> Batch
     return batch
 
 
-def _stop_at(run: Run, batch: Batch, own: Mapping[str, Tensor], losses: Mapping[str, float]) -> None:
-    """Keep the batch whose loss is not finite, and raise an error that names its files."""
+def _raise_not_finite(run: Run, batch: Batch, own: Mapping[str, Tensor], losses: Mapping[str, float]) -> None:
+    """Save the batch if its loss is not finite, and raise an error that names its files."""
     is_finite = all(term.isfinite().all() for term in own.values())
     path = run.output / f"not_finite_{run.shard.rank}.pt"
     if not is_finite:
@@ -180,5 +183,5 @@ def _stop_at(run: Run, batch: Batch, own: Mapping[str, Tensor], losses: Mapping[
     listed = ", ".join(f"{name} {value:.4g}" for name, value in losses.items())
     raise PanopticBlendError(
         f"iteration {run.iteration}: the loss is not finite ({listed}) on {names}; "
-        f"lower train.lr or set train.clip_norm; the batch is kept in {kept}"
+        f"the batch is saved in {kept}; lower train.lr or set train.clip_norm"
     )

@@ -1,4 +1,4 @@
-"""Optimiser and learning-rate schedule."""
+"""Optimizer and learning-rate schedule."""
 
 from __future__ import annotations
 
@@ -9,26 +9,27 @@ from panoptic_blend.config.options import Train
 
 
 def build_optimizer(model: nn.Module, options: Train) -> optim.Optimizer:
-    """SGD or AdamW over the trainable parameters; those of normalization layers (`is_norm`) are not decayed."""
+    """SGD or AdamW over the trainable parameters, without weight decay for normalization layers (see `is_norm`)."""
     norms = {id(p) for m in model.modules() if is_norm(m) for p in m.parameters(recurse=False)}
     trainable = [p for p in model.parameters() if p.requires_grad]
     groups = [
         {"params": [p for p in trainable if id(p) not in norms], "weight_decay": options.weight_decay},
         {"params": [p for p in trainable if id(p) in norms], "weight_decay": 0.0},
     ]
-    in_parts = any(isinstance(p, DTensor) for p in trainable)  # for which there is no fused SGD
-    fused = not in_parts and options.precision != "16-mixed"  # where Fabric could not clip a fused one's gradients
+    is_sharded = any(isinstance(p, DTensor) for p in trainable)
+    # no fused SGD for sharded parameters, and Fabric cannot clip gradients for a fused optimizer with loss scaling
+    fused = not is_sharded and options.precision != "16-mixed"
     if options.optimizer == "adamw":
         return optim.AdamW(groups, lr=options.lr, fused=fused)
     return optim.SGD(groups, lr=options.lr, momentum=options.momentum, fused=fused)
 
 
 def is_norm(module: nn.Module) -> bool:
-    """Whether a module is a normalization layer, of torch, torchvision, timm or anybody else.
+    """Whether a module is a normalization layer of torch, torchvision, timm or another library.
 
-    Its class or a base class has ``norm`` in its name, and its own parameters scale and shift single channels (those of
-    torch's LayerNorm may have more axes). A convolution that normalizes its weight is none, for instance, and the other
-    layers of a block that is named for its norm are judged by themselves.
+    Its class or a base class must have ``norm`` in its name, and its own parameters at most one axis, as those that
+    scale and shift channels have; those of torch's LayerNorm may have more. This excludes convolutions that normalize
+    their weights. The children of a module do not count.
     """
     if isinstance(module, nn.LayerNorm):
         return True
@@ -37,15 +38,15 @@ def is_norm(module: nn.Module) -> bool:
 
 
 def learning_rate(iteration: int, options: Train) -> float:
-    """The rate of iteration 0, 1, ...: a linear warm-up, then a factor ``gamma`` at every step passed."""
+    """The learning rate of an iteration, counted from 0: linear warm-up, then a factor ``gamma`` after each step."""
     rate = options.lr * options.gamma ** sum(step <= iteration for step in options.steps)
     if iteration < options.warmup_iterations:
-        share = iteration / options.warmup_iterations
-        rate *= options.warmup_factor * (1 - share) + share
+        progress = iteration / options.warmup_iterations
+        rate *= options.warmup_factor * (1 - progress) + progress
     return rate
 
 
 def set_learning_rate(optimizer: optim.Optimizer, rate: float) -> None:
-    """Give every parameter group ``rate``."""
+    """Set the learning rate of all parameter groups."""
     for group in optimizer.param_groups:
         group["lr"] = rate

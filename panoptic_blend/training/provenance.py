@@ -1,4 +1,4 @@
-"""What a run was made with."""
+"""Record the command, versions and machine of a training run in ``run.json``."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ _PACKAGES = ("panoptic-blend", "torch", "torchvision", "lightning", "numpy", "op
 
 
 def record_start(folder: Path, seed: int, iteration: int, device: torch.device, processes: int) -> None:
-    """Add to ``run.json``, a list with one entry a start, what the run is made with from ``iteration`` on."""
+    """Append a start of the run to ``run.json`` in ``folder``: time, iteration, command, seed, device and versions.
+
+    A run that is not resumed (``iteration`` 0) replaces the file.
+    """
     path = folder / _FILE
     starts = json.loads(path.read_bytes()) if path.exists() and iteration else []
     start = {
@@ -42,19 +45,19 @@ def record_start(folder: Path, seed: int, iteration: int, device: torch.device, 
 def _version(package: str) -> str | None:
     try:
         return version(package)
-    except PackageNotFoundError:  # used from a folder
+    except PackageNotFoundError:  # not installed, such as this library when it is imported from a folder
         return None
 
 
 def _git(folder: Path) -> dict[str, Any] | None:
-    """The commit of the clone the library runs from, and what was changed since; None if there is no clone."""
+    """The commit of the clone that the library is imported from, and its changed files; None without a clone."""
 
     def git(*arguments: str) -> str:
         command = ["git", "-C", str(folder), *arguments]
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
 
     try:
-        if git("ls-files", "--error-unmatch", __file__):  # else the library merely lies in somebody's clone
+        if git("ls-files", "--error-unmatch", __file__):  # fails if the library is installed in another project's clone
             return {"commit": git("rev-parse", "HEAD"), "changed": git("status", "--porcelain").splitlines()}
     except (OSError, subprocess.SubprocessError):
         pass

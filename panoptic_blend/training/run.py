@@ -1,4 +1,4 @@
-"""The state of a training run: its data, model, optimizer and progress, how it starts, is saved and is evaluated."""
+"""The state of a training run: data, model, optimizer and progress; how it starts, is saved and is evaluated."""
 
 from __future__ import annotations
 
@@ -30,19 +30,18 @@ from panoptic_blend.runtime.interruption import Interruption, RunInterruptedErro
 from panoptic_blend.runtime.precision import resolve
 from panoptic_blend.runtime.processes import is_sharded, launch
 from panoptic_blend.structures import PanopticBlendError
+from panoptic_blend.training.initialization import BEST, LAST, load_initial_weights, require_no_run
 from panoptic_blend.training.log import Reporter
 from panoptic_blend.training.optimizer import build_optimizer
 from panoptic_blend.training.provenance import record_start
-from panoptic_blend.training.starting import BEST, LAST, require_free, start_from
 
 _FULL = StateDictOptions(full_state_dict=True, cpu_offload=True)
 
 
 class Run:
-    """One process of a training run; `loop.finish` brings it to its end. Arguments as in `loop.train`.
+    """The state of a training run in one process; `loop.finish` trains it to the end. Arguments are as in `loop.train`.
 
-    ``optimizer`` is torch's, ``wrapped_optimizer`` the same as Fabric set it up, and ``forward`` is ``model`` as Fabric
-    set it up.
+    ``forward`` is ``model`` and ``wrapped_optimizer`` is ``optimizer``, both as Fabric set them up.
     """
 
     def __init__(
@@ -55,7 +54,7 @@ class Run:
     ) -> None:
         self.output, self.interruption = output, interruption or Interruption()
         self.remarks = list(config.notes)
-        require_free(output, resume)
+        require_no_run(output, resume)
         self.training, self.validation = datasets or _datasets(config)
         self.categories = self.training.categories
         require_same_categories(self.categories, self.validation)
@@ -71,34 +70,35 @@ class Run:
         self.model: PanopticBlend = build_model(config)
         self.iteration, self.best_pq = 0, -1.0
         if state is not None:
-            self._continue(state)
+            self._resume(state)
         elif config.train.weights:
-            self.remarks += start_from(self.model, config.train.weights, config.train.partial, self.categories)
+            weights, partial = config.train.weights, config.train.partial
+            self.remarks += load_initial_weights(self.model, weights, partial, self.categories)
         self._set_up(state)
         if self.is_first:
             self._write_start(state)
 
     @property
     def devices(self) -> str:
-        """What the run computes on, in words."""
+        """The devices of the run in words, such as ``2 x cuda``."""
         count = self.shard.count
         return f"{count} x {self.fabric.device.type}" if count > 1 else str(self.fabric.device)
 
     def _write_start(self, state: Mapping[str, Any] | None) -> None:
-        """Remove what a killed run left unfinished, and record what this one starts with."""
+        """Remove unfinished files of a killed run, and write the config and the provenance of this one."""
         output, config = self.output, self.config
         remove_unfinished([*output.glob(".*"), *(output / "results").rglob(".*")])
-        if state is not None:  # in case the run died between writing the state and the weights
+        if state is not None:  # the run may have been killed between writing the state and the weights
             save_checkpoint(output / LAST, state["model"], config, self.categories)
         with replacing(output / "config.yaml") as path:
             path.write_text(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
         record_start(output, config.seed, self.iteration, self.fabric.device, self.shard.count)
 
-    def _continue(self, state: Mapping[str, Any]) -> None:
+    def _resume(self, state: Mapping[str, Any]) -> None:
         fixed = Model.model_validate(state["fixed"]["model"]), state["fixed"]["optimizer"]
         if fixed != (self.config.model, self.config.train.optimizer):
             raise PanopticBlendError(
-                f"{self.output}: its states are of a run with another model or optimizer; give the options it had"
+                f"{self.output}: its states are of a run with another model or optimizer; use the options of that run"
             )
         load_weights(self.model, state["model"])
         self.iteration = state["iteration"]
@@ -106,11 +106,11 @@ class Run:
             self.best_pq = read_pq(self.output / BEST)
 
     def _fixed(self) -> dict[str, Any]:
-        """The options that a run cannot change on its way."""
+        """The options that must not change when a run is resumed."""
         return {"model": self.config.model.model_dump(mode="json"), "optimizer": self.config.train.optimizer}
 
     def _set_up(self, state: Mapping[str, Any] | None) -> None:
-        """Bring model and optimizer to their devices."""
+        """Set up model and optimizer with Fabric, on their device, and restore the state of the optimizer."""
         if not is_sharded(self.fabric):  # FSDP supports the contiguous layout only
             self.model = self.model.to(memory_format=torch.channels_last)
         if self.config.train.sync_norm:
@@ -123,11 +123,11 @@ class Run:
             self.fabric.strategy.precision.load_state_dict(state["scaler"])
 
     def is_due(self, interval: int) -> bool:
-        """Whether something that is done every ``interval`` iterations is due now; 0 means never."""
+        """Whether an action with this interval in iterations is due after the current iteration; never for 0."""
         return interval > 0 and self.iteration > 0 and self.iteration % interval == 0
 
     def batches(self) -> Iterator[Batch]:
-        """This process's shard of the batches that are left, without end."""
+        """Endless batches from the current iteration on; only this process's shard of each."""
         data, options = self.config.data, self.config.train
         return training_batches(
             self.training,
@@ -142,12 +142,12 @@ class Run:
         )
 
     def seed_iteration(self) -> None:
-        """Seed torch for this iteration and rank, so that resuming needs no state of random generators."""
+        """Seed torch for this iteration and rank, so that states need not include random generators."""
         sequence = np.random.SeedSequence([self.config.seed, self.iteration, self.shard.rank])
         torch.manual_seed(int(sequence.generate_state(1)[0]))
 
     def checkpoint(self) -> None:
-        """Write a state to resume from, and the newest weights."""
+        """Save a state to resume from, and the current weights."""
         model: Any
         model, optimizer = get_state_dict(self.model, self.optimizer, options=_FULL)
         if not all(value.isfinite().all() for value in model.values()):
@@ -159,17 +159,17 @@ class Run:
             state = {"model": model, "optimizer": optimizer, "scaler": scaler}
             save_state(self.output, {**state, "iteration": self.iteration, "fixed": self._fixed()})
             save_checkpoint(self.output / LAST, model, self.config, self.categories)
-        self.fabric.barrier()  # a process that leaves now must not take the first one with it
+        self.fabric.barrier()  # if another process exited earlier, the first one would be stopped while it writes
 
     def evaluate(self, reporter: Reporter) -> Evaluation:
-        """Evaluate the model, report the figures, and keep the weights if their PQ is the best so far."""
+        """Evaluate the model, report the scores, and save the weights if their PQ is the best so far."""
         results = self.output / "results" / f"panoptic_{self.config.data.val}.json"
         try:
             with self.interruption.immediate():
                 model, data, show = self._whole_model(), self.validation, reporter.evaluating
                 evaluation = evaluate(model, data, self.config, results, self.precision, show, fabric=self.fabric)
         except RunInterruptedError:
-            text = f"interrupted evaluating iteration {self.iteration}; go on with --resume auto"
+            text = f"interrupted in the evaluation at iteration {self.iteration}; continue with --resume auto"
             raise RunInterruptedError(text) from None
         if evaluation.panoptic["All"]["pq"] > self.best_pq:
             self.best_pq = evaluation.panoptic["All"]["pq"]
@@ -179,7 +179,7 @@ class Run:
         return evaluation
 
     def _whole_model(self) -> PanopticBlend:
-        """The model itself, or a copy of it where each process holds a part."""
+        """The model itself, or a whole copy if its parameters are sharded."""
         if not is_sharded(self.fabric):
             return self.model
         state, _ = get_state_dict(self.model, self.optimizer, options=StateDictOptions(full_state_dict=True))

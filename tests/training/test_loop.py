@@ -1,4 +1,4 @@
-"""A few iterations on a few Shapes: what a run leaves, how it resumes, and what stops it."""
+"""A few training iterations on Shapes: the files of a run, resuming, and errors that stop it."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from panoptic_blend.data.dataset import CocoPanoptic
 from panoptic_blend.inference.evaluation import require_same_categories
 from panoptic_blend.shapes.dataset import CATEGORIES, write_shapes
 from panoptic_blend.structures import PanopticBlendError
+from panoptic_blend.training.initialization import BEST, LAST
 from panoptic_blend.training.loop import finish, train
 from panoptic_blend.training.run import Run
-from panoptic_blend.training.starting import BEST, LAST
 
 TINY = [
     "model.fpn.channels=32",
@@ -63,7 +63,7 @@ def finished(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return output
 
 
-def test_a_run_leaves_what_it_promises(finished: Path) -> None:
+def test_a_run_writes_its_files(finished: Path) -> None:
     names = {path.name for path in finished.iterdir()}
     promised = {"config.yaml", "run.json", "log.jsonl", "state_000000004.pt", LAST, BEST, "curves.png", "results"}
     assert promised <= names
@@ -81,7 +81,7 @@ def test_a_run_leaves_what_it_promises(finished: Path) -> None:
     assert {"PQ", "SQ", "RQ", "PQ_Th", "PQ_St", "mIoU", "AP_box", "AP_Th"} < evaluations[0].keys()
 
 
-def test_the_checkpoint_knows_its_config_and_categories(finished: Path, root: Path) -> None:
+def test_the_checkpoint_includes_config_and_categories(finished: Path, root: Path) -> None:
     checkpoint = read_checkpoint(finished / LAST)
     assert (checkpoint.config.model.num_things, checkpoint.config.model.num_stuff) == (6, 4)
     assert [c.id for c in checkpoint.categories] == sorted(c.id for c in CATEGORIES)
@@ -90,13 +90,13 @@ def test_the_checkpoint_knows_its_config_and_categories(finished: Path, root: Pa
     assert {segment.category for segment in panoptic.segments} <= {c.id for c in CATEGORIES}
 
 
-def test_written_results_score_what_the_evaluation_said(finished: Path, root: Path) -> None:
+def test_the_written_results_have_the_scores_in_the_log(finished: Path, root: Path) -> None:
     report = evaluate_files(root / "annotations/panoptic_val2017.json", finished / "results/panoptic_val2017.json")
-    said = json.loads((finished / "log.jsonl").read_text().splitlines()[-1])
+    logged = json.loads((finished / "log.jsonl").read_text().splitlines()[-1])
     assert (report["All"]["pq"], report["Things"]["pq"], report["Stuff"]["pq"]) == (
-        said["PQ"],
-        said["PQ_Th"],
-        said["PQ_St"],
+        logged["PQ"],
+        logged["PQ_Th"],
+        logged["PQ_St"],
     )
 
 
@@ -121,7 +121,7 @@ def test_a_resumed_run_ends_like_one_that_was_never_stopped(finished: Path, root
     assert kept[0] == kept[1]
 
 
-def test_a_finished_run_resumed_only_evaluates(finished: Path, root: Path) -> None:
+def test_resuming_a_finished_run_only_evaluates(finished: Path, root: Path) -> None:
     [state] = state_files(finished)
     before = state.read_bytes()
     log = (finished / "log.jsonl").read_text()
@@ -132,7 +132,7 @@ def test_a_finished_run_resumed_only_evaluates(finished: Path, root: Path) -> No
 
 
 def test_a_run_is_not_overwritten(finished: Path, root: Path) -> None:
-    with pytest.raises(PanopticBlendError, match="holds a run already; go on with --resume"):
+    with pytest.raises(PanopticBlendError, match="holds a run already; continue it with --resume"):
         train(config(root), finished)
 
 
@@ -153,7 +153,9 @@ def test_a_resumed_run_keeps_its_model_and_optimizer(finished: Path, root: Path)
             train(config(root, change), finished, resume=True)
 
 
-def test_a_torn_log_neither_stops_a_run_nor_costs_its_best_weights(finished: Path, root: Path, tmp_path: Path) -> None:
+def test_a_truncated_log_neither_stops_a_run_nor_loses_its_best_weights(
+    finished: Path, root: Path, tmp_path: Path
+) -> None:
     output = copied(finished, tmp_path / "run")
     best = (output / BEST).read_bytes()
     (output / "log.jsonl").write_bytes(b'{"iteration": 1, "loss": 2.0}\n\xff{"iterat')
@@ -169,7 +171,7 @@ def test_training_starts_from_given_weights(finished: Path, root: Path, tmp_path
     assert all(torch.equal(value, saved[name]) for name, value in run.model.state_dict().items())
 
 
-def test_a_loss_that_is_not_finite_stops_with_terms_and_files(finished: Path, root: Path, tmp_path: Path) -> None:
+def test_a_loss_that_is_not_finite_is_reported_with_terms_and_files(finished: Path, root: Path, tmp_path: Path) -> None:
     weights = load_file(finished / LAST)
     weights["semantic.predictor.weight"] *= 1e38
     save_file(weights, tmp_path / "broken.safetensors")
@@ -197,15 +199,15 @@ def broken(root: Path, folder: Path) -> Path:
     return picture
 
 
-def test_a_corrupt_picture_ends_the_run_by_its_name(root: Path, tmp_path: Path) -> None:
+def test_a_corrupt_picture_ends_the_run_and_is_named(root: Path, tmp_path: Path) -> None:
     picture = broken(root, tmp_path / "data")
     with pytest.raises(PanopticBlendError, match=rf"iteration \d: {picture}: cannot be decoded"):
         train(config(tmp_path / "data", "train.iterations=4"), tmp_path / "run")
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_a_corrupt_picture_is_skipped_and_counted_if_so_wished(root: Path, tmp_path: Path, workers: int) -> None:
-    """Six pictures, three batches of two in an epoch: the broken one comes up twice in six iterations."""
+def test_a_corrupt_picture_is_skipped_and_counted_on_request(root: Path, tmp_path: Path, workers: int) -> None:
+    """Six pictures in batches of two: six iterations are two epochs, so the broken picture is skipped twice."""
     picture = broken(root, tmp_path / "data")
     options = ["train.iterations=6", "data.on_error=skip", f"data.workers={workers}"]
     train(config(tmp_path / "data", *options), tmp_path / "run")
@@ -215,7 +217,7 @@ def test_a_corrupt_picture_is_skipped_and_counted_if_so_wished(root: Path, tmp_p
     assert picture.exists()
 
 
-def test_a_data_set_of_which_nothing_can_be_read_is_not_skipped_forever(root: Path, tmp_path: Path) -> None:
+def test_a_data_set_without_readable_pictures_ends_the_run(root: Path, tmp_path: Path) -> None:
     shutil.copytree(root, tmp_path / "data")
     for picture in (tmp_path / "data" / "train2017").iterdir():
         picture.write_bytes(b"")
@@ -241,7 +243,7 @@ def test_half_precision_keeps_weights_losses_and_states_in_float32(root: Path, t
     run.model.register_forward_pre_hook(take, with_kwargs=True)
     finish(run)
     assert seen == {torch.bfloat16 if precision == "bf16-mixed" else torch.float16}
-    assert {x.dtype for x in given} == {torch.float32, torch.float64}  # coordinates and counts are not rounded
+    assert {x.dtype for x in given} == {torch.float32, torch.float64}  # coordinates and normalizers are not rounded
     state = read_state(state_files(tmp_path)[0])
     floats = {x.dtype for x in state["model"].values() if x.is_floating_point()}
     moments = {x["exp_avg"].dtype for x in state["optimizer"]["state"].values()}
@@ -254,7 +256,7 @@ def test_half_precision_keeps_weights_losses_and_states_in_float32(root: Path, t
 
 
 def test_a_batch_in_parts_has_the_losses_of_the_whole(root: Path, tmp_path: Path) -> None:
-    """With norms that stand still and pictures of one size, so that nothing but the parts differs."""
+    """Batch norms are frozen and pictures have one size, so that only the number of parts differs."""
     options = ["train.iterations=3", "train.batch_size=4", "model.backbone.norm=frozen_bn", "model.bottom.kind=shared"]
     options += ["model.bottom.loss_weight=0", "data.short_sides=[64]", "data.long_side=64", "data.flip=0"]
     logs = []
@@ -263,17 +265,19 @@ def test_a_batch_in_parts_has_the_losses_of_the_whole(root: Path, tmp_path: Path
         train(config(root, *options, f"train.images_per_step={parts}"), folder)
         records = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
         logs.append([record["loss"] for record in records if "loss" in record])
-    assert logs[0] == pytest.approx(logs[1], rel=0.1)  # where padding differs, so do the borders
+    assert logs[0] == pytest.approx(
+        logs[1], rel=0.1
+    )  # padding differs between the two, and with it the outputs at the borders
 
 
-def test_what_a_run_is_made_with(finished: Path) -> None:
-    start = json.loads((finished / "run.json").read_text())[0]  # other tests resumed it
+def test_the_provenance_of_a_run(finished: Path) -> None:
+    start = json.loads((finished / "run.json").read_text())[0]  # other tests resume the run
     assert (start["seed"], start["iteration"], start["processes"]) == (0, 0, 1)
     assert torch.__version__.startswith(start["versions"]["torch"])
     assert start["git"] is None or len(start["git"]["commit"]) == 40
 
 
-def test_a_batch_that_cannot_be_shared_is_refused(root: Path, tmp_path: Path) -> None:
+def test_a_batch_size_must_be_a_multiple_of_the_devices(root: Path, tmp_path: Path) -> None:
     with pytest.raises(PanopticBlendError, match="batch_size 2 cannot be shared by 3 devices"):
         train(config(root, "train.devices=3"), tmp_path)
 
@@ -289,12 +293,12 @@ def test_splits_must_have_the_same_categories(root: Path, tmp_path: Path) -> Non
     content["categories"].append({"id": 77, "name": "cloud", "isthing": 0})
     val.unlink()
     val.write_text(json.dumps(content))
-    with pytest.raises(PanopticBlendError, match=r"panoptic_val2017.json: its categories .*\(id 77 "):
+    with pytest.raises(PanopticBlendError, match=r"panoptic_val2017.json: its categories .*id 77\)"):
         Run(config(tmp_path), tmp_path / "run", resume=False)
 
 
-def test_weights_that_know_other_classes(finished: Path, root: Path, tmp_path: Path) -> None:
-    """As many classes, but by other names: rows of one must not become another's."""
+def test_weights_with_other_classes(finished: Path, root: Path, tmp_path: Path) -> None:
+    """The number of classes is the same, but a name differs: weights of one class must not be used for another."""
     other = tmp_path / "other"
     shutil.copytree(root, other)
     for path in (other / "annotations").glob("*.json"):
@@ -302,7 +306,7 @@ def test_weights_that_know_other_classes(finished: Path, root: Path, tmp_path: P
         content["categories"][0]["name"] = "thimble"
         path.write_text(json.dumps(content))
     start = [f"train.weights={finished / LAST}", "train.iterations=0"]
-    with pytest.raises(PanopticBlendError, match=r"knows other classes \('\w+' is 'thimble' there\); --partial starts"):
+    with pytest.raises(PanopticBlendError, match=r"has other classes \('\w+' is 'thimble' there\); give --partial"):
         Run(config(other, *start), tmp_path / "whole", resume=False)
     run = Run(config(other, *start, "train.partial=true"), tmp_path / "part", resume=False)
     [remark] = run.remarks

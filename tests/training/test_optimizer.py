@@ -36,7 +36,7 @@ def test_without_warmup_the_first_rate_is_the_full_one() -> None:
     assert learning_rate(0, Train(warmup_iterations=0, steps=(5,), lr=0.5)) == 0.5
 
 
-def test_normalisation_is_not_decayed_and_frozen_parameters_are_left_out() -> None:
+def test_normalization_is_not_decayed_and_frozen_parameters_are_left_out() -> None:
     model = nn.Sequential(nn.Conv2d(3, 32, 1), nn.GroupNorm(4, 32), nn.BatchNorm2d(32), nn.Conv2d(32, 1, 1))
     model[3].requires_grad_(False)
     decayed, free = build_optimizer(model, OFFICIAL).param_groups
@@ -47,11 +47,11 @@ def test_normalisation_is_not_decayed_and_frozen_parameters_are_left_out() -> No
 
 
 class NormalizedConv(nn.Conv2d):
-    """Not a norm, whatever its name says: its weight has more than one axis."""
+    """Not a norm, in spite of its name: its weight has more than one axis."""
 
 
 class GlobalResponseNorm(nn.Module):
-    """A norm of somebody else."""
+    """A norm of another library."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -59,7 +59,7 @@ class GlobalResponseNorm(nn.Module):
 
 
 class BlockWithNorm(nn.Module):
-    """A block that is called for the norm in it."""
+    """A block named for the norm in it."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Runs that are killed, interrupted, or run out of disk, in real processes, end as if nothing had happened."""
+"""Real runs that are killed, interrupted or out of disk space, and then resumed, end like an undisturbed run."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
 
-import mortal
+import killable_train
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -21,7 +21,7 @@ from safetensors.torch import load_file
 from panoptic_blend.checkpoints.states import read_state, state_files
 from panoptic_blend.shapes.dataset import write_shapes
 from panoptic_blend.structures import PanopticBlendError
-from panoptic_blend.training.starting import BEST, LAST
+from panoptic_blend.training.initialization import BEST, LAST
 
 ITERATIONS = 8
 
@@ -54,7 +54,7 @@ def options(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 def start(options: list[str], output: Path, **how: object) -> ForkServerProcess:
     context = get_context("forkserver")
     context.set_forkserver_preload(["panoptic_blend.cli.main", "panoptic_blend.training.loop"])
-    process = context.Process(target=mortal.run, args=(options, output), kwargs=how)
+    process = context.Process(target=killable_train.run, args=(options, output), kwargs=how)
     process.start()
     return process
 
@@ -84,7 +84,7 @@ def leaves(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def require_same(ours: Path, theirs: Path, states: int = 2) -> None:
-    """Bit by bit: states with optimiser, weights, the log without its times, and results."""
+    """Compare states with optimizer, weights, the log without its times, and results, bit by bit."""
     for left, right in zip(state_files(ours)[:states], state_files(theirs)[:states], strict=True):
         assert left.name == right.name
         for (name, a), (other, b) in zip(leaves(read_state(left)), leaves(read_state(right)), strict=True):
@@ -121,8 +121,8 @@ def test_a_run_killed_at_random_moments(options: list[str], undisturbed: Path, t
     require_same(output, undisturbed)
 
 
-def test_a_run_killed_inside_what_it_writes(options: list[str], undisturbed: Path, tmp_path: Path) -> None:
-    """Each start dies at a later moment than the one before."""
+def test_a_run_killed_while_it_writes(options: list[str], undisturbed: Path, tmp_path: Path) -> None:
+    """Each start is killed at a later moment than the one before."""
     output = tmp_path / "run"
     for die in (
         ("state_000000003", "writing"),
@@ -140,7 +140,7 @@ def test_a_run_killed_inside_what_it_writes(options: list[str], undisturbed: Pat
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_an_interrupted_run_says_so_and_goes_on(
+def test_an_interrupted_run_reports_it_and_continues(
     options: list[str], undisturbed: Path, tmp_path: Path, number: signal.Signals
 ) -> None:
     output, codes = tmp_path / "run", []
@@ -159,12 +159,12 @@ def test_an_interrupted_run_says_so_and_goes_on(
     errors = (tmp_path / "errors.txt").read_text()
     assert "Traceback" not in errors
     assert errors.startswith("interrupted at iteration ")
-    assert "go on with --resume auto" in errors
+    assert "continue with --resume auto" in errors
     assert finish(options, output) == 0
-    require_same(output, undisturbed, states=1)  # the older one may be of the interruption
+    require_same(output, undisturbed, states=1)  # the older one may be that of the interruption
 
 
-def test_a_full_disk_leaves_the_last_state(options: list[str], undisturbed: Path, tmp_path: Path) -> None:
+def test_a_full_disk_does_not_damage_the_last_state(options: list[str], undisturbed: Path, tmp_path: Path) -> None:
     output = tmp_path / "run"
     assert finish([*options, "train.iterations=3"], output) == 0
     before = {path.name: path.read_bytes() for path in [*state_files(output), output / LAST]}
@@ -177,7 +177,7 @@ def test_a_full_disk_leaves_the_last_state(options: list[str], undisturbed: Path
     assert read_state(state_files(output)[0])["iteration"] == ITERATIONS
 
 
-def test_a_torn_state_costs_only_its_iterations(options: list[str], undisturbed: Path, tmp_path: Path) -> None:
+def test_a_damaged_state_loses_only_its_own_iterations(options: list[str], undisturbed: Path, tmp_path: Path) -> None:
     output = tmp_path / "run"
     assert finish(options, output, die=("state_000000006", "before")) == -signal.SIGKILL
     newest = state_files(output)[0]

@@ -1,4 +1,4 @@
-"""Training in a process of its own, which can be made to die in the middle of what it writes."""
+"""Runs training in a separate process, which can be killed while it writes a given file."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ def run(overrides: list[str], output: Path, *, die: tuple[str, str] | None = Non
     """Train with ``--resume auto``.
 
     Args:
-        die: start of the name of a file, and when to die by SIGKILL: ``writing``, in the middle of it, or ``before``
-            or ``after`` it takes its place.
-        limit: bytes beyond which no file can grow, as on a full disk.
+        die: start of a file name, and the moment at which to die by SIGKILL: ``writing``, when half of the file is
+            written, or ``before`` or ``after`` the temporary file replaces the old one.
+        limit: maximum size of a file in bytes, to imitate a full disk; 0 for no limit.
     """
     sys.stderr = (output.parent / "errors.txt").open("a")
     os.dup2(sys.stderr.fileno(), 2)

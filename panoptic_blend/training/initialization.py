@@ -1,0 +1,52 @@
+"""The start of a training run: a folder without another run, and initial weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from torch import nn
+
+from panoptic_blend.checkpoints.fitting import layers, without_classes
+from panoptic_blend.checkpoints.io import load_weights, read_categories, read_checkpoint
+from panoptic_blend.checkpoints.states import state_files
+from panoptic_blend.formats.categories import Categories
+from panoptic_blend.structures import PanopticBlendError
+
+LAST, BEST = "last.safetensors", "best.safetensors"
+"""Names of the checkpoints of a run: the newest weights, and those with the best PQ."""
+
+
+def require_no_run(output: Path, resume: bool) -> None:
+    """Raise an error if a run in ``output`` would be overwritten: it is not resumed, or has no state to resume."""
+    states = state_files(output)
+    weights = [output / name for name in (LAST, BEST) if (output / name).exists()]
+    if (states or weights) and not resume:
+        raise PanopticBlendError(
+            f"{output}: holds a run already; continue it with --resume auto, or choose another --output"
+        )
+    if weights and not states:
+        raise PanopticBlendError(
+            f"{output}: has weights but no state to resume; start from them in another --output, with "
+            f"train.weights={weights[0]}"
+        )
+
+
+def load_initial_weights(model: nn.Module, weights: str, partial: bool, categories: Categories) -> list[str]:
+    """Load a file of weights in any known format, or ``imagenet``.
+
+    If the header of the file has other category names than ``categories``, the layers that classify are not loaded.
+
+    Returns:
+        A line that names the layers that were not loaded and keep their random initialization, if there are any.
+
+    Raises:
+        PanopticBlendError: the weights do not fit or have other classes, and ``partial`` is false.
+    """
+    known = None if weights == "imagenet" else read_categories(Path(weights))
+    mismatch = known and known.first_mismatch(categories)
+    if mismatch and not partial:
+        raise PanopticBlendError(
+            f"{weights}: has other classes ({mismatch}); give --partial to load all layers but those that classify"
+        )
+    source = without_classes(read_checkpoint(Path(weights)).state, model) if mismatch else weights
+    return [f"{weights}: not loaded {layers(missing)}"] if (missing := load_weights(model, source, partial)) else []
