@@ -1,4 +1,4 @@
-"""What kind of network a state dict of ours is of, read from its names and shapes."""
+"""The architecture of a network, read from the names and shapes of its state dict."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from panoptic_blend.models.mask_rcnn import MaskRCNN
 
 @dataclass(frozen=True)
 class Architecture:
-    """The make of a network; None where its weights do not show it."""
+    """The architecture of a network; None for a property that its weights do not show."""
 
     backbone: str | None
-    """``resnet``, ``timm``, or ``unknown`` where there is one of another kind."""
+    """``resnet``, ``timm``, or ``unknown`` for a backbone of another kind."""
     timm_name: str | None
-    """The network of kind timm, which only a checkpoint's header tells."""
+    """The name of a network of timm, which is known from the header of a checkpoint only."""
     depth: int | None
     """Layers of the ResNet."""
     deformable_every: int
-    """Distance of deformable blocks; 0 where there are none."""
+    """Distance between deformable blocks; 0 if there are none."""
     instances: str | None
     """``blendmask`` or ``mask_rcnn``."""
     has_semantic: bool
     levels: tuple[str, ...]
-    """Those the detector reads."""
+    """Pyramid levels that the detector reads."""
     shared_convs: int | None
-    """Length of the tower that classes and boxes share, before their own of ``num_convs``."""
+    """Convolutions in the tower that classes and boxes share, before the ``num_convs`` in each of their own."""
     num_convs: int | None
     num_bases: int | None
     """K."""
@@ -47,7 +47,7 @@ class Architecture:
 
 
 def architecture_of(shapes: Shapes, timm_name: str | None = None) -> Architecture:
-    """The architecture of a state dict under our names, whose backbone of timm's is called ``timm_name``."""
+    """The architecture of a state dict under our names; ``timm_name`` is its network of timm, if it has one."""
     is_blendmask = "instances.fcos.class_logits.bias" in shapes
     is_mask_rcnn = "instances.roi_heads.box_predictor.cls_score.bias" in shapes
     bases = _num_bases(shapes)
@@ -71,13 +71,13 @@ def architecture_of(shapes: Shapes, timm_name: str | None = None) -> Architectur
 
 
 def _size(shapes: Shapes, name: str, beside: int = 0) -> int | None:
-    """First size of a tensor, without so many ``beside`` what is asked for."""
+    """The first size of a tensor minus ``beside``, rows that do not count."""
     shape = shapes.get(name)
     return shape[0] - beside if shape else None
 
 
 def _indices(shapes: Shapes, pattern: str) -> list[int]:
-    """The numbers that a group of ``pattern`` takes among the names, in rising order."""
+    """The numbers that the group of ``pattern`` matches among the names, in ascending order."""
     return sorted({int(match[1]) for name in shapes if (match := re.match(pattern, name))})
 
 
@@ -89,7 +89,7 @@ def _backbone(shapes: Shapes) -> str | None:
 
 
 def _depth(shapes: Shapes) -> int | None:
-    """Convolutions of all blocks, the stem and the classifier that was."""
+    """The depth of a ResNet: the convolutions of all blocks, the stem, and the classifier that was removed."""
     blocks = sum(len(_indices(shapes, rf"backbone\.layer{stage}\.(\d{{1,4}})\.conv1\.")) for stage in range(1, 5))
     per_block = 3 if "backbone.layer1.0.conv3.weight" in shapes else 2
     return blocks * per_block + 2 if blocks else None
@@ -113,7 +113,7 @@ def _tower(shapes: Shapes, name: str) -> int:
 
 
 def _num_bases(shapes: Shapes) -> int | None:
-    """Channels of the bottom module's last convolution."""
+    """The output channels of the bottom module's last convolution."""
     last = max(_indices(shapes, r"instances\.bottom\.tower\.(\d{1,4})\.(?:weight|bias)$"), default=None)
     name = "predictor" if last is None else f"tower.{last}"
     return _size(shapes, f"instances.bottom.{name}.weight")

@@ -1,4 +1,4 @@
-"""An inspection of weights in words, and as a record for machines."""
+"""Describe an inspection of weights as text and as JSON."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from panoptic_blend.checkpoints.inspection import Inspection
 
 
 def record(inspection: Inspection) -> dict[str, Any]:
-    """All of it, for JSON."""
+    """The inspection as a record for JSON."""
     return {"task": inspection.architecture.task, **asdict(inspection)}
 
 
 def lines(inspection: Inspection) -> str:
-    """All of it, for people."""
+    """The inspection as text."""
     made = inspection.architecture
     rows = [*_architecture(made)]
     dtypes = ", ".join(inspection.dtypes)
@@ -34,9 +34,9 @@ def _architecture(made: Architecture) -> Iterator[tuple[str, str]]:
         every = f", deformable in blocks 0, {made.deformable_every}, ... of c3-c5" if made.deformable_every else ""
         yield "backbone", f"ResNet-{made.depth}{every}"
     elif made.backbone == "timm":
-        yield "backbone", f"{made.timm_name} of timm" if made.timm_name else "a network of timm, which its config names"
+        yield "backbone", f"{made.timm_name} of timm" if made.timm_name else "a network of timm, named in its config"
     elif made.backbone:
-        yield "backbone", "of a kind unknown here"
+        yield "backbone", "of an unknown kind"
     if made.levels:
         yield "levels", f"{made.levels[0].upper()}-{made.levels[-1].upper()}"
     if made.instances == "blendmask":

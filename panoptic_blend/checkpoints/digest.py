@@ -1,4 +1,4 @@
-"""What tells one model from another."""
+"""A digest of weights, by which caches and journals recognize a model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether a state dict fits a model, by names and shapes, and what to say where it does not."""
+"""Compare a state dict with a model by names and shapes, and explain where it does not fit."""
 
 from __future__ import annotations
 
@@ -13,32 +13,32 @@ T = TypeVar("T")
 Shapes = Mapping[str, tuple[int, ...]]
 
 PIXEL_STATISTICS = {"pixel_mean", "pixel_std"}
-"""Buffers that say how to run the backbone, and are no weights of it."""
+"""Buffers that describe the input of the backbone and are not among its weights."""
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Names and shapes of what a model holds, and which of them are special."""
+    """Names and shapes of a model's state dict, and which names are special."""
 
     shapes: Shapes
     of_classes: frozenset[str]
-    """Those whose first size is a number of classes."""
+    """Names whose first size is a number of classes."""
     optional: frozenset[str]
-    """Those that weights of a backbone alone may lack."""
+    """Names that may be missing in the weights of a backbone alone."""
 
 
 def layout_of(model: nn.Module) -> Layout:
     """The layout of a model.
 
-    Its modules tell what is special by two attributes, names of layers in them: ``class_layers`` (see `FCOSHead`)
-    and ``optional_layers`` (see `Backbone`).
+    Its modules declare special layers by name in two attributes: ``class_layers`` (see `FCOSHead`) and
+    ``optional_layers`` (see `Backbone`).
     """
     shapes = shapes_of(model.state_dict())
     return Layout(shapes, _in_layers(model, "class_layers", shapes), _in_layers(model, "optional_layers", shapes))
 
 
 def _in_layers(model: nn.Module, attribute: str, names: Iterable[str]) -> frozenset[str]:
-    """The names that lie in a layer which its module lists under ``attribute``."""
+    """The names that belong to a layer that its module lists under ``attribute``."""
     named = [(name, layer) for name, module in model.named_modules() for layer in getattr(module, attribute, ())]
     prefixes = tuple(f"{name}.{layer}.".removeprefix(".") for name, layer in named)
     return frozenset(name for name in names if name.startswith(prefixes))
@@ -50,27 +50,27 @@ def shapes_of(state: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
 
 
 def is_backbone(names: Mapping[str, object]) -> bool:
-    """Whether a state dict is a backbone's alone."""
+    """Whether a state dict holds a backbone and nothing else."""
     return all(name.startswith("backbone.") or name in PIXEL_STATISTICS for name in names)
 
 
 @dataclass(frozen=True)
 class StateDifference:
-    """Where a state dict differs from a model's."""
+    """The differences between a state dict and a model."""
 
     model: Layout
     missing: list[str]
     unknown: list[str]
     different: dict[str, tuple[tuple[int, ...], tuple[int, ...]]]
-    """Shapes in the state dict and in the model."""
+    """The shapes in the state dict and in the model, by name."""
 
     @property
     def of_classes(self) -> list[str]:
-        """The different layers that differ in a number of classes only."""
+        """The names whose shapes differ only in a number of classes."""
         return [n for n, (a, b) in self.different.items() if n in self.model.of_classes and a and a[1:] == b[1:]]
 
     def problems(self) -> dict[str, str]:
-        """What is wrong, by name: first other shapes, which say most, each kind in alphabetical order."""
+        """A sentence for every name that differs: shapes first, then missing, then unknown names."""
         shapes = {
             name: f"{name} is {_written(theirs)} in it and {_written(ours)} in the model"
             for name, (theirs, ours) in self.different.items()
@@ -80,9 +80,9 @@ class StateDifference:
 
 
 def compare(state: Shapes, model: Layout) -> StateDifference:
-    """A state dict against a model's.
+    """Compare a state dict with a model.
 
-    A backbone alone need not have the other parts, nor what is optional; counters of batch norm are needed nowhere.
+    A backbone alone may lack the other parts and its optional layers; counters of batch norms are always optional.
     """
     own, is_alone = model.shapes, is_backbone(state)
     wanted = {
@@ -100,24 +100,23 @@ def compare(state: Shapes, model: Layout) -> StateDifference:
 
 
 def remedy(comparison: StateDifference) -> str:
-    """What to do about weights that do not fit."""
+    """Advice for weights that do not fit, for the end of a message."""
     has_semantic = "semantic.predictor.bias" in comparison.model.shapes
     if len(comparison.problems()) == len(comparison.of_classes):
-        return (
-            "it knows other classes; set model.num_things and model.num_stuff to its, or train from it with --partial"
-        )
+        advice = "set model.num_things and model.num_stuff to match, or train from it with --partial"
+        return f"it knows other classes; {advice}"
     if any(name.startswith("semantic.") for name in comparison.unknown) and not has_semantic:
-        return "its semantic.* has no place in a model of instances; use a panoptic config, or train with --partial"
+        return "its semantic head has no place in an instance model; use a panoptic config, or train with --partial"
     if any(name.startswith("semantic.") for name in comparison.missing):
         return "it has no semantic head for a panoptic model; use an instance config, or train with --partial"
     return "use the config it is for, which `panoptic-blend weights inspect` names"
 
 
 def obstacle(comparison: StateDifference, state: Shapes) -> str | None:
-    """Why weights cannot be loaded even in part; None if they can.
+    """The reason why weights cannot be loaded even in part; None if they can.
 
-    Heads may be missing, left over, or of another number of classes. The backbone must be whole, and what has a
-    place must have its shape: other widths and depths are another network, not another head.
+    Heads may be missing, superfluous, or made for another number of classes. The backbone must be complete, and every
+    tensor that has a counterpart must have its shape: other widths and depths mean another network.
     """
     for name, text in comparison.problems().items():
         is_spare = name in comparison.model.optional and name in comparison.missing
@@ -126,27 +125,27 @@ def obstacle(comparison: StateDifference, state: Shapes) -> str | None:
         if name in comparison.different or name.startswith("backbone."):
             return text
     fits = (state.keys() & comparison.model.shapes.keys()) - comparison.different.keys() - PIXEL_STATISTICS
-    has_weights = any(state[name] for name in fits)  # a number without axes is a counter or a switch
+    has_weights = any(state[name] for name in fits)  # a tensor without axes is a counter or a switch
     return None if has_weights else "no tensor in it has a name and shape of the model's"
 
 
 def without_classes(state: Mapping[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
-    """A state dict of ours less the layers of ``model`` that tell classes apart."""
+    """A state dict of ours without the layers whose shapes depend on the number of classes of ``model``."""
     of_classes = layout_of(model).of_classes
     return {name: value for name, value in state.items() if name not in of_classes}
 
 
 def layers(names: list[str]) -> str:
-    """A few words for tensors: their layers, and how many there are."""
+    """Summarize names of tensors: their layers, and their number."""
     found = list(dict.fromkeys(re.sub(r"(\.\d+)*\.[a-z_]+$", "", name) for name in names))
     listed = ", ".join(found[:5]) + (f" and {len(found) - 5} more layers" if len(found) > 5 else "")
     return f"{listed} ({len(names)} tensor{'s' if len(names) > 1 else ''})"
 
 
 def align_pyramid(state: Mapping[str, T], model: Shapes) -> dict[str, T]:
-    """Number the levels of a pyramid as the model does, whose pyramid may start at another stage.
+    """Renumber the levels of a pyramid for a model whose pyramid starts at another stage.
 
-    Levels that are finer than the model's get names of no place.
+    Levels that are finer than the model's are renamed so that they match nothing.
     """
     theirs, ours = ({int(m[2]) for name in names if (m := _LEVEL.fullmatch(name))} for names in (state, model))
     shift = len(ours) - len(theirs) if theirs and ours else 0

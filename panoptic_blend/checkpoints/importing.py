@@ -1,4 +1,4 @@
-"""Weights of others to checkpoints of ours, which know their config and categories."""
+"""Turn foreign weights into checkpoints of ours, which know their config and categories."""
 
 from __future__ import annotations
 
@@ -20,52 +20,56 @@ from panoptic_blend.structures import PanopticBlendError
 
 
 @dataclass(frozen=True)
-class Recognised:
-    """What weights of others are for."""
+class RecognizedWeights:
+    """The config and categories that foreign weights are for."""
 
     config: Config
     names: tuple[str, ...]
-    """Names of the configs they fit, that of ``config`` first."""
+    """Names of the configs that they fit, beginning with the name of ``config``."""
     categories: Categories
 
 
-def recognise(source: Path, config: str | None = None, categories: Path | None = None) -> Recognised:
-    """What weights of any kind that `load_weights` knows are for, when they do not say it themselves.
+def recognize(source: Path, config: str | None = None, categories: Path | None = None) -> RecognizedWeights:
+    """Find config and categories for weights of any kind that `load_weights` knows.
 
     Args:
-        config: the config they are for, by name or path; else the best that comes with the library is taken:
+        config: the config they are for, by name or path; by default the best match that comes with the library:
             no ablation, then the longest schedule.
-        categories: a COCO panoptic JSON with the classes they know; else COCO's where the numbers are COCO's, and
-            numbered ones elsewhere.
+        categories: a COCO panoptic JSON with the classes they know; by default the classes of COCO if their numbers
+            match, else numbered ones.
 
     Raises:
-        PanopticBlendError: the weights are broken, a backbone's alone, or fit no config.
+        PanopticBlendError: the weights are broken, hold a backbone alone, or fit no config.
     """
     file = read_weights(source)
     shapes = shapes_of(adapt(file.state, file.author, str(source)))
     architecture = architecture_of(shapes)
     if architecture.task == "unknown":
-        raise PanopticBlendError(f"{source}: its names are of no model known here ({', '.join(list(shapes)[:3])}, ...)")
+        names = ", ".join(list(shapes)[:3])
+        raise PanopticBlendError(f"{source}: its names belong to no known model ({names}, ...); try another file")
     if is_backbone(shapes):
         raise PanopticBlendError(f"{source}: holds a backbone alone; train from it with --weights {source}")
     known = _categories(categories, architecture)
     names, options = _config(source, config, shapes, architecture)
-    return Recognised(options.changed([f"model.num_stuff={len(known.stuff_ids)}"]), tuple(names), known)
+    options = options.changed([f"model.num_stuff={len(known.stuff_ids)}"])
+    return RecognizedWeights(options, tuple(names), known)
 
 
-def import_weights(source: Path, out: Path, config: str | None = None, categories: Path | None = None) -> Recognised:
-    """Write weights of others as a checkpoint of ours, atomically; arguments as in `recognise`.
+def import_weights(
+    source: Path, out: Path, config: str | None = None, categories: Path | None = None
+) -> RecognizedWeights:
+    """Write foreign weights as a checkpoint of ours, atomically; arguments as in `recognize`.
 
     Raises:
-        PanopticBlendError: ``out`` exists, or the weights cannot be recognised or are ours already.
+        PanopticBlendError: ``out`` exists, or the weights cannot be recognized or are a checkpoint of ours already.
     """
     if out.suffix != ".safetensors":
         raise PanopticBlendError(f"{out}: checkpoints are safetensors; name it {out.with_suffix('.safetensors').name}")
     if os.path.lexists(out):
         raise PanopticBlendError(f"{out}: exists already; choose another name or remove it")
     if is_checkpoint(source):
-        raise PanopticBlendError(f"{source}: is one of ours already, with config and categories; use it as it is")
-    found = recognise(source, config, categories)
+        raise PanopticBlendError(f"{source}: is a checkpoint of ours, with config and categories; use it directly")
+    found = recognize(source, config, categories)
     model = build_model(found.config)
     load_weights(model, source)
     save_checkpoint(out, model.state_dict(), found.config, found.categories)
@@ -73,7 +77,7 @@ def import_weights(source: Path, out: Path, config: str | None = None, categorie
 
 
 def _config(source: Path, name: str | None, shapes: Shapes, architecture: Architecture) -> tuple[list[str], Config]:
-    """Names of the configs that weights fit, the best first, and the best one."""
+    """The names of the configs that weights fit, best first, and the best config."""
     if name is not None:
         return [name], with_classes(load_config(name), architecture)
     matches = match_configs(shapes)
@@ -100,6 +104,7 @@ def _categories(path: Path | None, architecture: Architecture) -> Categories:
     if counts[0] != things or stuff not in (None, counts[1]):
         wanted = f"{things} things" + ("" if stuff is None else f" and {stuff} stuff")
         raise PanopticBlendError(
-            f"{path}: has {counts[0]} things and {counts[1]} stuff, the weights {wanted}; give the JSON they are of"
+            f"{path}: has {counts[0]} things and {counts[1]} stuff, the weights {wanted}; "
+            "give the JSON that they were trained on"
         )
     return found

@@ -1,4 +1,4 @@
-"""What a file of weights is, and which configs it fits."""
+"""Inspect a file of weights: what it holds, and which configs it fits."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from panoptic_blend.structures import PanopticBlendError
 
 @dataclass(frozen=True)
 class Match:
-    """A config that comes with the library, with the classes of some weights, and how these differ from it."""
+    """A config of the library, with the number of classes of some weights, and how the weights differ from it."""
 
     name: str
     config: Config
@@ -50,23 +50,23 @@ class Match:
 
 @dataclass(frozen=True)
 class Inspection:
-    """What a file of weights is."""
+    """The result of inspecting a file of weights."""
 
     source: str
-    """Whose names it has."""
+    """The kind of weights that its names belong to."""
     architecture: Architecture
     num_tensors: int
     num_parameters: int
-    """Numbers in it that training changes; statistics are none."""
+    """Numbers that training changes; statistics do not count."""
     dtypes: tuple[str, ...]
     has_config: bool
     has_categories: bool
     pq: float | None
-    """What its header says it reaches."""
+    """The PQ in its header."""
     fits: tuple[str, ...]
-    """Configs it fits, the best first: no ablation, then the longest schedule."""
+    """Configs that it fits, best first: no ablation, then the longest schedule."""
     nearest: dict[str, str]
-    """Other configs that have most of its tensors, the nearest first, with the first difference."""
+    """Other configs that share most of its tensors, nearest first, with the first difference."""
 
 
 def inspect_weights(path: Path) -> Inspection:
@@ -97,12 +97,12 @@ def inspect_weights(path: Path) -> Inspection:
 
 
 def match_configs(shapes: Shapes) -> list[Match]:
-    """Every config that comes with the library against a state dict under our names, the best match first."""
+    """Compare a state dict under our names with every config of the library; the best match comes first."""
     return sorted(_matches(shapes), key=_rank)
 
 
 def with_classes(config: Config, architecture: Architecture) -> Config:
-    """A config for the numbers of classes that weights show."""
+    """``config`` with the numbers of classes that weights show."""
     counts = {"num_things": architecture.num_things, "num_stuff": architecture.num_stuff}
     return config.changed([f"model.{name}={count}" for name, count in counts.items() if count is not None])
 
@@ -112,7 +112,7 @@ def _matches(shapes: Shapes) -> Iterator[Match]:
     for name in config_names():
         try:
             config = with_classes(load_config(name), architecture)
-        except PanopticBlendError:  # no config has such numbers of classes
+        except PanopticBlendError:  # these numbers of classes are not allowed in it
             continue
         model = _layout(config.model)
         yield Match(name, config, compare(align_pyramid(shapes, model.shapes), model))
@@ -120,7 +120,7 @@ def _matches(shapes: Shapes) -> Iterator[Match]:
 
 @cache
 def _layout(options: Model) -> Layout:
-    """The layout of a model, which is built without memory."""
+    """The layout of a model, which is built without allocating memory."""
     with torch.device("meta"):
         return layout_of(build_model(Config(model=options)))
 
@@ -131,13 +131,13 @@ def _rank(match: Match) -> tuple[int, bool, int, str]:
 
 
 def _is_parameter(name: str, value: Tensor) -> bool:
-    """Whether training changes a tensor: no statistics, and no counters or switches, which are no fractions."""
+    """Whether training changes a tensor, unlike statistics, counters and switches."""
     is_statistic = name in PIXEL_STATISTICS or name.endswith(("running_mean", "running_var"))
     return value.is_floating_point() and not is_statistic
 
 
 def _backbone_in(file: WeightsFile) -> str | None:
-    """The name of the timm network that a checkpoint's header tells of; names and shapes of weights do not show it."""
+    """The name of the timm network in a checkpoint's header; names and shapes of weights do not show it."""
     try:
         return parse_config(json.loads(file.header["config"]), "config").model.backbone.name
     except (KeyError, ValueError, PanopticBlendError):

@@ -1,4 +1,4 @@
-"""Weights on disk. Loading runs no code from the file."""
+"""Checkpoints, and loading weights of any known kind into a model. Loading never runs code from a file."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from panoptic_blend.structures import PanopticBlendError
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Weights with the config they were trained under and the categories they know."""
+    """Weights with the config they were trained with and the categories they know."""
 
     state: dict[str, Tensor]
     config: Config
@@ -34,16 +34,16 @@ class Checkpoint:
 def save_checkpoint(
     path: Path, state: Mapping[str, Tensor], config: Config, categories: Categories, pq: float | None = None
 ) -> None:
-    """Write a state dict as safetensors, with config, categories and, if given, its PQ in the header; atomically."""
+    """Write a state dict as safetensors, atomically; the header holds config, categories and, if given, its PQ."""
     metadata = {"config": config.model_dump_json(), "categories": json.dumps(categories.records())}
     metadata |= {} if pq is None else {"pq": repr(pq)}
     content = {name: value.detach().cpu().contiguous() for name, value in state.items()}
     with replacing(path, durable=True) as temporary:
-        temporary.write_bytes(save(content, metadata))  # save_file would make it unreadable to others
+        temporary.write_bytes(save(content, metadata))  # save_file would make it unreadable to other users
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
-    """Read one of our checkpoints; PanopticBlendError for anything else."""
+    """Read one of our checkpoints; raises PanopticBlendError for any other file."""
     if not is_checkpoint(path):
         raise PanopticBlendError(f"{path}: holds weights without their config; name the config and pass it as weights")
     file = read_weights(path)
@@ -51,7 +51,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
 
 
 def read_categories(path: Path) -> Categories | None:
-    """The categories in the header of one of our checkpoints; None for weights that do not say."""
+    """The categories in the header of one of our checkpoints; None for other weights."""
     return _described(path, read_header(path))[1] if is_checkpoint(path) else None
 
 
@@ -59,11 +59,13 @@ def _described(path: Path, header: Mapping[str, str]) -> tuple[Config, Categorie
     try:
         return parse_config(json.loads(header["config"]), "config"), Categories(json.loads(header["categories"]))
     except (PanopticBlendError, ValueError, TypeError) as error:
-        raise PanopticBlendError(f"{path}: its header does not fit ({error}); is it of another version?") from None
+        raise PanopticBlendError(
+            f"{path}: its header cannot be read ({error}); was it written by another version?"
+        ) from None
 
 
 def read_pq(path: Path) -> float:
-    """The PQ in the header of a checkpoint; -1 where it is not said."""
+    """The PQ in the header of a checkpoint; -1 if there is none."""
     return float(read_header(path).get("pq", -1))
 
 
@@ -73,21 +75,21 @@ def is_checkpoint(path: Path) -> bool:
 
 
 def load_weights(model: nn.Module, source: str | Path | Mapping[str, Tensor], partial: bool = False) -> list[str]:
-    """Load weights into ``model``; which of the known kinds they are shows in their keys.
+    """Load weights into ``model``; their kind is recognized by their keys.
 
-    Known are ours, the official BlendMask's, detectron2's Mask R-CNN and Panoptic-FPN, and ImageNet backbones of
-    detectron2's, caffe2's and torchvision's. A backbone alone leaves the rest as it is, offsets of deformable
-    convolutions too.
+    Known kinds are ours, the official BlendMask, detectron2's Mask R-CNN and Panoptic-FPN, and ImageNet backbones of
+    detectron2, caffe2 and torchvision. A backbone alone leaves the rest of the model unchanged, the offsets of
+    deformable convolutions too.
 
     Args:
         source: a file, the word ``imagenet`` for the weights that `Backbone.pretrained_weights` gives, or a state dict.
-        partial: load what fits, and leave heads that are missing or know other classes as they are.
+        partial: load what fits, and leave heads unchanged that are missing or know other classes.
 
     Returns:
-        The names that were not loaded, of the model and of the weights; none without ``partial``.
+        The names that were not loaded, of the model and of the weights; empty without ``partial``.
 
     Raises:
-        PanopticBlendError: the file is unreadable or does not fit the model; nothing was loaded then.
+        PanopticBlendError: the file is unreadable or does not fit the model, which is then unchanged.
     """
     name = "state dict" if isinstance(source, Mapping) else str(source)
     state = _state_of(source, model)
@@ -109,19 +111,23 @@ def load_weights(model: nn.Module, source: str | Path | Mapping[str, Tensor], pa
 
 
 def _require_numbers(name: str, state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> None:
-    """Refuse weights with which every result would be wrong without a word."""
+    """Raise for weights that would make every result silently wrong."""
     for key, value in state.items():
         if not value.float().isfinite().all():
-            raise PanopticBlendError(f"{name}: {key} holds numbers that are not finite; its training had failed")
+            raise PanopticBlendError(
+                f"{name}: {key} holds numbers that are not finite, so its training failed; use an earlier checkpoint"
+            )
         if own[key].is_floating_point() and not value.is_floating_point():
-            raise PanopticBlendError(f"{name}: {key} holds {value.dtype}, not fractions; export it as it was trained")
+            raise PanopticBlendError(
+                f"{name}: {key} holds {value.dtype}, not floating-point numbers; export the unquantized weights"
+            )
 
 
 def _state_of(source: str | Path | Mapping[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
-    """What a source of weights holds, under our names."""
+    """The state dict of a source of weights, under our names."""
     if isinstance(source, Mapping):
         if odd := [key for key, value in source.items() if not isinstance(value, Tensor)]:
-            raise PanopticBlendError(f"state dict: {str(odd[0])[:50]!r} is no tensor; pass the state dict itself")
+            raise PanopticBlendError(f"state dict: {str(odd[0])[:50]!r} is not a tensor; pass the state dict itself")
         return adapt(source)
     if str(source) == "imagenet":
         return _imagenet(model)
@@ -130,7 +136,7 @@ def _state_of(source: str | Path | Mapping[str, Tensor], model: nn.Module) -> di
 
 
 def _imagenet(model: nn.Module) -> dict[str, Tensor]:
-    """The classifier's weights that the backbone of ``model`` starts from, and the pixels that these expect."""
+    """The ImageNet weights of the backbone of ``model``, and the pixel statistics that they expect."""
     backbone: Backbone | None = getattr(model, "backbone", None)
     if backbone is None:
         raise PanopticBlendError("imagenet: the model has no backbone to load it into; give a file instead")
@@ -140,7 +146,7 @@ def _imagenet(model: nn.Module) -> dict[str, Tensor]:
     else:
         try:
             state = weights.fetch()
-        except Exception as error:  # of the network, the disk, or the unpickler
+        except Exception as error:  # from the network, the disk, or the unpickler
             raise PanopticBlendError(
                 f"imagenet: {weights.source} cannot be fetched ({reason(error)})"
                 "; download it elsewhere and give its path"

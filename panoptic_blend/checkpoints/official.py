@@ -1,4 +1,4 @@
-"""Foreign names to ours, one rename table per source."""
+"""Convert foreign state dicts to our names: one rename table per source."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from panoptic_blend.models.backbones.protocol import IMAGENET_PIXELS
 from panoptic_blend.structures import PanopticBlendError
 
 State = dict[str, Tensor]
 Table = list[tuple[str, str | Callable[[re.Match[str]], str]]]
-"""Regular expressions and what they become, applied one after the other, each from the name's start or a dot."""
+"""Regular expressions with their replacements, applied in order, each at the start of a name or at a dot."""
 
 _RESNET: Table = [
     (r"backbone\.bottom_up\.stem\.conv1\.norm\.", "backbone.bn1."),
@@ -31,7 +32,7 @@ _SEMANTIC: Table = [
     (r"(?:panoptic_module|sem_seg_head)\.(p\d)\.(\d)\.", r"semantic.branches.\1.\2.0."),
     (r"(?:panoptic_module|sem_seg_head)\.predictor\.", "semantic.predictor."),
 ]
-"""detectron2's semantic head, under BlendMask's name for it and its own."""
+"""detectron2's semantic head, under the name that BlendMask gives it and under detectron2's own."""
 
 _BLENDMASK: Table = [
     (r"backbone\.top_block\.p(?P<level>[67])\.", lambda m: f"fpn.pyramid.extra_blocks.convs.{int(m['level']) - 6}."),
@@ -57,7 +58,7 @@ _RCNN: Table = [
     (r"roi_heads\.mask_head\.deconv\.", "instances.roi_heads.mask_predictor.conv5_mask."),
     (r"roi_heads\.mask_head\.predictor\.", "instances.roi_heads.mask_predictor.mask_fcn_logits."),
 ]
-"""Mask R-CNN of detectron2, to torchvision's names for it."""
+"""detectron2's Mask R-CNN, to the names of torchvision's parts."""
 
 _CAFFE2: Table = [
     (r"conv1_w$", "backbone.conv1.weight"),
@@ -75,11 +76,11 @@ _CAFFE2: Table = [
 """ResNets of the caffe2 lineage, as in detectron2's MSRA pickles."""
 
 _CAFFE2_UNUSED = r".*_momentum|conv1_b|res\d_\d+_branch\d[abc]?_b|(fc\d*|pred)_[wb]"
-"""Momenta, biases before normalisation, which are 0, and the classifier."""
+"""Momenta, biases before normalization (which are 0), and the classifier."""
 
 
 def _pyramid(finest: int) -> Table:
-    """detectron2's FPN, which reads the backbone from stage ``finest``; ours counts from there."""
+    """detectron2's FPN, which reads the backbone from stage ``finest`` on; our levels are counted from there."""
     return [
         (r"backbone\.fpn_lateral(?P<n>[2-5])\.", lambda m: f"fpn.pyramid.inner_blocks.{int(m['n']) - finest}.0."),
         (r"backbone\.fpn_output(?P<n>[2-5])\.", lambda m: f"fpn.pyramid.layer_blocks.{int(m['n']) - finest}.0."),
@@ -87,7 +88,7 @@ def _pyramid(finest: int) -> Table:
 
 
 def rename(name: str, finest: int = 2) -> str:
-    """Our name of a parameter of detectron2's or the official BlendMask, of a pyramid from stage ``finest``."""
+    """Our name for a parameter of detectron2 or the official BlendMask whose pyramid starts at stage ``finest``."""
     return _renamed(name, [*_RESNET, *_pyramid(finest), *_SEMANTIC, *_BLENDMASK, *_RCNN])
 
 
@@ -102,7 +103,7 @@ def _renamed(name: str, table: Table) -> str:
 
 @dataclass(frozen=True)
 class Source:
-    """A kind of foreign weights: how its keys show it, and how it becomes ours."""
+    """A kind of foreign weights: how to recognize its keys, and how to convert it."""
 
     name: str
     is_in: Callable[[Mapping[str, Tensor]], bool]
@@ -110,28 +111,33 @@ class Source:
 
 
 def source_of(state: Mapping[str, Tensor]) -> Source:
-    """The kind of ``state``, by its keys; ours if it is no other."""
+    """The kind of ``state``, by its keys; ours if no other matches."""
     names = _without_prefix(state)
     return next(source for source in _sources() if source.is_in(names))
 
 
 def adapt(state: Mapping[str, Tensor], author: str = "", name: str = "state dict") -> State:
-    """Our state dict of any known kind, recognised by its keys; one of unknown kind is left as it is.
+    """Convert a state dict of any known kind, recognized by its keys; an unknown one is returned unchanged.
 
     Args:
-        author: who made the file, where it says so. ``torchvision`` changes what detectron2's names mean.
-        name: what to call it in the error that is raised where shapes are not what the names promise.
+        author: the author that the file names. ``torchvision`` changes the meaning of detectron2's names.
+        name: what messages call the weights.
+
+    Raises:
+        PanopticBlendError: shapes contradict the names.
     """
     source = source_of(state)
     try:
         return source.convert(_without_prefix(state), author)
     except (RuntimeError, IndexError) as error:
-        what = str(error).splitlines()[0]
-        raise PanopticBlendError(f"{name}: not the weights of a {source.name} its names promise ({what})") from None
+        detail = str(error).splitlines()[0]
+        raise PanopticBlendError(
+            f"{name}: has the names of a {source.name}, but not its shapes ({detail}); fetch the file again"
+        ) from None
 
 
 def _without_prefix(state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-    """Names as they are without the prefix that parallel training leaves."""
+    """Remove the prefix that parallel training adds to every name."""
     prefix = "module."
     is_parallel = all(name.startswith(prefix) for name in state)
     return {name.removeprefix(prefix): value for name, value in state.items()} if is_parallel else state
@@ -160,13 +166,12 @@ def _any(state: Mapping[str, Tensor], pattern: str) -> bool:
 
 # --- conversion ------------------------------------------------------------------------------------------------------
 
-_MEAN, _STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
 _EPSILON = 1e-5
-"""Of every batch norm."""
+"""The epsilon of every batch norm."""
 
 
 def from_detectron2(state: Mapping[str, Tensor], author: str = "") -> State:
-    """Our state dict of a whole model of detectron2's or the official BlendMask."""
+    """Convert a whole model of detectron2 or the official BlendMask."""
     levels = [int(match[1]) for name in state if (match := re.match(r"backbone\.fpn_lateral([2-5])\.", name))]
     used = {name: value for name, value in state.items() if not re.match(r"pixel_|.*\.cell_anchors\.", name)}
     result = {rename(name, min(levels, default=2)): value for name, value in used.items()}
@@ -174,7 +179,7 @@ def from_detectron2(state: Mapping[str, Tensor], author: str = "") -> State:
 
 
 def from_backbone(state: Mapping[str, Tensor], author: str = "") -> State:
-    """The backbone of a classifier under detectron2's names, with or without the prefix they have in a detector."""
+    """Convert a classifier's backbone under detectron2's names, with or without the prefix of a detector."""
     prefix = "backbone.bottom_up."
     names = {name: prefix + name.removeprefix(prefix) for name in state if not name.startswith("pixel_")}
     unused = re.compile(r"backbone\.bottom_up\.(stem\.)?(fc|linear)\.")
@@ -183,9 +188,9 @@ def from_backbone(state: Mapping[str, Tensor], author: str = "") -> State:
 
 
 def from_caffe2(state: Mapping[str, Tensor], author: str = "") -> State:
-    """The backbone of a classifier of the caffe2 lineage.
+    """Convert the backbone of a classifier of the caffe2 lineage.
 
-    Where its normalisation lacks statistics they are merged into weight and bias, and such are set as change nothing.
+    Norms that are folded already have no statistics and get identity statistics.
     """
     used = {name: value for name, value in state.items() if not re.fullmatch(_CAFFE2_UNUSED, name)}
     result = {_renamed(name, _CAFFE2): value for name, value in used.items()}
@@ -197,19 +202,19 @@ def from_caffe2(state: Mapping[str, Tensor], author: str = "") -> State:
 
 
 def from_torchvision(state: Mapping[str, Tensor], author: str = "") -> State:
-    """The backbone of a torchvision ResNet."""
+    """Convert the backbone of a torchvision ResNet."""
     backbone = {f"backbone.{name}": value for name, value in state.items() if not name.startswith("fc.")}
     return backbone | _input(backbone, {}, "torchvision")
 
 
 def _input(result: Mapping[str, Tensor], state: Mapping[str, Tensor], author: str) -> State:
-    """Stem and buffers for what the backbone was trained to read.
+    """Stem and buffers for the kind of input that the backbone was trained on.
 
-    Caffe's lineage reads BGR in 0..255 with the mean taken off, and has its strides in 1x1 convolutions: the
-    stem's channels are turned round. torchvision's reads RGB, scaled, and has them in 3x3 convolutions.
+    The caffe lineage reads BGR in 0..255 with the mean subtracted, so the channels of the stem are reversed, and it
+    has its strides in the 1x1 convolutions. torchvision reads scaled RGB and has its strides in the 3x3 convolutions.
     """
     is_bgr = author != "torchvision"
-    mean, std = torch.tensor(_MEAN), torch.ones(3) if is_bgr else torch.tensor(_STD)
+    mean, std = torch.tensor(IMAGENET_PIXELS.mean), torch.ones(3) if is_bgr else torch.tensor(IMAGENET_PIXELS.std)
     found = {"pixel_mean": mean, "pixel_std": std, "backbone.stride_in_1x1": torch.tensor(is_bgr)}
     for name in state.keys() & {"pixel_mean", "pixel_std"}:
         found[name] = state[name].flatten().flip(0) if is_bgr else state[name].flatten()
@@ -219,7 +224,7 @@ def _input(result: Mapping[str, Tensor], state: Mapping[str, Tensor], author: st
 
 
 def _with_background_first(state: State) -> State:
-    """Class predictors of Mask R-CNN with torchvision's background: first, and with boxes and a mask of its own."""
+    """Reorder Mask R-CNN's class predictors: in torchvision background comes first, with its own boxes and mask."""
     result = dict(state)
     for name, value in state.items():
         predictor = name.removeprefix("instances.roi_heads.").rpartition(".")[0]

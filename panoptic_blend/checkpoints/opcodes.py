@@ -1,4 +1,4 @@
-"""A look at a pickle's opcodes before it is read: Python's unpickler believes what they claim."""
+"""Check the opcodes of a pickle before it is read, because Python's unpickler trusts the sizes that they claim."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import pickletools
 _OPCODES = {opcode.code: opcode for opcode in pickletools.opcodes}
 _FOREIGN = {"EXT1", "EXT2", "EXT4", "NEXT_BUFFER"}
 _MOST_TUPLES = 50_000
-"""An array takes four; a tower of a million, used as a key, exhausts the stack of Python's hash."""
+"""An array takes four; a million nested tuples, used as a key, would exhaust the stack when Python hashes them."""
 
 
 def require_modest(content: bytes, place: int = 0) -> int:
-    """Refuse what Python's unpickler would reserve memory for, or look up elsewhere, before it fails.
+    """Raise ValueError for opcodes that claim more than the file holds, or that refer to objects outside it.
 
-    Returns where the pickle that starts at ``place`` ends.
+    Returns the end of the pickle that starts at ``place``.
     """
     tuples = 0
     while place < len(content):
@@ -25,12 +25,12 @@ def require_modest(content: bytes, place: int = 0) -> int:
         start, place = place + 1, _end(content, place + 1, opcode.arg)
         tuples += opcode.name.startswith("TUPLE")
         if place > len(content) or tuples > _MOST_TUPLES or _entry(opcode.name, content, start, place) > len(content):
-            raise ValueError(f"opcode {opcode.name} at byte {start - 1} claims more than there is")
+            raise ValueError(f"opcode {opcode.name} at byte {start - 1} claims more than the file holds")
     raise ValueError("it ends too early")
 
 
 def _end(content: bytes, start: int, argument: pickletools.ArgumentDescriptor | None) -> int:
-    """Where an opcode's argument, which starts at ``start``, ends."""
+    """The end of an opcode's argument, which starts at ``start``."""
     if argument is None:
         return start
     if argument.n >= 0:
@@ -44,7 +44,7 @@ def _end(content: bytes, start: int, argument: pickletools.ArgumentDescriptor | 
 
 
 def _entry(opcode: str, content: bytes, start: int, end: int) -> int:
-    """The place in the memo, a list, that an opcode fills, with its argument from ``start`` to ``end``."""
+    """The index in the memo, a list, that an opcode with an argument from ``start`` to ``end`` fills."""
     if opcode == "PUT":
         return int(content[start:end])
     return int.from_bytes(content[start:end], "little") if opcode in ("BINPUT", "LONG_BINPUT") else 0

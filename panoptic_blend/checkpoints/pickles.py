@@ -1,7 +1,7 @@
-"""Pickles of others, read without running them: they become arrays, numbers and containers, and nothing else.
+"""Read foreign pickles without running code from them: they become arrays, numbers and containers, and nothing else.
 
-A pickle is a program that names functions to call. Here a name means a stand-in of this file, which only takes
-down what it is given and checks it; a name that has none is refused. The same stand-ins serve torch's reader.
+A pickle is a program that names functions to call. Here every allowed name resolves to a stand-in defined in this
+module, which checks and keeps its arguments; any other name is refused. torch's reader gets the same stand-ins.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from panoptic_blend.structures import PanopticBlendError
 
 
 def read_pickle(path: Path) -> Any:
-    """What a pickle of any protocol holds, of Python 2 too, or a file of ``torch.save``; arrays as `Array`.
+    """Read a pickle of any protocol, from Python 2 too, or a file of ``torch.save``; arrays come as `Array`.
 
     Raises:
-        PanopticBlendError: the file is broken, or wants something that is neither array nor container.
+        PanopticBlendError: the file is broken, or needs a class that is neither an array nor a container.
     """
     try:
         return _read_torch(path) if is_torch(first_bytes(path)) else loads(read_bytes(path))
@@ -52,7 +52,7 @@ def read_pickle(path: Path) -> Any:
 
 
 def first_bytes(path: Path) -> bytes:
-    """How a file starts, which tells what it is."""
+    """The first 32 bytes of a file, which show its format."""
     require_file(path)
     try:
         with path.open("rb") as file:
@@ -62,7 +62,7 @@ def first_bytes(path: Path) -> bytes:
 
 
 def is_torch(start: bytes) -> bool:
-    """Whether ``torch.save`` wrote what starts so: a zip archive or, in its older layout, a certain number."""
+    """Whether a file that begins with ``start`` is one of ``torch.save``: a zip archive, or its older layout."""
     return start.startswith(_ZIP) or _TORCH_NUMBER in start
 
 
@@ -71,13 +71,13 @@ _TORCH_NUMBER = bytes.fromhex("6cfc9c46f9206aa85019")
 
 
 def loads(content: bytes) -> Any:
-    """What the pickle ``content`` holds; raises anything for a broken one."""
+    """Unpickle ``content``; a broken pickle may raise any exception."""
     require_modest(content)
     return _Unpickler(BytesIO(content), encoding="latin1").load()
 
 
 def reason(error: Exception) -> str:
-    """The first line of what went wrong, without torch's preamble."""
+    """The first line of an error message, without torch's preamble."""
     text = str(error).rpartition("WeightsUnpickler error: ")[2].strip()
     return _printable((text or type(error).__name__).splitlines()[0])
 
@@ -87,8 +87,8 @@ def _printable(text: str) -> str:
 
 
 def _require_modest_torch(path: Path) -> None:
-    """The pickles in a file of ``torch.save``: one in a zip archive, five in a row in its older layout."""
-    if not first_bytes(path).startswith(_ZIP):  # as torch tells them apart, whatever else is in the file
+    """Check the pickles in a file of ``torch.save``: one in a zip archive, or five in a row in the older layout."""
+    if not first_bytes(path).startswith(_ZIP):  # the test that torch itself makes
         content, place = read_bytes(path), 0
         for _ in range(5):
             place = require_modest(content, place)
@@ -106,18 +106,18 @@ def _require_modest_torch(path: Path) -> None:
 def _read_torch(path: Path) -> Any:
     _require_modest_torch(path)
     with warnings.catch_warnings(), torch.serialization.safe_globals([(part, name) for name, part in _PARTS.items()]):
-        warnings.simplefilter("ignore")  # of protocols other than 2; what cannot be read raises
-        with path.open("rb") as file:  # of a path torch would look at the suffix
+        warnings.simplefilter("ignore")  # about protocols other than 2; what cannot be read raises
+        with path.open("rb") as file:  # given a path, torch would look at its suffix
             return torch.load(file, map_location="cpu", weights_only=True)
 
 
 class _UnwantedError(Exception):
-    """A pickle names something that has no stand-in."""
+    """A pickle names a class or function without a stand-in."""
 
 
 class _Unpickler(pickle.Unpickler):
     def persistent_load(self, pid: Any) -> Any:
-        raise ValueError("it refers to an object outside of it")
+        raise ValueError("it refers to an object outside the file")
 
     def find_class(self, module: str, name: str) -> type[_Part]:
         if (full := f"{module}.{name}") not in _PARTS:
@@ -129,7 +129,7 @@ class _Unpickler(pickle.Unpickler):
 
 
 class _Part:
-    """Base of the stand-ins; a pickle may neither make nor change one unless its class says how."""
+    """Base of the stand-ins: a pickle cannot create or change one unless the subclass allows it."""
 
     def __new__(cls, *claims: Any) -> Any:
         raise ValueError(f"a {cls.__name__.lstrip('_')} cannot be made")
@@ -139,7 +139,7 @@ class _Part:
 
 
 class Array(_Part):
-    """An array of numbers: a view of bytes of the file, of which `tensor` makes a copy."""
+    """An array of numbers, as a view of the bytes of the file; `tensor` copies it."""
 
     values: np.ndarray[Any, Any]
 
@@ -154,19 +154,19 @@ class Array(_Part):
 
     def _set(self, shape: Any, dtype: Any, order: Any, data: Any) -> None:
         if not isinstance(dtype, _DType) or not isinstance(data, (bytes, bytearray, str)):
-            raise ValueError("an array of other things than numbers")
+            raise ValueError("an array whose items are not numbers")
         if any(size < 0 for size in shape):
             raise ValueError(f"an array of shape {shape}")
-        data = data.encode("latin1") if isinstance(data, str) else data  # as Python 2 has it
-        self.values = np.ndarray(shape, dtype.dtype, data, order=order)  # raises if there is less than that
+        data = data.encode("latin1") if isinstance(data, str) else data  # as Python 2 wrote it
+        self.values = np.ndarray(shape, dtype.dtype, data, order=order)  # raises if there are fewer bytes
 
     def tensor(self) -> Tensor:
-        """The numbers in native byte order, contiguous."""
+        """A contiguous copy in native byte order."""
         return torch.from_numpy(self.values.astype(self.values.dtype.newbyteorder("="), order="C"))
 
 
 class _Buffer(_Part):
-    """An array of protocol 5."""
+    """An array as protocol 5 stores it."""
 
     def __new__(cls, data: Any, dtype: Any, shape: Any, order: Any) -> Any:
         array = Array()
@@ -175,7 +175,7 @@ class _Buffer(_Part):
 
 
 class _Scalar(_Part):
-    """A number of numpy's."""
+    """A scalar of numpy."""
 
     def __new__(cls, dtype: Any, data: Any) -> Any:
         array = Array()
@@ -184,7 +184,7 @@ class _Scalar(_Part):
 
 
 class _DType(_Part):
-    """The kind of number in an array."""
+    """The type of the numbers in an array."""
 
     dtype: np.dtype[Any]
 
@@ -200,7 +200,7 @@ class _DType(_Part):
 
 
 class _Dict(dict[Any, Any], _Part):
-    """A dict of another class. It forgets the attributes it had, such as the ``_metadata`` of a state dict."""
+    """A dict of another class; attributes such as the ``_metadata`` of a state dict are dropped."""
 
     def __new__(cls, *claims: Any) -> _Dict:
         return dict.__new__(cls)
@@ -213,12 +213,12 @@ class _Dict(dict[Any, Any], _Part):
 
 
 class _DefaultDict(_Part):
-    def __new__(cls, *claims: Any) -> Any:  # torch's reader fills no other class
+    def __new__(cls, *claims: Any) -> Any:  # torch's reader fills plain dicts only
         return {}
 
 
 class _Latin1(_Part):
-    """How older protocols write bytes."""
+    """Bytes as older protocols write them."""
 
     def __new__(cls, text: Any = "", encoding: Any = "latin1") -> Any:
         if encoding not in ("latin1", "latin-1"):
@@ -227,7 +227,7 @@ class _Latin1(_Part):
 
 
 class _Type(_Part):
-    """A class that is named as an argument and never made."""
+    """A class that is passed as an argument and never instantiated."""
 
 
 _PARTS: dict[str, type[_Part]] = {
@@ -251,4 +251,4 @@ _PARTS: dict[str, type[_Part]] = {
         f"{module}.{name}": _Type for module in ("__builtin__", "builtins") for name in ("dict", "float", "int", "list")
     },
 }
-"""All that a pickle may name."""
+"""Every name that a pickle may use, with its stand-in."""

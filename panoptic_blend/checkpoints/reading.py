@@ -1,4 +1,4 @@
-"""Files of weights, told apart by what they hold: safetensors, torch's, and plain pickles."""
+"""Files of weights: safetensors, torch's and plain pickles, distinguished by their content."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from panoptic_blend.structures import PanopticBlendError
 
 @dataclass(frozen=True)
 class WeightsFile:
-    """What a file of weights holds, under the names it has there."""
+    """The content of a file of weights, under the names used there."""
 
     state: dict[str, Tensor]
     author: str = ""
-    """Who made a pickle of detectron2's: ``__author__`` in it."""
+    """The ``__author__`` in a pickle of detectron2's."""
     header: Mapping[str, str] = field(default_factory=dict)
     """Metadata of a safetensors file."""
 
 
 def read_weights(path: Path) -> WeightsFile:
-    """Read weights of any kind: bare, or under ``model``, ``state_dict``, ``model_state_dict`` or ``blobs``.
+    """Read a state dict, bare or under ``model``, ``state_dict``, ``model_state_dict`` or ``blobs``.
 
     Raises:
-        PanopticBlendError: the file is broken, holds no weights, or wants more than arrays and containers.
+        PanopticBlendError: the file is broken, holds no weights, or needs more than arrays and containers.
     """
     if is_safetensors(path):
         with opened(path) as file:
@@ -57,20 +57,20 @@ def _is_entry(name: object, value: object) -> bool:
 
 
 def _oddity(state: Mapping[Any, Any]) -> str:
-    """What keeps a dict with tensors from being a state dict."""
+    """The entry that keeps a dict with tensors from being a state dict, for the message."""
     odd = [name for name, value in state.items() if not _is_entry(name, value)]
     name = odd[0] if odd and isinstance(odd[0], (str, int)) else type(odd[0]).__name__ if odd else ""
-    return f", and {str(name)[:50]!r} is none" if 0 < len(odd) < len(state) else ""
+    return f", and {str(name)[:50]!r} is not a tensor" if 0 < len(odd) < len(state) else ""
 
 
 def _require_honest(path: Path, state: Mapping[Any, Tensor | Array]) -> None:
-    """Refuse tensors that are views of fewer numbers than they show; copying them could take any memory."""
+    """Refuse tensors that are views of fewer numbers than their shape claims: copying them could take any memory."""
     arrays = sum(value.values.nbytes for value in state.values() if isinstance(value, Array))
     if arrays > path.stat().st_size:
-        raise PanopticBlendError(f"{path}: its arrays claim more numbers than it holds; export them anew")
+        raise PanopticBlendError(f"{path}: its arrays claim more numbers than it holds; export them again")
     for name, value in state.items():
         if isinstance(value, Tensor) and not _is_plain(value):
-            raise PanopticBlendError(f"{path}: {name} is no plain tensor of numbers; export it dense and contiguous")
+            raise PanopticBlendError(f"{path}: {name} is not a plain tensor of numbers; export it dense and contiguous")
 
 
 def _is_plain(tensor: Tensor) -> bool:
@@ -80,7 +80,7 @@ def _is_plain(tensor: Tensor) -> bool:
 
 
 def is_safetensors(path: Path) -> bool:
-    """Whether a file is safetensors: by its start, and by its name where that is cut off."""
+    """Whether a file is safetensors, by its first bytes, or by its name if it is cut short."""
     start = first_bytes(path)
     if is_torch(start):
         return False
@@ -88,7 +88,7 @@ def is_safetensors(path: Path) -> bool:
 
 
 def read_header(path: Path) -> Mapping[str, str]:
-    """The metadata of a safetensors file; of any other file none."""
+    """The metadata of a safetensors file; empty for any other file."""
     if not is_safetensors(path):
         return {}
     with opened(path) as file:
@@ -97,10 +97,12 @@ def read_header(path: Path) -> Mapping[str, str]:
 
 @contextmanager
 def opened(path: Path) -> Iterator[Any]:
-    """A safetensors file, open."""
+    """Open a safetensors file."""
     require_file(path)
     try:
         with safe_open(path, framework="pt") as file:
             yield file
     except SafetensorError as error:
-        raise PanopticBlendError(f"{path}: not a whole safetensors file ({error}); fetch or write it again") from None
+        raise PanopticBlendError(
+            f"{path}: not a complete safetensors file ({error}); fetch or write it again"
+        ) from None

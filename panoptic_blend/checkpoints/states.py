@@ -1,4 +1,4 @@
-"""What resuming a run needs, in files of which the newest whole one counts."""
+"""Training states: the files that a run is resumed from, of which the newest complete one is used."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from panoptic_blend.files import replacing
 from panoptic_blend.structures import PanopticBlendError
 
 KEPT = 2
-"""States a run keeps, so that one torn by the disk does not cost everything."""
+"""Number of states a run keeps, so that one damaged file does not cost the whole run."""
 
 _PARTS = {"model": dict, "optimizer": dict, "scaler": dict, "iteration": int, "fixed": dict}
 
@@ -26,32 +26,35 @@ def state_files(folder: Path) -> list[Path]:
 
 
 def save_state(folder: Path, state: Mapping[str, Any]) -> None:
-    """Write the state of ``state["iteration"]`` whole or not at all; then drop all but the last `KEPT` up to it."""
-    buffer = BytesIO()  # torch would turn a full disk into an error of its own
+    """Write a state atomically, then delete all but it and the `KEPT` - 1 before it.
+
+    Later states are deleted too: they were left by an abandoned continuation.
+    """
+    buffer = BytesIO()  # on a full disk torch would raise an error that names no file
     torch.save(dict(state), buffer)
     own = folder / f"state_{state['iteration']:09d}.pt"
     with replacing(own, durable=True) as temporary:
         temporary.write_bytes(buffer.getbuffer())
     files = state_files(folder)
     place = files.index(own)
-    for path in files[:place] + files[place + KEPT :]:  # later ones are of a way this run did not take
+    for path in files[:place] + files[place + KEPT :]:
         path.unlink()
 
 
 def newest_state(folder: Path, tell: Callable[[str], None]) -> dict[str, Any] | None:
-    """The newest whole state of a run, None if there is none at all; ``tell`` hears of torn ones.
+    """The newest complete state of a run, or None if it has no states; ``tell`` is called for every damaged one.
 
     Raises:
-        PanopticBlendError: there are states and each is torn.
+        PanopticBlendError: there are states, but all of them are damaged.
     """
     paths = state_files(folder)
     for path in paths:
         try:
             return read_state(path)
         except PanopticBlendError as error:
-            tell(f"passed over: {error}")
+            tell(f"skipped: {error}")
     if paths:
-        raise PanopticBlendError(f"{folder}: none of its {len(paths)} states is whole; choose another --output")
+        raise PanopticBlendError(f"{folder}: none of its {len(paths)} states is complete; choose another --output")
     return None
 
 
@@ -59,11 +62,11 @@ def read_state(path: Path) -> dict[str, Any]:
     """Read what `save_state` wrote."""
     state = read_pickle(path)
     if not isinstance(state, dict) or not all(isinstance(state.get(k), kind) for k, kind in _PARTS.items()):
-        raise PanopticBlendError(f"{path}: not a training state; start anew from weights with train.weights=...")
+        raise PanopticBlendError(f"{path}: not a training state; start a new run from weights with train.weights=...")
     moments = state["optimizer"].get("state"), state["optimizer"].get("param_groups")
     if state["iteration"] < 0 or None in moments or (state["iteration"] > 0 and not moments[0]):
         raise PanopticBlendError(f"{path}: its iteration and its optimizer do not go together; use another state")
-    with zipfile.ZipFile(path) as archive:  # torch reads numbers without looking at their checksums
+    with zipfile.ZipFile(path) as archive:  # torch does not verify checksums
         if archive.testzip():
             raise PanopticBlendError(f"{path}: its checksum is wrong; the disk has damaged it")
     return state

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from panoptic_blend.checkpoints.importing import recognise
+from panoptic_blend.checkpoints.importing import recognize
 from panoptic_blend.checkpoints.io import Checkpoint, is_checkpoint, load_weights, read_categories, read_checkpoint
 from panoptic_blend.config.experiment import Config, load_config
 from panoptic_blend.config.options import Precision
@@ -104,7 +104,7 @@ def load(
     """
     source = Path(name_or_path)
     if source.suffix in _WEIGHTS and weights is None:
-        known = read_checkpoint(source) if is_checkpoint(source) else recognise(source)
+        known = read_checkpoint(source) if is_checkpoint(source) else recognize(source)
         config, categories = known.config.changed(overrides), known.categories
         state = known.state if isinstance(known, Checkpoint) else source
     elif weights is None:

@@ -129,7 +129,7 @@ def test_categories_that_are_not_its_own(bare: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.safetensors"
     path = categories_json(tmp_path / "panoptic.json", 3, 3)
     assert refused(bare, out, None, path) == (
-        f"{path}: has 3 things and 3 stuff, the weights 3 things and 2 stuff; give the JSON they are of"
+        f"{path}: has 3 things and 3 stuff, the weights 3 things and 2 stuff; give the JSON that they were trained on"
     )
     for content in ("[]", "{}", '{"categories": 3}', '{"categories": []}', '{"categories": [{"id": 1}]}', "{"):
         path.write_text(content)
@@ -150,7 +150,7 @@ def test_nothing_is_overwritten(bare: Path, tmp_path: Path) -> None:
     assert refused(bare, out) == f"{out}: exists already; choose another name or remove it"
     assert refused(out, out).startswith(f"{out}: exists already")
     assert out.read_bytes() == before
-    assert "is one of ours already" in refused(out, tmp_path / "again.safetensors")
+    assert "is a checkpoint of ours" in refused(out, tmp_path / "again.safetensors")
     assert refused(bare, bare) == f"{bare}: checkpoints are safetensors; name it bare.safetensors"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bare.pth", "out.safetensors"]
 

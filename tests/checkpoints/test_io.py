@@ -229,7 +229,7 @@ def test_imagenet_without_a_backbone() -> None:
 def test_wrong_shape(saved: Path) -> None:
     assert refused(tiny(0, "model.num_things=3"), saved) == (
         f"{saved}: not of this architecture: instances.fcos.class_logits.bias is 2 in it and 3 in the model"
-        " (and 3 more); it knows other classes; set model.num_things and model.num_stuff to its, or train from it"
+        " (and 3 more); it knows other classes; set model.num_things and model.num_stuff to match, or train from it"
         " with --partial"
     )
     message = refused(tiny(0, "model.blender.attention_size=5"), saved)
@@ -270,8 +270,8 @@ def test_missing_file(tmp_path: Path, name: str) -> None:
 def test_truncated_safetensors(saved: Path, share: float) -> None:
     content = saved.read_bytes()
     saved.write_bytes(content[: int(share * len(content))])
-    assert refused(tiny(), saved).startswith(f"{saved}: not a whole safetensors file (")
-    with pytest.raises(PanopticBlendError, match="not a whole safetensors file"):
+    assert refused(tiny(), saved).startswith(f"{saved}: not a complete safetensors file (")
+    with pytest.raises(PanopticBlendError, match="not a complete safetensors file"):
         read_checkpoint(saved)
 
 
@@ -289,17 +289,17 @@ def test_numbers_that_would_be_wrong_without_a_word() -> None:
     state = state_of(tiny())
     name = "fpn.pyramid.inner_blocks.1.0.weight"
     assert refused(tiny(), state | {name: state[name] * float("nan")}) == (
-        f"state dict: {name} holds numbers that are not finite; its training had failed"
+        f"state dict: {name} holds numbers that are not finite, so its training failed; use an earlier checkpoint"
     )
     assert refused(tiny(), state | {name: state[name].int()}) == (
-        f"state dict: {name} holds torch.int32, not fractions; export it as it was trained"
+        f"state dict: {name} holds torch.int32, not floating-point numbers; export the unquantized weights"
     )
-    assert refused(tiny(), {"x": 1}) == "state dict: 'x' is no tensor; pass the state dict itself"
+    assert refused(tiny(), {"x": 1}) == "state dict: 'x' is not a tensor; pass the state dict itself"
 
 
 def test_shapes_that_names_do_not_promise() -> None:
     for name in ("roi_heads.box_predictor.cls_score.bias", "roi_heads.box_predictor.bbox_pred.bias"):
-        assert "not the weights of a detectron2 detector" in refused(tiny(), {name: torch.tensor(1.0)})
+        assert "has the names of a detectron2 detector" in refused(tiny(), {name: torch.tensor(1.0)})
     assert "is missing" in refused(tiny(), {f"backbone.layer1.{'9' * 5000}.conv1.weight": torch.zeros(1)})
 
 
@@ -384,12 +384,12 @@ def header(**changes: str | None) -> dict[str, str]:
     [
         ({"config": None}, "holds weights without their config"),
         ({"categories": None}, "holds weights without their config"),
-        ({"config": "{"}, "its header does not fit"),
-        ({"categories": "["}, "its header does not fit"),
+        ({"config": "{"}, "its header cannot be read"),
+        ({"categories": "["}, "its header cannot be read"),
         ({"config": '{"trian": {}}'}, "did you mean `train`"),
         ({"config": "[]"}, "not a table of options"),
-        ({"categories": "3"}, "its header does not fit"),
-        ({"categories": "[3]"}, "its header does not fit"),
+        ({"categories": "3"}, "its header cannot be read"),
+        ({"categories": "[3]"}, "its header cannot be read"),
         ({"categories": '[{"id": 1}]'}, "no `isthing`"),
     ],
 )

@@ -228,8 +228,8 @@ def test_arrays_of_other_things_than_numbers(tmp_path: Path, array: Any, kind: s
 
 def test_objects_outside_of_the_pickle(tmp_path: Path) -> None:
     path = tmp_path / "weights"
-    assert "it refers to an object outside of it" in refused(path, b"Pstorage\n.")
-    assert "it refers to an object outside of it" in refused(path, b"K\x01Q.")
+    assert "it refers to an object outside the file" in refused(path, b"Pstorage\n.")
+    assert "it refers to an object outside the file" in refused(path, b"K\x01Q.")
     assert "opcode NEXT_BUFFER at byte 2" in refused(path, b"\x80\x05\x97.")
 
 
@@ -258,7 +258,7 @@ def test_registered_extensions(tmp_path: Path) -> None:
     ],
 )
 def test_claims_of_more_than_there_is(tmp_path: Path, content: bytes) -> None:
-    assert "claims more than there is" in refused(tmp_path / "weights", content)
+    assert "claims more than the file holds" in refused(tmp_path / "weights", content)
 
 
 def test_other_claims(tmp_path: Path) -> None:
@@ -343,7 +343,7 @@ def test_a_tower_of_tuples_in_a_torch_file(tmp_path: Path) -> None:
                 pickle.dumps({}, 2),
             )
             path.write_bytes(magic + protocol + system + tower)
-        with pytest.raises(PanopticBlendError, match="claims more than there is"):
+        with pytest.raises(PanopticBlendError, match="claims more than the file holds"):
             read_pickle(path)
 
 
@@ -353,7 +353,7 @@ def test_an_older_torch_file_with_an_archive_behind_it(tmp_path: Path) -> None:
     magic, protocol = pickle.dumps(0x1950A86A20F9469CFC6C, 2), pickle.dumps(1001, 2)
     harmless = zipped(tmp_path / "harmless.pth", pickle.dumps({}, 2)).read_bytes()
     (tmp_path / "both.pth").write_bytes(magic + protocol + pickle.dumps({}, 2) + tower + harmless)
-    with pytest.raises(PanopticBlendError, match="claims more than there is"):
+    with pytest.raises(PanopticBlendError, match="claims more than the file holds"):
         read_pickle(tmp_path / "both.pth")
 
 

@@ -67,7 +67,7 @@ def test_other_files_have_no_header(tmp_path: Path) -> None:
 
 def test_one_entry_that_is_no_tensor_is_named(tmp_path: Path) -> None:
     torch.save({"w": torch.ones(1), "epoch": 3}, tmp_path / "w.pth")
-    assert refused(tmp_path / "w.pth").endswith("bare or under `model`, and 'epoch' is none")
+    assert refused(tmp_path / "w.pth").endswith("bare or under `model`, and 'epoch' is not a tensor")
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_one_entry_that_is_no_tensor_is_named(tmp_path: Path) -> None:
 )
 def test_tensors_that_are_not_plain(tmp_path: Path, tensor: Tensor) -> None:
     torch.save({"w": tensor}, tmp_path / "w.pth")
-    assert "w is no plain tensor of numbers" in refused(tmp_path / "w.pth")
+    assert "w is not a plain tensor of numbers" in refused(tmp_path / "w.pth")
 
 
 def test_many_arrays_of_the_same_bytes(tmp_path: Path) -> None:
@@ -92,7 +92,7 @@ def test_many_arrays_of_the_same_bytes(tmp_path: Path) -> None:
     state = {f"w{i}": View(shared) for i in range(50)}
     path.write_bytes(pickle.dumps(state, 3))
     assert path.stat().st_size < 50_000
-    assert refused(path).endswith("its arrays claim more numbers than it holds; export them anew")
+    assert refused(path).endswith("its arrays claim more numbers than it holds; export them again")
 
 
 class View:
@@ -124,4 +124,4 @@ def test_a_folder_and_a_closed_file(tmp_path: Path) -> None:
     save_file({"w": torch.ones(1)}, tmp_path / "w.safetensors")
     content = (tmp_path / "w.safetensors").read_bytes()
     (tmp_path / "w.safetensors").write_bytes(content[:20])
-    assert "not a whole safetensors file" in refused(tmp_path / "w.safetensors")
+    assert "not a complete safetensors file" in refused(tmp_path / "w.safetensors")

@@ -73,14 +73,14 @@ def test_a_torn_state_is_passed_over(tmp_path: Path, damage: str) -> None:
     assert found is not None
     assert found["iteration"] == 1
     [message] = told
-    assert message.startswith(f"passed over: {newest}: ")
+    assert message.startswith(f"skipped: {newest}: ")
     assert "\n" not in message
 
 
 def test_states_that_are_all_torn_do_not_pass_for_a_fresh_start(tmp_path: Path) -> None:
     save_state(tmp_path, state(1))
     state_files(tmp_path)[0].write_bytes(b"")
-    with pytest.raises(PanopticBlendError, match="none of its 1 states is whole"):
+    with pytest.raises(PanopticBlendError, match="none of its 1 states is complete"):
         newest_state(tmp_path, lambda text: None)
 
 
