@@ -88,7 +88,7 @@ def test_data_convert(generated: Path, tmp_path: Path) -> None:
         for image in read_panoptic_json(generated / "annotations" / "panoptic_val2017.json").images
         if image.file_name == picture.name
     )
-    content["images"][0].update(height=image.size[0], width=image.size[1])  # type: ignore[attr-defined]
+    content["images"][0].update(height=image.size[0], width=image.size[1])
     (tmp_path / "instances.json").write_text(json.dumps(content))
     out = tmp_path / "out"
     command(

@@ -45,8 +45,8 @@ def recognize(source: Path, config: str | None = None, categories: Path | None =
     shapes = shapes_of(adapt(file.state, file.author, str(source)))
     architecture = architecture_of(shapes)
     if architecture.task == "unknown":
-        names = ", ".join(list(shapes)[:3])
-        raise PanopticBlendError(f"{source}: its names belong to no known model ({names}, ...); try another file")
+        listed = ", ".join(list(shapes)[:3])
+        raise PanopticBlendError(f"{source}: its names belong to no known model ({listed}, ...); try another file")
     if is_backbone(shapes):
         raise PanopticBlendError(f"{source}: holds a backbone alone; train from it with --weights {source}")
     known = _categories(categories, architecture)
