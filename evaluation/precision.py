@@ -26,7 +26,7 @@ from panoptic_blend.inference.evaluation import require_same_categories
 from panoptic_blend.inference.forward import run_network
 from panoptic_blend.inference.predictor import Predictor, load
 from panoptic_blend.metrics.overlaps import Comparison, match, overlaps
-from panoptic_blend.metrics.panoptic_quality import PanopticQuality, PanopticReport
+from panoptic_blend.metrics.panoptic_quality import GROUPS, PanopticQuality, PanopticReport
 from panoptic_blend.structures import PanopticMap
 from panoptic_blend.terminal import progress_line, right_aligned
 
@@ -83,7 +83,7 @@ def compare(predictor: Predictor, dataset: CocoPanoptic) -> tuple[list[PanopticR
 def table(reports: list[PanopticReport]) -> Table:
     """A table of PQ, SQ and RQ in percent of all, things and stuff, in both precisions, and of the differences."""
     result = right_aligned("", *PRECISIONS, "difference", title="Panoptic quality")
-    for group in ("All", "Things", "Stuff"):
+    for group in GROUPS:
         for name in ("pq", "sq", "rq"):
             full, half = (100 * report[group][name] for report in reports)
             result.add_row(f"{group} {name.upper()}", f"{full:.3f}", f"{half:.3f}", f"{half - full:+.3f}")

@@ -40,6 +40,7 @@ from panoptic_blend.models.build import build_model
 from panoptic_blend.models.folding import fold_norms, round_weights
 from panoptic_blend.models.panoptic_blend import PanopticBlend, semantic_classes
 from panoptic_blend.runtime.precision import autocast, half_dtype
+from panoptic_blend.structures import Size
 
 CPU = torch.device("cpu")
 PICTURE = (480, 640)
@@ -51,8 +52,6 @@ OFFICIAL_SECONDS, OFFICIAL_STEP_SECONDS = 4.15, 8.15
 """Its float32 time for a picture with 100 instances (3.9 to 4.4 s), and for a training step (7.8 to 8.5 s)."""
 OFFICIAL_STEP_BYTES = 3.4e9
 """Its peak memory in a training step."""
-
-Size = tuple[int, int]
 
 
 def main() -> None:

@@ -27,10 +27,9 @@ from panoptic_blend.models.backbones import resnet as backbone
 from panoptic_blend.models.blender import TopLayer
 from panoptic_blend.models.panoptic_blend import PanopticBlend
 from panoptic_blend.runtime.precision import autocast
-from panoptic_blend.structures import Cutout
+from panoptic_blend.structures import Cutout, Size
 from panoptic_blend.terminal import right_aligned
 
-Size = tuple[int, int]
 Variant = Callable[[], Any]
 """Returns a context manager that disables an optimization and yields the model to run."""
 
