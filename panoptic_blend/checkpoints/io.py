@@ -149,7 +149,7 @@ def _imagenet(model: nn.Module) -> dict[str, Tensor]:
         except Exception as error:  # from the network, the disk, or the unpickler
             raise PanopticBlendError(
                 f"imagenet: {weights.source} cannot be fetched ({reason(error)})"
-                "; download it elsewhere and give its path"
+                f"; download it elsewhere and give its path as {weights.option}"
             ) from None
     pixels = {"pixel_mean": torch.tensor(backbone.pixels.mean), "pixel_std": torch.tensor(backbone.pixels.std)}
     return pixels | {f"backbone.{name}": value for name, value in weights.convert(state).items()}

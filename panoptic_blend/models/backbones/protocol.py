@@ -33,6 +33,8 @@ class PretrainedWeights:
     """Downloads them, once, and raises what network and disk raise; None where ``source`` is a file."""
     convert: Callable[[Mapping[str, Tensor]], dict[str, Tensor]]
     """Gives them the backbone's names and drops the classifier's layers; what is missing stays missing."""
+    option: str
+    """The option that takes the path of the same weights as a file."""
 
 
 class Backbone(Protocol):

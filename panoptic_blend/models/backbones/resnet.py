@@ -139,6 +139,7 @@ class ResNet(nn.Module):
             weights.url,
             lambda: weights.get_state_dict(progress=False, check_hash=True, weights_only=True),
             _without_classifier,
+            option="train.weights",
         )
 
     def _place_strides(self, incompatible_keys: object) -> None:

@@ -92,16 +92,18 @@ class TimmBackbone(nn.Module):
         config, key = self.net.pretrained_cfg, "model.backbone.pretrained"
         source = config.get("hf_hub_id") or config.get("url")
         if isinstance(self.pretrained, str):
-            return PretrainedWeights(self.pretrained, None, self._own_names)
+            return PretrainedWeights(self.pretrained, None, self._own_names, key)
         if not self.pretrained:
             raise PanopticBlendError(
                 f"imagenet: {key}=false leaves {self.name} without weights; set it to true or a file"
             )
         if not source:
             raise PanopticBlendError(f"imagenet: timm has no weights of {self.name}; name a file by {key}")
-        return PretrainedWeights(
-            f"{source} for {self.name}", lambda: _network(self.name, pretrained=True).state_dict(), self._own_names
-        )
+        return PretrainedWeights(f"{source} for {self.name}", self._fetch, self._own_names, key)
+
+    def _fetch(self) -> Mapping[str, Tensor]:
+        state: Mapping[str, Tensor] = _network(self.name, pretrained=True).state_dict()
+        return state
 
     def _own_names(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """From timm's names of the classifier, or of its features, whose ``stages_0`` is ``stages.0`` there."""
