@@ -267,7 +267,7 @@ def _load(
 
 
 def _prepare_worker(worker: int) -> None:
-    """Limit the worker to one core, which others need too, and leave Ctrl-C to the main process."""
+    """Limit the worker to one thread, because training needs the other cores, and leave Ctrl-C to the main process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     cv2.setNumThreads(0)
     torch.set_num_threads(1)

@@ -20,7 +20,7 @@ Ids = npt.NDArray[np.integer[Any]]
 
 
 def size_for(size: tuple[int, int], short_side: int, long_side: int) -> tuple[int, int]:
-    """The (height, width) at which the shorter side is ``short_side``, or the longer side ``long_side`` if smaller."""
+    """The (height, width) of an image scaled to ``short_side``, but with a longer side of at most ``long_side``."""
     scale = min(short_side / min(size), long_side / max(size))
     return max(int(size[0] * scale + 0.5), 1), max(int(size[1] * scale + 0.5), 1)
 

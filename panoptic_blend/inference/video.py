@@ -85,8 +85,8 @@ class _FrameSteps:
         if isinstance(found, JournalEntry):
             entry, ids = found, read_segment_ids(png, picture.shape[:2])
         else:
-            records = self._writer.save(number, png.name, found)
-            entry, ids = self._journal.add(png.name, [], [png], *records), found.segment_ids
+            image, annotation = self._writer.save(number, png.name, found)
+            entry, ids = self._journal.add(png.name, [], [png], image, annotation), found.segment_ids
         panoptic = _as_written(entry, ids, self._predictor.categories)
         return entry, draw(picture, panoptic, self._predictor.categories, shades=False)
 

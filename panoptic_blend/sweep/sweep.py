@@ -143,14 +143,16 @@ def gain_intervals(per_image: Floats, categories: Categories, group: int, seed: 
         group: index of the group in `GROUPS`.
         seed: seed of the resamples, which are the same for all settings.
     """
-    images = tuple(range(len(per_image)))
-    tallies = [
-        Tallies(images, tuple(categories), *np.moveaxis(statistics, -1, 0))
-        for statistics in np.moveaxis(per_image, 1, 0)
-    ]
+    tallies = [_tallies(statistics, categories) for statistics in np.moveaxis(per_image, 1, 0)]
     compared = [compare_results(tallies[0], other, resamples=RESAMPLES, seed=seed) for other in tallies]
     intervals = [comparison.groups[GROUPS[group]] for comparison in compared]
     return np.array([(interval.low, interval.high) for interval in intervals])
+
+
+def _tallies(statistics: Floats, categories: Categories) -> Tallies:
+    """The statistics (images, classes, 4) of one setting as `Tallies`."""
+    iou_sum, tp, fp, fn = np.moveaxis(statistics, -1, 0)
+    return Tallies(tuple(range(len(statistics))), tuple(categories), iou_sum, tp, fp, fn)
 
 
 def _highlights(

@@ -113,8 +113,14 @@ def iterate(run: Run, reporter: Reporter) -> None:
         run.wrapped_optimizer.zero_grad()
         run.iteration += 1
 
-        seconds = loaded - start, time.perf_counter() - start
-        record = IterationRecord(run.iteration, rate, losses, options.batch_size, *seconds)
+        record = IterationRecord(
+            iteration=run.iteration,
+            lr=rate,
+            losses=losses,
+            images=options.batch_size,
+            data_seconds=loaded - start,
+            step_seconds=time.perf_counter() - start,
+        )
         reporter.step(record, is_logged=run.is_due(options.log_every))
         if any(map(run.is_due, (options.checkpoint_every, options.evaluate_every, options.iterations))):
             run.checkpoint()
