@@ -8,7 +8,7 @@ demo: .venv/installed
 	$(BIN)/panoptic-blend demo
 
 test: .venv/installed-dev
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
 
 check: .venv/installed-dev
 	$(BIN)/ruff check .
