@@ -87,14 +87,14 @@ def test_blue_green_red_becomes_red_green_blue() -> None:
     assert found["backbone.stride_in_1x1"].item() is True
 
 
-def test_a_normalised_picture_is_the_same_to_both() -> None:
+def test_a_normalized_picture_is_the_same_to_both() -> None:
     """The stem sees what the official one sees: BGR, mean off, in 0..255."""
     torch.manual_seed(0)
     stem, image = torch.randn(64, 3, 7, 7), torch.randint(0, 256, (3, 9, 9)).float()
     found = adapt({"basis_module.x": torch.zeros(1), f"{RES}stem.conv1.weight": stem})
     theirs = torch.conv2d((image.flip(0) - torch.tensor([103.53, 116.28, 123.675])[:, None, None])[None], stem)
-    normalised = (image - found["pixel_mean"][:, None, None]) / found["pixel_std"][:, None, None]
-    ours = torch.conv2d(normalised[None], found["backbone.conv1.weight"])
+    normalized = (image - found["pixel_mean"][:, None, None]) / found["pixel_std"][:, None, None]
+    ours = torch.conv2d(normalized[None], found["backbone.conv1.weight"])
     torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-2)
 
 
@@ -223,7 +223,7 @@ def test_a_backbone_of_caffe2(resnet: dict[str, Tensor], suffixes: str) -> None:
     require_same(adapt(theirs), resnet, is_bgr=True)
 
 
-def test_merged_normalisation_changes_nothing(resnet: dict[str, Tensor]) -> None:
+def test_merged_normalization_changes_nothing(resnet: dict[str, Tensor]) -> None:
     """Without statistics the file means y = s * x + b."""
     theirs = {caffe2_of(n): v for n, v in resnet.items() if not n.startswith("fc.") and "running" not in n}
     found = adapt(theirs)
@@ -240,7 +240,7 @@ def test_torchvision_backbone(resnet: dict[str, Tensor]) -> None:
     require_same(adapt(resnet), resnet, is_bgr=False)
 
 
-def test_kinds_are_recognised_by_their_keys() -> None:
+def test_kinds_are_recognized_by_their_keys() -> None:
     with torch.device("meta"):
         tv18 = resnet18().state_dict()
     kinds = {

@@ -78,12 +78,12 @@ def test_initial_values() -> None:
 
 
 def ramps(height: int, width: int) -> Tensor:
-    """Two bases that hold the x and y of their own cells' centres, in pixels of an image at stride 4."""
+    """Two bases that hold the x and y of their own cells' centers, in pixels of an image at stride 4."""
     y, x = torch.meshgrid(torch.arange(height) * 4.0 + 2, torch.arange(width) * 4.0 + 2, indexing="ij")
     return torch.stack([x, y])[None]
 
 
-def test_crop_reads_the_bases_at_cell_centres() -> None:
+def test_crop_reads_the_bases_at_cell_centers() -> None:
     """Bilinear reading of a ramp gives the place itself, so every cell says where it was sampled."""
     [found] = crop(ramps(16, 16), [torch.tensor([[8.0, 12.0, 24.0, 36.0]])], size=4)
     x, y = torch.tensor([10.0, 14.0, 18.0, 22.0]), torch.tensor([15.0, 21.0, 27.0, 33.0])
@@ -117,7 +117,7 @@ def test_crop_takes_boxes_of_another_precision() -> None:
     assert found.dtype == torch.float64
 
 
-def test_pooling_takes_the_largest_of_quantised_bins() -> None:
+def test_pooling_takes_the_largest_of_quantized_bins() -> None:
     """RoIPool: corners go to whole cells, 1 to 4 inclusive here, and each bin of 2 x 2 cells gives its largest."""
     bases = torch.arange(64.0).view(1, 1, 8, 8)
     found = crop(bases, [torch.tensor([[5.0, 5.0, 17.0, 17.0]])], size=2, pooling="pool")

@@ -64,7 +64,7 @@ def test_towers(num_convs: int) -> None:
 
 
 def test_which_tower_feeds_what() -> None:
-    """Classes read the class tower; distances, centre-ness and the top layer's features the box tower."""
+    """Classes read the class tower; distances, center-ness and the top layer's features the box tower."""
     torch.manual_seed(0)
     head = FCOSHead(64, 3, 1)
     for parameter in head.parameters():

@@ -30,12 +30,12 @@ def positives(labels: Tensor) -> set[tuple[int, int]]:
 # --- one instance ----------------------------------------------------------------------------------------------------
 
 
-def test_centre_sampling() -> None:
-    """Centres at 4, 12, 20, ...: those less than 12 pixels from (32, 32) are 28 and 36, and 20 is at the border."""
+def test_center_sampling() -> None:
+    """Centers at 4, 12, 20, ...: those less than 12 pixels from (32, 32) are 28 and 36, and 20 is at the border."""
     assert positives(assign_one([[0, 0, 64, 64]])) == {(r, c) for r in (3, 4) for c in (3, 4)}
 
 
-def test_border_of_the_centre_is_outside() -> None:
+def test_border_of_the_center_is_outside() -> None:
     # around (28, 28) the locations 16 and 40 would be 12 away: 20, 28 and 36 are nearer
     assert positives(assign_one([[0, 0, 56, 56]])) == {(r, c) for r in (2, 3, 4) for c in (2, 3, 4)}
     # around (32, 28) columns 20 and 44 lie exactly 12 away
@@ -75,7 +75,7 @@ def test_distances_in_strides() -> None:
 def test_smallest_box_wins() -> None:
     labels = assign_one([[0, 0, 56, 56], [20, 20, 36, 36], [12, 12, 44, 44]])
     assert labels[3, 3] == 1
-    # the 3 x 3 around belongs to the second smallest, whose centre is the same
+    # the 3 x 3 around belongs to the second smallest, whose center is the same
     assert {labels[place].item() for place in positives(labels) - {(3, 3)}} == {2}
 
 
@@ -182,7 +182,7 @@ def test_agrees_with_the_rule_in_a_loop(boxes: list[list[list[float]]]) -> None:
     assert found.instances[is_positive].tolist() == [instance for label, instance in expected if label != C]
 
 
-# --- centre-ness -----------------------------------------------------------------------------------------------------
+# --- center-ness -----------------------------------------------------------------------------------------------------
 
 
 def test_centerness() -> None:

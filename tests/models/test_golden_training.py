@@ -109,7 +109,7 @@ def first_pass(model: PanopticBlend, golden: Arrays) -> Start:
 
 
 def descend(model: PanopticBlend, golden: Arrays, gradients: Mapping[str, Tensor], lr: float) -> Trajectory:
-    """Three updates of the official optimiser, the first along ``gradients``, which are those of the start."""
+    """Three updates of the official optimizer, the first along ``gradients``, which are those of the start."""
     parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
     before = {name: p.detach().clone() for name, p in parameters.items()}
     optimizer = torch.optim.SGD(parameters.values(), lr=lr, momentum=0.9, weight_decay=1e-4)

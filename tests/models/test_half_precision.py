@@ -1,4 +1,4 @@
-"""Under autocast, normalisation takes its statistics in float32, and what is judged is float32."""
+"""Under autocast, normalization takes its statistics in float32, and what is judged is float32."""
 
 from __future__ import annotations
 

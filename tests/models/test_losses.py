@@ -107,7 +107,7 @@ def test_gradient_of_boxes_without_area_is_finite() -> None:
     assert predicted.grad.any()
 
 
-# --- centre-ness and masks -------------------------------------------------------------------------------------------
+# --- center-ness and masks -------------------------------------------------------------------------------------------
 
 
 def test_centerness_loss_by_hand() -> None:

@@ -400,7 +400,7 @@ def assert_same(found: Output, expected: Output) -> None:
 
 @torch.no_grad()
 def test_a_batch_says_what_its_images_say_alone(model: PanopticBlend) -> None:
-    """Of sizes that are padded to one frame anyway; otherwise padding shows in normalisation and at the border."""
+    """Of sizes that are padded to one frame anyway; otherwise padding shows in normalization and at the border."""
     images = [picture(61, 97), picture(64, 128, seed=2), picture(40, 100, seed=3)]
     wanted = [(61, 97), (20, 40), (80, 200)]
     for output, image, size in zip(model(images, output_sizes=wanted), images, wanted, strict=True):
@@ -464,7 +464,7 @@ def test_models_can_be_copied_and_pickled() -> None:
 # --- parts -----------------------------------------------------------------------------------------------------------
 
 
-def test_batch_is_normalised_then_padded(model: PanopticBlend) -> None:
+def test_batch_is_normalized_then_padded(model: PanopticBlend) -> None:
     images = [torch.full((3, 3, 5), 255, dtype=torch.uint8), torch.zeros(3, 33, 2)]
     found = model.batch(images)
     assert found.shape == (2, 3, 64, 32)

@@ -16,7 +16,7 @@ from panoptic_blend.models.postprocess import Candidates, decode, paste, rescale
 
 
 def level(products: Tensor, stride: int = 8, side: float = 1.0) -> LevelPredictions:
-    """Predictions of class probabilities (N, C, h, w) under a centre-ness of 1, boxes of ``side`` strides each way."""
+    """Predictions of class probabilities (N, C, h, w) under a center-ness of 1, boxes of ``side`` strides each way."""
     n, _, h, w = products.shape
     return LevelPredictions(
         stride=stride,
@@ -31,7 +31,7 @@ def level(products: Tensor, stride: int = 8, side: float = 1.0) -> LevelPredicti
 
 
 def test_decode_by_hand() -> None:
-    """One location of the second image: probability 1/2 times centre-ness 3/4, at column 2, row 1 of stride 16."""
+    """One location of the second image: probability 1/2 times center-ness 3/4, at column 2, row 1 of stride 16."""
     logits, centerness = torch.full((2, 3, 2, 4), -9.0), torch.full((2, 1, 2, 4), math.log(3))
     distances = torch.arange(1.0, 5.0).view(1, 4, 1, 1).expand(2, 4, 2, 4)
     logits[1, 2, 1, 2] = 0
@@ -225,7 +225,7 @@ def test_paste_agrees_with_the_whole_frame(height: int, width: int, corners: lis
 
 @pytest.mark.parametrize("shift", [0.0, 0.25, 0.5, 0.75])
 def test_certain_masks_at_borders_between_pixels(shift: float) -> None:
-    """A pixel whose centre is on the side of a box reads half the mask there, which counts; at corners a quarter."""
+    """A pixel whose center is on the side of a box reads half the mask there, which counts; at corners a quarter."""
     boxes = torch.tensor([[2 + shift, 3 + shift, 6 + shift, 6.0]])
     values = paste_slowly(torch.ones(1, 8, 8), boxes, (10, 10))
     found = pasted(torch.ones(1, 8, 8), boxes, (10, 10))

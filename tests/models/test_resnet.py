@@ -83,7 +83,7 @@ def test_norms(norm: Norm, kind: type[nn.Module]) -> None:
 
 @pytest.mark.parametrize("norm", ["frozen_bn", "bn", "gn"])
 def test_initial_values(norm: Norm) -> None:
-    """Kaiming normal, fan out; normalisation is the identity but for its statistics."""
+    """Kaiming normal, fan out; normalization is the identity but for its statistics."""
     torch.manual_seed(0)
     backbone = ResNet(18, norm)
     for name, module in backbone.named_modules():

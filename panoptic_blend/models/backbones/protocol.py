@@ -14,7 +14,7 @@ STAGES = {"c2": 4, "c3": 8, "c4": 16, "c5": 32}
 
 @dataclass(frozen=True)
 class PixelStatistics:
-    """Mean and standard deviation of the training pixels by channel (RGB, 0-255), which normalise every input."""
+    """Mean and standard deviation of the training pixels by channel (RGB, 0-255), which normalize every input."""
 
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
@@ -68,7 +68,7 @@ class Backbone(Protocol):
         """
 
     def __call__(self, images: Tensor) -> dict[str, Tensor]:
-        """The features of normalised images (N, 3, H, W), H and W multiples of 32.
+        """The features of normalized images (N, 3, H, W), H and W multiples of 32.
 
         Returns:
             ``{"c2": (N, channels["c2"], H/4, W/4), ..., "c5": (N, channels["c5"], H/32, W/32)}``.

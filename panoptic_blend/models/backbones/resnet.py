@@ -27,8 +27,8 @@ _NORMS: dict[Norm, Callable[[int], nn.Module]] = {
 def normed(conv: nn.Module, norm: nn.Module, x: Tensor) -> Tensor:
     """``norm(conv(x))``; a frozen norm only scales and shifts, which the convolution does at no cost."""
     if not (type(conv) is nn.Conv2d and isinstance(norm, FrozenBatchNorm2d)):
-        normalised: Tensor = norm(conv(x))
-        return normalised
+        normalized: Tensor = norm(conv(x))
+        return normalized
     scale = norm.weight * (norm.running_var + norm.eps).rsqrt()
     weight, shift = conv.weight * scale[:, None, None, None], norm.bias - norm.running_mean * scale
     return F.conv2d(x, weight, shift, conv.stride, conv.padding, conv.dilation, conv.groups)
@@ -96,7 +96,7 @@ class ResNet(nn.Module):
 
     Args:
         depth: 18, 34, 50 or 101.
-        norm: batch normalisation with fixed statistics and weights, with trained ones, or group normalisation.
+        norm: batch normalization with fixed statistics and weights, with trained ones, or group normalization.
         frozen_stages: how many of stem, c2, c3, ... receive no gradient and keep their statistics.
         deformable_every: makes the 3x3 convolution deformable in blocks 0, n, 2n, ... of c3-c5; 0 in none.
             Needs bottlenecks, depth 50 or 101.
