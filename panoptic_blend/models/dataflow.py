@@ -1,4 +1,4 @@
-"""Which modules of a network read one another's outputs, as seen in a forward pass."""
+"""Observe in a forward pass which modules of a network read the outputs of others."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ class Reading:
     reader: str
     """Names of the two modules in their network."""
     input_shape: tuple[int, ...]
-    """Shape of what ``source`` read itself."""
+    """Shape of the input of ``source``."""
 
 
 def exclusive_readings(
     network: nn.Module, images: Tensor, sources: tuple[type[nn.Module], ...], is_reader: Callable[[nn.Module], bool]
 ) -> list[Reading]:
-    """Where a module reads the output of another one, and nothing else in the network or after it does.
+    """Pairs of modules of which the second is the only reader of the first one's output.
 
-    The network is run once on ``images``. Both modules have one place in it and run once, on one tensor.
+    The network is run once on ``images``. Both modules appear once in the network and run once, on one tensor.
 
     Args:
-        sources: kinds of modules whose outputs are of interest.
-        is_reader: whether a module's inputs are of interest.
+        sources: classes of the modules to report as first.
+        is_reader: whether a module may be reported as second.
     """
     places = Counter(module for _, module in network.named_modules(remove_duplicate=False))
     names = {module: name for name, module in network.named_modules() if places[module] == 1}

@@ -1,4 +1,4 @@
-"""A trained model made faster to run: norms become part of convolutions, and weights are rounded once."""
+"""Make a trained model faster: fold norms into convolutions, and round weights once."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ _NORMS = (nn.BatchNorm2d, FrozenBatchNorm2d)
 _ROUNDED = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
 
 _IN_ORDER = {kind.forward for kind in (nn.Sequential, ResNet, BasicBlock, Bottleneck)}
-"""What runs a norm, and nothing else, on the output of the convolution before it."""
+"""The forward methods that apply a norm, and nothing else, to the output of the convolution before it."""
 
 
 def fold_norms(model: nn.Module) -> None:
-    """Multiply batch norms of ``model``, in evaluation mode, into the convolutions whose outputs they read.
+    """Multiply the batch norms of ``model``, in evaluation mode, into the convolutions whose outputs they read.
 
-    What the model says stays the same but for rounding; it can no longer be trained, nor take weights. In our own
-    modules the order of the layers shows what a norm reads. In a backbone of others it is observed, and every norm for
-    which folding is not exact stays as it is.
+    The outputs stay the same but for rounding; the model can no longer be trained, nor load weights. In our own modules
+    the order of the layers shows which convolution a norm reads. In a foreign backbone it is observed in a forward
+    pass, and a norm that cannot be folded exactly stays.
     """
     backbone = getattr(model, "backbone", None)
     foreign = [backbone] if isinstance(backbone, nn.Module) and not isinstance(backbone, ResNet) else []
@@ -47,7 +47,7 @@ def _fold_in_order(parent: nn.Module) -> None:
 
 @torch.no_grad()
 def _fold_observed(network: nn.Module) -> None:
-    """Fold the norms that are seen to be the only readers of a convolution's output, if all outputs stay the same."""
+    """Fold norms that are the only readers of a convolution's output; undo it if an output of the network changes."""
     if not any(_with_statistics(module) for module in network.modules()):
         return
     like = next(network.parameters(), torch.empty(0))
@@ -56,13 +56,13 @@ def _fold_observed(network: nn.Module) -> None:
     originals: dict[str, nn.Module] = {}
     for reading in exclusive_readings(network, images, _CONVOLUTIONS, _with_statistics):
         originals |= _fold_pair(network, reading, like)
-    if originals and not _says(network, images, expected):
+    if originals and not _outputs_match(network, images, expected):
         for name, module in originals.items():
             network.set_submodule(name, module)
 
 
 def _fold_pair(network: nn.Module, reading: Reading, like: Tensor) -> dict[str, nn.Module]:
-    """Fold one norm, if the result is the same on random numbers; the modules by name that were there before."""
+    """Fold one norm if the result is the same on random numbers; returns the replaced modules by name."""
     conv: Any = network.get_submodule(reading.source)
     norm: Any = network.get_submodule(reading.reader)
     x = _random(reading.input_shape, like)
@@ -76,26 +76,26 @@ def _fold_pair(network: nn.Module, reading: Reading, like: Tensor) -> dict[str, 
 
 
 def _with_statistics(module: nn.Module) -> bool:
-    """Whether a module has the parts of a batch norm whose statistics do not depend on its input."""
+    """Whether a module is like a batch norm whose statistics do not depend on its input."""
     is_norm = all(hasattr(module, name) for name in ("running_mean", "running_var", "eps", "weight", "bias"))
     return is_norm and module.running_var is not None and not module.training
 
 
 def _after_normalizing(norm: nn.Module) -> nn.Module:
-    """What is left of a norm: nothing, or its children, as timm's norms carry their activation."""
+    """The rest of a folded norm: nothing, or its children, because norms of timm contain their activation."""
     layers = [child for child in norm.children() if type(child) is not nn.Identity]
     return nn.Sequential(*layers) if layers else nn.Identity()
 
 
 def _random(shape: tuple[int, ...], like: Tensor) -> Tensor:
-    """Normal numbers, always the same, which leave the state of torch's generators alone."""
+    """Normal random numbers, always the same, drawn without touching torch's global generator."""
     return torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(like)
 
 
-def _says(network: nn.Module, images: Tensor, expected: dict[str, Tensor]) -> bool:
+def _outputs_match(network: nn.Module, images: Tensor, expected: dict[str, Tensor]) -> bool:
     try:
         found = network(images)
-    except Exception:  # of code that looked into a norm
+    except Exception:  # from code that reads attributes of a norm
         return False
     return all(_is_same(found[name], value) for name, value in expected.items())
 
@@ -106,9 +106,9 @@ def _is_same(found: Tensor, expected: Tensor) -> bool:
 
 
 def round_weights(model: nn.Module, dtype: torch.dtype) -> None:
-    """Round once what autocast to ``dtype`` rounds in every call; what a folded model says there stays the same.
+    """Round the weights once that autocast to ``dtype`` would round in every call; the outputs stay the same.
 
-    Layers derived from torch's are left out: they may do more with their weights than apply them.
+    Subclasses of torch's layers are left out, because they may use their weights in other ways.
     """
     for module in model.modules():
         if type(module) in _ROUNDED:

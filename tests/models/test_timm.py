@@ -150,7 +150,7 @@ def test_pixels_are_those_of_the_weights() -> None:
         ("vit_tiny_patch16_224", {}, "features at strides 16, 16, 16; choose a network that has them at 4, 8, 16"),
         ("maxvit_tiny_tf_224", {}, "cannot read 64 x 96 pixels (height (16) must be divisible by window (7)); choose"),
         ("dla34", {"drop_path": 0.1}, "drop_path=0.1 has no effect on dla34; leave it out"),
-        ("hrnet_w18_small", {}, "hrnet_w18_small does not tell its stages apart; set frozen_stages=0"),
+        ("hrnet_w18_small", {}, "hrnet_w18_small does not separate its stages; set frozen_stages=0"),
     ],
 )
 def test_networks_that_cannot_do_it(name: str, options: dict[str, Any], message: str) -> None:

@@ -1,1 +1,1 @@
-"""Backbones: what turns images into features of several strides."""
+"""Backbones, the networks that turn images into features of several strides."""

@@ -1,4 +1,4 @@
-"""The door for backbones: what `PanopticBlend` and everything around it asks of the network that reads the images."""
+"""The protocol of backbones, the networks that read the images, for `PanopticBlend` and everything around it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ STAGES = {"c2": 4, "c3": 8, "c4": 16, "c5": 32}
 
 @dataclass(frozen=True)
 class PixelStatistics:
-    """Mean and standard deviation of the training pixels by channel (RGB, 0-255), which normalize every input."""
+    """Mean and standard deviation by channel (RGB, 0-255) of the training pixels, which normalize every input."""
 
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
@@ -30,9 +30,9 @@ class PretrainedWeights:
     source: str
     """Their address, or the path of a file."""
     fetch: Callable[[], Mapping[str, Tensor]] | None
-    """Downloads them, once, and raises what network and disk raise; None where ``source`` is a file."""
+    """Downloads them once, and raises any error of network or disk; None if ``source`` is a file."""
     convert: Callable[[Mapping[str, Tensor]], dict[str, Tensor]]
-    """Gives them the backbone's names and drops the classifier's layers; what is missing stays missing."""
+    """Renames them to the backbone's names and drops the layers of the classifier; missing layers stay missing."""
     option: str
     """The option that takes the path of the same weights as a file."""
 
@@ -40,9 +40,9 @@ class PretrainedWeights:
 class Backbone(Protocol):
     """An ``nn.Module`` that turns images into features of four strides; `ResNet` and `TimmBackbone` are two.
 
-    A backbone keeps parts of it frozen by itself: their parameters need no gradient, and ``train()`` leaves norms with
-    fixed statistics in evaluation mode. A module in it with an attribute ``optional_layers``, names of children, need
-    not find these in the weights of a backbone alone: their initial values change nothing.
+    A backbone freezes its parts itself: their parameters need no gradient, and ``train()`` leaves norms with fixed
+    statistics in evaluation mode. A module in it may have an attribute ``optional_layers`` with names of children that
+    the weights of a backbone alone may lack, because their initial values change nothing.
     """
 
     @property
@@ -51,17 +51,17 @@ class Backbone(Protocol):
 
     @property
     def pixels(self) -> PixelStatistics:
-        """What its weights expect of images; `PanopticBlend` takes ``pixel_mean`` and ``pixel_std`` from it."""
+        """Statistics of the pixels that its weights expect: ``pixel_mean`` and ``pixel_std`` of `PanopticBlend`."""
 
     @property
     def shard_units(self) -> Sequence[nn.Module]:
         """Parts that FSDP gathers one at a time, in the order in which they run, about a stage or a block each.
 
-        Each runs by being called; parameters outside of them are gathered for the whole pass.
+        Each must be run by calling it; parameters outside these parts are gathered for the whole pass.
         """
 
     def pretrained_weights(self) -> PretrainedWeights:
-        """The weights that ``train.weights=imagenet`` stands for.
+        """The weights that ``train.weights=imagenet`` loads.
 
         Raises:
             PanopticBlendError: there are none; the message says what to do.

@@ -24,12 +24,12 @@ class TimmBackbone(nn.Module):
         norm: batch norms with fixed statistics and weights, or with trained ones. Other norms are trained.
         frozen_stages: how many of stem, c2, c3, ... receive no gradient and keep their statistics. The stem is
             everything before the part that makes c2.
-        pretrained: what `pretrained_weights` gives: timm's own, those of a file, or none.
+        pretrained: the weights that `pretrained_weights` returns: True for timm's own, a file, or False for none.
         drop_path: stochastic depth (Huang et al., ECCV 2016): how probably the last block is skipped in training.
 
     Raises:
         MissingExtraError: timm is not installed.
-        PanopticBlendError: timm has no such network, or it cannot do what is asked for.
+        PanopticBlendError: timm has no such network, or an option does not apply to it.
     """
 
     def __init__(
@@ -61,13 +61,13 @@ class TimmBackbone(nn.Module):
         blocks = [_flat(name.removeprefix("net.")) for name in self._blocks]
         last = [_flat(maker) for maker in makers]
         if count and not set(last) <= set(blocks):
-            raise PanopticBlendError(f"model.backbone: {self.name} does not tell its stages apart; set frozen_stages=0")
+            raise PanopticBlendError(f"model.backbone: {self.name} does not separate its stages; set frozen_stages=0")
         ends = [0, blocks.index(last[0]), *(blocks.index(maker) + 1 for maker in last)] if count else [0]
         return self._blocks[: ends[count]]
 
     @torch.no_grad()
     def _require_any_size(self) -> None:
-        """Raise unless the features of an image of an unusual size have the channels and strides that are promised."""
+        """Raise unless the features of an image of unusual size have the expected channels and strides."""
         self.eval()
         expected = {stage: (1, self.channels[stage], 64 // stride, 96 // stride) for stage, stride in STAGES.items()}
         problem = "its maps have other sizes"
@@ -83,12 +83,12 @@ class TimmBackbone(nn.Module):
 
     @property
     def shard_units(self) -> list[nn.Module]:
-        """Stages or blocks, as timm divides the network; single layers, as those of a stem, are not among them."""
+        """Stages or blocks, as timm divides the network; single layers, such as those of a stem, are left out."""
         blocks = [self.get_submodule(name) for name in self._blocks]
         return [block for block in blocks if len([*block.modules()]) > 1 and len([*block.parameters()]) > 0]
 
     def pretrained_weights(self) -> PretrainedWeights:
-        """timm's weights of its classifier, or those in the file that was named."""
+        """The weights of timm's classifier, or of the file that was given."""
         config, key = self.net.pretrained_cfg, "model.backbone.pretrained"
         source = config.get("hf_hub_id") or config.get("url")
         if isinstance(self.pretrained, str):
@@ -106,7 +106,7 @@ class TimmBackbone(nn.Module):
         return state
 
     def _own_names(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """From timm's names of the classifier, or of its features, whose ``stages_0`` is ``stages.0`` there."""
+        """Rename weights of timm's classifier, or of its feature network, with ``stages_0`` for ``stages.0``."""
         own = {_flat(name.removeprefix("net.")): name for name in self.state_dict()}
         return {own[_flat(name)]: value for name, value in state.items() if _flat(name) in own}
 
@@ -125,7 +125,7 @@ class TimmBackbone(nn.Module):
 
 
 def _network(name: str, drop_path: float = 0.0, pretrained: bool = False) -> Any:
-    """timm's module that gives the features of every stage; of images of any size, where it can.
+    """Create timm's network for the features of every stage, for images of any size if the network allows it.
 
     Swin Transformers (Liu et al., ICCV 2021) then pad their maps to whole windows, and shift these in every stage.
     """
@@ -134,7 +134,7 @@ def _network(name: str, drop_path: float = 0.0, pretrained: bool = False) -> Any
 
     if not timm.is_model(name):
         close = difflib.get_close_matches(name, timm.list_models(), n=1, cutoff=0.3)
-        hint = f"did you mean {close[0]}?" if close else "timm.list_models() names those there are"
+        hint = f"did you mean {close[0]}?" if close else "timm.list_models() lists them"
         raise PanopticBlendError(f"model.backbone.name: timm {timm.__version__} has no network {name!r}; {hint}")
     optional = {"strict_img_size": False, "always_partition": True, "drop_path_rate": drop_path}
     while True:
@@ -158,7 +158,7 @@ def _network(name: str, drop_path: float = 0.0, pretrained: bool = False) -> Any
 
 
 def _outputs(name: str, strides: list[int]) -> dict[str, int]:
-    """Which of a network's outputs, whose ``strides`` are given, is each of our stages."""
+    """The output of a network that is each of our stages, found by the ``strides`` of its outputs."""
     if not set(STAGES.values()) <= set(strides):
         raise PanopticBlendError(
             f"model.backbone.name: {name} has features at strides {', '.join(map(str, strides))}"
@@ -174,7 +174,7 @@ def _pixels(config: Mapping[str, Any]) -> PixelStatistics:
 
 
 def _blocks(net: nn.Module, makers: list[str]) -> Iterator[str]:
-    """Names of the parts of a network in the order in which they run: children, or theirs where these make features."""
+    """Names of the parts of a network in the order they run: its children, or theirs if features come from them."""
     for name, child in net.named_children():
         if any(maker.startswith(f"{name}.") for maker in makers):
             yield from (f"net.{name}.{inner}" for inner, _ in child.named_children())
@@ -183,5 +183,5 @@ def _blocks(net: nn.Module, makers: list[str]) -> Iterator[str]:
 
 
 def _flat(name: str) -> str:
-    """timm calls the module ``stages.0`` of a classifier ``stages_0`` where it gives features only."""
+    """timm calls the module ``stages.0`` of a classifier ``stages_0`` in its feature network."""
     return name.replace(".", "_")
