@@ -55,7 +55,7 @@ COVERED_BY = {
     "metrics/confusion": "metrics/test_details.py",
     "metrics/error_budget": "metrics/test_causes.py",
     "metrics/overlaps": "metrics/test_panoptic_quality.py",
-    "models/backbones/protocol": "models/test_resnet.py",
+    "models/backbones/protocol": "models/test_backbone_protocol.py",
     "models/blendmask": "models/test_panoptic_blend.py",
     "models/dataflow": "models/test_folding.py",
     "models/instance_branch": "models/test_raw.py",
@@ -73,7 +73,6 @@ COVERED_BY = {
     "training/log": "training/test_loop.py",
     "training/provenance": "training/test_loop.py",
     "training/run": "training/test_loop.py",
-    "training/initialization": "training/test_loop.py",
 }
 """Modules that a test reaches through another module or a command, and the file with that test."""
 

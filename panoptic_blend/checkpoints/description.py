@@ -41,7 +41,7 @@ def _architecture(made: Architecture) -> Iterator[tuple[str, str]]:
         yield "levels", f"{made.levels[0].upper()}-{made.levels[-1].upper()}"
     if made.instances == "blendmask":
         tower = f"a shared tower of {made.shared_convs}, " if made.shared_convs else ""
-        yield "detector", f"FCOS, {tower}{made.num_convs} + {made.num_convs} convolutions of its own"
+        yield "detector", f"FCOS, {tower}towers of {made.num_convs} + {made.num_convs} convolutions"
         attention = f", M = {made.attention_size}" if made.attention_size else ", no attentions"
         yield "blender", f"K = {made.num_bases}{attention}"
     if made.instances == "mask_rcnn":

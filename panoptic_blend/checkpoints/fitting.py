@@ -72,7 +72,7 @@ class StateDifference:
     def problems(self) -> dict[str, str]:
         """A sentence for every name that differs: shapes first, then missing, then unknown names."""
         shapes = {
-            name: f"{name} is {_written(theirs)} in it and {_written(ours)} in the model"
+            name: f"{name} has the shape {_written(theirs)} in the weights and {_written(ours)} in the model"
             for name, (theirs, ours) in self.different.items()
         }
         missing = {name: f"{name} is missing" for name in self.missing}
@@ -163,4 +163,4 @@ def _moved(name: str, shift: int) -> str:
 
 
 def _written(shape: tuple[int, ...]) -> str:
-    return " x ".join(map(str, shape)) or "one number"
+    return " x ".join(map(str, shape)) or "()"

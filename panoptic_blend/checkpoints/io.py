@@ -74,7 +74,12 @@ def is_checkpoint(path: Path) -> bool:
     return {"config", "categories"} <= read_header(path).keys()
 
 
-def load_weights(model: nn.Module, source: str | Path | Mapping[str, Tensor], partial: bool = False) -> list[str]:
+def load_weights(
+    model: nn.Module,
+    source: str | Path | Mapping[str, Tensor],
+    partial: bool = False,
+    name: str | None = None,
+) -> list[str]:
     """Load weights into ``model``; their kind is recognized by their keys.
 
     Known kinds are ours, the official BlendMask, detectron2's Mask R-CNN and Panoptic-FPN, and ImageNet backbones of
@@ -84,6 +89,7 @@ def load_weights(model: nn.Module, source: str | Path | Mapping[str, Tensor], pa
     Args:
         source: a file, the word ``imagenet`` for the weights that `Backbone.pretrained_weights` gives, or a state dict.
         partial: load what fits, and leave heads unchanged that are missing or know other classes.
+        name: what messages call the weights; by default the file.
 
     Returns:
         The names that were not loaded, of the model and of the weights; empty without ``partial``.
@@ -91,7 +97,7 @@ def load_weights(model: nn.Module, source: str | Path | Mapping[str, Tensor], pa
     Raises:
         PanopticBlendError: the file is unreadable or does not fit the model, which is then unchanged.
     """
-    name = "state dict" if isinstance(source, Mapping) else str(source)
+    name = name or ("state dict" if isinstance(source, Mapping) else _file_of(source, model))
     state = _state_of(source, model)
     own = layout_of(model)
     state = align_pyramid(state, own.shapes)
@@ -133,6 +139,12 @@ def _state_of(source: str | Path | Mapping[str, Tensor], model: nn.Module) -> di
         return _imagenet(model)
     file = read_weights(Path(source))
     return adapt(file.state, file.author, str(source))
+
+
+def _file_of(source: str | Path, model: nn.Module) -> str:
+    """The file that is read for ``source``: ``imagenet`` may stand for one that the config names."""
+    pretrained = getattr(getattr(model, "backbone", None), "pretrained", None)
+    return pretrained if str(source) == "imagenet" and isinstance(pretrained, str) else str(source)
 
 
 def _imagenet(model: nn.Module) -> dict[str, Tensor]:

@@ -13,6 +13,7 @@ from panoptic_blend.cli import options
 from panoptic_blend.cli.running import stoppable
 from panoptic_blend.config.options import Precision
 from panoptic_blend.files import locked
+from panoptic_blend.formats.images import PICTURE_SUFFIXES
 from panoptic_blend.structures import PanopticBlendError
 from panoptic_blend.terminal import progress_line
 
@@ -111,11 +112,11 @@ def predict(
 
 
 def _pictures_and_overrides(inputs: Iterable[str]) -> tuple[list[Path], list[str]]:
-    """Separate pictures from changes to the config, which contain a ``=`` and are not a file or folder."""
+    """Separate pictures from changes to the config, which contain a ``=`` and do not name a file or folder."""
     pictures, overrides = [], []
     for item in inputs:
         path = Path(item)
-        if "=" in item and not path.exists():
+        if "=" in item and not path.exists() and path.suffix.lower() not in PICTURE_SUFFIXES:
             overrides.append(item)
         else:
             pictures.append(path)

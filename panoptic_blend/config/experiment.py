@@ -84,7 +84,7 @@ def parse_config(options: Mapping[str, Any], source: str) -> Config:
 
 def _explain(error: ValidationError) -> str:
     first = error.errors()[0]
-    key = ".".join(str(part) for part in first["loc"])
+    key = ".".join(str(part) for part in first["loc"] if part not in ("bool", "str"))  # of an option with two types
     if first["type"] == "extra_forbidden":
         section, _, name = key.rpartition(".")
         close = difflib.get_close_matches(name, _options_of(section), n=1, cutoff=0.5)

@@ -22,10 +22,10 @@ class Options(BaseModel):
 
 class Backbone(Options):
     kind: Literal["resnet", "timm"] = "resnet"
-    """A ResNet of torchvision's, or a network of timm's (the extra ``timm``)."""
+    """A torchvision ResNet, or a timm network (extra ``timm``)."""
     norm: Literal["frozen_bn", "bn", "gn"] = "frozen_bn"
     """Normalization: batch norm with fixed statistics, with trained ones, or group norm (kind resnet only).
-    In a network of timm's it says which batch norms are trained; other norms always are."""
+    In a timm network it applies to batch norms; other norms are always trained."""
     frozen_stages: Annotated[int, Field(ge=0, le=5)] = 2
     """How many of stem, c2, c3, c4, c5 are not trained."""
     depth: Literal[18, 34, 50, 101] = 50
@@ -34,12 +34,13 @@ class Backbone(Options):
     """Kind resnet: modulated deformable 3x3 convolutions in blocks 0, n, 2n, ... of c3-c5; 0 for none.
     Depth 50 or 101."""
     name: str | None = None
-    """Kind timm: the name of a network of timm's, such as ``convnext_tiny``, with or without a tag of weights."""
+    """Kind timm: the name of the network, such as ``convnext_tiny``, with or without a tag of weights."""
     pretrained: bool | str = True
-    """Kind timm: the weights that ``train.weights=imagenet`` stands for: timm's own, which it downloads (true), a file
-    under timm's names, or none (false)."""
+    """Kind timm: the weights that ``train.weights=imagenet`` loads: true for timm's own, which it downloads, or the
+    path of a file with timm's names; false if there are none. Nothing else loads them."""
     drop_path: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Kind timm: probability of skipping the last block in training; it rises linearly from 0 at the first block."""
+    """Kind timm: stochastic depth: the probability that a block is skipped in training, which rises linearly from 0 at
+    the first block to this value at the last."""
 
     _OF_KIND: ClassVar = {"resnet": ("depth", "deformable_every"), "timm": ("name", "pretrained", "drop_path")}
     """The options that only one kind has; the others every kind has."""
@@ -55,12 +56,13 @@ class Backbone(Options):
     def _has_an_effect(self) -> Self:
         for name in self._of_other_kinds():
             if (value := getattr(self, name)) != (default := type(self).model_fields[name].default):
+                reset = "null" if default is None else default
                 raise ValueError(
-                    f"{name}={value} has no effect with kind {self.kind}; leave it out"
-                    f", or set {name}={'null' if default is None else default} where a base sets it"
+                    f"{name}={value} has no effect with kind {self.kind}; leave it out, or reset what a base config "
+                    f"says by model.backbone.{name}={reset}"
                 )
         if self.kind == "timm" and self.norm == "gn":
-            raise ValueError("norm=gn needs kind resnet; a network of timm's keeps its norms, norm=bn trains them")
+            raise ValueError("norm=gn needs kind resnet; a timm network keeps its norms, and norm=bn trains them")
         if self.kind == "timm" and not self.name:
             raise ValueError("kind timm needs the name of a network; give one, such as name=convnext_tiny")
         return self

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from panoptic_blend.data.protocol import PanopticDataset
+from panoptic_blend.data.protocol import PanopticDataset, read_sample
 from panoptic_blend.data.transforms import Augmentation, PackedTarget, resize_image, size_for
 from panoptic_blend.structures import PanopticBlendError, PanopticMap, Runs, Target
 
@@ -176,7 +176,7 @@ class _TrainingSamples(Dataset[tuple[Tensor, PackedTarget, str]]):
 
     def __getitem__(self, item: tuple[int, int]) -> tuple[Tensor, PackedTarget, str]:
         position, index = item
-        sample = self._dataset[index]
+        sample = read_sample(self._dataset, index)
         rng = np.random.default_rng([self._seed, position, index])
         image, numbers = self._augmentation(sample.image, sample.panoptic.index(), rng)
         target = PackedTarget.from_runs(Runs.from_pixels(numbers), sample.panoptic.segments, self._dataset.categories)
@@ -190,7 +190,7 @@ class _EvaluationSamples(Dataset[EvaluationSample]):
         self._dataset, self._sides = dataset, (short_side, long_side)
 
     def __getitem__(self, index: int) -> EvaluationSample:
-        sample = self._dataset[index]
+        sample = read_sample(self._dataset, index)
         size = sample.image.shape[1], sample.image.shape[2]
         resized = resize_image(sample.image, size_for(size, *self._sides))
         return EvaluationSample(sample.image_id, sample.file_name, resized, sample.image, sample.panoptic)

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+import torch
 from torch import Tensor
 
 from panoptic_blend.formats.categories import Categories
-from panoptic_blend.structures import PanopticMap, Size
+from panoptic_blend.structures import PanopticBlendError, PanopticMap, Size
 
 
 @dataclass(frozen=True)
@@ -80,3 +81,33 @@ class PanopticDataset(Protocol):
 
         They should be quick to get: `open_cache` compares their digest to decide whether a cache is still valid.
         """
+
+
+def read_sample(dataset: PanopticDataset, index: int) -> Sample:
+    """Image ``index`` of ``dataset``, after a check that image, map, segments and image table agree.
+
+    Raises:
+        PanopticBlendError: they do not; or the data set's own error.
+    """
+    sample, (height, width) = dataset[index], dataset.images.sizes[index]
+    if problem := _problem(sample, (height, width), dataset.categories):
+        raise PanopticBlendError(f"{dataset.name}: image {sample.image_id}: {problem}; correct the data set")
+    return sample
+
+
+def _problem(sample: Sample, size: Size, categories: Categories) -> str | None:
+    """What is wrong with a sample that should have ``size`` (height, width); None if nothing is."""
+    image, panoptic = sample.image, sample.panoptic
+    if not isinstance(image, Tensor) or image.dtype != torch.uint8 or image.ndim != 3 or image.shape[0] != 3:
+        found = f"{image.dtype} of shape {tuple(image.shape)}" if isinstance(image, Tensor) else type(image).__name__
+        return f"its pixels are {found}, not a uint8 tensor (3, H, W)"
+    shapes = {"pixels": tuple(image.shape[1:]), "segment ids": panoptic.segment_ids.shape}
+    for name, shape in shapes.items():
+        if shape != size:
+            return f"its {name} have the size {shape}, but the image table says {size}"
+    for segment in panoptic.segments:
+        category = categories.by_id.get(segment.category)
+        if category is None or category.is_thing != segment.is_thing:
+            known = "unknown" if category is None else f"a {'thing' if category.is_thing else 'stuff class'}"
+            return f"segment {segment.id} has category {segment.category}, which is {known}"
+    return None

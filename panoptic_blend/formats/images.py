@@ -16,6 +16,9 @@ from panoptic_blend.structures import PanopticBlendError, Size
 
 Picture = npt.NDArray[np.uint8]
 
+PICTURE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"}
+"""File name endings, in lower case, by which pictures are found in a folder."""
+
 
 def read_picture(path: Path, size: Size | None = None) -> Picture:
     """Read a picture as (H, W, 3) uint8 RGB; gray is repeated, alpha dropped, 16 bits reduced to 8.

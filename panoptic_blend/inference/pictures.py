@@ -12,14 +12,12 @@ from torch import Tensor
 
 from panoptic_blend.drawing.overlay import draw
 from panoptic_blend.files import require_no_overwrite
-from panoptic_blend.formats.images import Picture, read_picture, write_picture
+from panoptic_blend.formats.images import PICTURE_SUFFIXES, Picture, read_picture, write_picture
 from panoptic_blend.formats.panoptic_writer import PanopticWriter
 from panoptic_blend.inference.journal import Journal, Record, file_stamp, prediction_identity
 from panoptic_blend.inference.predictor import Predictor
 from panoptic_blend.machine import overlapped
 from panoptic_blend.structures import PanopticBlendError, PanopticMap, Progress
-
-_PICTURES = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"}
 
 
 @dataclass(frozen=True)
@@ -148,9 +146,11 @@ def find_pictures(inputs: Sequence[Path]) -> Iterator[Path]:
     """The files of ``inputs``, with every folder replaced by the pictures in it, sorted by name."""
     for path in inputs:
         if path.is_dir():
-            found = sorted(item for item in path.iterdir() if item.suffix.lower() in _PICTURES and item.is_file())
+            found = sorted(
+                item for item in path.iterdir() if item.suffix.lower() in PICTURE_SUFFIXES and item.is_file()
+            )
             if not found:
-                formats = ", ".join(sorted(_PICTURES))
+                formats = ", ".join(sorted(PICTURE_SUFFIXES))
                 raise PanopticBlendError(f"{path}: no pictures in this folder; give one with {formats} files")
             yield from found
         elif path.is_file():

@@ -116,7 +116,7 @@ def load(
         counts = config.model.num_things, config.model.num_stuff
         categories = read_categories(state) or default_categories(*counts)
     model = build_model(config)
-    load_weights(model, state)
+    load_weights(model, state, name=str(weights or name_or_path))
     fold_norms(model.eval())
     model = _moved(model, device)
     if dtype := half_dtype(precision, model.pixel_mean.device):

@@ -7,7 +7,7 @@ from functools import partial
 
 from panoptic_blend.config.experiment import Config
 from panoptic_blend.config.options import Model
-from panoptic_blend.models.backbones.protocol import Backbone
+from panoptic_blend.models.backbones.protocol import Backbone, require_backbone
 from panoptic_blend.models.backbones.resnet import ResNet
 from panoptic_blend.models.backbones.timm import TimmBackbone
 from panoptic_blend.models.blender import TopLayer, assemble, blend, crop
@@ -30,10 +30,16 @@ def build_model(config: Config, backbone: Backbone | None = None) -> PanopticBle
     """The model of ``config``, randomly initialized, in training mode.
 
     Args:
-        backbone: takes the place of the backbone of ``config``, whose options for it are ignored.
+        backbone: used instead of the backbone of ``config``, whose options for it are ignored.
+
+    Raises:
+        PanopticBlendError: ``backbone`` is not a `Backbone`.
     """
     options, semantic = config.model, config.model.semantic
-    backbone = backbone or BACKBONES[options.backbone.kind](**options.backbone.arguments())
+    if backbone is None:
+        backbone = BACKBONES[options.backbone.kind](**options.backbone.arguments())
+    else:
+        require_backbone(backbone)
     fpn = _fpn(options, backbone)
     head = SemanticHead(options.fpn.channels, options.num_stuff + 1, semantic.channels) if semantic.enabled else None
     return PanopticBlend(

@@ -17,6 +17,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from panoptic_blend.files import read_json
+from panoptic_blend.formats.categories import Categories
 from panoptic_blend.formats.images import write_picture
 from panoptic_blend.formats.panoptic_writer import PanopticWriter
 from panoptic_blend.shapes.painting import (
@@ -222,7 +224,8 @@ def write_shapes(
     with the number of scenes written so far.
 
     Raises:
-        PanopticBlendError: a count or the seed is negative, both counts are 0, or ``train`` is too large.
+        PanopticBlendError: a count or the seed is negative, both counts are 0, ``train`` is too large, or ``root``
+            holds another data set.
     """
     if min(train, val) < 0 or train + val == 0 or train > VAL_START or seed < 0:
         raise PanopticBlendError(
@@ -231,6 +234,8 @@ def write_shapes(
         )
     splits = {name: range(first, first + n) for name, first, n in (("train", 0, train), ("val", VAL_START, val)) if n}
     annotations = Path(root) / "annotations"
+    for name in splits:
+        _require_own(annotations / f"panoptic_{name}2017.json")
     for name in splits:  # a split without a JSON is recognized as unfinished
         (annotations / f"panoptic_{name}2017.json").unlink(missing_ok=True)
     written = 0
@@ -246,3 +251,11 @@ def write_shapes(
                 written += 1
                 if progress is not None:
                     progress(written)
+
+
+def _require_own(path: Path) -> None:
+    """Raise an error if the annotations of another data set are at ``path``."""
+    if path.exists():
+        content = read_json(path)
+        if not isinstance(content, dict) or content.get("categories") != Categories(CATEGORIES).records():
+            raise PanopticBlendError(f"{path}: belongs to another data set; choose another --out")

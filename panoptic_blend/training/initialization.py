@@ -9,6 +9,7 @@ from torch import nn
 from panoptic_blend.checkpoints.fitting import layers, without_classes
 from panoptic_blend.checkpoints.io import load_weights, read_categories, read_checkpoint
 from panoptic_blend.checkpoints.states import state_files
+from panoptic_blend.config.experiment import Config
 from panoptic_blend.formats.categories import Categories
 from panoptic_blend.structures import PanopticBlendError
 
@@ -28,6 +29,15 @@ def require_no_run(output: Path, resume: bool) -> None:
         raise PanopticBlendError(
             f"{output}: has weights but no state to resume; start from them in another --output, with "
             f"train.weights={weights[0]}"
+        )
+
+
+def require_weights_of_backbone(config: Config) -> None:
+    """Raise an error if a file for the backbone is named that nothing would load."""
+    pretrained = config.model.backbone.pretrained
+    if isinstance(pretrained, str) and config.train.weights != "imagenet":
+        raise PanopticBlendError(
+            f"model.backbone.pretrained={pretrained} is loaded only by train.weights=imagenet; set both, or neither"
         )
 
 

@@ -30,7 +30,13 @@ from panoptic_blend.runtime.interruption import Interruption, RunInterruptedErro
 from panoptic_blend.runtime.precision import resolve
 from panoptic_blend.runtime.processes import is_sharded, launch
 from panoptic_blend.structures import PanopticBlendError
-from panoptic_blend.training.initialization import BEST, LAST, load_initial_weights, require_no_run
+from panoptic_blend.training.initialization import (
+    BEST,
+    LAST,
+    load_initial_weights,
+    require_no_run,
+    require_weights_of_backbone,
+)
 from panoptic_blend.training.log import Reporter
 from panoptic_blend.training.optimizer import build_optimizer
 from panoptic_blend.training.provenance import record_start
@@ -55,6 +61,7 @@ class Run:
         self.output, self.interruption = output, interruption or Interruption()
         self.remarks = list(config.notes)
         require_no_run(output, resume)
+        require_weights_of_backbone(config)
         self.training, self.validation = datasets or _datasets(config)
         self.categories = self.training.categories
         require_same_categories(self.categories, self.validation)

@@ -151,7 +151,9 @@ def test_a_near_miss_is_named(demo: Any, tmp_path: Path) -> None:
     assert found.nearest["demo/shapes_r18"] == "instances.top_layer.weight is missing"
     assert (found.has_config, found.has_categories, found.pq) == (False, False, None)
     torch.save(state | {"instances.top_layer.weight": weight[:, :1]}, tmp_path / "w.pth")
-    assert "is 196 x 1 x 3 x 3 in it and 196 x 64 x 3 x 3 in the model" in lines(inspect_weights(tmp_path / "w.pth"))
+    assert "has the shape 196 x 1 x 3 x 3 in the weights and 196 x 64 x 3 x 3 in the model" in lines(
+        inspect_weights(tmp_path / "w.pth")
+    )
 
 
 def test_a_backbone_fits_every_config_that_has_it(tmp_path: Path) -> None:

@@ -228,20 +228,23 @@ def test_imagenet_without_a_backbone() -> None:
 
 def test_wrong_shape(saved: Path) -> None:
     assert refused(tiny(0, "model.num_things=3"), saved) == (
-        f"{saved}: not of this architecture: instances.fcos.class_logits.bias is 2 in it and 3 in the model"
-        " (and 3 more); it knows other classes; set model.num_things and model.num_stuff to match, or train from it"
-        " with --partial"
+        f"{saved}: not of this architecture: instances.fcos.class_logits.bias has the shape 2 in the weights and 3 in "
+        "the model (and 3 more); it knows other classes; set model.num_things and model.num_stuff to match, or train "
+        "from it with --partial"
     )
     message = refused(tiny(0, "model.blender.attention_size=5"), saved)
-    assert "instances.top_layer.bias is 64 in it and 100 in the model (and 1 more)" in message
+    assert "instances.top_layer.bias has the shape 64 in the weights and 100 in the model (and 1 more)" in message
 
 
 def test_shapes_are_named_in_full() -> None:
     state = state_of(tiny())
     state["instances.top_layer.weight"] = torch.zeros(64, 32)
-    assert "instances.top_layer.weight is 64 x 32 in it and 64 x 32 x 3 x 3 in the model;" in refused(tiny(1), state)
+    assert (
+        "instances.top_layer.weight has the shape 64 x 32 in the weights and 64 x 32 x 3 x 3 in the model;"
+        in refused(tiny(1), state)
+    )
     state["instances.top_layer.weight"] = torch.tensor(1.0)
-    assert "instances.top_layer.weight is one number in it" in refused(tiny(1), state)
+    assert "instances.top_layer.weight has the shape () in the weights" in refused(tiny(1), state)
 
 
 def test_missing_and_unknown_tensors() -> None:

@@ -82,14 +82,17 @@ def test_an_instance_checkpoint_in_a_panoptic_model() -> None:
 
 def test_another_width_is_another_network() -> None:
     message = refused_in_part(tiny(2, "model.fpn.channels=64"), state_of(tiny(1)))
-    assert "not even in part: fpn.pyramid.extra_blocks.convs.0.bias is 32 in it and 64 in the model;" in message
+    assert (
+        "not even in part: fpn.pyramid.extra_blocks.convs.0.bias has the shape 32 in the weights and 64 in the model;"
+        in message
+    )
     message = refused_in_part(tiny(2, "model.blender.attention_size=5"), state_of(tiny(1)))
-    assert "instances.top_layer.bias is 64 in it and 100 in the model" in message
+    assert "instances.top_layer.bias has the shape 64 in the weights and 100 in the model" in message
 
 
 def test_a_class_head_of_another_width_too() -> None:
     source = state_of(tiny(1)) | {"semantic.predictor.weight": torch.zeros(7, 9, 1, 1)}
-    assert "semantic.predictor.weight is 7 x 9 x 1 x 1 in it" in refused_in_part(tiny(2), source)
+    assert "semantic.predictor.weight has the shape 7 x 9 x 1 x 1 in the weights" in refused_in_part(tiny(2), source)
 
 
 def test_another_depth_is_another_network() -> None:

@@ -103,7 +103,7 @@ def test_fine_tuning_on_other_classes(
     arguments = ["train", "demo/shapes_r18", *SMALL, *NONE, f"data.root={root}", "--weights", tmp_path / "nine.pth"]
     assert run(monkeypatch, *arguments, "-o", tmp_path / "whole") == 2
     message = capsys.readouterr().err
-    assert "instances.fcos.class_logits.bias is 9 in it and 6 in the model (and 3 more)" in message
+    assert "instances.fcos.class_logits.bias has the shape 9 in the weights and 6 in the model (and 3 more)" in message
     assert "--partial" in message
     assert run(monkeypatch, *arguments, "-o", tmp_path / "part", "--partial") == 0
     printed = " ".join(capsys.readouterr().out.split())

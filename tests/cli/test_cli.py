@@ -224,3 +224,19 @@ def test_instances_and_cityscapes_are_converted(
     truth = root / "annotations/panoptic_val2017.json"
     cityscapes = "data", "convert", "cityscapes", truth, "--pictures", root / "val2017", "--out", tmp_path / "city"
     assert "`id` is" in error_of(monkeypatch, capsys, *cityscapes)
+
+
+def test_predict_tells_pictures_with_an_equals_sign_from_overrides(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], root: Path, weights: Path, tmp_path: Path
+) -> None:
+    picture = tmp_path / "a=2.jpg"
+    picture.write_bytes(next((root / "val2017").iterdir()).read_bytes())
+    out = tmp_path / "out"
+    assert run(monkeypatch, "predict", weights, picture, "model.fusion.confidence=1", "--output", out) == 0
+    [annotation] = json.loads((out / "panoptic.json").read_text())["annotations"]
+    assert all("score" not in segment for segment in annotation["segments_info"]), "no instance is as sure as 1"
+    missing = tmp_path / "b=2.jpg"
+    assert error_of(monkeypatch, capsys, "predict", weights, missing) == (
+        f"error: {missing}: no such file or folder; check the path"
+    )
+    assert "nothing to predict" in error_of(monkeypatch, capsys, "predict", weights, "test.short_side=64")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from panoptic_blend.config.experiment import load_config
-from panoptic_blend.data.protocol import PanopticDataset, Sample
+from panoptic_blend.data.protocol import PanopticDataset, Sample, read_sample
 from panoptic_blend.formats.categories import Categories
 from panoptic_blend.inference.predictor import load
 from panoptic_blend.structures import Category, PanopticMap, Segment, Size
@@ -86,3 +86,45 @@ def test_a_sweep_runs_the_model_again_for_another_version_of_the_data(finished: 
         "reused",
         "was made with other data, so the model is run",
     ]
+
+
+class Broken(Squares):
+    """Squares whose samples are changed on the way out."""
+
+    def __init__(self, change: Callable[[Sample], Sample]) -> None:
+        super().__init__(2)
+        self._change = change
+
+    def __getitem__(self, index: int) -> Sample:
+        return self._change(super().__getitem__(index))
+
+
+def with_segment(sample: Sample, category: int, is_thing: bool) -> Sample:
+    segments = [Segment(1, category, is_thing, None, 0, None), sample.panoptic.segments[1]]
+    return replace(sample, panoptic=PanopticMap(sample.panoptic.segment_ids, segments))
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (lambda s: replace(s, image=s.image.numpy()), "its pixels are ndarray, not a uint8 tensor (3, H, W)"),
+        (lambda s: replace(s, image=s.image.float()), "its pixels are torch.float32 of shape (3, 64, 64), not a uint8"),
+        (lambda s: replace(s, image=s.image[:1]), "its pixels are torch.uint8 of shape (1, 64, 64), not a uint8"),
+        (lambda s: replace(s, image=s.image.permute(1, 2, 0)), "torch.uint8 of shape (64, 64, 3), not a uint8"),
+        (lambda s: replace(s, image=s.image[:, :50]), "its pixels have the size (50, 64), but the image table says"),
+        (
+            lambda s: replace(s, panoptic=PanopticMap(s.panoptic.segment_ids[:, :50], s.panoptic.segments)),
+            "its segment ids have the size (64, 50), but the image table says (64, 64)",
+        ),
+        (lambda s: with_segment(s, 4, True), "segment 1 has category 4, which is unknown"),
+        (lambda s: with_segment(s, 3, False), "segment 1 has category 3, which is a thing"),
+        (lambda s: with_segment(s, 7, True), "segment 1 has category 7, which is a stuff class"),
+    ],
+)
+def test_a_sample_that_contradicts_itself_is_refused(
+    change: Callable[[Sample], Sample], problem: str, refused: Callable[..., str]
+) -> None:
+    message = refused(read_sample, Broken(change), 1)
+    assert message.startswith("squares: image 1: ")
+    assert problem in message
+    assert read_sample(Squares(2), 1).image_id == 1

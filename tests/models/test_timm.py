@@ -173,10 +173,10 @@ def test_without_timm(monkeypatch: pytest.MonkeyPatch) -> None:
         ("kind: timm, name: x, norm: gn", "norm=gn needs kind resnet"),
         (
             "kind: timm, name: x, depth: 18",
-            "depth=18 has no effect with kind timm; leave it out, or set depth=50 where",
+            "depth=18 has no effect with kind timm; leave it out, or reset what a base",
         ),
         ("kind: timm, name: x, deformable_every: 3", "deformable_every=3 has no effect with kind timm"),
-        ("name: convnext_tiny", "name=convnext_tiny has no effect with kind resnet; leave it out, or set name=null"),
+        ("name: convnext_tiny", "by model.backbone.name=null"),
         ("drop_path: 0.1", "drop_path=0.1 has no effect with kind resnet"),
         ("pretrained: w.pth", "pretrained=w.pth has no effect with kind resnet"),
     ],
@@ -267,7 +267,7 @@ def test_a_file_of_another_network_is_refused(tmp_path: Path) -> None:
 
     torch.save(timm.create_model("test_efficientnet").state_dict(), tmp_path / "w.pth")
     model = build_model(config("test_convnext", f"model.backbone.pretrained={tmp_path / 'w.pth'}"))
-    with pytest.raises(PanopticBlendError, match=r"imagenet: not of this architecture: .* is missing"):
+    with pytest.raises(PanopticBlendError, match=r"w\.pth: not of this architecture: .* is missing"):
         load_weights(model, "imagenet")
 
 

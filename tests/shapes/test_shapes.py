@@ -210,3 +210,16 @@ def test_impossible_counts_are_refused(tmp_path: Path, train: int, val: int, see
     with pytest.raises(PanopticBlendError, match=f"train={train}, val={val}, seed={seed}") as error:
         write_shapes(tmp_path / "new", train, val, seed)
     assert "\n" not in str(error.value) and not (tmp_path / "new").exists()
+
+
+def test_another_data_set_is_not_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "annotations" / "panoptic_val2017.json"
+    path.parent.mkdir()
+    path.write_text('{"images": [], "annotations": [], "categories": [{"id": 1, "name": "cat", "isthing": 1}]}')
+    before = path.read_bytes()
+    with pytest.raises(PanopticBlendError, match=r"panoptic_val2017.json: belongs to another data set; choose"):
+        write_shapes(tmp_path, train=1, val=1)
+    assert path.read_bytes() == before
+    assert [item.name for item in tmp_path.iterdir()] == ["annotations"]
+    write_shapes(tmp_path, train=1, val=0)
+    write_shapes(tmp_path, train=1, val=0, seed=1)  # Shapes may be generated again

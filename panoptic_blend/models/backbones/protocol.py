@@ -6,7 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+import torch
 from torch import Tensor, nn
+
+from panoptic_blend.structures import PanopticBlendError
 
 STAGES = {"c2": 4, "c3": 8, "c4": 16, "c5": 32}
 """The stages of a backbone by name, with their strides."""
@@ -73,3 +76,33 @@ class Backbone(Protocol):
         Returns:
             ``{"c2": (N, channels["c2"], H/4, W/4), ..., "c5": (N, channels["c5"], H/32, W/32)}``.
         """
+
+
+def require_backbone(backbone: object) -> None:
+    """Run a module once on an image of 64 x 96 pixels, and raise PanopticBlendError unless it is a `Backbone`."""
+    where = f"backbone {type(backbone).__name__}"
+    if not isinstance(backbone, nn.Module):
+        raise PanopticBlendError(f"{where}: is not an nn.Module; give a module, see models/backbones/protocol.py")
+    members = ("channels", "pixels", "shard_units", "pretrained_weights")
+    if missing := [name for name in members if not hasattr(backbone, name)]:
+        raise PanopticBlendError(f"{where}: has no `{missing[0]}`; add it, see models/backbones/protocol.py")
+    channels, pixels = backbone.channels, backbone.pixels
+    if not isinstance(channels, Mapping) or list(channels) != list(STAGES):
+        raise PanopticBlendError(f"{where}: its channels are {channels}; name them {', '.join(STAGES)}, in this order")
+    if not isinstance(pixels, PixelStatistics) or (0 < max(pixels.mean) <= 1 and max(pixels.std) <= 1):
+        raise PanopticBlendError(f"{where}: its pixels are {pixels}; give PixelStatistics on the scale 0-255")
+    expected = {stage: (1, channels[stage], 64 // stride, 96 // stride) for stage, stride in STAGES.items()}
+    was_training = backbone.training
+    try:
+        with torch.no_grad():
+            features = backbone.eval()(torch.zeros(1, 3, 64, 96).to(next(backbone.parameters(), torch.zeros(0))))
+        found = {stage: tuple(x.shape) for stage, x in features.items()}
+    except Exception as error:  # from code that is not ours
+        first = next(iter(str(error).splitlines()), "")
+        raise PanopticBlendError(
+            f"{where}: fails on an image of 64 x 96 pixels ({type(error).__name__}: {first}); correct its forward"
+        ) from error
+    finally:
+        backbone.train(was_training)
+    if found != expected:
+        raise PanopticBlendError(f"{where}: gives {found} for 64 x 96 pixels; it must give {expected}")
