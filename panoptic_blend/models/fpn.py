@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.ops import FeaturePyramidNetwork
-from torchvision.ops.feature_pyramid_network import ExtraFPNBlock, LastLevelMaxPool
+from torchvision.ops.feature_pyramid_network import ExtraFPNBlock
 
 
 class StridedLevels(ExtraFPNBlock):
@@ -24,6 +24,16 @@ class StridedLevels(ExtraFPNBlock):
             results.append(coarsest)
             names.append(f"c{6 + i}")
         return results, names
+
+
+class SubsampledLevel(ExtraFPNBlock):
+    """One coarser level: every second row and column of the last output, which is max pooling of size 1 and stride 2.
+
+    Unlike torchvision's ``LastLevelMaxPool`` it can be exported with any height and width by torch 2.11 too.
+    """
+
+    def forward(self, results: list[Tensor], x: list[Tensor], names: list[str]) -> tuple[list[Tensor], list[str]]:
+        return [*results, results[-1][:, :, ::2, ::2]], [*names, "pool"]
 
 
 class FPN(nn.Module):
@@ -43,7 +53,7 @@ class FPN(nn.Module):
         self.stages = tuple(in_channels)
         extra: ExtraFPNBlock | None
         if pooled_level:
-            extra, extra_levels = LastLevelMaxPool(), 1
+            extra, extra_levels = SubsampledLevel(), 1
         else:
             extra = StridedLevels(channels, extra_levels) if extra_levels else None
         self.levels = tuple(f"p{int(self.stages[0][1]) + i}" for i in range(len(in_channels) + extra_levels))
