@@ -15,7 +15,14 @@ import numpy as np
 from panoptic_blend.files import read_json
 from panoptic_blend.formats.archives import Folder
 from panoptic_blend.formats.categories import Categories
-from panoptic_blend.formats.columns import InvalidSegments, LazySequence, SegmentColumns, StringColumn, integer_column
+from panoptic_blend.formats.columns import (
+    InvalidSegments,
+    LazySequence,
+    SegmentColumns,
+    SizeColumn,
+    StringColumn,
+    integer_column,
+)
 from panoptic_blend.formats.images import decode_segment_ids
 from panoptic_blend.formats.json_fields import not_records, require_file_name, require_integer, require_records
 from panoptic_blend.structures import PanopticBlendError, PanopticMap, Segment, Size
@@ -103,19 +110,13 @@ class Images(LazySequence[Image]):
         self, ids: list[int], file_names: Sequence[str], sizes: Sequence[Size], annotations: Annotations
     ) -> None:
         self.ids, self.file_names, self.annotations = integer_column(ids), StringColumn(file_names), annotations
-        self._heights, self._widths = (integer_column(list(side)) for side in zip(*sizes, strict=True))
+        self.sizes = SizeColumn(sizes)
 
     def __len__(self) -> int:
         return len(self.ids)
 
-    @property
-    def sizes(self) -> list[Size]:
-        """Height and width of every image."""
-        return list(zip(self._heights, self._widths, strict=True))
-
     def item(self, index: int) -> Image:
-        size = self._heights[index], self._widths[index]
-        return Image(self.ids[index], self.file_names[index], size, self.annotations[index])
+        return Image(self.ids[index], self.file_names[index], self.sizes[index], self.annotations[index])
 
 
 @dataclass(frozen=True)

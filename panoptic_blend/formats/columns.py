@@ -15,7 +15,7 @@ from itertools import accumulate
 from typing import Any, TypeVar, overload
 
 from panoptic_blend.formats.json_fields import are_records, require_integer
-from panoptic_blend.structures import PanopticBlendError
+from panoptic_blend.structures import PanopticBlendError, Size
 
 MAX_SEGMENT_ID = 2**24 - 1
 
@@ -59,6 +59,23 @@ def integer_column(values: list[int]) -> Sequence[int]:
         return array("q", values)
     except OverflowError:
         return values
+
+
+class SizeColumn(LazySequence[Size]):
+    """Heights and widths; equal to every sequence of the same sizes."""
+
+    def __init__(self, sizes: Iterable[Size]) -> None:
+        heights, widths = zip(*sizes, strict=True)
+        self._heights, self._widths = integer_column(list(heights)), integer_column(list(widths))
+
+    def __len__(self) -> int:
+        return len(self._heights)
+
+    def item(self, index: int) -> Size:
+        return self._heights[index], self._widths[index]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and list(self) == list(other)
 
 
 @dataclass(frozen=True)
