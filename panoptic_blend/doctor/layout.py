@@ -9,7 +9,8 @@ from pathlib import Path
 from panoptic_blend.doctor import kinds
 from panoptic_blend.doctor.kinds import Finding
 from panoptic_blend.doctor.records import Contents
-from panoptic_blend.formats.archives import Folder, first_existing
+from panoptic_blend.formats.archives import Folder
+from panoptic_blend.formats.coco_layout import maps_of
 from panoptic_blend.formats.json_fields import file_name
 from panoptic_blend.structures import PanopticBlendError
 
@@ -54,13 +55,13 @@ def is_training(split: str) -> bool:
 
 
 def _split_paths(root: Path, split: str) -> SplitPaths:
-    annotations, name = root / "annotations", f"{PREFIX}{split}"
-    maps = first_existing([annotations / name, root / name])
+    annotations = root / "annotations"
+    json_path = annotations / f"{PREFIX}{split}.json"
     return SplitPaths(
         name=split,
-        json=annotations / f"{name}.json",
+        json=json_path,
         pictures=root / split,
-        maps=maps,
+        maps=maps_of(json_path),
         instances=annotations / f"instances_{split}.json",
     )
 

@@ -38,20 +38,23 @@ def find_split(root: Path, split: str) -> Split:
     """
     if not root.is_dir():
         raise PanopticBlendError(f"{root}: no such folder; set data.root or PANOPTIC_BLEND_DATA to your data set")
-    name = f"panoptic_{split}"
-    maps = first_existing([root / "annotations" / name, root / name])
-    parts = Split(root / split, root / "annotations" / f"{name}.json", maps)
+    json_path = root / "annotations" / f"panoptic_{split}.json"
+    parts = Split(root / split, json_path, maps_of(json_path))
     for path in (parts.json, parts.pictures, parts.maps):
         if not path.exists():
             raise PanopticBlendError(f"{path}: missing; a COCO panoptic split `{split}` needs it")
     return parts
 
 
-def maps_folder(json_path: Path, folder: str | Path | None, annotations: Annotations) -> Folder:
-    """Open the folder or zip of the PNGs: ``folder``, else the stem of the JSON beside it or beside ``annotations``."""
+def maps_of(json_path: Path) -> Path:
+    """The folder or zip of PNGs named as the JSON is, beside it or beside ``annotations``, whether it exists or not."""
     name = json_path.stem
-    candidates = [json_path.parent / name, json_path.parent.parent / name]
-    path = first_existing(candidates) if folder is None else Path(folder)
+    return first_existing([json_path.parent / name, json_path.parent.parent / name])
+
+
+def maps_folder(json_path: Path, folder: str | Path | None, annotations: Annotations) -> Folder:
+    """Open the folder or zip of the PNGs: ``folder``, else `maps_of` the JSON."""
+    path = maps_of(json_path) if folder is None else Path(folder)
     if not path.exists():
         raise PanopticBlendError(f"{path}: no such folder; say where the PNGs of {json_path.name} are")
     return Folder(path, example=next(iter(annotations.pngs), None))
