@@ -73,8 +73,7 @@ def bytes_line() -> Iterator[Callable[[str, int, int | None], None]]:
                 return
             if shown:
                 bar.remove_task(shown.id)
-            bar.add_task(
-                task, total=total, completed=done
-            )  # a new task, so that bytes of an earlier run do not count as speed
+            # a new task, so that bytes of an earlier run do not count as speed
+            bar.add_task(task, total=total, completed=done)
 
         yield show

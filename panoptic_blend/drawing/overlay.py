@@ -160,9 +160,8 @@ def _regions(index_map: IndexMap, segments: Sequence[Segment], colors: Sequence[
         if window is not None:
             mask = np.pad(index_map[window] == index, 1).astype(np.uint8)
             depth = cv2.distanceTransform(mask, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[1:-1, 1:-1]
-            exact = np.sqrt(
-                np.rint(np.square(depth, dtype=np.float64))
-            )  # removes rounding differences between calls of OpenCV
+            # whole squares, which removes rounding differences between calls of OpenCV
+            exact = np.sqrt(np.rint(np.square(depth, dtype=np.float64)))
             regions.append(Region(segment, color, window, exact.astype(np.float32), int(mask.sum())))
     return regions
 

@@ -94,9 +94,8 @@ class SegmentColumns:
     def __init__(self, *, areas: bool = False) -> None:
         self.areas = array("d") if areas else None
         self._ids, self._categories, self._is_crowd = array("i"), array("i"), array("b")
-        self._category_numbers: dict[
-            int, int
-        ] = {}  # category id -> number; ids may exceed 32 bits until they are validated
+        # category id -> number; ids may exceed 32 bits until they are validated
+        self._category_numbers: dict[int, int] = {}
 
     def pack(self, record: dict[str, Any]) -> dict[str, Any]:
         """Move the segments of a parsed annotation to rows; other records are returned unchanged.

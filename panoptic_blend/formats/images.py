@@ -75,9 +75,8 @@ def decode_segment_ids(data: bytes, path: str | Path, size: Size | None = None) 
         raise PanopticBlendError(
             f"{path}: {_size(colors.shape[:2])}, but its picture is {_size(size)}; write it in that size"
         )
-    ids = (
-        cv2.cvtColor(colors, order).view("<i4").squeeze(2)
-    )  # little-endian: R is the lowest byte, an opaque alpha the highest
+    # little-endian: R is the lowest byte, an opaque alpha the highest
+    ids = cv2.cvtColor(colors, order).view("<i4").squeeze(2)
     ids &= 0xFFFFFF
     return ids
 

@@ -108,9 +108,8 @@ def publish(
     old = page.with_name(f".{folder.name}.old.{os.getpid()}.part")
     try:
         with replacing(page) as temporary:
-            temporary.write_text(
-                _fill_template(content), encoding="utf-8", newline="\n"
-            )  # newlines unchanged, because the digests depend on them
+            # newlines unchanged, because the digests depend on them
+            temporary.write_text(_fill_template(content), encoding="utf-8", newline="\n")
             if folder.exists():
                 page.unlink(missing_ok=True)
                 folder.rename(old)
