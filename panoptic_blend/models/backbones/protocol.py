@@ -78,6 +78,25 @@ class Backbone(Protocol):
         """
 
 
+Shapes = dict[str, tuple[int, ...]]
+
+
+def trial(backbone: nn.Module) -> Shapes:
+    """The shapes of the features of an image of 64 x 96 pixels, which few networks are made for."""
+    was_training = backbone.training
+    image = torch.zeros(1, 3, 64, 96).to(next(backbone.parameters(), torch.zeros(0)))
+    try:
+        with torch.no_grad():
+            return {stage: tuple(x.shape) for stage, x in backbone.eval()(image).items()}
+    finally:
+        backbone.train(was_training)
+
+
+def expected_of_trial(channels: Mapping[str, int]) -> Shapes:
+    """The shapes that `trial` gives for a `Backbone` of these channels."""
+    return {stage: (1, channels[stage], 64 // stride, 96 // stride) for stage, stride in STAGES.items()}
+
+
 def require_backbone(backbone: object) -> None:
     """Run a module once on an image of 64 x 96 pixels, and raise PanopticBlendError unless it is a `Backbone`."""
     where = f"backbone {type(backbone).__name__}"
@@ -91,18 +110,13 @@ def require_backbone(backbone: object) -> None:
         raise PanopticBlendError(f"{where}: its channels are {channels}; name them {', '.join(STAGES)}, in this order")
     if not isinstance(pixels, PixelStatistics) or (0 < max(pixels.mean) <= 1 and max(pixels.std) <= 1):
         raise PanopticBlendError(f"{where}: its pixels are {pixels}; give PixelStatistics on the scale 0-255")
-    expected = {stage: (1, channels[stage], 64 // stride, 96 // stride) for stage, stride in STAGES.items()}
-    was_training = backbone.training
+    expected = expected_of_trial(channels)
     try:
-        with torch.no_grad():
-            features = backbone.eval()(torch.zeros(1, 3, 64, 96).to(next(backbone.parameters(), torch.zeros(0))))
-        found = {stage: tuple(x.shape) for stage, x in features.items()}
+        found = trial(backbone)
     except Exception as error:  # from code that is not ours
         first = next(iter(str(error).splitlines()), "")
         raise PanopticBlendError(
             f"{where}: fails on an image of 64 x 96 pixels ({type(error).__name__}: {first}); correct its forward"
         ) from error
-    finally:
-        backbone.train(was_training)
     if found != expected:
         raise PanopticBlendError(f"{where}: gives {found} for 64 x 96 pixels; it must give {expected}")

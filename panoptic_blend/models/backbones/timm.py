@@ -6,11 +6,16 @@ import difflib
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
-import torch
 from torch import Tensor, nn
 
 from panoptic_blend.extras import require_extra
-from panoptic_blend.models.backbones.protocol import STAGES, PixelStatistics, PretrainedWeights
+from panoptic_blend.models.backbones.protocol import (
+    STAGES,
+    PixelStatistics,
+    PretrainedWeights,
+    expected_of_trial,
+    trial,
+)
 from panoptic_blend.structures import PanopticBlendError
 
 _BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
@@ -65,21 +70,17 @@ class TimmBackbone(nn.Module):
         ends = [0, blocks.index(last[0]), *(blocks.index(maker) + 1 for maker in last)] if count else [0]
         return self._blocks[: ends[count]]
 
-    @torch.no_grad()
     def _require_any_size(self) -> None:
         """Raise unless the features of an image of unusual size have the expected channels and strides."""
-        self.eval()
-        expected = {stage: (1, self.channels[stage], 64 // stride, 96 // stride) for stage, stride in STAGES.items()}
         problem = "its maps have other sizes"
         try:
-            found = {stage: tuple(x.shape) for stage, x in self(torch.zeros(1, 3, 64, 96)).items()}
+            found = trial(self)
         except (AssertionError, RuntimeError) as error:
             found, problem = {}, str(error).splitlines()[0]
-        if found != expected:
+        if found != expected_of_trial(self.channels):
             raise PanopticBlendError(
                 f"model.backbone.name: {self.name} cannot read 64 x 96 pixels ({problem}); choose another network"
             )
-        self.train()
 
     @property
     def shard_units(self) -> list[nn.Module]:
