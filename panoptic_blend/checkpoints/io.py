@@ -97,7 +97,7 @@ def load_weights(
     Raises:
         PanopticBlendError: the file is unreadable or does not fit the model, which is then unchanged.
     """
-    name = name or ("state dict" if isinstance(source, Mapping) else _file_of(source, model))
+    name = name or _name_of(source, model)
     state = _state_of(source, model)
     own = layout_of(model)
     state = align_pyramid(state, own.shapes)
@@ -141,17 +141,26 @@ def _state_of(source: str | Path | Mapping[str, Tensor], model: nn.Module) -> di
     return adapt(file.state, file.author, str(source))
 
 
-def _file_of(source: str | Path, model: nn.Module) -> str:
-    """The file that is read for ``source``: ``imagenet`` may stand for one that the config names."""
-    pretrained = getattr(getattr(model, "backbone", None), "pretrained", None)
-    return pretrained if str(source) == "imagenet" and isinstance(pretrained, str) else str(source)
+def _name_of(source: str | Path | Mapping[str, Tensor], model: nn.Module) -> str:
+    """What messages call a source of weights: its file, also where ``imagenet`` stands for one."""
+    if isinstance(source, Mapping):
+        return "state dict"
+    if str(source) == "imagenet":
+        weights = _backbone_of(model).pretrained_weights()
+        return "imagenet" if weights.fetch else weights.source
+    return str(source)
+
+
+def _backbone_of(model: nn.Module) -> Backbone:
+    backbone: Backbone | None = getattr(model, "backbone", None)
+    if backbone is None:
+        raise PanopticBlendError("imagenet: the model has no backbone to load it into; give a file instead")
+    return backbone
 
 
 def _imagenet(model: nn.Module) -> dict[str, Tensor]:
     """The ImageNet weights of the backbone of ``model``, and the pixel statistics that they expect."""
-    backbone: Backbone | None = getattr(model, "backbone", None)
-    if backbone is None:
-        raise PanopticBlendError("imagenet: the model has no backbone to load it into; give a file instead")
+    backbone = _backbone_of(model)
     weights = backbone.pretrained_weights()
     if weights.fetch is None:
         state: Mapping[str, Tensor] = read_weights(Path(weights.source)).state
