@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from panoptic_blend.models.backbones.protocol import IMAGENET_PIXELS
+from panoptic_blend.models.backbones.resnet import without_classifier
 from panoptic_blend.structures import PanopticBlendError
 
 State = dict[str, Tensor]
@@ -203,7 +204,7 @@ def from_caffe2(state: Mapping[str, Tensor], author: str = "") -> State:
 
 def from_torchvision(state: Mapping[str, Tensor], author: str = "") -> State:
     """Convert the backbone of a torchvision ResNet."""
-    backbone = {f"backbone.{name}": value for name, value in state.items() if not name.startswith("fc.")}
+    backbone = {f"backbone.{name}": value for name, value in without_classifier(state).items()}
     return backbone | _input(backbone, {}, "torchvision")
 
 

@@ -138,7 +138,7 @@ class ResNet(nn.Module):
         return PretrainedWeights(
             weights.url,
             lambda: weights.get_state_dict(progress=False, check_hash=True, weights_only=True),
-            _without_classifier,
+            without_classifier,
             option="train.weights",
         )
 
@@ -164,7 +164,7 @@ class ResNet(nn.Module):
         return features
 
 
-def _without_classifier(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """torchvision's names are ours, and its strides are in 3x3 convolutions."""
+def without_classifier(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A torchvision ResNet as a `ResNet`: its names are ours, and its strides are in the 3x3 convolutions."""
     kept = {name: value for name, value in state.items() if not name.startswith("fc.")}
     return kept | {"stride_in_1x1": torch.tensor(False)}
