@@ -46,9 +46,9 @@ def pq(
     from panoptic_blend.scoring.tables import class_table, quality_table
 
     policy, resampling = FilePolicy(missing, additional, area), Resampling(resamples, seed=seed)
-    require_writable(details, table_format)
     with stoppable("stopped; nothing was written"):
         if not (details or compare or boundary):
+            require_writable(details, table_format)
             with progress_line("comparing") as progress:
                 report = evaluate_files(
                     truth, prediction, truth_folder, prediction_folder, progress, policy=policy, workers=workers
