@@ -6,7 +6,6 @@ and where a repository is read on the web. Nothing is fetched while this builds:
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 from docutils import nodes
@@ -15,10 +14,7 @@ from sphinx.application import Sphinx
 from sphinx.domains.python import PythonDomain
 from sphinx.environment import BuildEnvironment
 
-ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT))
-
-import panoptic_blend  # noqa: E402
+import panoptic_blend
 
 project = "panoptic_blend"
 author = copyright = "the authors of panoptic_blend"
@@ -28,7 +24,7 @@ extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.autosummary", "sp
 root_doc = "docs/index"
 include_patterns = ["docs/**", "README.md", "CONTRIBUTING.md", "CHANGELOG.md", "evaluation/README.md"]
 exclude_patterns = [".*", "build", "datasets", "runs", "tests", "panoptic_blend", "docs/_templates"]
-templates_path = [str(ROOT / "docs" / "_templates")]
+templates_path = [str(Path(__file__).parent / "_templates")]
 
 nitpicky = True
 default_role = "py:obj"
