@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 import yaml
+from pydantic import ValidationError
 from torch import optim
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_state_dict, set_optimizer_state_dict
 
@@ -102,8 +103,12 @@ class Run:
         record_start(output, config.seed, self.iteration, self.fabric.device, self.shard.count)
 
     def _resume(self, state: Mapping[str, Any]) -> None:
-        fixed = Model.model_validate(state["fixed"]["model"]), state["fixed"]["optimizer"]
-        if fixed != (self.config.model, self.config.train.optimizer):
+        fixed = state["fixed"]
+        try:
+            model = Model.model_validate(fixed.get("model"))
+        except ValidationError:  # of another version, whose options we do not know
+            model = None
+        if (model, fixed.get("optimizer")) != (self.config.model, self.config.train.optimizer):
             raise PanopticBlendError(
                 f"{self.output}: its states are of a run with another model or optimizer; use the options of that run"
             )

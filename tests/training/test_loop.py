@@ -16,7 +16,7 @@ from torch import nn
 
 from panoptic_blend import evaluate_files, load, load_config
 from panoptic_blend.checkpoints.io import read_checkpoint
-from panoptic_blend.checkpoints.states import read_state, state_files
+from panoptic_blend.checkpoints.states import read_state, save_state, state_files
 from panoptic_blend.config.experiment import Config
 from panoptic_blend.data.dataset import CocoPanoptic
 from panoptic_blend.inference.evaluation import require_same_categories
@@ -151,6 +151,17 @@ def test_a_resumed_run_keeps_its_model_and_optimizer(finished: Path, root: Path)
     for change in ("train.optimizer=sgd", "model.backbone.frozen_stages=1"):
         with pytest.raises(PanopticBlendError, match=r"states are of a run with another model or optimizer"):
             train(config(root, change), finished, resume=True)
+
+
+@pytest.mark.parametrize("fixed", [{}, {"model": {"of_another_version": 1}, "optimizer": "adamw"}])
+def test_a_state_of_another_version_is_refused(
+    finished: Path, root: Path, tmp_path: Path, fixed: dict[str, object]
+) -> None:
+    output = copied(finished, tmp_path / "run")
+    [path] = state_files(output)
+    save_state(output, {**read_state(path), "fixed": fixed})
+    with pytest.raises(PanopticBlendError, match=r"states are of a run with another model or optimizer"):
+        train(config(root), output, resume=True)
 
 
 def test_a_truncated_log_neither_stops_a_run_nor_loses_its_best_weights(
