@@ -55,6 +55,7 @@ COVERED_BY = {
     "metrics/confusion": "metrics/test_details.py",
     "metrics/error_budget": "metrics/test_causes.py",
     "metrics/overlaps": "metrics/test_panoptic_quality.py",
+    "models/backbones/freezing": "models/test_resnet.py",
     "models/backbones/protocol": "models/test_backbone_protocol.py",
     "models/blendmask": "models/test_panoptic_blend.py",
     "models/dataflow": "models/test_folding.py",

@@ -44,8 +44,9 @@ class Backbone(Protocol):
     """An ``nn.Module`` that turns images into features of four strides; `ResNet` and `TimmBackbone` are two.
 
     A backbone freezes its parts itself: their parameters need no gradient, and ``train()`` leaves norms with fixed
-    statistics in evaluation mode. A module in it may have an attribute ``optional_layers`` with names of children that
-    the weights of a backbone alone may lack, because their initial values change nothing.
+    statistics in evaluation mode, as `PartlyFrozen` does for its subclasses. A module in it may have an attribute
+    ``optional_layers`` with names of children that the weights of a backbone alone may lack, because their initial
+    values change nothing.
     """
 
     @property

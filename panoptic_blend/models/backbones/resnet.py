@@ -13,6 +13,7 @@ from torchvision.models import get_weight
 from torchvision.models import resnet as torchvision_resnet
 from torchvision.ops import DeformConv2d, FrozenBatchNorm2d
 
+from panoptic_blend.models.backbones.freezing import PartlyFrozen
 from panoptic_blend.models.backbones.protocol import IMAGENET_PIXELS, STAGES, PretrainedWeights
 
 Norm = Literal["frozen_bn", "bn", "gn"]
@@ -87,7 +88,7 @@ _LAYOUTS: dict[int, tuple[type[BasicBlock | Bottleneck], list[int]]] = {
 """Blocks of each stage by depth (He et al., table 1)."""
 
 
-class ResNet(nn.Module):
+class ResNet(PartlyFrozen):
     """A ResNet without its classifier, a `Backbone`: (N, 3, H, W) to ``{"c2": stride 4, ..., "c5": stride 32}``.
 
     Parameters carry torchvision's names, so its ImageNet weights fit. Weights from the caffe lineage have
@@ -123,9 +124,7 @@ class ResNet(nn.Module):
         self.register_load_state_dict_post_hook(ResNet._place_strides)  # type: ignore[no-untyped-call]
 
         stages = (("conv1", "bn1"), ("layer1",), ("layer2",), ("layer3",), ("layer4",))
-        self._frozen = tuple(chain(*stages[:frozen_stages]))
-        for name in self._frozen:
-            self.get_submodule(name).requires_grad_(False)
+        self.freeze(list(chain(*stages[:frozen_stages])))
 
     @property
     def shard_units(self) -> tuple[nn.Sequential, ...]:
@@ -149,12 +148,6 @@ class ResNet(nn.Module):
                 layer[0].conv1.stride, layer[0].conv2.stride = first, second
                 if isinstance(layer[0].conv2, ModulatedDeformConv):
                     layer[0].conv2.offset.stride = second
-
-    def train(self, mode: bool = True) -> ResNet:
-        super().train(mode)
-        for name in self._frozen:
-            self.get_submodule(name).eval()
-        return self
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         x = self.maxpool(self.relu(normed(self.conv1, self.bn1, images)))

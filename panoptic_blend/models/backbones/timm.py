@@ -9,6 +9,7 @@ from typing import Any, Literal
 from torch import Tensor, nn
 
 from panoptic_blend.extras import require_extra
+from panoptic_blend.models.backbones.freezing import PartlyFrozen
 from panoptic_blend.models.backbones.protocol import (
     STAGES,
     PixelStatistics,
@@ -21,7 +22,7 @@ from panoptic_blend.structures import PanopticBlendError
 _BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 
 
-class TimmBackbone(nn.Module):
+class TimmBackbone(PartlyFrozen):
     """A `Backbone` made of a timm network: (N, 3, H, W) to ``{"c2": (N, c, H/4, W/4), ..., "c5": stride 32}``.
 
     Args:
@@ -54,11 +55,9 @@ class TimmBackbone(nn.Module):
         self.pixels = _pixels(self.net.pretrained_cfg)
         makers = info.module_name()
         self._blocks = list(_blocks(self.net, makers))
-        self._frozen = self._first_stages(frozen_stages, [makers[i] for i in self._outputs.values()])
+        self.freeze(self._first_stages(frozen_stages, [makers[i] for i in self._outputs.values()]))
         if norm == "frozen_bn":
-            self._frozen += [name for name, module in self.named_modules() if isinstance(module, _BATCH_NORMS)]
-        for part in self._frozen:
-            self.get_submodule(part).requires_grad_(False)
+            self.freeze([name for name, module in self.named_modules() if isinstance(module, _BATCH_NORMS)])
         self._require_any_size()
 
     def _first_stages(self, count: int, makers: list[str]) -> list[str]:
@@ -110,12 +109,6 @@ class TimmBackbone(nn.Module):
         """Rename weights of timm's classifier, or of its feature network, with ``stages_0`` for ``stages.0``."""
         own = {_flat(name.removeprefix("net.")): name for name in self.state_dict()}
         return {own[_flat(name)]: value for name, value in state.items() if _flat(name) in own}
-
-    def train(self, mode: bool = True) -> TimmBackbone:
-        super().train(mode)
-        for name in self._frozen:
-            self.get_submodule(name).eval()
-        return self
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         features = self.net(images)
