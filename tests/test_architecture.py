@@ -16,6 +16,7 @@ LAYERS = (
     "structures",
     "extras",
     "files",
+    "listing",
     "machine",
     "terminal",
     "config",
