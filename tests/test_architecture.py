@@ -16,6 +16,7 @@ LAYERS = (
     "structures",
     "extras",
     "files",
+    "failures",
     "listing",
     "machine",
     "terminal",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import cv2
@@ -240,3 +241,57 @@ def test_predict_tells_pictures_with_an_equals_sign_from_overrides(
         f"error: {missing}: no such file or folder; check the path"
     )
     assert "nothing to predict" in error_of(monkeypatch, capsys, "predict", weights, "test.short_side=64")
+
+
+@pytest.fixture
+def broken(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A command that meets an exception of another library."""
+
+    def fail(*arguments: object, **options: object) -> None:
+        raise ValueError("not foreseen\nby anyone")
+
+    monkeypatch.setattr("panoptic_blend.scoring.evaluate_files.evaluate_files", fail)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setenv("PANOPTIC_BLEND_TRACEBACK", "")
+
+
+def test_a_foreign_exception_is_one_line_that_names_the_command_and_the_file_with_the_traceback(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], broken: None, tmp_path: Path
+) -> None:
+    line = error_of(monkeypatch, capsys, "pq", "a.json", "b.json")
+    [path] = tmp_path.glob("*.txt")
+    assert line == f"error: panoptic-blend pq: ValueError: not foreseen; traceback: {path}"
+    assert path.read_text().startswith("Traceback (most recent call last):")
+
+
+@pytest.mark.parametrize("arguments", [["--traceback", "pq", "a", "b"], ["pq", "a", "b", "--traceback"]])
+def test_the_option_traceback_prints_it_wherever_it_stands(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    broken: None,
+    tmp_path: Path,
+    arguments: list[str],
+) -> None:
+    assert run(monkeypatch, *arguments) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "Traceback (most recent call last):"
+    assert lines[-1] == "error: panoptic-blend pq: ValueError: not foreseen"
+    assert not list(tmp_path.glob("*.txt"))
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux")
+@pytest.mark.parametrize(
+    ("output", "error"),
+    [
+        (">&-", "error: standard output is closed; redirect it to a file or to /dev/null\n"),
+        (">/dev/full", "error: panoptic-blend pq: No space left on device; check the path and the disk\n"),
+        ("| true", ""),
+    ],
+)
+def test_output_that_cannot_be_printed_is_an_error(root: Path, output: str, error: str) -> None:
+    truth = root / "annotations" / "panoptic_val2017.json"
+    program = "import panoptic_blend.cli.main as cli; cli.main()"
+    command = f"{sys.executable} -c '{program}' pq '{truth}' '{truth}' --json {output}"
+    process = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
+    assert process.stderr == error
+    assert process.returncode == (2 if error else 0)
