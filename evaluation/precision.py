@@ -25,7 +25,7 @@ from panoptic_blend.formats.coco_layout import find_root
 from panoptic_blend.inference.evaluation import require_same_categories
 from panoptic_blend.inference.forward import run_network
 from panoptic_blend.inference.predictor import Predictor, load
-from panoptic_blend.metrics.overlaps import Comparison, match, overlaps
+from panoptic_blend.metrics import overlaps
 from panoptic_blend.metrics.panoptic_quality import GROUPS, PanopticQuality, PanopticReport
 from panoptic_blend.structures import PanopticMap
 from panoptic_blend.terminal import progress_line, right_aligned
@@ -57,10 +57,10 @@ class Difference:
 
 def difference(first: PanopticMap, second: PanopticMap) -> Difference:
     """Compare two maps of one image; segments are matched whatever their ids."""
-    table = overlaps(first, second)
-    pairs = match(Comparison.from_table(table, first.segments, second.segments))
-    shared = table[0, 0] + table[pairs.truth + 1, pairs.prediction + 1].sum()
-    pixels, segments = int(table.sum()), len(first.segments) + len(second.segments)
+    found = overlaps.compare(first, second)
+    table, pairs = found.overlaps, overlaps.match(found)
+    shared = table.dense()[0, 0] + table.at(pairs.truth + 1, pairs.prediction + 1).sum()
+    pixels, segments = int(table.counts.sum()), len(first.segments) + len(second.segments)
     return Difference(pixels, pixels - int(shared), segments, segments - 2 * len(pairs.iou))
 
 

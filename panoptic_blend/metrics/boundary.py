@@ -19,19 +19,20 @@ def boundary_width(shape: tuple[int, ...]) -> int:
     return max(1, round(DILATION * math.hypot(*shape[:2])))
 
 
-def boundary_table(truth: PanopticMap, prediction: PanopticMap) -> npt.NDArray[np.int64]:
-    """Count the pixels shared by the boundaries of T truth and P predicted segments; maps are (H, W).
+def boundary_indices(
+    truth: PanopticMap, prediction: PanopticMap
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Number the boundaries of T truth and P predicted segments at every pixel of two maps (H, W).
 
-    Returns (T + 2, P + 1) int64: row 0 is void, row ``i + 1`` is the boundary of ``truth.segments[i]``, and the last
-    row is the interior of all truth segments; column ``j + 1`` is the boundary of ``prediction.segments[j]``, and
-    column 0 is all other pixels.
+    Returns two arrays (H * W,). In the first, 0 is void, ``i + 1`` the boundary of ``truth.segments[i]``, and T + 1 the
+    interior of all truth segments; in the second, ``j + 1`` is the boundary of ``prediction.segments[j]``, and 0 is all
+    other pixels.
     """
     rows, interior = _index(truth), _interior(truth)
     rows[interior & (rows > 0)] = len(truth.segments) + 1
     columns = _index(prediction)
     columns[_interior(prediction)] = 0
-    shape = len(truth.segments) + 2, len(prediction.segments) + 1
-    return np.bincount((rows * shape[1] + columns).ravel(), minlength=math.prod(shape)).reshape(shape)
+    return rows.ravel(), columns.ravel()
 
 
 def _index(panoptic: PanopticMap) -> npt.NDArray[np.int64]:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from panoptic_blend.metrics.details import PanopticDetails
-from panoptic_blend.metrics.overlaps import Integers, match
+from panoptic_blend.metrics.overlaps import match
+from panoptic_blend.metrics.sparse import Integers, contains
 from panoptic_blend.structures import Category
 
 
@@ -32,16 +33,18 @@ def confusion(details: PanopticDetails) -> Confusion:
     indices = {category.id: index for index, category in enumerate(categories, start=1)}
     pixels, segments = (np.zeros((len(indices) + 1, len(indices) + 1), dtype=np.int64) for _ in range(2))
     for _, comparison in details.comparisons():
-        rows = np.array([0, *(indices[category] for category in comparison.truth.categories.tolist())])
-        columns = np.array([0, *(indices[category] for category in comparison.prediction.categories.tolist())])
-        table, spurious = comparison.table, match(comparison).spurious
-        np.add.at(pixels, (rows[:, None], columns), table)
-        shared = table[1:, 1:]
-        union = shared.sum(axis=0) + table[1:].sum(axis=1)[:, None] - shared
-        pairs = (2 * shared > union) & ~comparison.truth.is_crowd[:, None]
-        found, matched = np.nonzero(pairs)
-        unpaired = ~pairs.any(axis=1) & ~comparison.truth.is_crowd & table[1:].any(axis=1)
-        np.add.at(segments, (rows[1:][found], columns[1:][matched]), 1)
-        np.add.at(segments[:, 0], rows[1:][unpaired], 1)
-        np.add.at(segments[0], columns[1:][np.setdiff1d(spurious, matched)], 1)
+        truth, table = comparison.truth, comparison.overlaps
+        in_truth, in_prediction = (
+            np.array([0, *(indices[category] for category in segments_of.categories.tolist())])
+            for segments_of in (truth, comparison.prediction)
+        )
+        np.add.at(pixels, (in_truth[table.rows], in_prediction[table.columns]), table.counts)
+        rows, columns, shared = comparison.pairs()
+        truth_area, area = table.row_sums()[1:], (table.column_sums() - table.first_row())[1:]
+        paired = (2 * shared > truth_area[rows] + area[columns] - shared) & ~truth.is_crowd[rows]
+        unpaired = ~contains(rows, paired, len(truth_area)) & ~truth.is_crowd & (truth_area > 0)
+        spurious = np.setdiff1d(match(comparison).spurious, columns[paired])
+        np.add.at(segments, (in_truth[1:][rows[paired]], in_prediction[1:][columns[paired]]), 1)
+        np.add.at(segments[:, 0], in_truth[1:][unpaired], 1)
+        np.add.at(segments[0], in_prediction[1:][spurious], 1)
     return Confusion(categories, pixels, segments)

@@ -10,8 +10,9 @@ import numpy as np
 
 from panoptic_blend.metrics.causes import Cause, Diagnosis, diagnose
 from panoptic_blend.metrics.conversion import PanopticLike, panoptic_map
-from panoptic_blend.metrics.overlaps import Comparison, Floats, SegmentTable, compare, match
+from panoptic_blend.metrics.overlaps import Comparison, SegmentTable, compare, match
 from panoptic_blend.metrics.panoptic_quality import PanopticQuality, PanopticReport, categories_by_id
+from panoptic_blend.metrics.sparse import Floats
 from panoptic_blend.structures import Category, PanopticBlendError
 
 Outcome = Literal["tp", "fp", "fn", "ignored"]
@@ -74,7 +75,7 @@ class PanopticDetails:
         """Add an image that is already compared, with known categories; PanopticBlendError if it was added before."""
         if image in self._comparisons:
             raise PanopticBlendError(f"image {image!r} is added twice; keep one")
-        if self.boundary and comparison.boundary_entries is None:
+        if self.boundary and comparison.boundary is None:
             raise PanopticBlendError(
                 f"image {image!r}: its boundaries were not compared; call compare with boundary=True"
             )
@@ -175,14 +176,14 @@ class PanopticDetails:
 
 def segment_rows(image: ImageKey, comparison: Comparison, diagnosis: Diagnosis) -> Iterator[SegmentRow]:
     """Yield the rows of `PanopticDetails.segments` for one image."""
-    matches, iou = diagnosis.matches, diagnosis.iou
+    matches = diagnosis.matches
     pairs = list(zip(matches.truth.tolist(), matches.prediction.tolist(), matches.iou.tolist(), strict=True))
     found = {row: (column, iou) for row, column, iou in pairs}
     matched = {column: (row, iou) for row, column, iou in pairs}
     for index in _existing(comparison.truth):
-        yield _row(image, "truth", index, comparison, diagnosis, found.get(index), iou[index])
+        yield _row(image, "truth", index, comparison, diagnosis, found.get(index))
     for index in _existing(comparison.prediction):
-        yield _row(image, "prediction", index, comparison, diagnosis, matched.get(index), iou[:, index])
+        yield _row(image, "prediction", index, comparison, diagnosis, matched.get(index))
 
 
 def _row(
@@ -192,13 +193,14 @@ def _row(
     comparison: Comparison,
     diagnosis: Diagnosis,
     pair: tuple[int, float] | None,
-    ious: Floats,
 ) -> SegmentRow:
-    """The row of segment ``index``, with its match ``pair`` (index, IoU) and its IoUs ``ious`` with the other map."""
-    own, other, causes = comparison.truth, comparison.prediction, diagnosis.truth
+    """The row of segment ``index``, with its match ``pair`` (index, IoU)."""
+    own, other = comparison.truth, comparison.prediction
+    causes, neighbors = diagnosis.truth, diagnosis.nearest_prediction
     if side == "prediction":
-        own, other, causes = comparison.prediction, comparison.truth, diagnosis.prediction
-    nearest = int(ious.argmax()) if ious.any() else None
+        own, other = other, own
+        causes, neighbors = diagnosis.prediction, diagnosis.nearest_truth
+    nearest = neighbors.get(index)
     outcome: Outcome = "ignored"
     if pair is not None:
         outcome = "tp"
@@ -214,9 +216,9 @@ def _row(
         iou=None if pair is None else pair[1],
         matched_with=None if pair is None else int(other.ids[pair[0]]),
         cause=causes.get(index),
-        nearest=None if nearest is None else int(other.ids[nearest]),
-        nearest_category=None if nearest is None else int(other.categories[nearest]),
-        nearest_iou=0.0 if nearest is None else float(ious[nearest]),
+        nearest=None if nearest is None else int(other.ids[nearest[0]]),
+        nearest_category=None if nearest is None else int(other.categories[nearest[0]]),
+        nearest_iou=0.0 if nearest is None else nearest[1],
     )
 
 

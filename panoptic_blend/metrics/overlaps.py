@@ -1,25 +1,24 @@
 """Overlap table of truth and predicted segments, from which all of panoptic quality follows, and matching.
 
-`overlaps` counts the table in a single pass over the pixels of one image, `compare` stores it with its segments, and
-`match` derives matched pairs and errors (Kirillov et al., Panoptic Segmentation, CVPR 2019, section 4).
+`compare` counts the table in a single pass over the pixels of one image, and `match` derives matched pairs and errors
+(Kirillov et al., Panoptic Segmentation, CVPR 2019, section 4). Only pairs that share pixels are stored and looked at,
+so that memory grows with the number of segments, not with its square.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from panoptic_blend.metrics.boundary import boundary_table
+from panoptic_blend.metrics.boundary import boundary_indices
+from panoptic_blend.metrics.sparse import Floats, Integers, SparseTable, sums
 from panoptic_blend.structures import PanopticBlendError, PanopticMap, Segment, positions
 
-Integers = npt.NDArray[np.int64]
 Booleans = npt.NDArray[np.bool_]
-Floats = npt.NDArray[np.float64]
-Entries = npt.NDArray[np.int32]
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,37 +43,52 @@ class SegmentTable:
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """Overlaps of the T truth and P predicted segments of one image, stored sparsely.
+    """Overlaps of the T truth and P predicted segments of one image.
 
-    ``entries`` and ``boundary_entries`` (n, 3) int32 are row, column and value of the nonzero entries of `table` and
-    `boundary`; ``boundary_entries`` is None if boundaries were not compared.
+    ``overlaps`` (T + 1, P + 1) counts the pixels that truth and prediction share: row ``i + 1`` is truth segment ``i``,
+    column ``j + 1`` predicted segment ``j``, row and column 0 are void. ``boundary`` (T + 2, P + 1) is as from
+    `boundary_indices`, None if boundaries were not compared.
     """
 
     truth: SegmentTable
     prediction: SegmentTable
-    entries: Entries
-    boundary_entries: Entries | None = None
+    overlaps: SparseTable
+    boundary: SparseTable | None = None
 
     @classmethod
-    def from_table(cls, table: Integers, truth: Sequence[Segment], prediction: Sequence[Segment]) -> Comparison:
-        """Build from a table of `overlaps` and its segments."""
-        tables = (
-            SegmentTable.from_segments(truth, table[1:].sum(axis=1)),
-            SegmentTable.from_segments(prediction, table[:, 1:].sum(axis=0)),
+    def from_overlaps(
+        cls,
+        overlaps: SparseTable,
+        truth: Sequence[Segment],
+        prediction: Sequence[Segment],
+        boundary: SparseTable | None = None,
+    ) -> Comparison:
+        """Build from the tables and the segments."""
+        return cls(
+            SegmentTable.from_segments(truth, overlaps.row_sums()[1:]),
+            SegmentTable.from_segments(prediction, overlaps.column_sums()[1:]),
+            overlaps,
+            boundary,
         )
-        return cls(*tables, _entries(table))
 
     @property
     def table(self) -> Integers:
-        """The table (T + 1, P + 1) of `overlaps`."""
-        return _dense(self.entries, (len(self.truth.ids) + 1, len(self.prediction.ids) + 1))
+        """``overlaps`` as a dense array (T + 1, P + 1); too large for maps of very many segments."""
+        return self.overlaps.dense()
 
-    @property
-    def boundary(self) -> Integers | None:
-        """The table (T + 2, P + 1) of `boundary_table`, None if boundaries were not compared."""
-        if self.boundary_entries is None:
-            return None
-        return _dense(self.boundary_entries, (len(self.truth.ids) + 2, len(self.prediction.ids) + 1))
+    def pairs(self) -> SharedPixels:
+        """The pairs of a truth segment and a predicted one that share pixels."""
+        entries = self.overlaps.entries
+        rows, columns, pixels = entries[(entries[:, 0] > 0) & (entries[:, 1] > 0)].astype(np.int64).T
+        return SharedPixels(rows - 1, columns - 1, pixels)
+
+
+class SharedPixels(NamedTuple):
+    """Pairs of segments, row by row: indices in ``truth`` and ``prediction``, and shared ``pixels``, (n,) each."""
+
+    truth: Integers
+    prediction: Integers
+    pixels: Integers
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,22 +107,12 @@ class Matches:
 
 
 def compare(truth: PanopticMap, prediction: PanopticMap, *, boundary: bool = False) -> Comparison:
-    """Compute the overlaps of one image, optionally those of boundaries too; raises the errors of `overlaps`."""
-    found = Comparison.from_table(overlaps(truth, prediction), truth.segments, prediction.segments)
-    if not boundary:
-        return found
-    return replace(found, boundary_entries=_entries(boundary_table(truth, prediction)))
+    """Count the pixels that every truth segment shares with every predicted one, optionally those of boundaries too.
 
+    A record of area 0 may have no pixels. A record with the id 0 is a segment, and its map then has no void.
 
-def overlaps(truth: PanopticMap, prediction: PanopticMap) -> Integers:
-    """Count the pixels that every truth segment shares with every predicted one.
-
-    Returns (T + 1, P + 1) int64: row ``i + 1`` is ``truth.segments[i]``, column ``j + 1`` is
-    ``prediction.segments[j]``, row and column 0 are void. Row sums are truth areas, column sums predicted
-    areas. A record of area 0 without pixels has a row or column of zeros.
-
-    Raises PanopticBlendError if the maps differ in shape, if an id is used twice or 0, or if a map and its records
-    have different segments.
+    Raises PanopticBlendError if the maps differ in shape, if an id is used twice, or if a map and its records have
+    different segments.
     """
     if truth.segment_ids.shape != prediction.segment_ids.shape:
         raise PanopticBlendError(
@@ -125,12 +129,12 @@ def overlaps(truth: PanopticMap, prediction: PanopticMap) -> Integers:
     rows = _indices(truth_ids[starts], truth.segments, "truth")
     columns = _indices(prediction_ids[starts], prediction.segments, "prediction")
 
-    shape = len(truth.segments) + 1, len(prediction.segments) + 1
-    pixels = np.bincount(rows * shape[1] + columns, weights=lengths, minlength=math.prod(shape))
-    table = pixels.astype(np.int64).reshape(shape)
-    _require_pixels(table.sum(axis=1), truth.segments, "truth")
-    _require_pixels(table.sum(axis=0), prediction.segments, "prediction")
-    return table
+    table = SparseTable.count(rows, columns, (len(truth.segments) + 1, len(prediction.segments) + 1), lengths)
+    edges = _boundary_table(truth, prediction) if boundary else None
+    found = Comparison.from_overlaps(table, truth.segments, prediction.segments, edges)
+    _require_pixels(found.truth.areas, truth.segments, "truth")
+    _require_pixels(found.prediction.areas, prediction.segments, "prediction")
+    return found
 
 
 def match(comparison: Comparison, *, boundary: bool = False) -> Matches:
@@ -144,28 +148,33 @@ def match(comparison: Comparison, *, boundary: bool = False) -> Matches:
     With ``boundary``, which requires ``compare(..., boundary=True)``, the IoU of a pair is the minimum of this IoU and
     the IoU of the boundaries (Cheng et al., Boundary IoU, CVPR 2021, section 5).
     """
-    truth, prediction, table = comparison.truth, comparison.prediction, comparison.table
-    void, shared = table[0, 1:], table[1:, 1:]
-    exists, area = table[1:].any(axis=1), table[:, 1:].sum(axis=0)
-    comparable = (truth.categories[:, None] == prediction.categories) & ~truth.is_crowd[:, None]
-    union = truth.areas[:, None] + (area - void) - shared
-    matched = comparable & (2 * shared > union) & (union >= 0)  # areas stated in a JSON may be arbitrary
-    rows, columns = np.nonzero(matched)
+    truth, prediction, table = comparison.truth, comparison.prediction, comparison.overlaps
+    void, area = table.first_row()[1:], prediction.areas
+    rows, columns, shared = comparison.pairs()
+    is_same = truth.categories[rows] == prediction.categories[columns]
+    union = truth.areas[rows] + (area - void)[columns] - shared
+    # areas stated in a JSON may be arbitrary
+    matched = is_same & ~truth.is_crowd[rows] & (2 * shared > union) & (union >= 0)
     with np.errstate(divide="ignore"):
         iou = shared[matched] / union[matched]
+    paired_truth, paired_prediction = rows[matched], columns[matched]
     if boundary:
-        iou = np.minimum(iou, _boundary_iou(comparison)[matched])
-        rows, columns, iou = rows[iou > 0.5], columns[iou > 0.5], iou[iou > 0.5]
+        iou = np.minimum(iou, _boundary_iou(comparison, paired_truth, paired_prediction))
+        kept = iou > 0.5
+        paired_truth, paired_prediction, iou = paired_truth[kept], paired_prediction[kept], iou[kept]
 
-    ignored = void.copy()
-    for category, row in {truth.categories[row]: row for row in np.flatnonzero(truth.is_crowd & exists)}.items():
-        ignored += np.where(prediction.categories == category, shared[row], 0)
+    exists = table.row_sums()[1:] > 0
+    last_crowds = {truth.categories[row]: row for row in np.flatnonzero(truth.is_crowd & exists)}
+    is_last_crowd = np.zeros(len(exists), dtype=np.bool_)
+    is_last_crowd[list(last_crowds.values())] = True
+    on_crowd = is_same & is_last_crowd[rows]
+    ignored = void + sums(columns[on_crowd], shared[on_crowd], len(area))
     return Matches(
-        truth=rows,
-        prediction=columns,
+        truth=paired_truth,
+        prediction=paired_prediction,
         iou=iou,
-        missed=_others(rows, exists & ~truth.is_crowd),
-        spurious=_others(columns, (area > 0) & (2 * ignored <= area)),
+        missed=_others(paired_truth, exists & ~truth.is_crowd),
+        spurious=_others(paired_prediction, (area > 0) & (2 * ignored <= area)),
     )
 
 
@@ -174,13 +183,18 @@ def format_ids(ids: Sequence[int] | npt.NDArray[np.integer], limit: int = 5) -> 
     return ", ".join(str(i) for i in ids[:limit]) + (f" and {len(ids) - limit} more" if len(ids) > limit else "")
 
 
-def _boundary_iou(comparison: Comparison) -> Floats:
-    """(T, P): IoU of the boundaries, where those of the prediction exclude void."""
+def _boundary_table(truth: PanopticMap, prediction: PanopticMap) -> SparseTable:
+    rows, columns = boundary_indices(truth, prediction)
+    return SparseTable.count(rows, columns, (len(truth.segments) + 2, len(prediction.segments) + 1))
+
+
+def _boundary_iou(comparison: Comparison, truth: Integers, prediction: Integers) -> Floats:
+    """(n,): IoU of the boundaries of n pairs of segments, where those of the prediction exclude void."""
     table = comparison.boundary
     assert table is not None, "requires compare(..., boundary=True)"
-    shared = table[1:-1, 1:]
-    union = table[1:-1].sum(axis=1)[:, None] + table[1:, 1:].sum(axis=0) - shared
-    return shared / np.maximum(union, 1)
+    shared = table.at(truth + 1, prediction + 1)
+    area = (table.column_sums() - table.first_row())[prediction + 1]
+    return shared / np.maximum(table.row_sums()[truth + 1] + area - shared, 1)
 
 
 def _others(taken: Integers, candidates: Booleans) -> Integers:
@@ -189,25 +203,13 @@ def _others(taken: Integers, candidates: Booleans) -> Integers:
     return np.flatnonzero(remaining)
 
 
-def _entries(table: Integers) -> Entries:
-    rows, columns = np.nonzero(table)
-    return np.stack([rows, columns, table[rows, columns]], axis=1).astype(np.int32)
-
-
-def _dense(entries: Entries, shape: tuple[int, int]) -> Integers:
-    table = np.zeros(shape, dtype=np.int64)
-    table[entries[:, 0], entries[:, 1]] = entries[:, 2]
-    return table
-
-
-def _indices(ids: npt.NDArray[np.int32], segments: Sequence[Segment], name: str) -> npt.NDArray[np.intp]:
+def _indices(ids: npt.NDArray[np.integer], segments: Sequence[Segment], name: str) -> npt.NDArray[np.intp]:
     """Row or column of the segment of each id in the table: 0 for void, 1 for the first record."""
     known = [segment.id for segment in segments]
-    used, times = np.unique(np.array([0, *known], dtype=np.int64), return_counts=True)
-    repeated = used[times > 1]
-    if repeated.size:
+    if len(set(known)) < len(known):
+        used, times = np.unique(np.array(known, dtype=np.int64), return_counts=True)
         raise PanopticBlendError(
-            f"{name}: segment id {format_ids(repeated)} is used twice; ids are unique and 0 is void"
+            f"{name}: segment id {format_ids(used[times > 1])} is used twice; give each segment an id of its own"
         )
     indices = positions(ids, known)
     strays = np.unique(ids[(indices == 0) & (ids != 0)])
@@ -217,7 +219,7 @@ def _indices(ids: npt.NDArray[np.int32], segments: Sequence[Segment], name: str)
 
 
 def _require_pixels(areas: Integers, segments: Sequence[Segment], name: str) -> None:
-    absent = [segment.id for segment, area in zip(segments, areas[1:], strict=True) if segment.area > 0 and not area]
+    absent = [segment.id for segment, area in zip(segments, areas, strict=True) if segment.area > 0 and not area]
     if absent:
         raise PanopticBlendError(
             f"{name}: segment {format_ids(absent)} has a record but no pixel in the map; remove it"

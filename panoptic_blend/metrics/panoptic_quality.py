@@ -80,7 +80,7 @@ class PanopticQuality:
     def update(self, truth: PanopticLike, prediction: PanopticLike) -> None:
         """Add one image; both maps are (H, W), each in any form that `conversion.panoptic_map` reads.
 
-        Raises the PanopticBlendErrors of `conversion.panoptic_map` and `overlaps.overlaps`, and then adds nothing.
+        Raises the PanopticBlendErrors of `conversion.panoptic_map` and `overlaps.compare`, and then adds nothing.
         """
         pair = panoptic_map(truth, self._categories, "truth"), panoptic_map(prediction, self._categories, "prediction")
         self.add(compare(*pair))

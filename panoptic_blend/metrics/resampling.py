@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from panoptic_blend.metrics.details import ImageKey, Tallies
-from panoptic_blend.metrics.overlaps import Floats
 from panoptic_blend.metrics.panoptic_quality import GROUPS
+from panoptic_blend.metrics.sparse import Floats
 from panoptic_blend.structures import PanopticBlendError
 
 _CHUNK = 100

@@ -16,9 +16,9 @@ from panoptic_blend.metrics.causes import Cause
 from panoptic_blend.metrics.confusion import confusion
 from panoptic_blend.metrics.details import PanopticDetails
 from panoptic_blend.metrics.error_budget import ErrorBudget, error_budget
-from panoptic_blend.metrics.overlaps import Integers
 from panoptic_blend.metrics.panoptic_quality import PanopticReport
 from panoptic_blend.metrics.resampling import Intervals, PairedComparison, compare_results, image_qualities, intervals
+from panoptic_blend.metrics.sparse import Integers
 from panoptic_blend.structures import Category
 
 NO_CLASS = "(none)"

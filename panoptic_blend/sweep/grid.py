@@ -20,6 +20,7 @@ import numpy.typing as npt
 from panoptic_blend.config.options import Fusion
 from panoptic_blend.formats.categories import Categories
 from panoptic_blend.metrics.overlaps import Comparison, match
+from panoptic_blend.metrics.sparse import SparseTable
 from panoptic_blend.models.fusion import becomes_stuff, paint_instances
 from panoptic_blend.structures import Segment
 from panoptic_blend.sweep.cache import FusionSample
@@ -210,7 +211,7 @@ class _Matcher:
         ids = [self.categories.thing_ids[label] for label in labels]
         ids += [self.categories.stuff_ids[number - 1] for number in painted.classes[is_stuff].tolist()]
         found = [Segment(i, category, i <= things, None, 0, None) for i, category in enumerate(ids, start=1)]
-        matches = match(Comparison.from_table(table, self.sample.segments, found))
+        matches = match(Comparison.from_overlaps(SparseTable.from_dense(table), self.sample.segments, found))
 
         prediction = np.array([self.positions[category] for category in ids], dtype=np.intp)
         hits = self.truth[matches.truth]

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from panoptic_blend.metrics.boundary import boundary_table, boundary_width
+from panoptic_blend.metrics.boundary import boundary_width
 from panoptic_blend.metrics.details import PanopticDetails
+from panoptic_blend.metrics.overlaps import compare
 from panoptic_blend.structures import Category, PanopticMap, Segment
 
 CAT, SKY = 17, 187
@@ -47,7 +48,10 @@ def test_agrees_with_the_slow_reference(seed: int, shape: tuple[int, int], count
         coarse = generator.integers(0, 4, (shape[0] // side + 1, shape[1] // side + 1)).repeat(side, 0).repeat(side, 1)
         numbers = np.array([0, 1, 2, count])
         maps.append(numbers[coarse[: shape[0], : shape[1]]])
-    table = boundary_table(*(panoptic(ids, count) for ids in maps))
+    first, second = (panoptic(ids, count) for ids in maps)
+    compared = compare(first, second, boundary=True).boundary
+    assert compared
+    table = compared.dense()
     assert table.shape == (count + 2, count + 1) and table.sum() == maps[0].size
     for t in {1, 2, count}:
         boundary = slow_boundary(maps[0], t)
