@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
+import signal
+import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -30,6 +33,24 @@ def keep_freed_memory() -> None:
     freed so far, up to 32 MB (mallopt(3), M_MMAP_THRESHOLD), so this function frees one; it is never written to.
     """
     np.empty(2**25 - 2**16, dtype=np.uint8)
+
+
+def die_with_parent() -> None:
+    """End this process, started by `multiprocessing`, as soon as its parent has ended in any way; call it at its start.
+
+    Without it, a worker whose parent was killed may wait forever: it holds copies of both ends of its pipes itself.
+    A parent's end closes the sentinel of the child it started last, whose end closes that of the one before, and so on.
+    """
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+
+    def watch() -> None:
+        parent.join()
+        # as if killed: at an ordinary exit, multiprocessing would wait until the parent has read everything
+        os.kill(os.getpid(), getattr(signal, "SIGKILL", signal.SIGTERM))
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def overlapped(

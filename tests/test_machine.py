@@ -1,7 +1,11 @@
-"""The threaded pipeline: order, limits, errors and early exit."""
+"""The threaded pipeline: order, limits, errors and early exit; and workers that end with their parent."""
 
 from __future__ import annotations
 
+import multiprocessing
+import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 
@@ -9,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from panoptic_blend.machine import overlapped
+from panoptic_blend.machine import die_with_parent, overlapped
 
 
 @given(
@@ -121,3 +125,35 @@ def test_an_early_exit_completes_running_calls_only() -> None:
     assert sorted(begun) == sorted(ended)
     assert len(begun) < 20
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("ThreadPoolExecutor")]
+
+
+@pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="needs fork")
+def test_workers_end_when_their_parent_is_killed() -> None:
+    code = """
+import multiprocessing, os, signal
+from panoptic_blend.machine import die_with_parent
+
+def work(ready):
+    die_with_parent()
+    ready.release()
+    signal.pause()
+
+context = multiprocessing.get_context("fork")
+ready = context.Semaphore(0)
+for _ in range(3):
+    context.Process(target=work, args=[ready]).start()
+for _ in range(3):
+    ready.acquire()
+print("all are there", flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    # returns when the last process that holds the pipe of standard output has ended
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert process.stdout == "all are there\n"
+    assert process.returncode == -signal.SIGKILL
+
+
+def test_a_process_without_a_parent_of_ours_is_left_alone() -> None:
+    before = threading.active_count()
+    die_with_parent()
+    assert threading.active_count() == before

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 from panoptic_blend.config.experiment import Config
 from panoptic_blend.data.protocol import PanopticDataset
 from panoptic_blend.formats.categories import Categories
-from panoptic_blend.machine import cores
+from panoptic_blend.machine import cores, die_with_parent
 from panoptic_blend.metrics.details import Tallies
 from panoptic_blend.metrics.panoptic_quality import GROUPS
 from panoptic_blend.metrics.resampling import compare_results
@@ -210,7 +210,7 @@ class _WorkerPool:
             batch_size=None,
             num_workers=workers if workers > 1 else 0,
             collate_fn=_unchanged,
-            worker_init_fn=_ignore_interrupts,
+            worker_init_fn=_prepare_worker,
         )
         done = 0
         for chunk, counts in zip(chunks, loader, strict=True):
@@ -243,6 +243,7 @@ def _unchanged(counts: Any) -> Any:
     return counts
 
 
-def _ignore_interrupts(worker: int) -> None:
-    """Leave Ctrl-C to the main process."""
+def _prepare_worker(worker: int) -> None:
+    """Leave Ctrl-C to the main process, and end with it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    die_with_parent()

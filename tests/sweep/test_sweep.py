@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
@@ -27,6 +28,7 @@ from panoptic_blend.models.panoptic_blend import PanopticBlend
 from panoptic_blend.shapes.dataset import write_shapes
 from panoptic_blend.structures import Category, Cutout, Output, PanopticBlendError, Target, instance_masks
 from panoptic_blend.sweep import cache as fusion_cache
+from panoptic_blend.sweep import sweep as sweeps
 from panoptic_blend.sweep.cache import FusionCache, open_cache
 from panoptic_blend.sweep.description import draw_heat_map, lines, table, write_csv
 from panoptic_blend.sweep.grid import Grid, Setting
@@ -144,6 +146,16 @@ def test_results_do_not_depend_on_the_number_of_processes(
     assert np.array_equal(other.pq, found.pq)
     assert (other.highlights, other.held_out_gain) == (found.highlights, found.held_out_gain)
     assert seen[-1] == (6, 6)
+
+
+def test_its_processes_end_with_it(
+    cache: FusionCache, dataset: CocoPanoptic, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sweeps, "cores", lambda: 2)
+    monkeypatch.setattr(sweeps, "die_with_parent", lambda: (tmp_path / str(os.getpid())).touch())
+    sweep(cache, dataset, config(), workers=2, grid=Grid((0.2,), (0.4,), (128,)))
+    assert list(tmp_path.iterdir())
+    assert not (tmp_path / str(os.getpid())).exists()
 
 
 def test_a_model_without_semantic_head_is_ranked_by_its_things(cache: FusionCache, dataset: CocoPanoptic) -> None:
