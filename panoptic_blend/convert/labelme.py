@@ -11,15 +11,13 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import cv2
-
 from panoptic_blend.convert import labelme_shapes
 from panoptic_blend.convert.painting import LabeledRegion, Labels, union
 from panoptic_blend.convert.records import size_of
 from panoptic_blend.convert.writing import Item, LabeledSource
 from panoptic_blend.files import inside, read_json
 from panoptic_blend.formats.categories import Categories
-from panoptic_blend.formats.images import decode_pixels, read_picture
+from panoptic_blend.formats.images import decode_picture, read_picture
 from panoptic_blend.formats.json_fields import require_records, require_text
 from panoptic_blend.structures import Category, Cutout, PanopticBlendError
 
@@ -195,15 +193,7 @@ def _size(file: _LabelMeFile, content: Mapping[str, Any]) -> tuple[int, int]:
     if file.picture is not None:
         picture = read_picture(file.picture, stated)
     else:
-        found = decode_pixels(_embedded(file.path), cv2.IMREAD_COLOR)
-        if found is None:
-            raise PanopticBlendError(f"{file.path}: its `imageData` is not a picture; save it again in LabelMe")
-        picture = found
-        if stated not in (None, picture.shape[:2]):
-            raise PanopticBlendError(
-                f"{file.path}: its `imageData` has {picture.shape[1]} x {picture.shape[0]} pixels, but imageWidth x "
-                f"imageHeight is {content['imageWidth']} x {content['imageHeight']}; save it again in LabelMe"
-            )
+        picture = decode_picture(_embedded(file.path), f"{file.path}: its `imageData`", stated)
     return picture.shape[0], picture.shape[1]
 
 

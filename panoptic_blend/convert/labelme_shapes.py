@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from panoptic_blend.convert.records import Points, points
-from panoptic_blend.formats.images import decode_pixels
+from panoptic_blend.formats.images import decode_picture
 from panoptic_blend.structures import Cutout, PanopticBlendError, Size
 
 Mask = npt.NDArray[np.bool_]
@@ -88,11 +88,11 @@ _MASKS: Mapping[str, Callable[[Points, Size], Mask]] = {
 def _bitmap(code: Any, corners: Points, size: Size, where: str) -> Cutout:
     """A mask encoded as a picture in base64, with two opposite corners of its box."""
     try:
-        bitmap = decode_pixels(base64.b64decode(code, validate=True), cv2.IMREAD_GRAYSCALE)
+        bitmap = decode_picture(base64.b64decode(code, validate=True), f"{where}: its `mask`").any(axis=2)
     except (TypeError, ValueError):
         bitmap = None
     if bitmap is None or len(corners) != 2:
         raise PanopticBlendError(f"{where}: its `mask` is not a picture with two corner points; draw it again")
     left, top = np.floor(corners.min(axis=0)).astype(int).tolist()
     inside = bitmap[max(-top, 0) : max(size[0] - top, 0), max(-left, 0) : max(size[1] - left, 0)]
-    return Cutout(inside.astype(bool), max(top, 0), max(left, 0)) if inside.size else EMPTY
+    return Cutout(inside, max(top, 0), max(left, 0)) if inside.size else EMPTY

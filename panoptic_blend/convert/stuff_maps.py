@@ -7,14 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import cv2
 import numpy as np
-import numpy.typing as npt
 
 from panoptic_blend.convert.painting import LabeledRegion
 from panoptic_blend.files import inside, read_bytes, read_json, require_file
 from panoptic_blend.formats.categories import Categories
-from panoptic_blend.formats.images import decode_pixels
+from panoptic_blend.formats.images import decode_values
 from panoptic_blend.structures import Category, Cutout, PanopticBlendError, is_integer
 
 
@@ -34,7 +32,7 @@ class StuffMaps:
         """
         path = inside(self.folder, str(PurePosixPath(picture).with_suffix(".png")))
         require_file(path, "every picture needs a stuff PNG, so add it or remove the picture")
-        values = _read_gray(path, size)
+        values = decode_values(read_bytes(path), path, size)
         found = np.unique(values).tolist()
         unknown = [value for value in found if value not in self.classes]
         if unknown:
@@ -83,17 +81,3 @@ def _names(content: Any, table: Path) -> dict[int, str | None]:
             f'{table}: does not name values; write {{"1": "road", "2": "sky", "0": null}} or give `categories`'
         )
     return names
-
-
-def _read_gray(path: Path, size: tuple[int, int]) -> npt.NDArray[np.integer]:
-    values = decode_pixels(read_bytes(path), cv2.IMREAD_UNCHANGED)
-    if values is None:
-        raise PanopticBlendError(f"{path}: cannot be decoded, as it is cut short or not a PNG; write it again")
-    if values.ndim != 2:
-        raise PanopticBlendError(f"{path}: has colors or a palette; save the class values as a gray PNG")
-    if values.shape != size:
-        height, width = values.shape
-        raise PanopticBlendError(
-            f"{path}: has {width} x {height} pixels, its picture {size[1]} x {size[0]}; write it in the picture's size"
-        )
-    return values

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import threading
+import logging
+import mmap
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,13 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from panoptic_blend.files import read_bytes, replacing
+from panoptic_blend.files import printable, read_bytes, replacing
+from panoptic_blend.formats.headers import require_decodable, undecodable
 from panoptic_blend.formats.png import decode_rgb
+from panoptic_blend.formats.quiet import quiet
 from panoptic_blend.structures import PanopticBlendError, Size
+
+_log = logging.getLogger(__name__)
 
 Picture = npt.NDArray[np.uint8]
 
@@ -24,27 +29,55 @@ def read_picture(path: Path, size: Size | None = None) -> Picture:
     """Read a picture as (H, W, 3) uint8 RGB; gray is repeated, alpha dropped, 16 bits reduced to 8.
 
     The orientation tag of a camera (EXIF) is applied, unless only the stored picture has the annotated ``size``
-    (height, width).
+    (height, width). 16-bit values are taken for 10, 12, 14 or 16 bits, the fewest that hold the largest value.
 
     Raises:
-        PanopticBlendError: the file is missing, not a picture, truncated, or not of ``size``.
+        PanopticBlendError: the file is missing, not a picture, truncated, too large, or not of ``size``.
     """
-    data = read_bytes(path)
-    picture = decode_picture(data, path)
-    if size is not None and picture.shape[:2] != size:
-        upright = picture.shape[:2]
-        picture = decode_picture(data, path, turn=False)
-        if picture.shape[:2] != size:
-            raise PanopticBlendError(f"{path}: {_size(upright)}, annotated as {_size(size)}; restore the original")
-    return picture
+    return decode_picture(read_bytes(path), path, size)
 
 
-def decode_picture(data: bytes, path: str | Path, *, turn: bool = True) -> Picture:
+def decode_picture(data: bytes, path: str | Path, size: Size | None = None, *, turn: bool = True) -> Picture:
     """Decode the bytes of a picture file as `read_picture` does; errors name ``path``.
 
-    ``turn`` applies the orientation tag.
+    Without ``turn`` the orientation tag is not applied.
     """
-    return _decode(data, path, cv2.IMREAD_COLOR_RGB | (0 if turn else cv2.IMREAD_IGNORE_ORIENTATION))
+    stored = require_decodable(data, path)
+    if size is not None and sorted(stored) != sorted(size):
+        raise _other_size(path, stored, size)
+    flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_ANYDEPTH | (0 if turn else cv2.IMREAD_IGNORE_ORIENTATION)
+    pixels = _decode(data, path, flags)
+    if size is not None and pixels.shape[:2] != size:
+        if turn and stored == size:
+            return decode_picture(data, path, size, turn=False)
+        raise _other_size(path, pixels.shape, size)
+    if pixels.dtype == np.uint16:
+        return _eight_bits(pixels, path)
+    if pixels.dtype != np.uint8:
+        raise PanopticBlendError(f"{path}: its values are {pixels.dtype}, not of 8 or 16 bits; save it in 8 bits")
+    return pixels
+
+
+def _other_size(path: str | Path, found: tuple[int, ...], size: Size) -> PanopticBlendError:
+    return PanopticBlendError(f"{path}: {_size(found)}, annotated as {_size(size)}; restore the original")
+
+
+def _eight_bits(pixels: npt.NDArray[np.uint16], path: str | Path) -> Picture:
+    """Reduce 16-bit values to 8 bits; says, once per command, if they are of a camera with fewer bits."""
+    largest = int(pixels.max())
+    bits = next(bits for bits in _CAMERA_BITS if largest < 2**bits)
+    if bits < 16 and not _told_bits[0]:
+        _told_bits[0] = 1
+        _log.warning(
+            f"{printable(str(path))}: 16-bit values up to {largest} are read as {bits} bits, divided by "
+            f"{2 ** (bits - 8)}, and so in other pictures; where all need one divisor, save them in 8 bits"
+        )
+    return (pixels >> (bits - 8)).astype(np.uint8)
+
+
+_CAMERA_BITS = 10, 12, 14, 16
+_told_bits = mmap.mmap(-1, 1)
+"""Shared with processes that are forked later, so that one of them tells it."""
 
 
 def write_picture(path: Path, picture: Picture) -> None:
@@ -58,23 +91,20 @@ def read_segment_ids(path: Path, size: Size | None = None) -> npt.NDArray[np.int
     """Read the segment ids (H, W) int32 of a COCO panoptic PNG: ``R + 256 G + 256**2 B``, 0 for void.
 
     Raises:
-        PanopticBlendError: the file is missing, broken, not 8-bit RGB, or not of ``size`` (height, width).
+        PanopticBlendError: the file is missing, broken, too large, not 8-bit RGB, or not of ``size`` (height, width).
     """
     return decode_segment_ids(read_bytes(path), path, size)
 
 
 def decode_segment_ids(data: bytes, path: str | Path, size: Size | None = None) -> npt.NDArray[np.int32]:
     """Decode the bytes of a PNG as `read_segment_ids` does; errors name ``path``."""
+    _require_size(require_decodable(data, path), size, path)
     colors, order = decode_rgb(data), cv2.COLOR_RGB2RGBA
     if colors is None:  # not a PNG that the fast decoder supports
         colors = _decode(data, path, cv2.IMREAD_UNCHANGED)
         order = cv2.COLOR_BGR2RGBA
     if colors.ndim != 3 or colors.shape[2] != 3 or colors.dtype != np.uint8:
         raise PanopticBlendError(f"{path}: not an 8-bit RGB PNG; COCO panoptic PNGs hold ids as R + 256 G + 256^2 B")
-    if size is not None and colors.shape[:2] != size:
-        raise PanopticBlendError(
-            f"{path}: {_size(colors.shape[:2])}, but its picture is {_size(size)}; write it in that size"
-        )
     # little-endian: R is the lowest byte, an opaque alpha the highest
     ids = cv2.cvtColor(colors, order).view("<i4").squeeze(2)
     ids &= 0xFFFFFF
@@ -89,44 +119,43 @@ def write_segment_ids(path: Path, ids: npt.NDArray[np.int32]) -> None:
         temporary.write_bytes(data)
 
 
-class _Quiet:
-    """A context in which OpenCV logs nothing to standard error, while any thread is in it."""
+def decode_values(data: bytes, path: str | Path, size: Size | None = None) -> npt.NDArray[np.integer[Any]]:
+    """Decode a gray PNG of 1 to 16 bits to its values as stored (H, W), uint8 or uint16; errors name ``path``.
 
-    _set_level = staticmethod(getattr(cv2, "setLogLevel", None) or cv2.utils.logging.setLogLevel)  # OpenCV 4 and 5
-
-    def __init__(self) -> None:
-        self._lock, self._inside, self._before = threading.Lock(), 0, 0
-
-    def __enter__(self) -> None:
-        with self._lock:
-            if not self._inside:
-                self._before = self._set_level(0)
-            self._inside += 1
-
-    def __exit__(self, *error: object) -> None:
-        with self._lock:
-            self._inside -= 1
-            if not self._inside:
-                self._set_level(self._before)
+    Raises:
+        PanopticBlendError: the file is not a gray PNG, broken, too large, or not of ``size`` (height, width).
+    """
+    _require_size(require_decodable(data, path), size, path)
+    if not data.startswith(b"\x89PNG"):
+        raise PanopticBlendError(f"{path}: not a PNG, and other formats change values; save it as a gray PNG")
+    depth, color = data[24:26]
+    if color != _GRAY:
+        raise PanopticBlendError(f"{path}: has colors or a palette; save the class values as a gray PNG")
+    values: npt.NDArray[np.integer[Any]] = _decode(data, path, cv2.IMREAD_UNCHANGED)
+    if depth < 8:  # OpenCV stretches them to 0..255
+        values = values // (255 // (2**depth - 1))
+    return values
 
 
-quiet = _Quiet()
-"""Shared by all threads, because the log level of OpenCV is global."""
+_GRAY = 0
+"""Color type in the header of a PNG (third edition, 11.2.1)."""
 
 
-def decode_pixels(data: bytes, flags: int) -> npt.NDArray[Any] | None:
-    """The pixels of an image file as ``cv2.imdecode`` returns them for ``flags``; None if it cannot be decoded."""
+def _require_size(found: Size, size: Size | None, path: str | Path) -> None:
+    if size is not None and found != size:
+        raise PanopticBlendError(f"{path}: {_size(found)}, but its picture is {_size(size)}; write it in that size")
+
+
+def _decode(data: bytes, path: str | Path, flags: int) -> npt.NDArray[Any]:
+    """The pixels of a picture file as ``cv2.imdecode`` returns them for ``flags``."""
+    require_decodable(data, path)
     try:
         with quiet:
-            return cv2.imdecode(np.frombuffer(data, dtype=np.uint8), flags)
-    except cv2.error:  # an empty file in OpenCV 4, or a header that claims too many pixels
-        return None
-
-
-def _decode(data: bytes, path: str | Path, flags: int) -> Picture:
-    pixels = decode_pixels(data, flags)
+            pixels = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), flags)
+    except cv2.error:  # a header that OpenCV refuses
+        pixels = None
     if pixels is None:
-        raise PanopticBlendError(f"{path}: cannot be decoded; it is cut short or not a picture, so fetch it again")
+        raise undecodable(path)
     return pixels
 
 

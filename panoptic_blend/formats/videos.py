@@ -12,7 +12,8 @@ import cv2
 import numpy as np
 
 from panoptic_blend.files import replacing, require_file
-from panoptic_blend.formats.images import Picture, quiet
+from panoptic_blend.formats.images import Picture
+from panoptic_blend.formats.quiet import quiet
 from panoptic_blend.structures import PanopticBlendError
 
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # FFmpeg would log to standard error

@@ -239,7 +239,7 @@ def test_broken_stuff_maps_and_tables_are_refused(folder: Path, refused: Refused
     assert "every picture needs a stuff PNG" in refused(convert, folder, content(), (), stuff)
     for values, expected in (
         (np.full(SIZE, 2, np.uint8), "value 2 is not in stuff.json"),
-        (np.full((10, 11), 1, np.uint8), "11 x 10 pixels, its picture 12 x 10"),
+        (np.full((10, 11), 1, np.uint8), "11 x 10 pixels, but its picture is 12 x 10"),
         (np.full((*SIZE, 3), 1, np.uint8), "has colors or a palette"),
     ):
         stuff_png(folder, values)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import cv2
@@ -14,8 +14,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
+from PIL import Image
 
-from panoptic_blend.formats.images import Picture, read_picture, read_segment_ids, write_picture, write_segment_ids
+from panoptic_blend.formats import images
+from panoptic_blend.formats.images import (
+    Picture,
+    decode_values,
+    read_picture,
+    read_segment_ids,
+    write_picture,
+    write_segment_ids,
+)
 from panoptic_blend.structures import PanopticBlendError
 
 Refused = Callable[..., str]
@@ -51,13 +60,13 @@ def jpeg(picture: Picture, orientation: int, order: str = ">") -> bytes:
     return content[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + content[2:]
 
 
-def png(width: int, height: int, rows: bytes) -> bytes:
-    """A PNG of 8-bit RGB with the filtered ``rows`` and any size in its header."""
+def png(width: int, height: int, rows: bytes, depth: int = 8, color: int = 2) -> bytes:
+    """A PNG, of 8-bit RGB by default, with the filtered ``rows`` and any size in its header."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
-    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    header = struct.pack(">IIBBBBB", width, height, depth, color, 0, 0, 0)
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
 
 
@@ -110,6 +119,77 @@ def test_16_bits_become_8(tmp_path: Path, channels: int) -> None:
     assert read_picture(tmp_path / "deep.png").tolist() == [[[v, v, v] for v in values.tolist()]]
 
 
+@pytest.fixture
+def untold() -> Iterator[None]:
+    """Let this process tell again that it reads fewer than 16 bits."""
+    images._told_bits[0] = 0
+    yield
+    images._told_bits[0] = 0
+
+
+@pytest.mark.parametrize(
+    ("largest", "eight"), [(1023, 255), (1024, 64), (3376, 211), (4095, 255), (4096, 64), (16383, 255), (16384, 64)]
+)
+@pytest.mark.usefixtures("untold")
+def test_the_bits_of_a_camera_are_those_of_its_largest_value(tmp_path: Path, largest: int, eight: int) -> None:
+    for suffix in (".png", ".tif"):
+        (tmp_path / f"a{suffix}").write_bytes(encoded(suffix, np.array([[0, largest]], np.uint16)))
+        assert read_picture(tmp_path / f"a{suffix}").tolist() == [[[0] * 3, [eight] * 3]]
+
+
+@pytest.mark.usefixtures("untold")
+def test_fewer_than_16_bits_are_told_once_with_the_picture(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for name, largest in (("full.png", 65535), ("a.png", 3376), ("b.png", 1000)):
+        (tmp_path / name).write_bytes(encoded(".png", np.array([[largest]], np.uint16)))
+        read_picture(tmp_path / name)
+    assert len(caplog.messages) == 1
+    assert caplog.messages[0].startswith(f"{tmp_path}/a.png: 16-bit values up to 3376 are read as 12 bits, divided by")
+
+
+def test_a_palette_is_read_as_colors_and_alpha_uncovers_them(tmp_path: Path) -> None:
+    colors = [200, 30, 60, 10, 220, 90]
+    picture = Image.new("P", (2, 1))
+    picture.putpalette(colors)
+    picture.putdata([0, 1])
+    for options in ({}, {"transparency": 0}):
+        picture.save(tmp_path / "a.png", **options)
+        assert read_picture(tmp_path / "a.png").tolist() == [[colors[:3], colors[3:]]]
+
+
+def test_the_four_inks_of_a_jpeg_become_rgb(tmp_path: Path) -> None:
+    Image.fromarray(quadrants()).convert("CMYK").save(tmp_path / "a.jpg", quality=95)
+    assert is_close(read_picture(tmp_path / "a.jpg"), quadrants())
+
+
+def test_floats_are_refused(refused: Refused, tmp_path: Path) -> None:
+    (tmp_path / "a.tif").write_bytes(encoded(".tif", np.full((4, 4, 3), 0.5, np.float32)))  # type: ignore[arg-type]
+    assert "a.tif: its values are float32, not of 8 or 16 bits" in refused(read_picture, tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize(
+    ("depth", "row", "values"),
+    [
+        (1, "b0", [1, 0, 1, 1]),
+        (2, "1b", [0, 1, 2, 3]),
+        (4, "0f37", [0, 15, 3, 7]),
+        (8, "000180ff", [0, 1, 128, 255]),
+        (16, "00000001ff00ffff", [0, 1, 65280, 65535]),
+    ],
+)
+def test_labels_are_the_values_as_stored(depth: int, row: str, values: list[int]) -> None:
+    assert decode_values(png(4, 1, b"\0" + bytes.fromhex(row), depth, 0), "a.png", (1, 4)).tolist() == [values]
+
+
+def test_labels_of_another_kind_are_refused(refused: Refused) -> None:
+    assert "has colors or a palette" in refused(decode_values, png(1, 1, bytes(4)), "a.png")
+    assert "not a PNG, and other formats" in refused(
+        decode_values, encoded(".jpg", np.zeros((4, 4), np.uint8)), "a.png"
+    )
+    assert "4 x 4 pixels, but its picture is 5 x 4 pixels" in refused(
+        decode_values, encoded(".png", np.zeros((4, 4), np.uint8)), "a.png", (4, 5)
+    )
+
+
 def test_one_pixel_is_a_picture(tmp_path: Path) -> None:
     for name in ("a.png", "a.jpg"):
         write_picture(tmp_path / name, np.full((1, 1, 3), 200, np.uint8))
@@ -148,7 +228,7 @@ def test_an_annotation_of_the_stored_frame_wins_over_orientation(tmp_path: Path,
 def test_pictures_of_another_size_are_refused(refused: Refused, tmp_path: Path) -> None:
     path = tmp_path / "photo.jpg"
     path.write_bytes(jpeg(quadrants(), 6))
-    expected = f"{path}: 32 x 48 pixels, annotated as 480 x 640 pixels; restore the original"
+    expected = f"{path}: 48 x 32 pixels, annotated as 480 x 640 pixels; restore the original"
     assert refused(read_picture, path, (640, 480)) == expected
 
 
@@ -177,11 +257,19 @@ def test_files_that_are_not_pictures_are_refused(refused: Refused, tmp_path: Pat
     assert "cannot be decoded" in refused(read_segment_ids, path)
 
 
-def test_a_picture_with_a_huge_size_in_its_header_is_refused(refused: Refused, tmp_path: Path) -> None:
+def test_a_picture_with_a_huge_size_in_its_header_is_refused_before_decoding(refused: Refused, tmp_path: Path) -> None:
     path = tmp_path / "bomb.png"
-    path.write_bytes(png(2**30, 2**30, b""))
-    assert "cannot be decoded" in refused(read_picture, path)
-    assert "cannot be decoded" in refused(read_segment_ids, path)
+    path.write_bytes(png(20000, 10001, b""))  # without pixels, so decoding would fail in another way
+    expected = f"{path}: 20000 x 10001 pixels, more than 200,000,000 in all; cut it into tiles"
+    assert refused(read_picture, path) == expected
+    assert refused(read_segment_ids, path) == expected
+
+
+def test_a_size_that_is_not_the_annotated_one_is_refused_before_decoding(refused: Refused, tmp_path: Path) -> None:
+    path = tmp_path / "bomb.png"
+    path.write_bytes(png(9000, 9000, b""))
+    assert "9000 x 9000 pixels, annotated as 16 x 16" in refused(read_picture, path, (16, 16))
+    assert "9000 x 9000 pixels, but its picture is 16 x 16" in refused(read_segment_ids, path, (16, 16))
 
 
 def test_missing_files_are_refused(refused: Refused, tmp_path: Path) -> None:
@@ -248,17 +336,3 @@ def test_damaged_files_are_read_or_refused(
             assert str(error).startswith(f"{path}: ") and len(str(error).splitlines()) == 1
         else:
             assert array.size > 0
-
-
-def test_reading_restores_the_log_level_of_opencv(tmp_path: Path) -> None:
-    logging = cv2 if hasattr(cv2, "setLogLevel") else cv2.utils.logging  # OpenCV 4 and 5
-    before = logging.setLogLevel(2)
-    try:
-        write_picture(tmp_path / "a.png", quadrants())
-        read_picture(tmp_path / "a.png")
-        (tmp_path / "a.png").write_bytes(b"broken")
-        with pytest.raises(PanopticBlendError):
-            read_picture(tmp_path / "a.png")
-        assert logging.getLogLevel() == 2
-    finally:
-        logging.setLogLevel(before)
