@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from panoptic_blend import files
 from panoptic_blend.files import (
     distinct_names,
     free_space,
@@ -141,6 +142,27 @@ def test_broken_json_is_named(refused: Refused, tmp_path: Path, content: bytes) 
     path.write_bytes(content)
     message = refused(read_json, path)
     assert message.startswith(f"{path}: not valid JSON (") and message.endswith("); is the file complete?")
+
+
+@pytest.mark.parametrize("item", [b"[],", b"{},", b"[[]],", b'{"a":1},', b"[\n],\n"])
+def test_json_of_empty_lists_is_refused_unparsed(
+    refused: Refused, tmp_path: Path, item: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "_JSON_MEMORY", 2**16)
+    path = tmp_path / "wide.json"
+    path.write_bytes(b'{"images": [' + item * (2**16 // 64 + 1))  # the end is missing, so parsing would say that
+    assert "next to nothing; is this the right file?" in refused(read_json, path)
+
+
+def test_json_of_points_and_segments_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "_JSON_MEMORY", 0)
+    segment = {"id": 1, "category_id": 1, "area": 4, "bbox": [0, 0, 2, 2], "iscrowd": 0}
+    for content in (
+        [[1, 2]] * 100,
+        {"annotations": [{"image_id": 1, "file_name": "1.png", "segments_info": [segment]}]},
+    ):
+        (tmp_path / "a.json").write_text(json.dumps(content, separators=(",", ":")))
+        assert read_json(tmp_path / "a.json") == content
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])

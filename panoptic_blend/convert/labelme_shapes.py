@@ -88,11 +88,12 @@ _MASKS: Mapping[str, Callable[[Points, Size], Mask]] = {
 def _bitmap(code: Any, corners: Points, size: Size, where: str) -> Cutout:
     """A mask encoded as a picture in base64, with two opposite corners of its box."""
     try:
-        bitmap = decode_picture(base64.b64decode(code, validate=True), f"{where}: its `mask`").any(axis=2)
+        data = base64.b64decode(code, validate=True)
     except (TypeError, ValueError):
-        bitmap = None
-    if bitmap is None or len(corners) != 2:
+        data = b""
+    if not data or len(corners) != 2:
         raise PanopticBlendError(f"{where}: its `mask` is not a picture with two corner points; draw it again")
+    bitmap: Mask = np.any(decode_picture(data, f"{where}: its `mask`"), axis=2)
     left, top = np.floor(corners.min(axis=0)).astype(int).tolist()
     inside = bitmap[max(-top, 0) : max(size[0] - top, 0), max(-left, 0) : max(size[1] - left, 0)]
     return Cutout(inside, max(top, 0), max(left, 0)) if inside.size else EMPTY

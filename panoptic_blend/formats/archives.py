@@ -89,7 +89,7 @@ class Folder:
             )
         try:
             return _unpacked(self.path, member)
-        except (OSError, ValueError, zlib.error) as error:
+        except (OSError, ValueError, OverflowError, zlib.error) as error:
             raise PanopticBlendError(f"{self.path}: {name!r} cannot be read ({error}); fetch the zip again") from None
 
 
@@ -98,7 +98,7 @@ def _members(path: Path, example: str | None) -> dict[str, _Member]:
     try:
         with zipfile.ZipFile(path) as archive:
             infos = [info for info in archive.infolist() if not info.is_dir()]
-    except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, NotImplementedError, EOFError, struct.error, zipfile.BadZipFile) as error:
         raise PanopticBlendError(f"{path}: neither a folder nor a complete zip ({error}); fetch it again") from None
     infos = [info for info in infos if not info.filename.startswith("__MACOSX/")]
     names = [info.filename for info in infos]
@@ -123,7 +123,7 @@ def _unpacked(path: Path, member: _Member) -> bytes:
         if len(header) < 30 or not header.startswith(b"PK\x03\x04"):
             raise ValueError("its header is not at the offset in the directory of the zip")
         file.seek(sum(struct.unpack("<HH", header[26:])), os.SEEK_CUR)
-        content = file.read(member.packed)
+        content = file.read(min(member.packed, path.stat().st_size))  # because memory is reserved for what is asked
     if member.method == zipfile.ZIP_DEFLATED:
         content = zlib.decompressobj(-zlib.MAX_WBITS).decompress(content, member.size + 1)
     if len(content) != member.size or zlib.crc32(content) != member.checksum:

@@ -24,7 +24,7 @@ def stored_size(data: bytes) -> Size | None:
         if re.match(signature, data, re.DOTALL):
             try:
                 height, width = read(data)
-            except (struct.error, StopIteration, ValueError, KeyError):
+            except (struct.error, ValueError, OverflowError, KeyError):
                 return None
             return (abs(height), width) if height and width > 0 else None
     return None

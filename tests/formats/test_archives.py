@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import multiprocessing
 import pickle
+import tracemalloc
 import zipfile
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from panoptic_blend.formats import archives
 from panoptic_blend.formats.archives import Folder
+from panoptic_blend.structures import PanopticBlendError
 
 CONTENT = {"1.png": b"one", "a b/ü.png": b"two" * 1000, "empty.png": b""}
 
@@ -86,3 +89,19 @@ def test_broken_zips_are_named(tmp_path: Path, refused: Callable[..., str], monk
     assert Folder(tmp_path / "bad.zip").read("1.png") == b"one"
     monkeypatch.setattr(archives, "MAX_BYTES", 2999)
     assert "unpacks to 3000 bytes" in refused(Folder(tmp_path / "whole.zip").read, "a b/ü.png")
+
+
+def test_a_packed_size_beyond_the_file_reserves_no_memory(tmp_path: Path, refused: Callable[..., str]) -> None:
+    content = bytearray(zipped(tmp_path / "maps.zip").read_bytes())
+    entry = content.index(b"PK\x01\x02")  # in the directory; the packed size is at 20 (APPNOTE 4.3.12)
+    content[entry + 20 : entry + 24] = (2**32 - 2).to_bytes(4, "little")
+    (tmp_path / "maps.zip").write_bytes(content)
+    folder = Folder(tmp_path / "maps.zip")
+    tracemalloc.start()
+    try:
+        for name in sorted(folder.names()):
+            with suppress(PanopticBlendError):
+                folder.read(name)
+        assert tracemalloc.get_traced_memory()[1] < 2**24
+    finally:
+        tracemalloc.stop()

@@ -151,9 +151,10 @@ def test_a_palette_is_read_as_colors_and_alpha_uncovers_them(tmp_path: Path) -> 
     picture = Image.new("P", (2, 1))
     picture.putpalette(colors)
     picture.putdata([0, 1])
-    for options in ({}, {"transparency": 0}):
-        picture.save(tmp_path / "a.png", **options)
-        assert read_picture(tmp_path / "a.png").tolist() == [[colors[:3], colors[3:]]]
+    picture.save(tmp_path / "opaque.png")
+    picture.save(tmp_path / "transparent.png", transparency=0)
+    for name in ("opaque.png", "transparent.png"):
+        assert read_picture(tmp_path / name).tolist() == [[colors[:3], colors[3:]]]
 
 
 def test_the_four_inks_of_a_jpeg_become_rgb(tmp_path: Path) -> None:
@@ -162,7 +163,7 @@ def test_the_four_inks_of_a_jpeg_become_rgb(tmp_path: Path) -> None:
 
 
 def test_floats_are_refused(refused: Refused, tmp_path: Path) -> None:
-    (tmp_path / "a.tif").write_bytes(encoded(".tif", np.full((4, 4, 3), 0.5, np.float32)))  # type: ignore[arg-type]
+    (tmp_path / "a.tif").write_bytes(encoded(".tif", np.full((4, 4, 3), 0.5, np.float32)))
     assert "a.tif: its values are float32, not of 8 or 16 bits" in refused(read_picture, tmp_path / "a.tif")
 
 
