@@ -28,6 +28,17 @@ OverlapRule = Annotated[
 ]
 Rest = Annotated[str | None, typer.Option(help="Stuff class for unlabeled pixels; default: they are void.")]
 KeepEmpty = Annotated[bool, typer.Option("--keep-empty", help="Keep pictures without segments.")]
+CrowdRule = Annotated[
+    Literal["keep", "instances"],
+    typer.Option(help="Keep annotations with `iscrowd` as crowds, or take each as one instance."),
+]
+SkipMalformed = Annotated[bool, typer.Option("--skip-malformed", help="Leave out annotations without a valid mask.")]
+DrawnOnRule = Annotated[
+    Literal["stored", "upright"],
+    typer.Option(
+        help="The picture on which shapes were drawn, where the size in the JSON is that without its orientation tag."
+    ),
+]
 Link = Annotated[bool, typer.Option("--link", help="Link to the pictures instead of copying them.")]
 
 
@@ -44,7 +55,12 @@ def convert_coco_instances(
         Path | None,
         typer.Option(help='JSON with the class of each value: {"1": "sky", "0": null}, or with COCO categories.'),
     ] = None,
-    ignore_value: Annotated[int, typer.Option(min=0, help="Value of the stuff PNGs that means void.")] = 255,
+    ignore_value: Annotated[
+        int | None, typer.Option(min=0, help="Value of the stuff PNGs that means void.", show_default="255")
+    ] = None,
+    crowds: CrowdRule = "keep",
+    skip_malformed: SkipMalformed = False,
+    drawn_on: DrawnOnRule = "stored",
     split: SplitName = "train",
     val_share: ValShare = 0.0,
     seed: Seed = 0,
@@ -55,6 +71,7 @@ def convert_coco_instances(
     overwrite: Overwrite = False,
 ) -> None:
     """Convert COCO instances, with or without gray stuff PNGs."""
+    from panoptic_blend.convert.coco_annotations import Rules
     from panoptic_blend.convert.coco_instances import Stuff, read_coco_instances
     from panoptic_blend.convert.writing import ConversionOptions
 
@@ -72,7 +89,8 @@ def convert_coco_instances(
         link=link,
         overwrite=overwrite,
     )
-    _convert(read_coco_instances(instances, pictures, _names(stuff), maps), options)
+    rules = Rules(crowds == "instances", skip_malformed, drawn_on)
+    _convert(read_coco_instances(instances, pictures, _names(stuff), maps, rules), options)
 
 
 @convert.command("labelme")

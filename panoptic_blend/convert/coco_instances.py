@@ -9,34 +9,51 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from panoptic_blend.convert.coco_masks import cutout_of
-from panoptic_blend.convert.painting import LabeledRegion, Labels
-from panoptic_blend.convert.records import size_of
+from panoptic_blend.convert.coco_annotations import (
+    DEFAULT_RULES,
+    DrawnOn,
+    Instance,
+    Malformed,
+    Rules,
+    read_instances,
+    region_of,
+)
+from panoptic_blend.convert.notes import Notes
+from panoptic_blend.convert.painting import Labels
+from panoptic_blend.convert.picture_folder import PictureFolder
+from panoptic_blend.convert.records import ImageId, require_image_id, size_of
 from panoptic_blend.convert.stuff_maps import StuffMaps, read_stuff
 from panoptic_blend.convert.writing import Item, LabeledSource
-from panoptic_blend.files import inside, read_json, require_file
+from panoptic_blend.files import read_bytes, read_json
 from panoptic_blend.formats.categories import Categories
-from panoptic_blend.formats.images import read_picture
-from panoptic_blend.formats.json_fields import require_file_name, require_integer, require_records
-from panoptic_blend.structures import PanopticBlendError
+from panoptic_blend.formats.images import decode_picture, read_picture
+from panoptic_blend.formats.json_fields import require_records, require_text
+from panoptic_blend.structures import PanopticBlendError, Size
 
 
 @dataclass(frozen=True)
 class Stuff:
-    """A folder of gray PNGs, the JSON that names their values, and the value that means void."""
+    """A folder of gray PNGs, the JSON that names their values, and the value that means void, by default 255."""
 
     maps: Path
     classes: Path
-    ignore: int = 255
+    ignore: int | None = None
 
 
-def read_coco_instances(path: Path, pictures: Path, stuff_names: Collection[str], stuff: Stuff | None) -> LabeledSource:
+def read_coco_instances(
+    path: Path,
+    pictures: Path,
+    stuff_names: Collection[str],
+    stuff: Stuff | None,
+    rules: Rules = DEFAULT_RULES,
+) -> LabeledSource:
     """Read a COCO instances JSON whose pictures are in the folder ``pictures``.
 
     Categories are things, except those in ``stuff_names`` and those with ``isthing: 0``; they keep their ids.
 
     Raises:
-        PanopticBlendError: the JSON is not COCO instances, an id has no record, or files are missing.
+        PanopticBlendError: the JSON is not COCO instances, an id has no record, a shape is malformed, or files are
+            missing.
     """
     content = read_json(path)
     if not pictures.is_dir():
@@ -50,18 +67,23 @@ def read_coco_instances(path: Path, pictures: Path, stuff_names: Collection[str]
     if stuff:
         maps, categories = read_stuff(stuff.maps, stuff.classes, stuff.ignore, categories)
     annotations_of = _by_image(annotations, images, path)
-    items = []
+    folder, notes, malformed, items = PictureFolder(pictures), Notes(), Malformed(path.name), []
     for i, image in enumerate(images):
-        image_id = require_integer(image, "id", f"{path.name}: images[{i}]")
+        image_id = require_image_id(image, "id", f"{path.name}: images[{i}]")
         where = f"{path.name}: image {image_id}"
-        name, size = require_file_name(image, where), size_of(image, ("height", "width"), where)
-        picture = inside(pictures, name)
-        require_file(picture, f"{where} names it, so add it or remove the image")
-        read = partial(_labels, picture, name, size, annotations_of[image_id], categories, maps, path.name)
-        items.append(Item(image_id, name, picture, read))
+        name, size = require_text(image, "file_name", where), size_of(image, ("height", "width"), where)
+        found = folder.find(name)
+        if found is None:
+            raise PanopticBlendError(f"{where}: {pictures / name}: no such file; add it or remove the image")
+        if found != name:
+            notes.add("pictures were found under another name than that in the JSON", f"{name} as {found}")
+        instances = list(read_instances(annotations_of[image_id], found, size, categories, path.name, rules, malformed))
+        read = partial(_labels, pictures / found, found, size, instances, maps, rules)
+        items.append(Item(image_id, found, pictures / found, read))
     if not items:
         raise PanopticBlendError(f"{path.name}: `images` is empty; there is nothing to convert")
-    return LabeledSource(path, [pictures, *([stuff.maps] if stuff else [])], categories, items)
+    malformed.settle(rules.skip_malformed, notes)
+    return LabeledSource(path, [pictures, *([stuff.maps] if stuff else [])], categories, items, notes)
 
 
 def _categories(listed: Sequence[Mapping[str, Any]], stuff_names: Collection[str], path: Path) -> Categories:
@@ -82,40 +104,42 @@ def _categories(listed: Sequence[Mapping[str, Any]], stuff_names: Collection[str
 
 def _by_image(
     annotations: Sequence[dict[str, Any]], images: Sequence[Mapping[str, Any]], path: Path
-) -> dict[int, list[dict[str, Any]]]:
+) -> dict[ImageId, list[dict[str, Any]]]:
     """Image id -> its annotations, in the order of the file."""
-    result: dict[int, list[dict[str, Any]]] = {
-        require_integer(image, "id", f"{path.name}: images[{i}]"): [] for i, image in enumerate(images)
+    result: dict[ImageId, list[dict[str, Any]]] = {
+        require_image_id(image, "id", f"{path.name}: images[{i}]"): [] for i, image in enumerate(images)
     }
     for i, annotation in enumerate(annotations):
-        image_id = require_integer(annotation, "image_id", f"{path.name}: annotations[{i}]")
+        image_id = require_image_id(annotation, "image_id", f"{path.name}: annotations[{i}]")
         if image_id not in result:
             raise PanopticBlendError(
-                f"{path.name}: annotations[{i}] is for image {image_id}, which `images` lacks; add it there"
+                f"{path.name}: annotations[{i}] is for image {image_id!r}, which `images` lacks; add it there"
             )
         result[image_id].append(annotation)
     return result
 
 
 def _labels(
-    picture: Path,
-    name: str,
-    size: tuple[int, int],
-    annotations: Sequence[Mapping[str, Any]],
-    categories: Categories,
-    maps: StuffMaps | None,
-    source: str,
+    picture: Path, name: str, annotated: Size, instances: Sequence[Instance], maps: StuffMaps | None, rules: Rules
 ) -> Labels:
-    read_picture(picture, size)  # raises if it cannot be decoded or has another size
+    notes = Notes()
+    size = _size_drawn_on(picture, name, annotated, rules.drawn_on, notes)
     regions = maps.regions(name, size) if maps else []
-    for i, annotation in enumerate(annotations):
-        where = f"{source}: annotation {annotation.get('id', i)} of {name}"
-        category_id = require_integer(annotation, "category_id", where)
-        if category_id not in categories.by_id:
-            raise PanopticBlendError(f"{where}: category {category_id}, which `categories` lacks; add it there")
-        crowd = annotation.get("iscrowd", 0)
-        if crowd not in (0, 1):
-            raise PanopticBlendError(f"{where}: `iscrowd` is {crowd!r}, not 0 or 1; correct it")
-        cutout = cutout_of(annotation.get("segmentation"), size, where)
-        regions.append(LabeledRegion(categories.by_id[category_id], cutout, bool(crowd)))
-    return Labels(size, regions)
+    regions += [region_of(instance, size, rules, notes) for instance in instances]
+    return Labels(size, regions, notes)
+
+
+def _size_drawn_on(picture: Path, name: str, annotated: Size, drawn_on: DrawnOn, notes: Notes) -> Size:
+    """The size (height, width) of the picture on which shapes were drawn; raises if the picture has another size."""
+    data = read_bytes(picture)
+    read_picture(picture, annotated)
+    height, width = decode_picture(data, picture).shape[:2] if b"Exif" in data[: 2**16] else annotated
+    if (height, width) == annotated:
+        return annotated
+    remedy = "; for the upright one, add --drawn-on upright" if drawn_on == "stored" else ""
+    notes.add(
+        "pictures have an orientation tag and the size that they have without it; their shapes were read as drawn on "
+        f"the {drawn_on} picture{remedy}",
+        name,
+    )
+    return annotated if drawn_on == "stored" else (height, width)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import difflib
-from collections import Counter
 from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -12,6 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from panoptic_blend.convert import labelme_shapes
+from panoptic_blend.convert.notes import Notes
 from panoptic_blend.convert.painting import LabeledRegion, Labels, union
 from panoptic_blend.convert.records import size_of
 from panoptic_blend.convert.writing import Item, LabeledSource
@@ -83,7 +83,8 @@ def read_labelme(folder: Path, classes: Classes, pictures: Path | None = None) -
     for number, file in enumerate(files, start=1):
         picture = file.picture or partial(_embedded, file.path)
         items.append(Item(number, file.name, picture, partial(_labels, file, categories, classes)))
-    notes = Counter({"pictures without a LabelMe file were left out": _count_without_file(files, pictures or folder)})
+    notes = Notes()
+    notes.add("pictures without a LabelMe file were left out", count=_count_without_file(files, pictures or folder))
     return LabeledSource(folder, [folder, *([pictures] if pictures else [])], categories, items, notes)
 
 
@@ -155,17 +156,18 @@ def _categories(files: Sequence[_LabelMeFile], classes: Classes, folder: Path) -
 
 def _labels(file: _LabelMeFile, categories: Categories, classes: Classes) -> Labels:
     content = read_json(file.path)
-    size, notes = _size(file, content), Counter[str]()
+    size, notes = _size(file, content), Notes()
     known = {category.name: category for category in categories}
     parts: dict[Hashable, list[Cutout]] = {}
     meanings: dict[Hashable, tuple[Category | None, bool]] = {}
     for i, shape in enumerate(require_records(content, "shapes", str(file.path), KIND)):
         where = f"{file.path}: shapes[{i}]"
         if not labelme_shapes.has_area(shape, where):
-            notes["shapes are lines or points, which have no area, and were left out"] += 1
+            notes.add("shapes are lines or points, which have no area, and were left out", where)
             continue
         label, flags, group = require_text(shape, "label", where).strip(), _flags(shape, where), shape.get("group_id")
-        notes[f"shapes have flags other than `{CROWD}`, which were ignored"] += bool(flags - {CROWD})
+        if flags - {CROWD}:
+            notes.add(f"shapes have flags other than `{CROWD}`, which were ignored", where)
         category = None if label in classes.void else known[label]
         is_joined = group is not None and category is not None and category.is_thing
         key = (label, str(group)) if is_joined else i

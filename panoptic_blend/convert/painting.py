@@ -7,7 +7,6 @@ classes overlap, a rule decides which keeps the pixel. Unlabeled pixels are void
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
@@ -15,6 +14,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from panoptic_blend.convert.notes import Notes
 from panoptic_blend.structures import Category, Cutout, PanopticMap, Segment
 
 Overlap = Literal["smaller", "later", "earlier"]
@@ -36,12 +36,12 @@ class LabeledRegion:
 class Labels:
     """The labels of a picture of ``size`` (height, width), in the order of the file.
 
-    ``notes`` maps a message about labels that were skipped to their number.
+    ``notes`` are about labels that were skipped or look wrong.
     """
 
     size: tuple[int, int]
     regions: Sequence[LabeledRegion]
-    notes: Counter[str] = field(default_factory=Counter)
+    notes: Notes = field(default_factory=Notes)
 
 
 @dataclass(frozen=True, eq=False)

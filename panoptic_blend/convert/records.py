@@ -15,7 +15,24 @@ from panoptic_blend.structures import PanopticBlendError
 REACH = 10
 """A point may lie up to this many picture sizes away; shapes may cross the border, but farther off is a mistake."""
 
+PLAUSIBLE = 1e12
+"""Lengths and areas of more pixels are mistakes."""
+
 Points = npt.NDArray[np.float64]
+
+
+ImageId = int | float | str
+"""Image ids are numbers in COCO, and names in ADE20K and in the exports of some tools."""
+
+
+def require_image_id(record: Mapping[str, Any], key: str, where: str) -> ImageId:
+    """The number or text under ``key``, or an error that starts with ``where``."""
+    value = record.get(key)
+    if isinstance(value, (int, str)) and not isinstance(value, bool):
+        return value
+    if isinstance(value, float) and math.isfinite(value):
+        return value
+    raise PanopticBlendError(f"{where}: `{key}` is {value!r}, neither a number nor a name; correct it")
 
 
 def size_of(record: Mapping[str, Any], keys: tuple[str, str], where: str) -> tuple[int, int]:
@@ -24,6 +41,11 @@ def size_of(record: Mapping[str, Any], keys: tuple[str, str], where: str) -> tup
     if min(height, width) < 1:
         raise PanopticBlendError(f"{where}: its size is {width} x {height} pixels; correct it")
     return height, width
+
+
+def is_plausible(value: object) -> bool:
+    """Whether a JSON value is a finite number that can be a length or an area in pixels."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < PLAUSIBLE
 
 
 def points(values: Any, size: tuple[int, int], where: str) -> Points:

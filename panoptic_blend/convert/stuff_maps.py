@@ -15,6 +15,9 @@ from panoptic_blend.formats.categories import Categories
 from panoptic_blend.formats.images import decode_values
 from panoptic_blend.structures import Category, Cutout, PanopticBlendError, is_integer
 
+DEFAULT_IGNORE = 255
+"""The value that means void if neither the table nor the user says otherwise."""
+
 
 @dataclass(frozen=True, eq=False)
 class StuffMaps:
@@ -42,18 +45,25 @@ class StuffMaps:
         return [LabeledRegion(self.classes[value], Cutout.from_mask(values == value)) for value in found]
 
 
-def read_stuff(folder: Path, table: Path, ignore: int, things: Categories) -> tuple[StuffMaps, Categories]:
+def read_stuff(folder: Path, table: Path, ignore: int | None, things: Categories) -> tuple[StuffMaps, Categories]:
     """Return the stuff maps in ``folder``, and the categories of instances and stuff together.
 
     ``table`` is a JSON that names the values of the maps: ``{"1": "road", "2": "sky", "0": null}``, or a COCO JSON with
     the values as the ids of its ``categories``. The value ``ignore``, null, and values of thing classes are void,
-    because things come from the instances. The id of a stuff class is its value; if any value is the id of another
+    because things come from the instances. If ``ignore`` is None, 255 is void unless the table
+    names it. The id of a stuff class is its value; if any value is the id of another
     category, all stuff ids are shifted behind the ids of the instances.
     """
     if not folder.is_dir():
         raise PanopticBlendError(f"{folder}: no such folder of stuff PNGs; check --stuff-maps")
     names = _names(read_json(table), table)
-    names[ignore] = None
+    if ignore is None:
+        names.setdefault(DEFAULT_IGNORE, None)
+    elif names.setdefault(ignore, None) is not None:
+        raise PanopticBlendError(
+            f"{table}: names the value {ignore} {names[ignore]!r}, and --ignore-value {ignore} makes it void; "
+            "leave out one of the two"
+        )
     known = {category.name: category for category in things}
     new = {value: name for value, name in sorted(names.items()) if name is not None and name not in known}
     if len(set(new.values())) < len(new):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from panoptic_blend.convert.notes import Notes
 from panoptic_blend.convert.painting import Labels, Painted
 from panoptic_blend.files import printable
 from panoptic_blend.formats.categories import Categories
@@ -12,16 +14,19 @@ from panoptic_blend.formats.categories import Categories
 
 @dataclass
 class Summary:
-    """Counts over all pictures of a conversion; ``images`` by split, ``segments`` and ``pixels`` by category id."""
+    """Counts over all pictures of a conversion.
+
+    ``images`` are by split; ``segments``, ``pixels`` and ``crowds`` by category id.
+    """
 
     categories: Categories
     images: dict[str, int] = field(default_factory=dict)
     segments: Counter[int] = field(default_factory=Counter)
     pixels: Counter[int] = field(default_factory=Counter)
-    notes: Counter[str] = field(default_factory=Counter)
+    crowds: Counter[int] = field(default_factory=Counter)
+    notes: Notes = field(default_factory=Notes)
     read: int = 0
     unlabeled: int = 0
-    crowds: int = 0
     contested: int = 0
     hidden: int = 0
     empty: int = 0
@@ -39,7 +44,7 @@ class Summary:
         for segment in painted.panoptic.segments:
             self.segments[segment.category] += 1
             self.pixels[segment.category] += segment.area
-            self.crowds += segment.is_crowd
+            self.crowds[segment.category] += segment.is_crowd
         self.total += painted.panoptic.segment_ids.size
         self.void += painted.panoptic.segment_ids.size - sum(s.area for s in painted.panoptic.segments)
 
@@ -55,11 +60,20 @@ def lines(summary: Summary) -> list[str]:
         result.append(f"  {printable(category.name):{width}}  {kind}  {count:>7} segments {share:5.1f}% of the pixels")
     result.append(f"void: {100 * summary.void / max(summary.total, 1):.1f}% of the pixels")
     counted = {
-        "crowd segments": summary.crowds,
+        "crowd segments": summary.crowds.total(),
         "pixels were claimed by more than one segment": summary.contested,
         "segments were dropped, as others cover them completely": summary.hidden,
         "shapes were dropped, as they cover no pixel of their picture": summary.empty,
         "pictures have no segment": summary.unlabeled,
-        **summary.notes,
     }
-    return result + [f"{count} {message}" for message, count in counted.items() if count]
+    result += [f"{count} {message}" for message, count in counted.items() if count]
+    return [*result, *summary.notes.lines(), *_warnings(summary)]
+
+
+def _warnings(summary: Summary) -> Iterator[str]:
+    crowds = [c.name for c in summary.categories if 0 < summary.segments[c.id] == summary.crowds[c.id]]
+    if crowds:
+        yield (
+            f"warning: every segment of {printable(', '.join(crowds))} is a crowd, which no model learns and no figure "
+            "counts; if each is one object, clear its crowd flag (COCO instances: --crowds instances)"
+        )

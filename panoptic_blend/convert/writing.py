@@ -11,7 +11,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from panoptic_blend.convert.notes import Notes
 from panoptic_blend.convert.painting import Labels, Overlap, Painted, paint
+from panoptic_blend.convert.records import ImageId
 from panoptic_blend.convert.summary import Summary
 from panoptic_blend.files import inside, read_json, replacing
 from panoptic_blend.formats.categories import Categories
@@ -26,7 +28,7 @@ class Item:
     The callables are evaluated lazily, ``labels`` in another thread, and may raise PanopticBlendError.
     """
 
-    image_id: int
+    image_id: ImageId
     name: str
     picture: Path | Callable[[], bytes]
     labels: Callable[[], Labels]
@@ -40,7 +42,7 @@ class LabeledSource:
     folders: Sequence[Path]
     categories: Categories
     items: Sequence[Item]
-    notes: Counter[str] = field(default_factory=Counter)
+    notes: Notes = field(default_factory=Notes)
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,8 @@ def write(source: LabeledSource, options: ConversionOptions, progress: Progress)
     for split in splits:
         _require_free(source, options, split)
     _require_same_categories(categories, options, splits)
-    summary = Summary(categories, notes=Counter(source.notes))
+    summary = Summary(categories)
+    summary.notes.update(source.notes)
     for split in splits:  # a split without a JSON is recognized as unfinished
         _json_path(options.root, split).unlink(missing_ok=True)
     for split, items in splits.items():
@@ -90,7 +93,7 @@ def write(source: LabeledSource, options: ConversionOptions, progress: Progress)
                 summary.count(labels, painted)
                 if painted.panoptic.segments or options.keep_empty:
                     store_picture(item.picture, inside(options.root / split, item.name), link=options.link)
-                    writer.add(item.image_id, item.name, painted.panoptic)
+                    writer.add(item.image_id, item.name, painted.panoptic)  # type: ignore[arg-type]
                     summary.images[split] += 1
                 progress(summary.read, len(source.items))
             if not summary.images[split]:

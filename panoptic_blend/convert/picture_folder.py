@@ -1,0 +1,66 @@
+"""Find the pictures that annotation files of other machines name."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+
+from panoptic_blend.listing import Listing, list_files
+
+
+class PictureFolder:
+    """A folder of pictures, in which one is found although its name was written on another machine.
+
+    Names may differ in the Unicode form of accents (macOS splits ``é`` in two) and in the case of the suffix. Of a
+    Windows path, an absolute path or a URL, the longest end that names a file of the folder counts.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def find(self, name: str) -> str | None:
+        """The path of a picture relative to the folder; None if there is no such file."""
+        return next((found for end in _ends(name) if (found := self._exact(end) or self._similar(end))), None)
+
+    @cached_property
+    def listing(self) -> Listing:
+        """All files of the folder and the folders in it."""
+        return list_files(self.folder, recursive=True)
+
+    @cached_property
+    def _names(self) -> dict[str, str]:
+        """Canonical name -> name, without those that two files share."""
+        names = [path.relative_to(self.folder).as_posix() for path in self.listing.paths]
+        counts = Counter(map(_canonical, names))
+        return {_canonical(name): name for name in names if counts[_canonical(name)] == 1}
+
+    def _exact(self, name: str) -> str | None:
+        try:
+            return name if (self.folder / name).is_file() else None
+        except (OSError, ValueError):  # a name that is too long or has a null character
+            return None
+
+    def _similar(self, name: str) -> str | None:
+        return self._names.get(_canonical(name))
+
+
+def is_foreign(name: str) -> bool:
+    """Whether a name is a path of Windows, an absolute path or a URL."""
+    return "\\" in name or name.startswith("/") or re.match(r"[A-Za-z][A-Za-z0-9+.-]*:", name) is not None
+
+
+def _ends(name: str) -> Iterator[str]:
+    """The paths relative to the folder that a name may mean, the longest first; none leaves the folder."""
+    parts = [part for part in PurePosixPath(name.replace("\\", "/")).parts if part not in {"/", "."}]
+    for start in range(len(parts) if is_foreign(name) else 1):
+        if parts[start:] and ".." not in parts[start:]:
+            yield "/".join(parts[start:])
+
+
+def _canonical(name: str) -> str:
+    path = PurePosixPath(unicodedata.normalize("NFC", name))
+    return str(path.with_suffix(path.suffix.lower()))
