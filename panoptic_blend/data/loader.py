@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import os
-import signal
-from collections.abc import Iterable, Iterator, Sequence
+import traceback
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from itertools import chain, pairwise
-from typing import Any, Generic, NamedTuple, TypeVar
+from itertools import pairwise
+from typing import Any
 
-import cv2
 import numpy as np
-import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import Dataset, Sampler
 
 from panoptic_blend.data.protocol import PanopticDataset, read_sample
 from panoptic_blend.data.transforms import Augmentation, PackedTarget, resize_image, size_for
+from panoptic_blend.data.workers import ErrorsAsItems, Loaded, in_short, load
 from panoptic_blend.structures import PanopticBlendError, PanopticMap, Runs, Target
-
-T = TypeVar("T")
 
 _MAX_SUBSTITUTES = 100
 """Maximum number of images that are tried instead of one that cannot be read."""
@@ -99,20 +96,21 @@ def training_batches(
 
     Raises:
         PanopticBlendError: an image cannot be read and ``skip`` is false, or its substitutes cannot be read either; or
-            a loading process was killed.
+            a loading process fails.
     """
     sizes = dataset.images.sizes
     batches = _AspectRatioBatches(sizes, batch_size, seed, start, shard)
     samples = _TrainingSamples(dataset, augmentation, seed)
-    source = _ErrorsAsItems(samples, _Substitutes(seed, len(sizes)) if skip else None)
-    loaded = map(partial(_to_batch, pin), _load(source, batches, workers, pin))
+    source = ErrorsAsItems(samples, _Substitutes(seed, len(sizes)) if skip else None)
+    loaded = map(partial(_to_batch, pin), load(source, batches, workers))
     return _prefetched(loaded) if pin else loaded
 
 
-def _to_batch(pin: bool, loaded: Sequence[_LoadResult[tuple[Tensor, PackedTarget, str]]]) -> Batch:
+def _to_batch(pin: bool, loaded: Sequence[Loaded[tuple[Tensor, PackedTarget, str]]]) -> Batch:
     images, packed, names = zip(*(x.value for x in loaded), strict=True)
     targets: list[Any] = [target.unpack() for target in packed]
     if pin:
+        images = tuple(image.pin_memory() for image in images)
         targets = [{name: value.pin_memory() for name, value in target.items()} for target in targets]
     return Batch(list(images), targets, list(names), [problem for x in loaded for problem in x.problems])
 
@@ -132,10 +130,10 @@ def evaluation_samples(
     """Every image of the ``shard`` of a data set once, in order, resized as in `size_for`.
 
     Raises:
-        PanopticBlendError: an image cannot be read, or a loading process was killed.
+        PanopticBlendError: an image cannot be read, or a loading process fails.
     """
     singles = [[index] for index in shard.range_of(len(dataset))]
-    for [loaded] in _load(_ErrorsAsItems(_EvaluationSamples(dataset, short_side, long_side)), singles, workers):
+    for [loaded] in load(ErrorsAsItems(_EvaluationSamples(dataset, short_side, long_side)), singles, workers):
         yield loaded.value
 
 
@@ -176,11 +174,13 @@ class _TrainingSamples(Dataset[tuple[Tensor, PackedTarget, str]]):
 
     def __getitem__(self, item: tuple[int, int]) -> tuple[Tensor, PackedTarget, str]:
         position, index = item
-        sample = read_sample(self._dataset, index)
-        rng = np.random.default_rng([self._seed, position, index])
-        image, numbers = self._augmentation(sample.image, sample.panoptic.index(), rng)
-        target = PackedTarget.from_runs(Runs.from_pixels(numbers), sample.panoptic.segments, self._dataset.categories)
-        return image, target, sample.file_name
+        with _named(self._dataset, index):
+            sample = read_sample(self._dataset, index)
+            rng = np.random.default_rng([self._seed, position, index])
+            image, numbers = self._augmentation(sample.image, sample.panoptic.index(), rng)
+            runs = Runs.from_pixels(numbers)
+            target = PackedTarget.from_runs(runs, sample.panoptic.segments, self._dataset.categories)
+            return image, target, sample.file_name
 
 
 class _EvaluationSamples(Dataset[EvaluationSample]):
@@ -190,18 +190,27 @@ class _EvaluationSamples(Dataset[EvaluationSample]):
         self._dataset, self._sides = dataset, (short_side, long_side)
 
     def __getitem__(self, index: int) -> EvaluationSample:
-        sample = read_sample(self._dataset, index)
-        size = sample.image.shape[1], sample.image.shape[2]
-        resized = resize_image(sample.image, size_for(size, *self._sides))
-        return EvaluationSample(sample.image_id, sample.file_name, resized, sample.image, sample.panoptic)
+        with _named(self._dataset, index):
+            sample = read_sample(self._dataset, index)
+            size = sample.image.shape[1], sample.image.shape[2]
+            resized = resize_image(sample.image, size_for(size, *self._sides))
+            return EvaluationSample(sample.image_id, sample.file_name, resized, sample.image, sample.panoptic)
 
 
-class _LoadResult(NamedTuple, Generic[T]):
-    """A loaded item, or an ``error``, with the messages of all items that could not be read."""
-
-    value: T
-    problems: list[str]
-    error: PanopticBlendError | None = None
+@contextmanager
+def _named(dataset: PanopticDataset, index: int) -> Iterator[None]:
+    """Turn an exception that is not ours into an error that names the image and has the traceback as a note."""
+    try:
+        yield
+    except PanopticBlendError:
+        raise
+    except Exception as error:
+        named = PanopticBlendError(
+            f"{dataset.name}: image {dataset.images.file_names[index]} cannot be loaded ({in_short(error)}); "
+            "correct it, or lower data.workers if memory ran out"
+        )
+        named.add_note(traceback.format_exc())
+        raise named from error
 
 
 @dataclass(frozen=True)
@@ -215,59 +224,3 @@ class _Substitutes:
         position, index = item
         order = np.random.default_rng([self.seed, position]).permutation(self.number).tolist()
         yield from ((position, other) for other in order[: _MAX_SUBSTITUTES + 1] if other != index)
-
-
-class _ErrorsAsItems(Dataset[_LoadResult[T]]):
-    """Returns errors as items, because PyTorch would add the traceback of the worker to a raised one."""
-
-    def __init__(self, dataset: Dataset[T], substitute: _Substitutes | None = None) -> None:
-        self._dataset, self._substitute = dataset, substitute
-
-    def __getitem__(self, item: Any) -> _LoadResult[T]:
-        problems: list[str] = []
-        for key in chain([item], self._substitute(item) if self._substitute else ()):
-            try:
-                return _LoadResult(self._dataset[key], problems)
-            except PanopticBlendError as error:
-                problems.append(str(error))
-        message = problems[0]
-        if self._substitute:
-            message = f"{message} ({len(problems)} images in a row cannot be read; run `panoptic-blend data check`)"
-        return _LoadResult(None, problems, PanopticBlendError(message))  # type: ignore[arg-type]
-
-
-def _load(
-    dataset: _ErrorsAsItems[T], batches: Iterable[list[Any]], workers: int, pin: bool = False
-) -> Iterator[list[_LoadResult[T]]]:
-    """The items of each batch of keys, loaded by ``workers`` processes, at most one per core (0: in this process)."""
-    loader = DataLoader(
-        dataset,
-        batch_sampler=batches,
-        num_workers=min(workers, os.cpu_count() or 1),
-        collate_fn=list,
-        worker_init_fn=_prepare_worker,
-        pin_memory=pin,
-    )
-    iterator = iter(loader)
-    while True:
-        try:
-            items = next(iterator)
-        except StopIteration:
-            return
-        except RuntimeError as error:
-            if "DataLoader worker" not in str(error):
-                raise
-            raise PanopticBlendError(
-                "a data loading process was killed, perhaps because memory ran out; lower data.workers"
-            ) from error
-        for item in items:
-            if item.error:
-                raise item.error
-        yield items
-
-
-def _prepare_worker(worker: int) -> None:
-    """Limit the worker to one thread, because training needs the other cores, and leave Ctrl-C to the main process."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    cv2.setNumThreads(0)
-    torch.set_num_threads(1)

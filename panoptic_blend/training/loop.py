@@ -53,8 +53,8 @@ def train(
         RunInterruptedError: the run was interrupted by SIGTERM or Ctrl-C; its state is saved and can be resumed.
     """
     remedy = "wait for it, or choose another --output"
-    # patience, because the data loading processes of a killed run hold the lock for some seconds
-    lock = locked(output, remedy, patience=15) if starts_run() else nullcontext()
+    # patience, because the data loading processes of a run that was just killed hold the lock until they are dead
+    lock = locked(output, remedy, patience=5) if starts_run() else nullcontext()
     with lock, Interruption() as interruption:
         run = Run(config, output, resume, interruption, datasets)
         try:

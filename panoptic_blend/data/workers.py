@@ -1,0 +1,184 @@
+"""Processes that load the items of a data set, and whose failures end in one line."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing
+from itertools import chain
+from multiprocessing import active_children
+from multiprocessing.process import BaseProcess
+from multiprocessing.reduction import ForkingPickler
+from typing import Any, Generic, NamedTuple, TypeVar
+
+import cv2
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from panoptic_blend.files import printable
+from panoptic_blend.machine import die_with_parent
+from panoptic_blend.structures import PanopticBlendError
+
+T = TypeVar("T")
+
+_NO_SPACE = (
+    "shared memory is full, so a data loading process cannot pass on its images; enlarge /dev/shm (docker run "
+    "--shm-size=8g), or lower data.workers (0 needs no shared memory)"
+)
+
+
+class Loaded(NamedTuple, Generic[T]):
+    """A loaded item, or an ``error``, with the messages of all items that could not be read."""
+
+    value: T
+    problems: list[str]
+    error: PanopticBlendError | None = None
+
+
+class ErrorsAsItems(Dataset[Loaded[T]]):
+    """Returns errors as items, because PyTorch would add the traceback of the worker to a raised one.
+
+    Args:
+        substitute: yields the keys to try instead of a key that cannot be read; by default none.
+    """
+
+    def __init__(self, dataset: Dataset[T], substitute: Callable[[Any], Iterable[Any]] | None = None) -> None:
+        self._dataset, self._substitute = dataset, substitute
+
+    def __getitem__(self, item: Any) -> Loaded[T]:
+        failures: list[PanopticBlendError] = []
+        for key in chain([item], self._substitute(item) if self._substitute else ()):
+            try:
+                return Loaded(self._dataset[key], [str(failure) for failure in failures])
+            except PanopticBlendError as error:
+                failures.append(error)
+        first = failures[0]
+        if self._substitute:
+            count = f"{len(failures)} images in a row cannot be read; run `panoptic-blend data check`"
+            first = PanopticBlendError(f"{first} ({count})")
+        return Loaded(None, [], first)  # type: ignore[arg-type]
+
+
+def load(dataset: ErrorsAsItems[T], batches: Iterable[list[Any]], workers: int) -> Iterator[list[Loaded[T]]]:
+    """The items of each batch of keys, loaded by ``workers`` processes, at most one per core (0: in this process).
+
+    Raises:
+        PanopticBlendError: an item cannot be read; or a process cannot be started, dies, or cannot pass on its items.
+    """
+    count = min(workers, os.cpu_count() or 1)
+    source = _by_processes(dataset, batches, count) if count else ([dataset[key] for key in keys] for keys in batches)
+    with closing(source):
+        for items in source:
+            for item in items:
+                if item.error:
+                    raise item.error
+            yield items
+
+
+def _by_processes(dataset: ErrorsAsItems[T], batches: Iterable[list[Any]], count: int) -> Generator[list[Loaded[T]]]:
+    others = set(active_children())
+    loader: DataLoader[Any] = DataLoader(
+        dataset, batch_sampler=batches, num_workers=count, collate_fn=_seal, worker_init_fn=_prepare_worker
+    )
+    try:
+        iterator = _quietly_started(loader)
+    except OSError as error:
+        raise PanopticBlendError(
+            f"{count} data loading processes cannot be started ({in_short(error)}); lower data.workers (0 needs none)"
+        ) from error
+    processes = set(active_children()) - others
+    try:
+        while (sealed := _next(iterator, processes)) is not None:
+            yield _opened(sealed)
+    finally:
+        del iterator  # ends the processes at once; in a cycle of references they would take five seconds each
+
+
+def _next(iterator: Iterator[T], processes: Iterable[BaseProcess]) -> T | None:
+    """The next item, or None at the end."""
+    try:
+        return next(iterator, None)
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+    raise _death(processes)  # outside of the handler, because the traceback there refers to the iterator
+
+
+def _quietly_started(loader: DataLoader[Any]) -> Iterator[Any]:
+    """Start the processes, without torch's signal handler.
+
+    It would raise the error of a dead process in the middle of whatever this process does; asked for the next item,
+    torch finds dead processes without it within five seconds.
+    """
+    if not hasattr(signal, "SIGCHLD") or threading.current_thread() is not threading.main_thread():
+        return iter(loader)  # torch sets no handler either
+    before = signal.getsignal(signal.SIGCHLD)
+    try:
+        return iter(loader)
+    finally:
+        signal.signal(signal.SIGCHLD, before or signal.SIG_DFL)
+
+
+def _prepare_worker(worker: int) -> None:
+    """Limit the worker to one thread, because training needs the other cores, and leave Ctrl-C to the main process."""
+    die_with_parent()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    cv2.setNumThreads(0)
+    torch.set_num_threads(1)
+
+
+def _seal(items: list[Any]) -> bytes | PanopticBlendError:
+    """The items as bytes, with their tensors in shared memory.
+
+    torch would do this in a thread of the worker, which prints an error and sends nothing: the main process would wait
+    for ever.
+    """
+    try:
+        return bytes(ForkingPickler.dumps(items))
+    except Exception as error:
+        return _not_passed(error)
+
+
+def _opened(sealed: bytes | PanopticBlendError) -> list[Any]:
+    if isinstance(sealed, PanopticBlendError):
+        raise sealed
+    try:
+        items: list[Any] = ForkingPickler.loads(sealed)
+    except Exception as error:  # of the system calls that fetch shared memory, or of a class that cannot be unpickled
+        raise _not_passed(error) from error
+    return items
+
+
+def _not_passed(error: Exception) -> PanopticBlendError:
+    """The error for items that a worker cannot pass on to the main process."""
+    text = in_short(error)
+    if "No space left" in text:
+        return PanopticBlendError(_NO_SPACE)
+    if "Too many open files" in text or "ancdata" in text:  # of which torch needs one for each tensor on its way
+        remedy = "raise the limit of open files (ulimit -n 65536), or lower data.workers (0 needs none)"
+    else:
+        remedy = "set data.workers=0, which passes nothing on"
+    return PanopticBlendError(f"a data loading process cannot pass on its images ({text}); {remedy}")
+
+
+def _death(processes: Iterable[BaseProcess]) -> PanopticBlendError:
+    """The error for a worker that died."""
+    code = next((process.exitcode for process in processes if process.exitcode), 0)
+    if code == -signal.SIGKILL:
+        return PanopticBlendError(
+            "a data loading process was killed, perhaps because memory ran out; lower data.workers"
+        )
+    if hasattr(signal, "SIGBUS") and code == -signal.SIGBUS:
+        return PanopticBlendError(_NO_SPACE)
+    how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+    return PanopticBlendError(
+        f"a data loading process died ({how}); set data.workers=0 to see why, or lower it if memory ran out"
+    )
+
+
+def in_short(error: Exception) -> str:
+    """An exception in one line, such as ``MemoryError: Unable to allocate 2 GiB``."""
+    text: Sequence[str] = str(error).splitlines()
+    return printable(f"{type(error).__name__}: {text[0]}" if text else type(error).__name__, limit=300)
