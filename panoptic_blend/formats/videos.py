@@ -6,7 +6,10 @@ import math
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
+from statistics import median
 
 import cv2
 import numpy as np
@@ -18,15 +21,37 @@ from panoptic_blend.structures import PanopticBlendError
 
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # FFmpeg would log to standard error
 
+VIDEO_SUFFIXES = {
+    *(".3gp", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg"),
+    *(".mpg", ".mts", ".mxf", ".ogv", ".ts", ".vob", ".webm", ".wmv"),
+}
+"""File name endings, in lower case, by which videos are told from pictures."""
+
 _DEFAULT_FPS = 25.0
+_MEASURED = 100
+"""Number of frames from whose time stamps the frame rate is measured."""
+_LONGEST_PAUSE = 60.0
+"""Seconds between two frames beyond which their time stamps are taken as broken."""
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """A frame of a video: its ``number``, from 1, ``picture`` (H, W, 3) uint8 RGB, and when it gives way to the next.
+
+    ``until`` is in seconds from the first frame of the video.
+    """
+
+    number: int
+    picture: Picture
+    until: float
 
 
 class VideoReader:
     """Reads the frames of a video file once, from first to last.
 
-    ``fps`` is the number of frames per second, 25 if the file does not state it. ``announced`` is the number of frames
-    that the file states, 0 if it does not, and ``count`` is the number of frames read so far. The rotation in the
-    metadata is applied.
+    ``fps`` is the number of frames per second: that of the file if its time stamps agree, else the usual one by its
+    time stamps. ``announced`` is the number of frames that the file states, 0 if it does not; ``count`` and ``seconds``
+    are the number of frames read so far, and how long they last. The rotation in the metadata is applied.
 
     Raises:
         PanopticBlendError: the file is missing or not a video.
@@ -34,49 +59,85 @@ class VideoReader:
 
     def __init__(self, path: Path) -> None:
         require_file(path)
-        self.path, self.count = path, 0
+        self.path, self.count, self.seconds = path, 0, 0.0
         self._capture = _capture(path)
         if not self._capture.isOpened():
             raise PanopticBlendError(f"{path}: not a video, or truncated; fetch it again, or convert it to MP4")
-        fps, announced = (self._capture.get(key) for key in (cv2.CAP_PROP_FPS, cv2.CAP_PROP_FRAME_COUNT))
-        self.fps = fps if math.isfinite(fps) and 0 < fps <= 1000 else _DEFAULT_FPS
+        stated, announced = (self._capture.get(key) for key in (cv2.CAP_PROP_FPS, cv2.CAP_PROP_FRAME_COUNT))
         self.announced = int(announced) if 0 < announced < 2**31 else 0
+        self._stated_fps = stated if math.isfinite(stated) and 0 < stated <= 1000 else 0.0
+        self.fps = _frame_rate(self._stated_fps, _capture(path))
 
-    def frames(self, every: int = 1) -> Iterator[tuple[int, Picture]]:
-        """Yield every N-th frame from the first on, N = ``every``: its number, from 1, and (H, W, 3) uint8 RGB."""
+    @property
+    def expected(self) -> int:
+        """The number of frames to expect, 0 if unknown; some files announce what a wrong frame rate makes of them."""
+        return min(self.announced, round(self.announced * self.fps / self._stated_fps)) if self._stated_fps else 0
+
+    def frames(self, every: int = 1) -> Iterator[Frame]:
+        """Yield every N-th frame from the first on, N = ``every``; each lasts until the next that is taken."""
+        taken: tuple[int, Picture] | None = None
+        start, stamp = 0.0, math.nan
         while self._capture.grab():
+            before, stamp = stamp, self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+            if self.count:
+                start += stamp - before if 0 < stamp - before <= _LONGEST_PAUSE else 1 / self.fps
             if self.count % every == 0:
-                is_read, frame = self._capture.retrieve()
+                is_read, pixels = self._capture.retrieve()
                 if not is_read:
                     break
-                yield self.count + 1, np.asarray(cv2.cvtColor(frame, cv2.COLOR_BGR2RGB), np.uint8)
+                if taken:
+                    yield Frame(*taken, until=start)
+                taken = self.count + 1, np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), np.uint8)
             self.count += 1
+            self.seconds = start + 1 / self.fps
+        if taken:
+            yield Frame(*taken, until=self.seconds)
 
     def require_complete(self) -> None:
-        """Raise an error if far fewer frames were read than announced; the announced number is often an estimate."""
-        if self.count < self.announced - 1 - self.announced // 50:
+        """Raise an error if far less was read than announced: frames, and also time, as both are often estimates."""
+        announced_seconds = self.announced / self._stated_fps if self._stated_fps else math.inf
+        is_short = self.seconds < 0.98 * announced_seconds - 1 / self.fps
+        if is_short and self.count < self.announced - 1 - self.announced // 50:
             raise PanopticBlendError(
                 f"{self.path}: cannot be read beyond frame {self.count} of {self.announced}; the file is truncated or "
                 "broken, so fetch it again; the results of the frames before are kept"
             )
 
 
-@contextmanager
-def writing_video(path: Path, fps: float) -> Iterator[Callable[[Picture], None]]:
-    """Write an MP4 (MPEG-4 part 2) atomically; yield a function that appends a frame, (H, W, 3) uint8 RGB.
+def _frame_rate(stated: float, capture: cv2.VideoCapture) -> float:
+    """``stated`` frames per second, unless it is 0 or contradicts the time stamps of the first frames."""
+    stamps: list[float] = []
+    while len(stamps) < _MEASURED and capture.grab():
+        stamps.append(capture.get(cv2.CAP_PROP_POS_MSEC) / 1000)
+    steps = [after - before for before, after in pairwise(stamps) if after > before]
+    if not steps:
+        return stated or _DEFAULT_FPS
+    measured = 1 / median(steps)
+    return stated if abs(stated / measured - 1) < 0.1 else measured
 
-    The format needs even sides: the last of an odd number of rows or columns is cut off. The file appears when the
-    block ends without an error; at least one frame must have been appended.
+
+@contextmanager
+def writing_video(path: Path, fps: float) -> Iterator[Callable[[Picture, float], None]]:
+    """Write an MP4 (MPEG-4 part 2) atomically; yield a function of a frame, (H, W, 3) uint8 RGB, and when it ends.
+
+    The end is in seconds from the start of the video. The frame rate of an MP4 is constant, so a frame is repeated, or
+    left out, where that is needed to keep the time; the first is always shown. The format needs even sides: the last of
+    an odd number of rows or columns is cut off. The file appears when the block ends without an error; at least one
+    frame must have been added.
     """
+    # the format has room for two digits of a high rate; the ends of the frames are rounded to the rate as written
+    rate = max(0.01, round(fps, 3 if fps < 60 else 2))
     with replacing(path) as unfinished:
         file, count = cv2.VideoWriter(), 0
 
-        def add(picture: Picture) -> None:
+        def add(picture: Picture, until: float) -> None:
             nonlocal count
             if not count:
-                _open(file, unfinished, fps, picture.shape)
-            file.write(cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
-            count += 1
+                _open(file, unfinished, rate, picture.shape)
+            pixels = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
+            for _ in range(max(round(until * rate), 1) - count):
+                file.write(pixels)
+                count += 1
 
         try:
             yield add

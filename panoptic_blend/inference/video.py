@@ -14,7 +14,7 @@ from panoptic_blend.files import require_no_overwrite
 from panoptic_blend.formats.categories import Categories
 from panoptic_blend.formats.images import Picture, read_segment_ids
 from panoptic_blend.formats.panoptic_writer import PanopticWriter
-from panoptic_blend.formats.videos import VideoReader, writing_video
+from panoptic_blend.formats.videos import Frame, VideoReader, writing_video
 from panoptic_blend.inference.journal import Journal, JournalEntry, file_stamp, prediction_identity
 from panoptic_blend.inference.pictures import queue_depth
 from panoptic_blend.inference.predictor import Predictor
@@ -35,10 +35,11 @@ def predict_video(
     """Write ``output``/panoptic.json, its PNGs in panoptic/, and the drawn video; return the number of frames.
 
     Frame n, counted from 1, has image id n and the name ``frame_00000n.png``. A class has the same color in all frames.
-    Frames that an interrupted run has finished are drawn again, but not predicted again.
+    Frames that an interrupted run has finished are drawn again, but not predicted again. The drawn video has a constant
+    frame rate and shows each frame when the video does, by its time stamps.
 
     Args:
-        progress: called with the number of frames done and the total number, which containers often estimate.
+        progress: called with the number of frames done and the total number, which is often an estimate.
         every: take only the frames 1, 1 + every, ...; the drawn video has a lower frame rate and the same duration.
         overwrite: replace results in ``output`` that were made with other weights, options or input.
 
@@ -51,7 +52,7 @@ def predict_video(
     require_no_overwrite([drawn], [video])
     source = {"kind": "video", "path": str(video.resolve()), "stamp": file_stamp(video), "every": every}
     journal = Journal.open(output, prediction_identity(predictor, source), [panoptic_json, drawn], overwrite)
-    total = -(-reader.announced // every)
+    total = -(-reader.expected // every)
     with (
         journal,
         PanopticWriter(panoptic_json, categories=predictor.categories) as writer,
@@ -59,9 +60,9 @@ def predict_video(
     ):
         steps, depth, count = _FrameSteps(predictor, journal, writer), queue_depth(predictor), 0
         with closing(overlapped(reader.frames(every), steps.predict, steps.write, queue_depth=depth)) as finished:
-            for count, (entry, picture) in enumerate(finished, start=1):
+            for count, (entry, picture, until) in enumerate(finished, start=1):
                 writer.append([entry.image], [entry.annotation])
-                add_frame(picture)
+                add_frame(picture, until)
                 progress(count, max(total, count))
         if not count:
             raise PanopticBlendError(f"{video}: no frame can be read; restore the video, or convert it to MP4")
@@ -75,20 +76,20 @@ class _FrameSteps:
     def __init__(self, predictor: Predictor, journal: Journal, writer: PanopticWriter) -> None:
         self._predictor, self._journal, self._writer = predictor, journal, writer
 
-    def predict(self, frame: tuple[int, Picture]) -> tuple[int, Picture, JournalEntry | PanopticMap]:
-        number, picture = frame
-        return number, picture, self._journal.find(_name(number), []) or self._predictor.predict(picture)
+    def predict(self, frame: Frame) -> tuple[Frame, JournalEntry | PanopticMap]:
+        found = self._journal.find(_name(frame.number), [])
+        return frame, found or self._predictor.predict(frame.picture)
 
-    def write(self, predicted: tuple[int, Picture, JournalEntry | PanopticMap]) -> tuple[JournalEntry, Picture]:
-        number, picture, found = predicted
-        png = self._writer.folder / _name(number)
+    def write(self, predicted: tuple[Frame, JournalEntry | PanopticMap]) -> tuple[JournalEntry, Picture, float]:
+        frame, found = predicted
+        png = self._writer.folder / _name(frame.number)
         if isinstance(found, JournalEntry):
-            entry, ids = found, read_segment_ids(png, picture.shape[:2])
+            entry, ids = found, read_segment_ids(png, frame.picture.shape[:2])
         else:
-            image, annotation = self._writer.save(number, png.name, found)
+            image, annotation = self._writer.save(frame.number, png.name, found)
             entry, ids = self._journal.add(png.name, [], [png], image, annotation), found.segment_ids
         panoptic = _as_written(entry, ids, self._predictor.categories)
-        return entry, draw(picture, panoptic, self._predictor.categories, shades=False)
+        return entry, draw(frame.picture, panoptic, self._predictor.categories, shades=False), frame.until
 
 
 def _name(number: int) -> str:

@@ -43,12 +43,12 @@ def video(generated: Path, tmp_path: Path) -> Path:
     photo = read_picture(sorted((generated / "train2017").iterdir())[0])
     with writing_video(tmp_path / "clip.mp4", 12.5) as add:
         for number in range(COUNT):
-            add(np.roll(photo, 5 * number, axis=1))
+            add(np.roll(photo, 5 * number, axis=1), (number + 1) / 12.5)
     return tmp_path / "clip.mp4"
 
 
 def frames(path: Path) -> list[Picture]:
-    return [picture for _, picture in VideoReader(path).frames()]
+    return [frame.picture for frame in VideoReader(path).frames()]
 
 
 def test_every_frame_is_an_image_and_a_drawing(predictor: Predictor, video: Path, tmp_path: Path) -> None:
