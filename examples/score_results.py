@@ -35,8 +35,8 @@ def score_in_memory() -> float:
     hugging_face = from_hugging_face(result, categories, category_ids=[PERSON.id, SKY.id])
 
     quality = PanopticQuality([PERSON, SKY])
-    quality.update(truth, detectron2)
-    quality.update(truth, hugging_face)
+    quality.update(truth=truth, prediction=detectron2)
+    quality.update(truth=truth, prediction=hugging_face)
     return quality.compute()["All"]["pq"]
 
 

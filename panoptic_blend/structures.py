@@ -257,13 +257,14 @@ class Category:
         if missing:
             raise PanopticBlendError(f"{where}: no `{missing[0]}`, which COCO panoptic requires; add it")
         category_id, is_thing, name = record["id"], record["isthing"], record.get("name", str(record["id"]))
-        if not is_integer(category_id) or not 0 <= category_id <= MAX_CATEGORY_ID:
+        number = whole_number(category_id)
+        if number is None or not 0 <= number <= MAX_CATEGORY_ID:
             raise PanopticBlendError(f"{where}: `id` is not a whole number from 0 to {MAX_CATEGORY_ID}; correct it")
-        if is_thing not in (0, 1):
+        if python_number(is_thing) not in (0, 1):
             raise PanopticBlendError(f"{where}: `isthing` is neither 0 nor 1; correct it")
         if not isinstance(name, str):
             raise PanopticBlendError(f"{where}: `name` is not a string; correct it")
-        return cls(category_id, name, bool(is_thing), _color(record.get("color"), where))
+        return cls(number, name, bool(is_thing), _color(record.get("color"), where))
 
 
 def _color(value: object, where: str) -> tuple[int, int, int] | None:
@@ -279,3 +280,16 @@ def _color(value: object, where: str) -> tuple[int, int, int] | None:
 def is_integer(value: object) -> TypeGuard[int]:
     """Whether a JSON value is a whole number; ``true`` and ``1.0`` are not."""
     return isinstance(value, int) and not isinstance(value, bool)
+
+
+def python_number(value: object) -> object:
+    """The Python number of a scalar of numpy or a tensor without dimensions; any other value unchanged."""
+    return value.item() if hasattr(value, "item") and getattr(value, "shape", None) == () else value
+
+
+def whole_number(value: object) -> int | None:
+    """A whole number of Python, numpy or torch as an int, such as 3, 3.0 or ``np.int64(3)``; None for other values."""
+    number = python_number(value)
+    if isinstance(number, float) and number.is_integer():
+        return int(number)
+    return number if is_integer(number) else None

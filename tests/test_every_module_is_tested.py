@@ -58,6 +58,8 @@ COVERED_BY = {
     "inference/journal": "inference/test_pictures.py",
     "metrics/confusion": "metrics/test_details.py",
     "metrics/error_budget": "metrics/test_causes.py",
+    "metrics/map_arrays": "metrics/test_conversion.py",
+    "metrics/map_records": "metrics/test_conversion.py",
     "metrics/overlaps": "metrics/test_panoptic_quality.py",
     "models/backbones/freezing": "models/test_resnet.py",
     "models/backbones/protocol": "models/test_backbone_protocol.py",

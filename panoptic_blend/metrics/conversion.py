@@ -3,120 +3,205 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
+from panoptic_blend.metrics.map_arrays import Ids, read_ids, read_whole_numbers, unique_pairs
+from panoptic_blend.metrics.map_records import read_segments, require_number, require_records
 from panoptic_blend.metrics.overlaps import format_ids
-from panoptic_blend.structures import Category, PanopticBlendError, PanopticMap, Segment, is_integer
+from panoptic_blend.structures import (
+    Category,
+    PanopticBlendError,
+    PanopticMap,
+    Runs,
+    Segment,
+    python_number,
+    whole_number,
+)
 
 PanopticLike: TypeAlias = Any
 """A panoptic map in any form that `panoptic_map` reads."""
 
+CategoryIds: TypeAlias = Mapping[int, int] | Sequence[int] | npt.NDArray[np.integer]
+"""Category ids of the data set by the numbers of a model, which count from 0 in a sequence."""
+
 _FORMS = "give a PanopticMap, (ids, records), {segmentation, segments_info} or an array (H, W, 2)"
-_UNMEASURED = 1
-"""Placeholder for the area of a segment that must have pixels; the metric counts them."""
+_MAX_ID = 2**62
 
-_Ids = npt.NDArray[np.integer]
+LABEL_DIVISOR = 1000
+"""Default of detectron2: a label is category * label_divisor + instance."""
 
 
-def panoptic_map(value: PanopticLike, categories: Mapping[int, Category], name: str) -> PanopticMap:
+def panoptic_pair(
+    truth: PanopticLike,
+    prediction: PanopticLike,
+    categories: Mapping[int, Category],
+    label_divisor: int = LABEL_DIVISOR,
+) -> tuple[PanopticMap, PanopticMap]:
+    """Convert the truth and the prediction of one image with `panoptic_map`.
+
+    Raises the errors of `panoptic_map`, and PanopticBlendError if the two have evidently changed places.
+    """
+    if _has(truth, "score") and _has(prediction, "iscrowd", "area") and not _has(prediction, "score"):
+        raise PanopticBlendError(
+            "truth: its segments have scores, those of the prediction have `iscrowd` or `area` instead: the two have "
+            "changed places; give update(truth=..., prediction=...); torchmetrics takes the prediction first"
+        )
+    return (
+        panoptic_map(truth, categories, "truth", label_divisor),
+        panoptic_map(prediction, categories, "prediction", label_divisor),
+    )
+
+
+def panoptic_map(
+    value: PanopticLike, categories: Mapping[int, Category], name: str, label_divisor: int = LABEL_DIVISOR
+) -> PanopticMap:
     """Convert a panoptic map from one of these forms, all with the category ids of the data set.
 
     * `PanopticMap`: returned unchanged.
-    * ``(ids, records)``: ids (H, W) are an integer array or tensor, 0 for void; records are `Segment` or mappings with
+    * ``(ids, records)``: ids (H, W) are an array or tensor of whole numbers; records are `Segment` or mappings with
       ``id`` and ``category_id``, optionally ``isthing``, which must agree with the category, and ``iscrowd`` (0 or 1).
       detectron2's ``(panoptic_seg, segments_info)`` has this form once its contiguous ids are translated
-      (`from_detectron2`).
+      (`from_detectron2`). 0 and -1 are void, unless a record has that id: a 0 with a record gets an unused id.
+    * ``(labels, None)`` of detectron2: labels (H, W) are category * ``label_divisor`` + instance, -1 for void.
     * ``{"segmentation", "segments_info"}`` of Hugging Face, if its label ids are category ids (`from_hugging_face`).
     * (H, W, 2) of torchmetrics: category and instance of each pixel. As in torchmetrics, stuff has no instances, and an
       unknown category is void in the truth; in a prediction it is an error, unless it is negative, which is void.
+
+    Several records with one id and one category are one segment, as in fused results of Hugging Face. Numbers may be
+    scalars of numpy or torch and whole floats.
 
     Raises PanopticBlendError, whose message starts with ``name``, for every other and for ambiguous input.
     """
     if isinstance(value, PanopticMap):
         return _known(value, categories, name)
     if isinstance(value, Mapping):
+        if "panoptic_seg" in value:  # all results of detectron2 for one image
+            return panoptic_map(value["panoptic_seg"], categories, name, label_divisor)
         return from_hugging_face(value, categories, name=name)
     if isinstance(value, tuple | list) and len(value) == 2 and not _is_record(value[0]):
-        return _from_records(_ids(value[0], name), value[1], categories, name)
+        ids, records = read_ids(value[0], name), value[1]
+        if records is None:
+            records = _label_records(ids, label_divisor, {id: id for id in categories}, name)
+        return _from_records(ids, records, categories, name)
     if hasattr(value, "shape"):
         if len(value.shape) == 3 and value.shape[-1] == 2:
-            return _from_pairs(_array(value, name), categories, name)
+            return _from_pairs(read_whole_numbers(value, name), categories, name)
         raise PanopticBlendError(
             f"{name}: an array of shape {tuple(value.shape)} alone is not a panoptic map; {_FORMS}"
         )
+    if isinstance(value, list | tuple) and len(value) == 1:
+        raise PanopticBlendError(f"{name}: a list of one result; give the result itself, one image at a time")
     raise PanopticBlendError(f"{name}: {type(value).__name__} is not a panoptic map; {_FORMS}")
 
 
 def from_detectron2(
     result: tuple[Any, Sequence[Mapping[str, Any]] | None],
     categories: Mapping[int, Category],
-    thing_ids: Sequence[int],
-    stuff_ids: Sequence[int],
+    thing_ids: CategoryIds,
+    stuff_ids: CategoryIds,
     name: str = "prediction",
+    label_divisor: int = LABEL_DIVISOR,
 ) -> PanopticMap:
-    """Convert detectron2's ``(panoptic_seg, segments_info)`` with contiguous ids.
+    """Convert detectron2's ``(panoptic_seg, segments_info)`` with contiguous ids; the second may be None.
 
     ``thing_ids`` and ``stuff_ids`` map the contiguous ids of things and stuff to category ids of the data set. They are
     the inverse of ``thing_dataset_id_to_contiguous_id`` and ``stuff_dataset_id_to_contiguous_id`` in detectron2's
-    metadata.
+    metadata. Without records, ``panoptic_seg`` is contiguous id * ``label_divisor`` + instance, -1 for void, and things
+    and stuff are numbered together, as detectron2 does for Panoptic-DeepLab.
     """
-    ids, infos = result
+    ids, infos = read_ids(result[0], name), result[1]
+    things, stuff = _mapping(thing_ids), _mapping(stuff_ids)
+    if infos is None:
+        both = sorted(index for index in things.keys() & stuff.keys() if things[index] != stuff[index])
+        if both:
+            raise PanopticBlendError(
+                f"{name}: no segment records, and {both[0]} is a contiguous id of things and of stuff; give thing_ids "
+                "and stuff_ids as dictionaries that number things and stuff together"
+            )
+        records = _label_records(ids, label_divisor, {**stuff, **things}, name)
+        return _from_records(ids, records, categories, name)
     records = []
-    for info in _records(infos, name):
-        if not isinstance(info.get("isthing"), bool | int):
+    for info in require_records(infos, name):
+        is_thing, index = python_number(info.get("isthing")), whole_number(info.get("category_id"))
+        if not isinstance(is_thing, bool | int):
             raise PanopticBlendError(
                 f"{name}: segment {info.get('id')}: no `isthing`, which records of detectron2 have; add it"
             )
-        known, index = thing_ids if info["isthing"] else stuff_ids, info.get("category_id")
-        if not is_integer(index) or not 0 <= index < len(known):
-            kind = "thing" if info["isthing"] else "stuff"
+        known = things if is_thing else stuff
+        if index is None or index not in known:
+            kind = "thing" if is_thing else "stuff"
             raise PanopticBlendError(
-                f"{name}: segment {info.get('id')}: `category_id` {index!r} is not a contiguous {kind} id below "
-                f"{len(known)}; give thing_ids and stuff_ids of the data set of the model"
+                f"{name}: segment {info.get('id')}: `category_id` {info.get('category_id')!r} is not one of the "
+                f"{len(known)} contiguous {kind} ids; give thing_ids and stuff_ids of the data set of the model"
             )
         records.append({**info, "category_id": known[index]})
-    return _from_records(_ids(ids, name), records, categories, name)
+    return _from_records(ids, records, categories, name)
+
+
+def _label_records(labels: Ids, label_divisor: int, category_ids: Mapping[int, int], name: str) -> list[dict[str, Any]]:
+    """One record for each label (H, W), which is number * ``label_divisor`` + instance; -1 is void."""
+    records = []
+    for label in np.unique(Runs.from_pixels(labels).values).tolist():
+        if label == -1:
+            continue
+        number = label // label_divisor
+        if number not in category_ids:
+            raise PanopticBlendError(
+                f"{name}: no segment records, and label {label} with label_divisor {label_divisor} is of category "
+                f"{number}, which is unknown; give records, or the label_divisor of the model (void is -1)"
+            )
+        records.append({"id": label, "category_id": category_ids[number]})
+    return records
 
 
 def from_hugging_face(
     result: Mapping[str, Any],
     categories: Mapping[int, Category],
-    category_ids: Mapping[int, int] | Sequence[int] | None = None,
+    category_ids: CategoryIds | None = None,
     name: str = "prediction",
 ) -> PanopticMap:
     """Convert ``{"segmentation", "segments_info"}`` of Hugging Face; ``category_ids`` maps label ids to category ids.
 
-    The id -1 is void, and so is 0 unless a record has the id 0: some models number segments from 0, others from 1.
+    The ids 0 and -1 are void unless a record has them: some models number segments from 0, others from 1.
     """
     missing = [key for key in ("segmentation", "segments_info") if result.get(key) is None]
     if missing:
         raise PanopticBlendError(f"{name}: no `{missing[0]}`; {_FORMS}")
-    ids = _ids(result["segmentation"], name).astype(np.int64)
-    known = category_ids if isinstance(category_ids, Mapping) else dict(enumerate(category_ids or ()))
+    known = None if category_ids is None else _mapping(category_ids)
     records = []
-    for info in _records(result["segments_info"], name):
-        label = _number(info, "label_id", name)
-        if category_ids is not None and label not in known:
+    for info in require_records(result["segments_info"], name):
+        label = require_number(info, "label_id", name)
+        if known is not None and label not in known:
             raise PanopticBlendError(f"{name}: no category id is given for label {label}; add it to `category_ids`")
-        category = label if category_ids is None else known[label]
-        records.append({"id": _number(info, "id", name), "category_id": category})
-    if any(record["id"] == 0 for record in records):  # shift all ids by 1, so that 0 is free for void
-        ids, records = ids + 1, [{**record, "id": record["id"] + 1} for record in records]
-    else:
-        ids[ids == -1] = 0
-    return _from_records(ids, records, categories, name)
+        records.append({"id": info.get("id"), "category_id": label if known is None else known[label]})
+    return _from_records(read_ids(result["segmentation"], name), records, categories, name)
 
 
-def _from_records(ids: _Ids, infos: Any, categories: Mapping[int, Category], name: str) -> PanopticMap:
-    segments = []
-    for info in infos if _are_segments(infos) else _records(infos, name):
-        segments.append(info if isinstance(info, Segment) else _segment(info, categories, name))
-    if ids.size and not -(2**31) <= ids.min() <= ids.max() < 2**31:
-        raise PanopticBlendError(f"{name}: segment ids up to {ids.max()}; renumber them below 2**31")
-    return _known(PanopticMap(ids.astype(np.int32, copy=False), segments), categories, name)
+def _mapping(ids: CategoryIds) -> Mapping[int, int]:
+    return ids if isinstance(ids, Mapping) else dict(enumerate(ids))
+
+
+def _from_records(ids: Ids, infos: Any, categories: Mapping[int, Category], name: str) -> PanopticMap:
+    segments = read_segments(infos, categories, name)
+    known = {segment.id for segment in segments}
+    lowest, highest = (int(ids.min()), int(ids.max())) if ids.size else (0, 0)
+    largest = max([highest, *map(abs, known)])
+    if largest >= _MAX_ID:
+        raise PanopticBlendError(f"{name}: segment ids up to {largest}; renumber them below 2**62")
+    if 0 in known:
+        free = largest + 1
+        ids = np.where(ids == 0, free, ids.astype(np.int64))
+        segments = [replace(segment, id=segment.id or free) for segment in segments]
+        highest = free
+    if lowest < 0 and -1 not in known:
+        ids = np.where(ids == -1, 0, ids)
+    # wider than int32 only where an id needs it; metrics take any integers
+    width = np.int32 if -(2**31) <= lowest <= highest < 2**31 else np.int64
+    return _known(PanopticMap(ids.astype(width, copy=False), segments), categories, name)
 
 
 def _known(panoptic: PanopticMap, categories: Mapping[int, Category], name: str) -> PanopticMap:
@@ -126,34 +211,9 @@ def _known(panoptic: PanopticMap, categories: Mapping[int, Category], name: str)
     return panoptic
 
 
-def _segment(info: Mapping[str, Any], categories: Mapping[int, Category], name: str) -> Segment:
-    segment_id, category = (_number(info, key, name) for key in ("id", "category_id"))
-    known, is_crowd = categories.get(category), info.get("iscrowd", 0)
-    if known is None:
-        raise PanopticBlendError(
-            f"{name}: unknown category {category} of segment {segment_id}; give category ids of the data "
-            "set, so translate contiguous ids first"
-        )
-    if "isthing" in info and bool(info["isthing"]) != known.is_thing:
-        raise PanopticBlendError(
-            f"{name}: segment {segment_id} is {'a thing' if info['isthing'] else 'stuff'}, but its category {category} "
-            f"(`{known.name}`) is not; translate contiguous ids with from_detectron2"
-        )
-    if is_crowd not in (0, 1):
-        raise PanopticBlendError(f"{name}: segment {segment_id}: `iscrowd` is {is_crowd!r}, not 0 or 1; correct it")
-    return Segment(segment_id, category, known.is_thing, None, _UNMEASURED, None, bool(is_crowd))
-
-
-def _number(info: Mapping[str, Any], key: str, name: str) -> int:
-    value = info.get(key)
-    if not is_integer(value):
-        raise PanopticBlendError(f"{name}: a segment has `{key}` {value!r}; give a whole number")
-    return value
-
-
-def _from_pairs(pairs: _Ids, categories: Mapping[int, Category], name: str) -> PanopticMap:
+def _from_pairs(pairs: Ids, categories: Mapping[int, Category], name: str) -> PanopticMap:
     """Number the pairs of category and instance (H, W, 2) from 1; stuff is one segment per category."""
-    found, inverse = np.unique(pairs.reshape(-1, 2), axis=0, return_inverse=True)
+    found, inverse = unique_pairs(pairs[..., 0].ravel(), pairs[..., 1].ravel())
     unknown = sorted({category for category in found[:, 0].tolist() if category not in categories})
     wrong = [category for category in unknown if category >= 0]
     if wrong and name != "truth":
@@ -172,31 +232,23 @@ def _from_pairs(pairs: _Ids, categories: Mapping[int, Category], name: str) -> P
     return PanopticMap(ids, segments)
 
 
-def _ids(value: Any, name: str) -> _Ids:
-    ids = _array(value, name)
-    if ids.ndim != 2:
-        raise PanopticBlendError(f"{name}: ids have shape {ids.shape}, not (height, width); give the map of one image")
-    return ids
-
-
-def _array(value: Any, name: str) -> _Ids:
-    array = np.asarray(value.detach().cpu() if hasattr(value, "detach") else value)
-    if array.dtype.kind not in "iu":
-        raise PanopticBlendError(f"{name}: a map of {array.dtype}; give an integer array")
-    return array
-
-
-def _records(infos: Any, name: str) -> Sequence[Mapping[str, Any]]:
-    if not isinstance(infos, list | tuple) or not all(isinstance(info, Mapping) for info in infos):
-        raise PanopticBlendError(
-            f"{name}: the segment records are {type(infos).__name__}; give a list with one mapping per segment"
-        )
-    return infos
-
-
-def _are_segments(infos: Any) -> bool:
-    return isinstance(infos, list | tuple) and all(isinstance(info, Segment) for info in infos)
-
-
 def _is_record(value: Any) -> bool:
     return isinstance(value, Mapping | Segment)
+
+
+def _has(value: PanopticLike, *keys: str) -> bool:
+    """Whether a segment of a map in any form has one of the fields ``keys`` of a record."""
+    if isinstance(value, PanopticMap):
+        infos: Any = value.segments
+    elif isinstance(value, Mapping):
+        if "panoptic_seg" in value:
+            return _has(value["panoptic_seg"], *keys)
+        infos = value.get("segments_info")
+    else:
+        infos = value[1] if isinstance(value, tuple | list) and len(value) == 2 else None
+    for info in infos if isinstance(infos, tuple | list) else ():
+        if isinstance(info, Segment) and (info.is_crowd if "iscrowd" in keys else info.score is not None):
+            return True
+        if isinstance(info, Mapping) and any(info.get(key) is not None for key in keys):
+            return True
+    return False

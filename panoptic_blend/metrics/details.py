@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from panoptic_blend.metrics.causes import Cause, Diagnosis, diagnose
-from panoptic_blend.metrics.conversion import PanopticLike, panoptic_map
+from panoptic_blend.metrics.conversion import LABEL_DIVISOR, PanopticLike, panoptic_pair
 from panoptic_blend.metrics.overlaps import Comparison, SegmentTable, compare, match
 from panoptic_blend.metrics.panoptic_quality import PanopticQuality, PanopticReport, categories_by_id
 from panoptic_blend.metrics.sparse import Floats
@@ -57,18 +57,25 @@ class PanopticDetails:
 
     The state consists of the overlaps of the segments of every image, a few kilobytes each, and can be pickled.
     Merging is exact and associative, and because images are processed in the order of their keys, the results do not
-    depend on the distribution of the images. ``categories`` is as for `PanopticQuality`; ``boundary`` also computes
-    the overlaps of boundaries, for Boundary PQ.
+    depend on the distribution of the images. ``categories`` and ``label_divisor`` are as for `PanopticQuality`;
+    ``boundary`` also computes the overlaps of boundaries, for Boundary PQ.
     """
 
-    def __init__(self, categories: Sequence[Category | Mapping[str, object]], *, boundary: bool = False) -> None:
+    def __init__(
+        self,
+        categories: Sequence[Category | Mapping[str, object]],
+        *,
+        boundary: bool = False,
+        label_divisor: int = LABEL_DIVISOR,
+    ) -> None:
         self.categories = categories_by_id(categories)
         self.boundary = boundary
+        self._label_divisor = label_divisor
         self._comparisons: dict[ImageKey, Comparison] = {}
 
     def update(self, image: ImageKey, truth: PanopticLike, prediction: PanopticLike) -> None:
         """Add an image under its id or name; maps and errors are as for `PanopticQuality.update`."""
-        pair = panoptic_map(truth, self.categories, "truth"), panoptic_map(prediction, self.categories, "prediction")
+        pair = panoptic_pair(truth, prediction, self.categories, self._label_divisor)
         self.add(image, compare(*pair, boundary=self.boundary))
 
     def add(self, image: ImageKey, comparison: Comparison) -> None:

@@ -117,7 +117,7 @@ def compare(truth: PanopticMap, prediction: PanopticMap, *, boundary: bool = Fal
     if truth.segment_ids.shape != prediction.segment_ids.shape:
         raise PanopticBlendError(
             f"truth has shape {truth.segment_ids.shape} and prediction {prediction.segment_ids.shape}; "
-            "give both at the size of the truth"
+            "give both at the size of the truth (the truth comes first)"
         )
     # Segments are compact, so that there are far fewer runs of one (truth, prediction) pair than pixels.
     truth_ids, prediction_ids = truth.segment_ids.ravel(), prediction.segment_ids.ravel()

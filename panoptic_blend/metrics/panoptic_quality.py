@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypedDict
 
-from panoptic_blend.metrics.conversion import PanopticLike, panoptic_map
+from panoptic_blend.metrics.conversion import LABEL_DIVISOR, PanopticLike, panoptic_pair
 from panoptic_blend.metrics.overlaps import Comparison, compare, match
 from panoptic_blend.structures import Category, PanopticBlendError
 
@@ -63,12 +63,15 @@ class PanopticQuality:
     """PQ, SQ and RQ over any number of images, by class and averaged over all, thing and stuff classes.
 
     ``categories`` are all classes of the data set, as `Category` or as COCO panoptic records; the ``category`` of
-    a segment is one of their ids. The state consists of one float per matched pair and two counts per class. Sums are
-    rounded only once, so that the report is bitwise independent of the order of updates and merges.
+    a segment is one of their ids. ``label_divisor`` is that of detectron2's maps without records. The state consists of
+    one float per matched pair and two counts per class. Sums are rounded only once, so that the report is bitwise
+    independent of the order of updates and merges.
     """
 
-    def __init__(self, categories: Sequence[Category | Mapping[str, object]]) -> None:
-        self._categories = categories_by_id(categories)
+    def __init__(
+        self, categories: Sequence[Category | Mapping[str, object]], *, label_divisor: int = LABEL_DIVISOR
+    ) -> None:
+        self._categories, self._label_divisor = categories_by_id(categories), label_divisor
         self.reset()
 
     def reset(self) -> None:
@@ -82,8 +85,7 @@ class PanopticQuality:
 
         Raises the PanopticBlendErrors of `conversion.panoptic_map` and `overlaps.compare`, and then adds nothing.
         """
-        pair = panoptic_map(truth, self._categories, "truth"), panoptic_map(prediction, self._categories, "prediction")
-        self.add(compare(*pair))
+        self.add(compare(*panoptic_pair(truth, prediction, self._categories, self._label_divisor)))
 
     def add(self, comparison: Comparison, *, boundary: bool = False) -> None:
         """Add one image that is already compared, with known categories; ``boundary`` is as for `match`."""

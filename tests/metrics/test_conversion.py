@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -76,11 +77,10 @@ def test_ambiguous_detectron2_results_are_refused(refused: Refused) -> None:
     def translated(*infos: dict[str, Any]) -> str:
         return refused(from_detectron2, (ids, list(infos)), CATEGORIES, [CAT, DOG], [SEA, SKY])
 
-    assert "`category_id` 2 is not a contiguous thing id below 2" in translated(
+    assert "`category_id` 2 is not one of the 2 contiguous thing ids" in translated(
         {"id": 1, "isthing": 1, "category_id": 2}
     )
     assert "no `isthing`" in translated({"id": 1, "category_id": 2})
-    assert "records are NoneType" in refused(read, (ids, None))  # ids are category * divisor + instance
     message = refused(read, (ids, [{"id": 1, "isthing": True, "category_id": SKY}]))
     assert message.startswith("prediction: segment 1 is a thing, but its category 187 (`sky`) is not; translate contig")
     assert "unknown category 0 of segment 1" in refused(read, (ids, [{"id": 1, "isthing": True, "category_id": 0}]))
@@ -98,8 +98,93 @@ def test_hugging_face_numbers_segments_from_1_or_from_0() -> None:
     assert same(read(from_0))
     nothing = read({"segmentation": torch.full((2, 3), -1), "segments_info": []})
     assert categories_of(nothing) == [[0] * 3] * 2
+    empty = {"segmentation": torch.zeros(2, 3) - 1, "segments_info": []}  # as transformers, in float32
+    assert categories_of(read(empty)) == [[0] * 3] * 2
     both = read({"segmentation": np.array([[-1, 0, 4]]), "segments_info": [{"id": 4, "label_id": SEA}]})
     assert categories_of(both) == [[0, 0, SEA]]
+
+
+def test_fused_stuff_of_hugging_face_is_one_segment() -> None:
+    fused = {"id": 9, "label_id": SKY, "was_fused": True}
+    infos = [{"id": 7, "label_id": CAT}, {**fused, "score": 0.9}, {"id": 3, "label_id": CAT}, {**fused, "score": 0.7}]
+    assert same(read({"segmentation": torch.tensor(IDS), "segments_info": infos}))
+
+
+def test_labels_of_detectron2_without_records() -> None:
+    labels = [[1017, 1017, 1187, -1], [1017, 2017, 1187, 1187]]
+    for divisor in (1000, 256):
+        decoded = np.array([[-1 if x < 0 else x % 1000 * divisor + x // 1000 - 1 for x in row] for row in labels])
+        assert same(panoptic_map((decoded, None), CATEGORIES, "prediction", divisor))
+        together = [3, 2, 1, 0], {0: SKY, 1: SEA}  # contiguous ids 0 and 1 are stuff, 2 and 3 things
+        numbers = {CAT: 2, SKY: 0}
+        contiguous = np.array(
+            [[-1 if x < 0 else numbers[x % 1000] * divisor + x // 1000 for x in row] for row in labels]
+        )
+        things = {2: CAT, 3: DOG}
+        assert same(from_detectron2((contiguous, None), CATEGORIES, things, together[1], label_divisor=divisor))
+        metric = PanopticQuality(tuple(CATEGORIES.values()), label_divisor=divisor)
+        metric.update(truth=(IDS, RECORDS), prediction=(torch.tensor(decoded), None))
+        details = PanopticDetails(tuple(CATEGORIES.values()), label_divisor=divisor)
+        details.update(1, truth=(IDS, RECORDS), prediction={"panoptic_seg": (decoded, None)})
+        assert metric.compute()["All"] == details.compute()["All"] == {"pq": 1, "sq": 1, "rq": 1, "n": 2}
+
+
+def test_contiguous_ids_that_are_things_and_stuff_need_records(refused: Refused) -> None:
+    message = refused(from_detectron2, (np.array([[1001]]), None), CATEGORIES, [CAT, DOG], [SEA, SKY])
+    assert "0 is a contiguous id of things and of stuff" in message
+
+
+def test_listed_0_is_a_segment_and_minus_1_is_void() -> None:
+    panoptic = read((np.array([[0, 0, 5, -1]]), [{"id": 0, "category_id": SKY}, {"id": 5, "category_id": CAT}]))
+    assert categories_of(panoptic) == [[SKY, SKY, CAT, 0]]
+    assert [segment.id for segment in panoptic.segments] == [6, 5]
+    panoptic = read((np.array([[0, 0, 5, -1]]), [{"id": 5, "category_id": CAT}]))
+    assert categories_of(panoptic) == [[0, 0, CAT, 0]]
+    panoptic = read((np.array([[0, 0, -1, -1]]), [{"id": -1, "category_id": CAT}]))
+    assert categories_of(panoptic) == [[0, 0, CAT, CAT]]
+
+
+def test_ids_beyond_32_bits_are_scored() -> None:
+    large = 2**40
+    ids, records = np.array(IDS) * large, [{**record, "id": record["id"] * large} for record in RECORDS]
+    metric = PanopticQuality(tuple(CATEGORIES.values()))
+    metric.update(truth=(IDS, RECORDS), prediction=(ids, records))
+    assert metric.compute()["All"] == {"pq": 1, "sq": 1, "rq": 1, "n": 2}
+    assert [segment.id for segment in read((ids, records)).segments] == [7 * large, 9 * large, 3 * large]
+
+
+@pytest.mark.parametrize("number", [np.int64, np.uint8, np.float32, float, torch.tensor, lambda x: np.array(float(x))])
+def test_numbers_are_scalars_of_any_library(number: Callable[[int], Any]) -> None:
+    is_thing = {CAT: np.True_, SKY: torch.tensor(False)}
+    records = [
+        {"id": number(r["id"]), "category_id": number(r["category_id"]), "iscrowd": number(0)}
+        | {"isthing": is_thing[r["category_id"]]}
+        for r in RECORDS
+    ]
+    assert same(read((torch.tensor(IDS).double(), records)))
+    contiguous = [{**record, "category_id": number(0)} for record in records]
+    assert same(from_detectron2((np.array(IDS), contiguous), CATEGORIES, np.array([CAT]), np.array([SKY])))
+    labels = [{"id": number(r["id"]), "label_id": number(int(r["category_id"] == SKY))} for r in RECORDS]
+    assert same(from_hugging_face({"segmentation": IDS, "segments_info": labels}, CATEGORIES, np.array([CAT, SKY])))
+    parsed = Category.parse({"id": number(CAT), "name": "cat", "isthing": np.True_})
+    assert (parsed, type(parsed.id), type(parsed.is_thing)) == (Category(CAT, "cat", True), int, bool)
+
+
+def test_truth_and_prediction_that_have_changed_places_are_refused(refused: Refused) -> None:
+    metric, details = PanopticQuality(tuple(CATEGORIES.values())), PanopticDetails(tuple(CATEGORIES.values()))
+    predicted = IDS, [{**record, "score": 0.9} for record in RECORDS]
+    annotated = IDS, [{**record, "iscrowd": 0, "area": 3} for record in RECORDS]
+    for first, second in ((predicted, annotated), ({"panoptic_seg": predicted}, read(annotated))):
+        if isinstance(second, PanopticMap):
+            second.segments[0] = replace(second.segments[0], is_crowd=True)
+        for update in (metric.update, lambda *maps: details.update("a.jpg", *maps)):
+            message = refused(update, first, second)
+            assert "changed places" in message and "update(truth=..., prediction=...)" in message
+    metric.update(annotated, predicted)
+    metric.update(predicted, predicted)  # one model against another
+    metric.update(predicted, (IDS, RECORDS))
+    assert metric.compute()["All"]["pq"] == 1
+    assert "the truth comes first" in refused(metric.update, annotated, (IDS[:1], RECORDS[:2]))
 
 
 def test_ambiguous_hugging_face_results_are_refused(refused: Refused) -> None:
@@ -121,6 +206,19 @@ def test_torchmetrics_pairs_of_category_and_instance() -> None:
     unknown = np.array([[[CAT, 0], [255, 0], [254, 3]]])
     assert categories_of(read(unknown, "truth")) == [[CAT, 0, 0]]
     assert read(np.zeros((0, 4, 2), int)).segments == []
+
+
+def test_torchmetrics_pairs_of_noise_are_numbered_in_ascending_order() -> None:
+    generator = np.random.default_rng(0)
+    pairs = np.stack([generator.choice([CAT, DOG, SKY], (40, 30)), generator.integers(-3, 9, (40, 30))], axis=-1)
+    found = read(pairs.astype(np.float32))
+    expected = sorted({(c, i) if c != SKY else (SKY, 0) for c, i in pairs.reshape(-1, 2).tolist()})
+    assert [(segment.id, segment.category) for segment in found.segments] == [
+        (number, category) for number, (category, _) in enumerate(expected, 1)
+    ]
+    for number, (category, instance) in enumerate(expected, 1):
+        own = (pairs[..., 0] == category) & ((category == SKY) | (pairs[..., 1] == instance))
+        assert ((found.segment_ids == number) == own).all()
 
 
 def test_torchmetrics_documented_example() -> None:
@@ -179,14 +277,41 @@ REFUSED: dict[str, tuple[object, str]] = {
     "colors": (np.zeros((2, 4, 3), np.uint8), "an array of shape (2, 4, 3) alone"),
     "a batch": (np.zeros((1, 2, 4, 2), int), "an array of shape (1, 2, 4, 2) alone"),
     "a batch of ids": ((np.zeros((1, 2, 4), int), []), "ids have shape (1, 2, 4)"),
-    "fractions": ((np.zeros((2, 4)), []), "a map of float64"),
+    "fractions": ((np.full((2, 4), 0.5), []), "a map of float64 with fractions"),
+    "not a number": ((np.full((2, 4), np.nan, np.float32), []), "a map of float32 with fractions"),
+    "floats that collide": (
+        (np.array([[2.0**24 + 2]], np.float32), []),
+        "a map of float32 with ids that",
+    ),
+    "bfloat16": ((torch.zeros(2, 4).bfloat16(), []), "a map of torch.bfloat16"),
+    "booleans": ((np.zeros((2, 4), bool), []), "a map of bool"),
+    "rows of unequal length": (([[1], [1, 2]], []), "a map of list"),
+    "a list of one result": ([{"segmentation": np.array(IDS), "segments_info": []}], "a list of one result"),
     "text": ("map.png", "str is not a panoptic map"),
     "nothing": (None, "NoneType is not a panoptic map"),
     "a record that is none": ((np.array(IDS), [5]), "the segment records are list"),
-    "a fraction as id": ((np.array([[1]]), [{"id": 1.0, "category_id": CAT}]), "a segment has `id` 1.0"),
+    "a fraction as id": ((np.array([[1]]), [{"id": 1.5, "category_id": CAT}]), "a segment has `id` 1.5"),
+    "a boolean as id": ((np.array([[1]]), [{"id": True, "category_id": CAT}]), "a segment has `id` True"),
+    "several numbers as id": (
+        (np.array([[1]]), [{"id": np.array([1, 2]), "category_id": CAT}]),
+        "a segment has `id`",
+    ),
+    "two categories of an id": (
+        (np.array([[1]]), [{"id": 1, "category_id": CAT}, {"id": 1, "category_id": DOG}]),
+        "segment id 1 is listed with category 17 and with 18",
+    ),
+    "a crowd and none": (
+        (np.array([[1]]), [{"id": 1, "category_id": CAT}, {"id": 1, "category_id": CAT, "iscrowd": 1}]),
+        "segment id 1 is listed with is_crowd False and with True",
+    ),
+    "another label divisor": (
+        (np.array([[17 * 256 + 1]]), None),
+        "with label_divisor 1000 is of category 4",
+    ),
     "no category": ((np.array([[1]]), [{"id": 1}]), "a segment has `category_id` None"),
     "an odd crowd": ((np.array([[1]]), [{"id": 1, "category_id": CAT, "iscrowd": 2}]), "`iscrowd` is 2"),
-    "a large id": ((np.array([[2**31]]), [{"id": 2**31, "category_id": CAT}]), "renumber them below 2**31"),
+    "a large id": ((np.array([[1]]), [{"id": 2**62, "category_id": CAT}]), "renumber them below 2**62"),
+    "a large unsigned id": ((np.array([[2**63]], np.uint64), []), "renumber them below 2**62"),
     "an unknown category": (np.array([[[3, 0]]]), "unknown category 3; give category ids of the data set, or -1"),
 }
 
