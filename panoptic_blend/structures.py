@@ -11,6 +11,7 @@ covers the square from ``(x, y)`` to ``(x + 1, y + 1)``. Images are RGB.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NotRequired, TypedDict, TypeGuard, TypeVar
@@ -249,7 +250,7 @@ class Category:
 
     @classmethod
     def parse(cls, record: Category | Mapping[str, object]) -> Category:
-        """Read a category, or one entry of the ``categories`` of a COCO panoptic JSON."""
+        """Read a category, or one entry of the ``categories`` of a COCO panoptic JSON; an unreadable color is None."""
         if isinstance(record, Category):
             return record
         where = f"category {dict(record)}"
@@ -264,17 +265,20 @@ class Category:
             raise PanopticBlendError(f"{where}: `isthing` is neither 0 nor 1; correct it")
         if not isinstance(name, str):
             raise PanopticBlendError(f"{where}: `name` is not a string; correct it")
-        return cls(number, name, bool(is_thing), _color(record.get("color"), where))
+        return cls(number, name, bool(is_thing), parse_color(record.get("color")))
 
 
-def _color(value: object, where: str) -> tuple[int, int, int] | None:
-    if value is None:
-        return None
+def parse_color(value: object) -> tuple[int, int, int] | None:
+    """Red, green and blue of a color that is three whole numbers from 0 to 255 or a text like ``#69db90``, else None.
+
+    Drawings choose a color where there is none, so that an unreadable one stops nothing.
+    """
+    if isinstance(value, str):
+        digits = re.fullmatch(r"#([0-9a-fA-F]{6})", value)
+        value = list(bytes.fromhex(digits[1])) if digits else None
     items = list(value) if isinstance(value, Sequence) else []
     channels = [item for item in items if is_integer(item) and 0 <= item <= 255]
-    if not len(channels) == len(items) == 3:
-        raise PanopticBlendError(f"{where}: `color` is not three whole numbers from 0 to 255; correct it")
-    return channels[0], channels[1], channels[2]
+    return (channels[0], channels[1], channels[2]) if len(channels) == len(items) == 3 else None
 
 
 def is_integer(value: object) -> TypeGuard[int]:

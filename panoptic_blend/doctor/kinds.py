@@ -64,6 +64,11 @@ UNLEARNABLE = _error("unlearnable", "no model can be built for these categories"
 ISTHING_COCO = _warning(
     "isthing-unlike-coco", "`isthing` is the opposite of COCO's for this name", "check that this is intended"
 )
+CATEGORY_COLOR = _warning(
+    "category-color",
+    "`color` of a category is unreadable, so drawings choose one",
+    "write three whole numbers from 0 to 255, or a text like #69db90",
+)
 CATEGORY_UNUSED = _warning(
     "category-unused", "a category has no segment in this split", "nothing, if no image of the split shows it"
 )

@@ -11,7 +11,7 @@ from panoptic_blend.doctor.kinds import Finding, Kind
 from panoptic_blend.doctor.records import LISTS, Contents, brief, flag, image_label, segment_id, segments
 from panoptic_blend.formats.categories import coco_categories
 from panoptic_blend.formats.json_fields import Record, file_name, integer, stays_inside
-from panoptic_blend.structures import IGNORE, MAX_CATEGORY_ID, is_integer
+from panoptic_blend.structures import IGNORE, MAX_CATEGORY_ID, is_integer, parse_color
 
 FieldTest = tuple[str, Callable[[Any], bool], str]
 """A field's name, the condition that its value must meet, and the same condition as text."""
@@ -22,13 +22,6 @@ PIXELS = (lambda value: is_integer(value) and value > 0), "a whole number above 
 FLAG = (lambda value: isinstance(value, (int, float)) and value in (0, 1)), "0 or 1"
 RECORDS = (lambda value: isinstance(value, list)), "a list of records"
 CATEGORY_ID = (lambda value: is_integer(value) and 0 <= value <= MAX_CATEGORY_ID), f"0 to {MAX_CATEGORY_ID}"
-COLOR = (
-    lambda value: (
-        value is None
-        or (isinstance(value, list) and len(value) == 3 and all(is_integer(c) and 0 <= c <= 255 for c in value))
-    ),
-    "three whole numbers from 0 to 255",
-)
 REQUIRED: dict[str, tuple[FieldTest, ...]] = {
     "images": (("id", *WHOLE), ("file_name", *NAME), ("height", *PIXELS), ("width", *PIXELS)),
     "annotations": (("image_id", *WHOLE), ("file_name", *NAME), ("segments_info", *RECORDS)),
@@ -38,7 +31,7 @@ REQUIRED: dict[str, tuple[FieldTest, ...]] = {
 OPTIONAL: dict[str, tuple[FieldTest, ...]] = {
     "images": (),
     "annotations": (),
-    "categories": (("name", *NAME), ("isthing", *FLAG), ("color", *COLOR)),
+    "categories": (("name", *NAME), ("isthing", *FLAG)),
     "segments_info": (("iscrowd", *FLAG),),
 }
 
@@ -89,6 +82,8 @@ def check_categories(contents: Contents) -> Iterator[Finding]:
             yield Finding(kinds.ISTHING_MISSING, where)
         elif is_thing is not None and isinstance(name, str) and coco.get(name.casefold(), is_thing) != is_thing:
             yield Finding(kinds.ISTHING_COCO, f"{where}: {'thing' if is_thing else 'stuff'} here")
+        if record.get("color") is not None and parse_color(record["color"]) is None:
+            yield Finding(kinds.CATEGORY_COLOR, f"{where}: {brief(record['color'])}")
     if None not in (things := list(contents.is_thing.values())):
         if not any(things):
             yield Finding(kinds.UNLEARNABLE, "no category is a thing; at least one needs `isthing: 1`")

@@ -137,7 +137,7 @@ BREAKS: list[tuple[str, Break, str]] = [
     ("field", edit_image(file_name=1.5), "images[0]: `file_name` is 1.5, not text"),
     ("field", edit_segment(CAT, iscrowd="yes"), "image 1: segments_info[0]: `iscrowd` is 'yes', not 0 or 1"),
     ("field", edit_segment(CAT_TOO, category_id=None), "image 1: segments_info[1] has no `category_id`"),
-    ("field", set_category(0, color=[1, 2]), "categories[0]: `color` is [1, 2], not three whole numbers"),
+    ("category-color", set_category(0, color=[1, 2]), "category 3 ('cat'): [1, 2]"),
     ("field", edit(lambda content: content["images"].append(7)), "images[2] is 7, not a record"),
     ("field", edit(lambda content: content["annotations"][0].pop("segments_info")), "has no `segments_info`"),
     ("category-duplicate", append("categories", {"id": 3, "name": "lion", "isthing": 1}), "category 3: 2 times"),

@@ -53,19 +53,22 @@ def test_labels_and_classes_follow_the_order_of_ids() -> None:
         ({"id": math.nan}, "`id` is not a whole number from 0 to 2147483647; correct it"),
         ({"name": 5}, "`name` is not a string; correct it"),
         ({"name": None}, "`name` is not a string; correct it"),
-        ({"color": [1, 2]}, "`color` is not three whole numbers from 0 to 255; correct it"),
-        ({"color": [1, 2, 3, 4]}, "`color` is not three whole numbers from 0 to 255; correct it"),
-        ({"color": [1, 2, 3, "x"]}, "`color` is not three whole numbers from 0 to 255; correct it"),
-        ({"color": [1, 2, 256]}, "`color` is not three whole numbers from 0 to 255; correct it"),
-        ({"color": [1, 2, -1]}, "`color` is not three whole numbers from 0 to 255; correct it"),
-        ({"color": [0.5, 0, 1]}, "`color` is not three whole numbers from 0 to 255; correct it"),
-        ({"color": "red"}, "`color` is not three whole numbers from 0 to 255; correct it"),
-        ({"color": {"r": 1}}, "`color` is not three whole numbers from 0 to 255; correct it"),
     ],
 )
 def test_broken_records_are_named(refused: Refused, changes: dict[str, object], expected: str) -> None:
     record: dict[str, object] = {"id": 3, "name": "two\nlines", "isthing": 1, **changes}
     assert refused(Categories, [*RECORDS, record]) == f"category {record}: {expected}"
+
+
+@pytest.mark.parametrize(
+    "color", [[1, 2], [1, 2, 3, 4], [1, 2, "x"], [1, 2, 256], [0.5, 0, 1], "red", "#12345", {"r": 1}]
+)
+def test_an_unreadable_color_stops_nothing(color: object) -> None:
+    assert Category.parse({"id": 3, "name": "cat", "isthing": 1, "color": color}) == Category(3, "cat", True)
+
+
+def test_a_color_may_be_written_as_on_web_pages() -> None:
+    assert Category.parse({"id": 3, "name": "cat", "isthing": 1, "color": "#69dB90"}).color == (105, 219, 144)
 
 
 @pytest.mark.parametrize("key", ["id", "isthing"])
