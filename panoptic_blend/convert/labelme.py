@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import difflib
+import posixpath
 from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -13,18 +14,18 @@ from typing import Any
 from panoptic_blend.convert import labelme_shapes
 from panoptic_blend.convert.notes import Notes
 from panoptic_blend.convert.painting import LabeledRegion, Labels, union
+from panoptic_blend.convert.picture_folder import PictureFolder
 from panoptic_blend.convert.records import size_of
 from panoptic_blend.convert.writing import Item, LabeledSource
-from panoptic_blend.files import inside, read_json
+from panoptic_blend.files import read_json
 from panoptic_blend.formats.categories import Categories
-from panoptic_blend.formats.images import decode_picture, read_picture
+from panoptic_blend.formats.images import PICTURE_SUFFIXES, decode_picture, read_picture
 from panoptic_blend.formats.json_fields import require_records, require_text
 from panoptic_blend.structures import Category, Cutout, PanopticBlendError
 
 KIND = "a LabelMe JSON"
 PNG_BASE64 = "iVBOR"
 """The first characters of every PNG in base64."""
-SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"}
 VOID = ("__ignore__", "_background_")
 """Labels that LabelMe's own export treats as void."""
 
@@ -67,10 +68,11 @@ def read_labelme(folder: Path, classes: Classes, pictures: Path | None = None) -
     for required in filter(None, (folder, pictures)):
         if not required.is_dir():
             raise PanopticBlendError(f"{required}: no such folder; check the path")
-    paths = sorted(path for path in folder.rglob("*.json") if path.is_file())
+    labeled, gallery = PictureFolder(folder), PictureFolder(pictures or folder)
+    paths = [path for path in labeled.listing.paths if path.suffix.lower() == ".json"]
     if not paths:
         raise PanopticBlendError(f"{folder}: has no JSON files; give the folder in which LabelMe saves")
-    files = [_scan(path, folder, pictures) for path in paths]
+    files = [_scan(path, folder, gallery) for path in paths]
     by_name: dict[str, Path] = {}
     for file in files:
         if file.name in by_name:
@@ -83,12 +85,12 @@ def read_labelme(folder: Path, classes: Classes, pictures: Path | None = None) -
     for number, file in enumerate(files, start=1):
         picture = file.picture or partial(_embedded, file.path)
         items.append(Item(number, file.name, picture, partial(_labels, file, categories, classes)))
-    notes = Notes()
-    notes.add("pictures without a LabelMe file were left out", count=_count_without_file(files, pictures or folder))
-    return LabeledSource(folder, [folder, *([pictures] if pictures else [])], categories, items, notes)
+    return LabeledSource(
+        folder, [folder, *([pictures] if pictures else [])], categories, items, _left_out(files, labeled, gallery)
+    )
 
 
-def _scan(path: Path, folder: Path, pictures: Path | None) -> _LabelMeFile:
+def _scan(path: Path, folder: Path, gallery: PictureFolder) -> _LabelMeFile:
     """Read the labels of a LabelMe file and find its picture."""
     content = read_json(path)
     shapes = require_records(content, "shapes", str(path), KIND)
@@ -98,35 +100,17 @@ def _scan(path: Path, folder: Path, pictures: Path | None) -> _LabelMeFile:
         if labelme_shapes.has_area(shape, f"{path}: shapes[{i}]")
     }
     image_path = require_text(content, "imagePath", str(path)).replace("\\", "/")  # as on Windows
-    subfolder = PurePosixPath(path.parent.relative_to(folder).as_posix())
-    candidates = _candidates(path, image_path, subfolder, pictures)
-    for name, picture in candidates.items():
-        if picture.is_file():
-            return _LabelMeFile(path, picture, str(name), labels)
+    subfolder, name = path.parent.relative_to(folder).as_posix(), PurePosixPath(image_path).name
+    own = [posixpath.join(subfolder, image_path), posixpath.join(subfolder, name)]
+    for candidate in own if gallery.folder == folder else [own[1], name]:
+        if found := gallery.find(posixpath.normpath(candidate)):
+            return _LabelMeFile(path, gallery.folder / found, found, labels)
     if content.get("imageData"):
         suffix = ".png" if str(content["imageData"]).startswith(PNG_BASE64) else ".jpg"
-        return _LabelMeFile(path, None, str(subfolder / f"{path.stem}{suffix}"), labels)
-    if not candidates:
-        raise PanopticBlendError(
-            f"{path}: `imagePath` {image_path!r} leads out of its folder; give the folder of pictures with --pictures"
-        )
+        return _LabelMeFile(path, None, posixpath.normpath(posixpath.join(subfolder, f"{path.stem}{suffix}")), labels)
     raise PanopticBlendError(
-        f"{path}: no picture {PurePosixPath(image_path).name} beside it, and none inside; "
-        "add it, or give the folder of pictures with --pictures"
+        f"{path}: no picture {name} beside it, and none inside; add it, or give the folder of pictures with --pictures"
     )
-
-
-def _candidates(
-    path: Path, image_path: str, subfolder: PurePosixPath, pictures: Path | None
-) -> dict[PurePosixPath, Path]:
-    """The paths at which a file's picture may be, by name in the data set; empty if ``image_path`` leads out."""
-    try:
-        if pictures is None:
-            return {subfolder / image_path: inside(path.parent, image_path)}
-        name = PurePosixPath(image_path).name
-        return {subfolder / name: inside(pictures / subfolder, name), PurePosixPath(name): pictures / name}
-    except PanopticBlendError:
-        return {}
 
 
 def _categories(files: Sequence[_LabelMeFile], classes: Classes, folder: Path) -> Categories:
@@ -207,7 +191,17 @@ def _embedded(path: Path) -> bytes:
         raise PanopticBlendError(f"{path}: its `imageData` is not base64; save it again in LabelMe") from None
 
 
-def _count_without_file(files: Sequence[_LabelMeFile], folder: Path) -> int:
-    """The number of pictures in the folder that have no LabelMe file."""
-    used = {file.picture for file in files}
-    return sum(path.suffix.lower() in SUFFIXES and path not in used for path in folder.rglob("*"))
+def _left_out(files: Sequence[_LabelMeFile], labeled: PictureFolder, gallery: PictureFolder) -> Notes:
+    """Count pictures without a LabelMe file, files of other formats, and what other programs left in the folders."""
+    notes, used = Notes(), {file.picture for file in files}
+    for path in gallery.listing.paths:
+        if path.suffix.lower() in PICTURE_SUFFIXES and path not in used:
+            notes.add("pictures without a LabelMe file were left out", path.name)
+        elif path not in used and path.suffix.lower() != ".json":
+            notes.add("files of other formats were left out", path.name)
+    passed_over = labeled.listing.passed_over
+    if gallery.folder != labeled.folder:
+        passed_over = passed_over + gallery.listing.passed_over
+    for kind, count in passed_over.items():
+        notes.add(f"{kind} were passed over", count=count)
+    return notes

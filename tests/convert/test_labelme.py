@@ -217,7 +217,7 @@ def test_pictures_may_lie_in_another_folder_or_be_embedded(folder: Path, refused
     name = "..\\pictures\\a.jpg"
     save(folder / "x/a.json", [rectangle("a", 0, 0, 1, 1)], imagePath=name)
     (folder / "x/a.jpg").unlink()
-    assert "leads out of its folder; give the folder of pictures with --pictures" in refused(convert, folder)
+    assert "no picture a.jpg beside it, and none inside" in refused(convert, folder)
     photo = np.full((*SIZE, 3), 77, np.uint8)
     for place in ("a.png", "x/a.png"):
         write_picture(folder.parent / "pictures" / place, photo)
@@ -309,3 +309,36 @@ def test_classes_that_do_not_fit_are_refused(folder: Path, refused: Refused) -> 
     assert convert(folder, Classes(["car", "dog"], ["sky", "road"]))[0].images == {"train": 1}
     save(folder / "b.json", [rectangle("car", 0, 0, 1, 1)], imagePath="a.jpg")
     assert "b.json: labels a.jpg" in refused(convert, folder)
+
+
+@pytest.mark.parametrize(
+    ("image_path", "picture"),
+    [
+        ("D:\\work\\pics\\a.jpg", "x/a.jpg"),
+        ("/home/anna/pics/a.jpg", "x/a.jpg"),
+        ("..\\images\\a.jpg", "images/a.jpg"),
+        ("../../elsewhere/a.jpg", "x/a.jpg"),
+        ("a.jpg", "x/a.JPG"),
+        ("a\u0308.jpg", "x/\u00e4.jpg"),
+        ("\u00e4.jpg", "x/a\u0308.jpg"),
+    ],
+)
+def test_pictures_are_found_under_the_paths_of_other_machines(folder: Path, image_path: str, picture: str) -> None:
+    save(folder / "x/a.json", [rectangle("a", 0, 0, 1, 1)], imagePath=image_path)
+    (folder / picture).parent.mkdir(exist_ok=True)
+    (folder / "x/a.jpg").rename(folder / picture)
+    assert [image.file_name for image in convert(folder)[1].images] == [picture]
+
+
+def test_files_of_other_programs_are_no_part_of_the_data_set(folder: Path) -> None:
+    save(folder / "a.json", [rectangle("a", 0, 0, 1, 1)])
+    save(folder / ".ipynb_checkpoints/a-checkpoint.json", [rectangle("b", 0, 0, 1, 1)])
+    (folder / "._a.json").write_bytes(b"\0\5\x16\7")
+    (folder / "._a.jpg").write_bytes(b"\0\5\x16\7")
+    (folder / "a.heic").touch()
+    summary, data = convert(folder)
+    assert len(data) == 1 and [category.name for category in data.categories] == ["a"]
+    assert summary.notes["copies of Jupyter (.ipynb_checkpoints) were passed over"] == 1
+    assert summary.notes["files of macOS (._*, .DS_Store, __MACOSX) were passed over"] == 2
+    assert summary.notes["files of other formats were left out"] == 1
+    assert summary.notes["pictures without a LabelMe file were left out"] == 0
