@@ -31,6 +31,9 @@ Size = tuple[int, int]
 Progress = Callable[[int, int], None]
 """Called with the number of items done and the total number of items."""
 
+ImageId = int | str
+"""Identifies an image in annotation files: a number in COCO, a name in many other data sets."""
+
 IGNORE = 255
 """Semantic class of pixels that every loss ignores."""
 
@@ -257,15 +260,16 @@ class Category:
         missing = [key for key in ("id", "isthing") if key not in record]
         if missing:
             raise PanopticBlendError(f"{where}: no `{missing[0]}`, which COCO panoptic requires; add it")
-        category_id, is_thing, name = record["id"], record["isthing"], record.get("name", str(record["id"]))
+        category_id, is_thing, name = record["id"], record["isthing"], record.get("name")
         number = whole_number(category_id)
         if number is None or not 0 <= number <= MAX_CATEGORY_ID:
             raise PanopticBlendError(f"{where}: `id` is not a whole number from 0 to {MAX_CATEGORY_ID}; correct it")
         if python_number(is_thing) not in (0, 1):
             raise PanopticBlendError(f"{where}: `isthing` is neither 0 nor 1; correct it")
-        if not isinstance(name, str):
+        if not isinstance(name, str | int | None):
             raise PanopticBlendError(f"{where}: `name` is not a string; correct it")
-        return cls(number, name, bool(is_thing), parse_color(record.get("color")))
+        named = str(number if name is None else name)
+        return cls(number, named, bool(is_thing), parse_color(record.get("color")))
 
 
 def parse_color(value: object) -> tuple[int, int, int] | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from functools import cache
+from itertools import chain, starmap
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +13,12 @@ import torch
 from torch.utils.data import Dataset
 
 from panoptic_blend.data.protocol import Sample
-from panoptic_blend.files import inside, require_file
+from panoptic_blend.files import require_file
 from panoptic_blend.formats.archives import Folder
 from panoptic_blend.formats.coco_layout import find_split
 from panoptic_blend.formats.coco_panoptic import Image, read_panoptic_json
 from panoptic_blend.formats.images import Picture, read_picture
+from panoptic_blend.formats.names import locate
 from panoptic_blend.structures import PanopticMap
 
 
@@ -51,7 +53,8 @@ class CocoPanoptic(Dataset[Sample]):
         yield self.paths.json.read_bytes()
         maps = self.paths.maps
         pngs = self.images.annotations.pngs if maps.is_dir() else ()
-        for path in (*(self.paths.pictures / name for name in self.images.file_names), *(maps / name for name in pngs)):
+        pictures = ((self.paths.pictures, name) for name in self.images.file_names)
+        for path in starmap(locate, chain(pictures, ((maps, png) for png in pngs))):
             status = path.stat()
             yield f"{path.resolve()} {status.st_size} {status.st_mtime_ns}".encode()
         status = maps.stat()  # the modification time of a folder does not matter
@@ -66,10 +69,10 @@ class CocoPanoptic(Dataset[Sample]):
                 folder, _, last = name.rpartition("/")
                 if last not in files(root, folder) and not (root == self.paths.maps and name in self.maps):
                     remedy = f"restore it, or remove image {image_id} from {self.paths.json.name}"
-                    require_file(inside(root, name), remedy)
+                    require_file(locate(root, name), remedy)
 
     def _picture(self, image: Image) -> Path:
-        return inside(self.paths.pictures, image.file_name)
+        return locate(self.paths.pictures, image.file_name)
 
     def __len__(self) -> int:
         return len(self.images)

@@ -18,7 +18,7 @@ from torch.utils.data import Dataset, Sampler
 from panoptic_blend.data.protocol import PanopticDataset, read_sample
 from panoptic_blend.data.transforms import Augmentation, PackedTarget, resize_image, size_for
 from panoptic_blend.data.workers import ErrorsAsItems, Loaded, in_short, load
-from panoptic_blend.structures import PanopticBlendError, PanopticMap, Runs, Target
+from panoptic_blend.structures import ImageId, PanopticBlendError, PanopticMap, Runs, Target
 
 _MAX_SUBSTITUTES = 100
 """Maximum number of images that are tried instead of one that cannot be read."""
@@ -49,7 +49,7 @@ class EvaluationSample:
     ``image`` (3, h, w) uint8 is resized for the network, ``original`` (3, H, W) uint8 is the image as read.
     """
 
-    image_id: int
+    image_id: ImageId
     file_name: str
     image: Tensor
     original: Tensor

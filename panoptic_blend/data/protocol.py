@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from panoptic_blend.formats.categories import Categories
-from panoptic_blend.structures import PanopticBlendError, PanopticMap, Size
+from panoptic_blend.structures import ImageId, PanopticBlendError, PanopticMap, Size
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Sample:
     ``image`` is (3, H, W) uint8 RGB; the segments of ``panoptic`` (H, W) have dataset category ids.
     """
 
-    image_id: int
+    image_id: ImageId
     file_name: str
     image: Tensor
     panoptic: PanopticMap
@@ -31,7 +31,7 @@ class ImageTable(Protocol):
     """The images of a data set, as columns: entry ``i`` of each belongs to image ``i``."""
 
     @property
-    def ids(self) -> Sequence[int]:
+    def ids(self) -> Sequence[ImageId]:
         """Image ids, for result files."""
 
     @property

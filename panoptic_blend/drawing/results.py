@@ -9,6 +9,7 @@ from panoptic_blend.files import inside, require_no_overwrite
 from panoptic_blend.formats.coco_layout import maps_folder
 from panoptic_blend.formats.coco_panoptic import read_panoptic_json
 from panoptic_blend.formats.images import read_picture, write_picture
+from panoptic_blend.formats.names import locate
 from panoptic_blend.structures import Progress
 
 
@@ -35,7 +36,7 @@ def draw_json(
     content = read_panoptic_json(panoptic_json)
     folder = maps_folder(panoptic_json, maps, content.images.annotations)
     images = content.images[:limit]
-    photos = [inside(pictures, image.file_name) for image in images]
+    photos = [locate(pictures, image.file_name) for image in images]
     drawings = [inside(output, f"{image.file_name}.png") for image in images]
     require_no_overwrite(drawings, photos)
     for number, (image, photo, drawing) in enumerate(zip(images, photos, drawings, strict=True), start=1):

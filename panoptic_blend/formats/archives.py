@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import struct
+import unicodedata
 import zipfile
 import zlib
 from collections.abc import Sequence
@@ -11,7 +12,8 @@ from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
-from panoptic_blend.files import inside, read_bytes
+from panoptic_blend.files import read_bytes
+from panoptic_blend.formats.names import locate
 from panoptic_blend.structures import PanopticBlendError
 
 MAX_BYTES = 2**30
@@ -56,9 +58,9 @@ class Folder:
     def __contains__(self, name: str) -> bool:
         """Whether there is a file of that name; False for a name that leads out of the folder."""
         if self._members is not None:
-            return name in self._members
+            return self._spelled(name) in self._members
         try:
-            return inside(self.path, name).is_file()
+            return locate(self.path, name).is_file()
         except (PanopticBlendError, OSError):
             return False
 
@@ -79,10 +81,10 @@ class Folder:
             PanopticBlendError: there is no such file, or it cannot be read.
         """
         if self._members is None:
-            return read_bytes(inside(self.path, name))
-        if name not in self._members:
+            return read_bytes(locate(self.path, name))
+        member = self._members.get(self._spelled(name))
+        if member is None:
             raise PanopticBlendError(f"{self.path}: has no file {name!r}; check the name")
-        member = self._members[name]
         if member.size > MAX_BYTES:
             raise PanopticBlendError(
                 f"{self.path}: {name!r} unpacks to {member.size} bytes, more than {MAX_BYTES}; check the zip"
@@ -91,6 +93,11 @@ class Folder:
             return _unpacked(self.path, member)
         except (OSError, ValueError, OverflowError, zlib.error) as error:
             raise PanopticBlendError(f"{self.path}: {name!r} cannot be read ({error}); fetch the zip again") from None
+
+    def _spelled(self, name: str) -> str:
+        """The name in the Unicode form in which the zip has it."""
+        forms = name, *(unicodedata.normalize(form, name) for form in ("NFC", "NFD"))
+        return next((form for form in forms if form in (self._members or ())), name)
 
 
 def _members(path: Path, example: str | None) -> dict[str, _Member]:

@@ -21,11 +21,19 @@ from panoptic_blend.formats.columns import (
     SegmentColumns,
     SizeColumn,
     StringColumn,
+    id_column,
     integer_column,
 )
 from panoptic_blend.formats.images import decode_segment_ids
-from panoptic_blend.formats.json_fields import not_records, require_file_name, require_integer, require_records
-from panoptic_blend.structures import PanopticBlendError, PanopticMap, Segment, Size
+from panoptic_blend.formats.json_fields import (
+    file_names,
+    not_records,
+    require_file_names,
+    require_image_id,
+    require_integer,
+    require_records,
+)
+from panoptic_blend.structures import ImageId, PanopticBlendError, PanopticMap, Segment, Size
 
 KIND = "COCO panoptic JSON"
 
@@ -34,7 +42,7 @@ KIND = "COCO panoptic JSON"
 class Annotation:
     """The segments of one image, whose areas and boxes are not measured yet, and the name of their PNG."""
 
-    image_id: int
+    image_id: ImageId
     png: str
     segments: list[Segment]
 
@@ -62,7 +70,7 @@ class Annotation:
 class Image:
     """One image of a data set, with its annotation."""
 
-    id: int
+    id: ImageId
     file_name: str
     size: Size
     """Height, width."""
@@ -72,7 +80,7 @@ class Image:
 class _PackedAnnotation(NamedTuple):
     """An annotation whose segments are the ``rows`` of a `SegmentColumns`."""
 
-    image_id: int
+    image_id: ImageId
     png: str
     rows: range
 
@@ -81,8 +89,8 @@ class Annotations(LazySequence[Annotation]):
     """Annotations stored in columns, in the order of the file or of its images; all categories are in ``known``."""
 
     def __init__(self, packed: Sequence[_PackedAnnotation], segments: SegmentColumns, known: Categories) -> None:
-        self.image_ids = integer_column([p.image_id for p in packed])
-        self.pngs = StringColumn([p.png for p in packed])
+        self.image_ids = id_column([p.image_id for p in packed])
+        self.pngs = StringColumn(p.png for p in packed)
         self._starts = integer_column([p.rows.start for p in packed])
         self._stops = integer_column([p.rows.stop for p in packed])
         self._segments, self._known = segments, known
@@ -107,9 +115,9 @@ class Images(LazySequence[Image]):
     """Images stored in columns, in the order of the file; ``annotations`` are in the same order."""
 
     def __init__(
-        self, ids: list[int], file_names: Sequence[str], sizes: Sequence[Size], annotations: Annotations
+        self, ids: list[ImageId], file_names: Sequence[str], sizes: Sequence[Size], annotations: Annotations
     ) -> None:
-        self.ids, self.file_names, self.annotations = integer_column(ids), StringColumn(file_names), annotations
+        self.ids, self.file_names, self.annotations = id_column(ids), StringColumn(file_names), annotations
         self.sizes = SizeColumn(sizes)
 
     def __len__(self) -> int:
@@ -128,11 +136,12 @@ class PanopticJson:
     images: Images
 
 
-def read_panoptic_json(path: Path, *, areas: bool = False) -> PanopticJson:
+def read_panoptic_json(path: Path, *, areas: bool = False, pictures: bool = True) -> PanopticJson:
     """Read and validate the annotation file of a COCO panoptic data set.
 
     Args:
         areas: keep the ``area`` fields of the segments.
+        pictures: require usable names of pictures; else a name may be missing, and is empty then.
 
     Raises:
         PanopticBlendError: the file is not COCO panoptic JSON or has no images, an id is used twice, a category is
@@ -148,24 +157,26 @@ def read_panoptic_json(path: Path, *, areas: bool = False) -> PanopticJson:
     annotations = _by_image(_pack_annotations(content, segments, path, categories), path)
     if not images:
         raise PanopticBlendError(f"{path.name}: `images` is empty; a data set needs at least one image")
-    result: dict[int, tuple[str, Size]] = {}
+    result: dict[ImageId, Size] = {}
+    texts = set[str]()
     for i, record in enumerate(images):
-        image_id = require_integer(record, "id", f"{path.name}: images[{i}]")
+        image_id = require_image_id(record, "id", f"{path.name}: images[{i}]")
         where = f"{path.name}: image {image_id}"
-        if image_id in result:
+        if str(image_id) in texts:
             raise PanopticBlendError(f"{where} is listed twice; image ids are unique")
+        texts.add(str(image_id))
         if image_id not in annotations:
             raise PanopticBlendError(f"{where} has no annotation; annotate it or remove it from `images`")
-        size = require_integer(record, "height", where), require_integer(record, "width", where)
-        result[image_id] = require_file_name(record, where), size
+        result[image_id] = require_integer(record, "height", where), require_integer(record, "width", where)
     strays = annotations.keys() - result.keys()
     if strays:
         raise PanopticBlendError(
-            f"{path.name}: an annotation is of image {min(strays)}, which `images` lacks; add it there"
+            f"{path.name}: an annotation is of image {min(strays, key=str)}, which `images` lacks; add it there"
         )
     paired = Annotations([annotations[image_id] for image_id in result], segments, categories)
-    file_names, sizes = zip(*result.values(), strict=True)
-    return PanopticJson(path, categories, Images(list(result), file_names, sizes, paired))
+    wheres = [f"{path.name}: image {image_id}" for image_id in result]
+    names = require_file_names(images, wheres) if pictures else file_names(images)
+    return PanopticJson(path, categories, Images(list(result), names, list(result.values()), paired))
 
 
 def read_annotations(path: Path, categories: Categories) -> Annotations:
@@ -191,12 +202,14 @@ def _pack_annotations(
     content: Any, segments: SegmentColumns, path: Path, categories: Categories
 ) -> list[_PackedAnnotation]:
     """The annotations of a JSON that was parsed with `SegmentColumns.pack`."""
-    result = []
-    for i, record in enumerate(require_records(content, "annotations", path.name, KIND)):
+    packed: list[tuple[ImageId, range]] = []
+    wheres = []
+    records = require_records(content, "annotations", path.name, KIND)
+    for i, record in enumerate(records):
         where, rows = f"{path.name}: annotations[{i}]", record.get("segments_info")
         if not isinstance(rows, range | InvalidSegments):
             raise not_records("segments_info", where, KIND)
-        image_id = require_integer(record, "image_id", where)
+        image_id = require_image_id(record, "image_id", where)
         where = f"{path.name}: image {image_id}"
         if isinstance(rows, InvalidSegments):
             raise PanopticBlendError(f"{where}: {rows.message}")
@@ -207,12 +220,14 @@ def _pack_annotations(
                     f"{where}: segment {segment_id} has category {category_id}, which is not in "
                     f"`categories` ({known}); add it"
                 )
-        result.append(_PackedAnnotation(image_id, require_file_name(record, where), rows))
-    return result
+        packed.append((image_id, rows))
+        wheres.append(where)
+    pngs = require_file_names(records, wheres)
+    return [_PackedAnnotation(image_id, png, rows) for (image_id, rows), png in zip(packed, pngs, strict=True)]
 
 
-def _by_image(annotations: Iterable[_PackedAnnotation], path: Path) -> dict[int, _PackedAnnotation]:
-    result: dict[int, _PackedAnnotation] = {}
+def _by_image(annotations: Iterable[_PackedAnnotation], path: Path) -> dict[ImageId, _PackedAnnotation]:
+    result: dict[ImageId, _PackedAnnotation] = {}
     for annotation in annotations:
         if annotation.image_id in result:
             raise PanopticBlendError(f"{path.name}: image {annotation.image_id} has two annotations; keep one")

@@ -15,7 +15,7 @@ from itertools import accumulate
 from typing import Any, TypeVar, overload
 
 from panoptic_blend.formats.json_fields import are_records, require_integer
-from panoptic_blend.structures import PanopticBlendError, Size
+from panoptic_blend.structures import ImageId, PanopticBlendError, Size
 
 MAX_SEGMENT_ID = 2**24 - 1
 
@@ -59,6 +59,15 @@ def integer_column(values: list[int]) -> Sequence[int]:
         return array("q", values)
     except OverflowError:
         return values
+
+
+def id_column(values: list[ImageId]) -> Sequence[ImageId]:
+    """Store image ids compactly if all are integers or all are texts; returns ``values`` unchanged otherwise."""
+    numbers = [value for value in values if isinstance(value, int)]
+    texts = [value for value in values if isinstance(value, str)]
+    if len(numbers) == len(values):
+        return integer_column(numbers)
+    return StringColumn(texts) if len(texts) == len(values) else values
 
 
 class SizeColumn(LazySequence[Size]):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeGuard
 
 from panoptic_blend.files import inside
-from panoptic_blend.structures import PanopticBlendError, is_integer
+from panoptic_blend.formats.names import local_names
+from panoptic_blend.structures import ImageId, PanopticBlendError, is_integer
 
 Record = dict[str, Any]
 
@@ -43,11 +44,25 @@ def integer(record: Mapping[str, Any], key: str) -> int | None:
 
 
 def require_integer(record: Mapping[str, Any], key: str, where: str) -> int:
-    """The whole number under ``key``, or an error that starts with ``where``."""
+    """The whole number under ``key``, such as 3 or 3.0, or an error that starts with ``where``."""
     value = record.get(key)
-    if not is_integer(value):
-        raise PanopticBlendError(f"{where}: `{key}` is {value!r}, not a whole number; correct it")
-    return value
+    if is_integer(value):
+        return value
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    raise PanopticBlendError(f"{where}: `{key}` is {value!r}, not a whole number; correct it")
+
+
+def require_image_id(record: Mapping[str, Any], key: str, where: str) -> ImageId:
+    """The id of an image, a whole number or a text, or an error that starts with ``where``; other numbers are texts."""
+    value = record.get(key)
+    if isinstance(value, float) and not value.is_integer():
+        value = str(value)
+    if isinstance(value, str) and value:
+        return value
+    if isinstance(value, int | float):
+        return require_integer(record, key, where)
+    raise PanopticBlendError(f"{where}: `{key}` is {value!r}, neither a number nor a text; correct it")
 
 
 def require_text(record: Mapping[str, Any], key: str, where: str) -> str:
@@ -73,13 +88,24 @@ def file_name(record: Mapping[str, Any]) -> str | None:
     return value if isinstance(value, str) and stays_inside(value) else None
 
 
-def require_file_name(record: Mapping[str, Any], where: str) -> str:
-    """The ``file_name`` of a record, a path that does not leave its folder, or an error that starts with ``where``."""
-    value = record.get("file_name")
-    if not isinstance(value, str):
-        raise PanopticBlendError(f"{where}: `file_name` is {value!r}, not a file name; correct it")
-    try:
-        inside(Path(), value)
-    except PanopticBlendError as error:
-        raise PanopticBlendError(f"{where}: {error}") from None
-    return value
+def require_file_names(records: Sequence[Record], wheres: Sequence[str]) -> list[str]:
+    """The ``file_name`` of each record of one file as `local_names`, which do not leave their folder.
+
+    Errors start with that item of ``wheres``.
+    """
+    for record, where in zip(records, wheres, strict=True):
+        if not isinstance(value := record.get("file_name"), str):
+            raise PanopticBlendError(f"{where}: `file_name` is {value!r}, not a file name; correct it")
+    names = file_names(records)
+    for name, where in zip(names, wheres, strict=True):
+        try:
+            inside(Path(), name)
+        except PanopticBlendError as error:
+            raise PanopticBlendError(f"{where}: {error}") from None
+    return names
+
+
+def file_names(records: Iterable[Record]) -> list[str]:
+    """The ``file_name`` of each record of one file as `local_names`; empty where it is missing or not a text."""
+    values = (record.get("file_name") for record in records)
+    return local_names([value if isinstance(value, str) else "" for value in values])

@@ -10,7 +10,7 @@ from types import TracebackType
 from panoptic_blend.files import inside, replacing
 from panoptic_blend.formats.categories import Categories
 from panoptic_blend.formats.images import write_segment_ids
-from panoptic_blend.structures import Category, PanopticMap, Segment
+from panoptic_blend.structures import Category, ImageId, PanopticMap, Segment
 
 
 class PanopticWriter:
@@ -52,12 +52,14 @@ class PanopticWriter:
         self._images.extend(images)
         self._annotations.extend(annotations)
 
-    def add(self, image_id: int, file_name: str, panoptic: PanopticMap) -> None:
+    def add(self, image_id: ImageId, file_name: str, panoptic: PanopticMap) -> None:
         """Write the map of one image and append its records; segments without pixels are left out."""
         image, annotation = self.save(image_id, file_name, panoptic)
         self.append([image], [annotation])
 
-    def save(self, image_id: int, file_name: str, panoptic: PanopticMap) -> tuple[dict[str, object], dict[str, object]]:
+    def save(
+        self, image_id: ImageId, file_name: str, panoptic: PanopticMap
+    ) -> tuple[dict[str, object], dict[str, object]]:
         """Write the PNG of one image; returns its ``images`` and ``annotations`` records, for `append`."""
         png = _png(file_name)
         if png in self._written:  # for example a.png after a.jpg

@@ -115,6 +115,6 @@ def _content(request: ReportRequest, pairs: FilePairs, summary: _Summary, resamp
         "classes": class_records(pairs.categories),
         "results": results,
         "compared": compared,
-        "ids": ids,
+        "ids": list(map(str, ids)),  # JavaScript rounds numbers above 2**53
         "names": names,
     }

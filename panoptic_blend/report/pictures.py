@@ -12,13 +12,13 @@ from typing import Any
 import cv2
 import numpy as np
 
-from panoptic_blend.files import inside
 from panoptic_blend.formats.images import Picture, read_picture
+from panoptic_blend.formats.names import locate
 from panoptic_blend.metrics.causes import Cause, diagnose
 from panoptic_blend.metrics.details import SegmentRow, segment_rows
 from panoptic_blend.metrics.overlaps import Comparison
 from panoptic_blend.scoring.file_pairs import Pair
-from panoptic_blend.structures import Category, PanopticBlendError, PanopticMap, Size
+from panoptic_blend.structures import Category, ImageId, PanopticBlendError, PanopticMap, Size
 
 THUMBNAIL = 192
 """Long side of a thumbnail in pixels."""
@@ -39,7 +39,7 @@ class EncodedResult:
     ``content`` is for the page: the predicted ``map``, and the segments of ``truth`` and ``prediction`` as rows.
     """
 
-    image: int
+    image: ImageId
     comparison: Comparison
     classes: list[int]
     errors: list[Error]
@@ -71,10 +71,10 @@ class ImageEncoder:
         return self._encode_image(pairs[0]), [self._encode_result(pair) for pair in pairs]
 
     def _encode_image(self, pair: Pair) -> EncodedImage:
-        photo = read_picture(inside(self._photos, pair.image.file_name), pair.image.size)
+        photo = read_picture(locate(self._photos, pair.image.file_name), pair.image.size)
         height, width = _bounded(pair.image.size, self._side)
         size = {"width": width, "height": height}
-        content = {"image": pair.image.id, **size, "map": self._map(pair.truth, pair, "truth")}
+        content = {"image": str(pair.image.id), **size, "map": self._map(pair.truth, pair, "truth")}
         large = cv2.resize(photo, (width, height), interpolation=cv2.INTER_AREA)
         thumbnail = cv2.resize(large, _bounded((height, width), THUMBNAIL)[::-1], interpolation=cv2.INTER_AREA)
         return EncodedImage(_jpeg(large), _jpeg(thumbnail), content)

@@ -70,7 +70,8 @@ def write_details(
     ``table_format`` is the format of the long tables, segments and images; the other tables are CSV.
     """
     names = {id: category.name for id, category in details.categories.items()}
-    image: dict[str, type] = {"image": str if any(isinstance(key, str) for key in details.images) else int}
+    are_numbers = all(isinstance(key, int) and abs(key) < 2**63 for key in details.images)
+    image: dict[str, type] = {"image": int if are_numbers else str}
     matrices = confusion(details)
     with filling(out) as folder:
         write = _write if table_format == "csv" else write_parquet

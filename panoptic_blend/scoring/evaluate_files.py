@@ -9,7 +9,7 @@ from panoptic_blend.metrics.details import PanopticDetails
 from panoptic_blend.metrics.overlaps import Comparison
 from panoptic_blend.metrics.panoptic_quality import PanopticQuality, PanopticReport
 from panoptic_blend.scoring.file_pairs import FilePairs, FilePolicy, Pair, iter_images
-from panoptic_blend.structures import Progress
+from panoptic_blend.structures import ImageId, Progress
 
 
 def evaluate_files(
@@ -90,5 +90,5 @@ def detail_result_sets(
     return found
 
 
-def _comparisons(pairs: Sequence[Pair]) -> list[tuple[int, Comparison]]:
+def _comparisons(pairs: Sequence[Pair]) -> list[tuple[ImageId, Comparison]]:
     return [(pair.image.id, pair.comparison) for pair in pairs]

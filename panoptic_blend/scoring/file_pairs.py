@@ -25,7 +25,7 @@ from panoptic_blend.formats.coco_panoptic import (
 from panoptic_blend.formats.images import decode_segment_ids
 from panoptic_blend.machine import cores, keep_freed_memory, overlapped
 from panoptic_blend.metrics.overlaps import Comparison, compare
-from panoptic_blend.structures import PanopticBlendError, PanopticMap, Size
+from panoptic_blend.structures import ImageId, PanopticBlendError, PanopticMap, Size
 
 T = TypeVar("T")
 
@@ -54,7 +54,7 @@ class _Results:
 
     path: Path
     annotations: Annotations
-    indices: dict[int, int]
+    indices: dict[ImageId, int]
     maps: Folder
 
 
@@ -85,7 +85,7 @@ class FilePairs:
         policy: FilePolicy | None = None,
     ) -> None:
         self._truth_path, self._policy = Path(truth_json), policy or FilePolicy()
-        self._truth: PanopticJson = read_panoptic_json(self._truth_path, areas=True)
+        self._truth: PanopticJson = read_panoptic_json(self._truth_path, areas=True, pictures=False)
         self._results = self._read_results(Path(prediction_json), prediction_folder)
         self._truth_maps = maps_folder(self._truth_path, truth_folder, self._truth.images.annotations)
 
@@ -108,7 +108,9 @@ class FilePairs:
         """Images of the truth, in the order of its file."""
         return self._truth.images
 
-    def comparisons(self, *, boundary: bool = False, workers: int | None = None) -> Generator[tuple[int, Comparison]]:
+    def comparisons(
+        self, *, boundary: bool = False, workers: int | None = None
+    ) -> Generator[tuple[ImageId, Comparison]]:
         """Yield the id and the comparison of each image; see `iter_images`."""
         return iter_images(
             [self], lambda pairs: (pairs[0].image.id, pairs[0].comparison), boundary=boundary, workers=workers
@@ -146,26 +148,35 @@ class FilePairs:
         indices = self._pair_ids(path.name, annotations.image_ids)
         return _Results(path, annotations, indices, maps_folder(path, folder, annotations))
 
-    def _pair_ids(self, name: str, image_ids: Iterable[int]) -> dict[int, int]:
+    def _pair_ids(self, name: str, image_ids: Iterable[ImageId]) -> dict[ImageId, int]:
         """Index of each image id among the predictions in the file ``name``."""
-        ids, indices = self._truth.images.ids, dict[int, int]()
+        ids, indices = self._truth.images.ids, dict[ImageId, int]()
         for index, image_id in enumerate(image_ids):
             if image_id in indices:
                 raise PanopticBlendError(f"{name}: image {image_id} is predicted twice; keep one")
             indices[image_id] = index
+        if not indices.keys() & set(ids) and set(map(str, indices)) & set(map(str, ids)):
+            raise PanopticBlendError(
+                f"{name}: image ids are {_kind(indices)} and those of {self._truth_path.name} {_kind(ids)}; "
+                "write the same in both"
+            )
         missing = [image_id for image_id in ids if image_id not in indices]
         if missing and self._policy.missing == "error":
             raise PanopticBlendError(
                 f"{name}: no prediction for image {missing[0]} ({len(missing)} of {len(ids)} images have none); "
                 "predict every image of the truth, or score missing ones as void (--missing void)"
             )
-        additional = sorted(indices.keys() - set(ids))
+        additional = sorted(indices.keys() - set(ids), key=str)
         if additional and self._policy.additional == "error":
             raise PanopticBlendError(
                 f"{name}: image {additional[0]} is predicted but not in {self._truth_path.name} ({len(additional)} in "
                 "total); check that both are of the same split, or ignore them (--additional ignore)"
             )
         return indices
+
+
+def _kind(ids: Iterable[ImageId]) -> str:
+    return "texts" if any(isinstance(image_id, str) for image_id in ids) else "numbers"
 
 
 def iter_images(

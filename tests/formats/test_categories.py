@@ -45,14 +45,13 @@ def test_labels_and_classes_follow_the_order_of_ids() -> None:
         ({"isthing": [1]}, "`isthing` is neither 0 nor 1; correct it"),
         ({"isthing": math.nan}, "`isthing` is neither 0 nor 1; correct it"),
         ({"id": "3"}, "`id` is not a whole number from 0 to 2147483647; correct it"),
-        ({"id": 3.0}, "`id` is not a whole number from 0 to 2147483647; correct it"),
+        ({"id": 3.5}, "`id` is not a whole number from 0 to 2147483647; correct it"),
         ({"id": True}, "`id` is not a whole number from 0 to 2147483647; correct it"),
         ({"id": None}, "`id` is not a whole number from 0 to 2147483647; correct it"),
         ({"id": -1}, "`id` is not a whole number from 0 to 2147483647; correct it"),
         ({"id": 2**31}, "`id` is not a whole number from 0 to 2147483647; correct it"),
         ({"id": math.nan}, "`id` is not a whole number from 0 to 2147483647; correct it"),
-        ({"name": 5}, "`name` is not a string; correct it"),
-        ({"name": None}, "`name` is not a string; correct it"),
+        ({"name": ["cat"]}, "`name` is not a string; correct it"),
     ],
 )
 def test_broken_records_are_named(refused: Refused, changes: dict[str, object], expected: str) -> None:
@@ -69,6 +68,11 @@ def test_an_unreadable_color_stops_nothing(color: object) -> None:
 
 def test_a_color_may_be_written_as_on_web_pages() -> None:
     assert Category.parse({"id": 3, "name": "cat", "isthing": 1, "color": "#69dB90"}).color == (105, 219, 144)
+
+
+@pytest.mark.parametrize(("name", "expected"), [(5, "5"), (None, "3"), ("", "")])
+def test_a_name_may_be_a_number_or_missing(name: object, expected: str) -> None:
+    assert Category.parse({"id": 3, "name": name, "isthing": 1}).name == expected
 
 
 @pytest.mark.parametrize("key", ["id", "isthing"])

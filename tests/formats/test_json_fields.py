@@ -8,9 +8,10 @@ import pytest
 
 from panoptic_blend.formats.json_fields import (
     file_name,
+    file_names,
     integer,
     records,
-    require_file_name,
+    require_file_names,
     require_integer,
     require_records,
     require_text,
@@ -33,12 +34,16 @@ def test_items_that_are_not_records(refused: Refused) -> None:
     assert require_records({"images": [{}]}, "images", "p.json", "COCO JSON") == [{}]
 
 
-@pytest.mark.parametrize("value", [None, True, 1.0, "1", [1]])
+@pytest.mark.parametrize("value", [None, True, 1.5, float("inf"), "1", [1]])
 def test_values_that_are_not_integers(value: object, refused: Refused) -> None:
     assert integer({"id": value}, "id") is None
     assert refused(require_integer, {"id": value}, "id", "p.json: images[0]") == (
         f"p.json: images[0]: `id` is {value!r}, not a whole number; correct it"
     )
+
+
+def test_a_whole_number_with_decimals_is_required_alike() -> None:
+    assert require_integer({"id": -3.0}, "id", "p.json") == -3
 
 
 @pytest.mark.parametrize("value", [0, -1, 10**30])
@@ -55,10 +60,14 @@ def test_text_is_not_blank(refused: Refused) -> None:
 
 def test_file_names_stay_in_their_folder(refused: Refused) -> None:
     for name in ("a.png", "b/a.png"):
-        assert file_name({"file_name": name}) == require_file_name({"file_name": name}, "p.json: image 1") == name
-    for outside in ("../a.png", "/a.png", "", "a\\b.png"):
+        assert file_name({"file_name": name}) == name
+    records = [{"file_name": "b\\a.png"}, {"file_name": "C:\\x\\c.png"}, {"file_name": "/x/d/e.png"}]
+    wheres = [f"p.json: image {number}" for number in (1, 2, 3)]
+    assert require_file_names(records, wheres) == ["b/a.png", "c.png", "d/e.png"]
+    for outside in ("../a.png", "", "a\nb.png", "/\0"):
         assert file_name({"file_name": outside}) is None
-        message = refused(require_file_name, {"file_name": outside}, "p.json: image 1")
-        assert message == f"p.json: image 1: file name {outside!r} leads out of its folder; use plain relative names"
+        message = refused(require_file_names, [{"file_name": "a.png"}, {"file_name": outside}], wheres[:2])
+        assert message == f"p.json: image 2: file name {outside!r} leads out of its folder; use plain relative names"
     assert file_name({}) is file_name({"file_name": 5}) is None
-    assert "`file_name` is None, not a file name" in refused(require_file_name, {}, "p.json: image 1")
+    assert "p.json: image 1: `file_name` is None, not a file name" in refused(require_file_names, [{}], wheres[:1])
+    assert file_names([{}, {"file_name": 5}, {"file_name": "a\\b.png"}]) == ["", "", "a/b.png"]

@@ -18,6 +18,7 @@ from panoptic_blend.formats.archives import Folder
 from panoptic_blend.formats.coco_panoptic import read_panoptic_json
 from panoptic_blend.formats.images import read_segment_ids, write_segment_ids
 from panoptic_blend.shapes.dataset import CATEGORIES
+from panoptic_blend.structures import ImageId
 
 Refused = Callable[..., str]
 
@@ -45,7 +46,7 @@ def change(path: Path, edit: Callable[[Any], object]) -> None:
     path.write_text(json.dumps(content))
 
 
-def image_ids(truth: Path) -> list[int]:
+def image_ids(truth: Path) -> list[ImageId]:
     return [image.id for image in read_panoptic_json(truth).images]
 
 
@@ -206,3 +207,43 @@ def test_torch_is_not_needed() -> None:
     )
     result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert result.stdout == "[]\n"
+
+
+def renamed(path: Path, rename: Callable[[int], object]) -> None:
+    """Replace the image ids of a file."""
+    content = json.loads(path.read_text())
+    for record in content.get("images", []):
+        record["id"] = rename(record["id"])
+    for record in content["annotations"]:
+        record["image_id"] = rename(record["image_id"])
+    path.write_text(json.dumps(content))
+
+
+@pytest.mark.parametrize("rename", [lambda i: f"val/{i}", str, float, lambda i: i + 0.5])
+def test_image_ids_of_any_kind_match(truth: Path, prediction: Path, rename: Callable[[int], object]) -> None:
+    expected = evaluate_files(truth, prediction)
+    for path in (truth, prediction):
+        renamed(path, rename)
+    assert evaluate_files(truth, prediction) == expected
+
+
+def test_ids_that_are_texts_in_one_file_only_are_said(truth: Path, prediction: Path, refused: Refused) -> None:
+    renamed(prediction, str)
+    expected = f"{prediction.name}: image ids are texts and those of {truth.name} numbers; write the same in both"
+    assert refused(evaluate_files, truth, prediction) == expected
+    renamed(truth, str)
+    renamed(prediction, int)
+    assert "image ids are numbers and those of" in refused(evaluate_files, truth, prediction)
+
+
+def test_names_of_pictures_and_colors_are_not_needed(truth: Path, prediction: Path) -> None:
+    expected = evaluate_files(truth, prediction)
+
+    def strange(content: Any) -> None:
+        content["info"], content["licenses"] = [[]], "none"
+        content["images"][0]["file_name"], content["categories"][0]["color"] = "../x.jpg", "#69db90"
+        del content["images"][1]["file_name"]
+
+    change(truth, strange)
+    found = evaluate_files(truth, prediction)
+    assert found.groups == expected.groups and found.per_class == expected.per_class

@@ -262,7 +262,7 @@ def test_an_area_that_is_not_a_number_is_named(truth: Path, moved: Path, refused
     assert "`area` is 'large', not a number; correct it" in refused(evaluate_files, truth, moved)
 
 
-@pytest.mark.parametrize("name", ["/etc/passwd", "../outside.png"])
+@pytest.mark.parametrize("name", ["..", "../outside.png"])
 def test_names_that_leave_their_folder_are_refused(truth: Path, moved: Path, refused: Refused, name: str) -> None:
     change(moved, lambda content: content["annotations"][0].update(file_name=name))
     message = refused(evaluate_files, truth, moved)

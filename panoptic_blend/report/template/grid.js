@@ -66,7 +66,7 @@ function imageCard(place, at) {
     "a",
     {
       class: "image",
-      href: addressOf({ ...state, image: String(content.ids[place]), segment: "" }),
+      href: addressOf({ ...state, image: content.ids[place], segment: "" }),
       "data-place": place,
       "data-at": at,
       "aria-current": at === current ? "true" : null,

@@ -61,7 +61,7 @@ function filteredPlaces() {
     const quality = qualityOf(set, place);
     const isBounded = state.from !== "" || state.to !== "";
     if (isBounded && (quality === null || 100 * quality < from || 100 * quality > to)) return false;
-    if (text && !content.names[place].toLowerCase().includes(text) && String(content.ids[place]) !== text) return false;
+    if (text && !content.names[place].toLowerCase().includes(text) && content.ids[place] !== text) return false;
     if (!asksForError) return wanted.class === null || classes[place].includes(wanted.class);
     const found = errors[place];
     for (let at = 0; at < found.length; at += 3) {
@@ -205,5 +205,5 @@ function openCard(event, place, at) {
 }
 
 function openImage(place) {
-  show({ image: String(content.ids[place]), segment: "" }, true);
+  show({ image: content.ids[place], segment: "" }, true);
 }

@@ -52,7 +52,7 @@ function parsedState(hash) {
   return found;
 }
 
-const placeOfId = new Map(content.ids.map((id, place) => [String(id), place]));
+const placeOfId = new Map(content.ids.map((id, place) => [id, place]));
 
 function addressOf(shown) {
   const changed = Object.entries(shown).filter(([key, value]) => value !== DEFAULTS[key]);

@@ -93,7 +93,7 @@ function step(by) {
   const next = filtered[Math.max(0, Math.min(filtered.length - 1, at + by))];
   if (next === undefined) return;
   current = filtered.indexOf(next);
-  show({ image: String(content.ids[next]), segment: "" });
+  show({ image: content.ids[next], segment: "" });
 }
 
 async function drawViewer(before) {
