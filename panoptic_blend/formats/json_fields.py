@@ -8,7 +8,7 @@ from typing import Any, TypeGuard
 
 from panoptic_blend.files import inside
 from panoptic_blend.formats.names import local_names
-from panoptic_blend.structures import ImageId, PanopticBlendError, is_integer
+from panoptic_blend.structures import ImageId, PanopticBlendError, is_integer, whole_number
 
 Record = dict[str, Any]
 
@@ -46,11 +46,10 @@ def integer(record: Mapping[str, Any], key: str) -> int | None:
 def require_integer(record: Mapping[str, Any], key: str, where: str) -> int:
     """The whole number under ``key``, such as 3 or 3.0, or an error that starts with ``where``."""
     value = record.get(key)
-    if is_integer(value):
-        return value
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
-    raise PanopticBlendError(f"{where}: `{key}` is {value!r}, not a whole number; correct it")
+    number = value if is_integer(value) else whole_number(value)
+    if number is None:
+        raise PanopticBlendError(f"{where}: `{key}` is {value!r}, not a whole number; correct it")
+    return number
 
 
 def require_image_id(record: Mapping[str, Any], key: str, where: str) -> ImageId:
