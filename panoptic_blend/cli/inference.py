@@ -20,6 +20,7 @@ from panoptic_blend.terminal import progress_line
 if TYPE_CHECKING:
     from panoptic_blend.data.protocol import PanopticDataset
     from panoptic_blend.inference.predictor import Predictor
+    from panoptic_blend.runtime.threads import Threads
 
 
 def evaluate(
@@ -37,11 +38,13 @@ def evaluate(
     from panoptic_blend.inference.evaluation import evaluate
     from panoptic_blend.scoring.tables import evaluation_tables
 
-    predictor = _predictor(model, weights, config, overrides or (), device, precision)
+    predictor, threads = _predictor(model, weights, config, overrides or (), device, precision)
     dataset = _validation(predictor)
     results = output / f"panoptic_{predictor.config.data.val}.json" if output else None
     with progress_line("evaluating") as progress:
-        evaluation = evaluate(predictor.model, dataset, predictor.config, results, precision, progress)
+        evaluation = evaluate(
+            predictor.model, dataset, predictor.config, results, precision, threads.following(progress)
+        )
     Console().print(*evaluation_tables(evaluation.panoptic, evaluation.columns()))
     if results:
         print(f"results are in {results}")
@@ -62,10 +65,10 @@ def sweep(
     from panoptic_blend.sweep.description import draw_heat_map, lines, table, write_csv
     from panoptic_blend.sweep.sweep import sweep
 
-    predictor = _predictor(model, weights, config, overrides or (), device, precision)
+    predictor, threads = _predictor(model, weights, config, overrides or (), device, precision)
     dataset = _validation(predictor)
     with progress_line("running the model") as progress:
-        cache = open_cache(output / "cache.zip", predictor, dataset, progress, print)
+        cache = open_cache(output / "cache.zip", predictor, dataset, threads.following(progress), print)
     with progress_line("fusing") as progress:
         found = sweep(cache, dataset, predictor.config, workers, progress)
     write_csv(found, output / "sweep.csv")
@@ -101,13 +104,14 @@ def predict(
 
     drawn = drawn_video(video, output) if video else output / "pictures"
     with stoppable("interrupted; run the same command again to continue"):
-        predictor = _predictor(model, weights, config, [*(overrides or ()), *changes], device, precision)
+        predictor, threads = _predictor(model, weights, config, [*(overrides or ()), *changes], device, precision)
         lock = locked(output, "wait until it ends, or choose another --output")
         with lock, progress_line("predicting", "images") as progress:
+            show = threads.following(progress)
             if video:
-                count = predict_video(predictor, video, output, progress, every, overwrite)
+                count = predict_video(predictor, video, output, show, every, overwrite)
             else:
-                count = predict_pictures(predictor, pictures, output, progress, overwrite)
+                count = predict_pictures(predictor, pictures, output, show, overwrite)
     print(f"{count} panoptic maps: {output}/panoptic.json; drawings: {drawn}")
 
 
@@ -130,14 +134,19 @@ def _predictor(
     overrides: Iterable[str],
     device: str,
     precision: Precision,
-) -> Predictor:
+) -> tuple[Predictor, Threads]:
+    """The model, and its threads: as many as there are free cores, if it runs on the CPU."""
     from panoptic_blend.inference.predictor import load
+    from panoptic_blend.runtime.threads import Threads
 
     if weights is not None and config is not None:
         raise PanopticBlendError(f"{model}: --config and --weights exclude each other; give only one of the two")
     if config is not None:
-        return load(config, model, device, overrides, precision)
-    return load(model, weights, device, overrides, precision)
+        model, weights = Path(config), model
+    threads = Threads(is_shared=device == "cpu")
+    predictor = load(model, weights, device, overrides, precision)
+    threads.start()
+    return predictor, threads
 
 
 def _validation(predictor: Predictor) -> PanopticDataset:

@@ -57,7 +57,7 @@ def train(
     folder = output or Path("runs") / Path(config).stem
     given = {"weights": weights and json.dumps(weights), "partial": partial or None, "devices": devices, "nodes": nodes}
     changes = [f"train.{key}={value}" for key, value in given.items() if value is not None]
-    evaluation = train(load_config(config, [*(overrides or ()), *changes]), folder, resume == "auto")
+    evaluation = train(load_config(config, [*(overrides or ()), *changes]), folder, resume == "auto", share_cores=True)
     if not is_first():
         return
     Console().print(*evaluation_tables(evaluation.panoptic, evaluation.columns()))

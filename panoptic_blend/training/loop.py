@@ -34,6 +34,7 @@ def train(
     output: Path,
     resume: bool = False,
     datasets: tuple[PanopticDataset, PanopticDataset] | None = None,
+    share_cores: bool = False,
 ) -> Evaluation:
     """Train the model of ``config`` and evaluate it; all files of the run are written to ``output``.
 
@@ -43,6 +44,8 @@ def train(
     Args:
         resume: continue from the newest complete state in ``output``; start a new run if there is none.
         datasets: the data sets for training and for evaluation; by default the splits that ``config.data`` names.
+        share_cores: on the CPU, use as many threads as there are free cores (see `Threads`), as the command does. A
+            change of their number, on which the last digits depend, is saved in a state, so that resuming repeats it.
 
     Returns:
         The last evaluation, in every process of the run.
@@ -56,7 +59,7 @@ def train(
     # patience, because the data loading processes of a run that was just killed hold the lock until they are dead
     lock = locked(output, remedy, patience=5) if starts_run() else nullcontext()
     with lock, Interruption() as interruption:
-        run = Run(config, output, resume, interruption, datasets)
+        run = Run(config, output, resume, interruption, datasets, share_cores)
         try:
             return finish(run)
         except BaseException as error:
@@ -122,7 +125,11 @@ def iterate(run: Run, reporter: Reporter) -> None:
             step_seconds=time.perf_counter() - start,
         )
         reporter.step(record, is_logged=run.is_due(options.log_every))
-        if any(map(run.is_due, (options.checkpoint_every, options.evaluate_every, options.iterations))):
+        if has_other_threads := run.threads.follow():
+            reporter.say(f"iteration {run.iteration}: {run.threads.in_words}")
+        if has_other_threads or any(
+            map(run.is_due, (options.checkpoint_every, options.evaluate_every, options.iterations))
+        ):
             run.checkpoint()
 
 

@@ -30,6 +30,7 @@ from panoptic_blend.models.sync_norm import synchronize
 from panoptic_blend.runtime.interruption import Interruption, RunInterruptedError
 from panoptic_blend.runtime.precision import resolve
 from panoptic_blend.runtime.processes import is_sharded, launch
+from panoptic_blend.runtime.threads import Threads
 from panoptic_blend.structures import PanopticBlendError
 from panoptic_blend.training.initialization import (
     BEST,
@@ -58,6 +59,7 @@ class Run:
         resume: bool,
         interruption: Interruption | None = None,
         datasets: tuple[PanopticDataset, PanopticDataset] | None = None,
+        share_cores: bool = False,
     ) -> None:
         self.output, self.interruption = output, interruption or Interruption()
         self.remarks = list(config.notes)
@@ -74,6 +76,8 @@ class Run:
         self.is_first = self.fabric.is_global_zero
         self.shard = Shard(self.fabric.global_rank, self.fabric.world_size)
         self.precision = resolve(config.train.precision, self.fabric.device)
+        is_alone_on_cpu = self.fabric.device.type == "cpu" and self.shard.count == 1
+        self.threads = Threads(share_cores and is_alone_on_cpu, state.get("threads") if state else None)
         torch.manual_seed(config.seed)
         self.model: PanopticBlend = build_model(config)
         self.iteration, self.best_pq = 0, -1.0
@@ -83,6 +87,7 @@ class Run:
             weights, partial = config.train.weights, config.train.partial
             self.remarks += load_initial_weights(self.model, weights, partial, self.categories)
         self._set_up(state)
+        self.remarks += self.threads.start()
         if self.is_first:
             self._write_start(state)
 
@@ -169,7 +174,10 @@ class Run:
         if self.is_first:
             scaler = self.fabric.strategy.precision.state_dict()
             state = {"model": model, "optimizer": optimizer, "scaler": scaler}
-            save_state(self.output, {**state, "iteration": self.iteration, "fixed": self._fixed()})
+            save_state(
+                self.output,
+                {**state, "iteration": self.iteration, "fixed": self._fixed(), "threads": self.threads.number},
+            )
             save_checkpoint(self.output / LAST, model, self.config, self.categories)
         self.fabric.barrier()  # if another process exited earlier, the first one would be stopped while it writes
 

@@ -121,6 +121,31 @@ def test_a_resumed_run_ends_like_one_that_was_never_stopped(finished: Path, root
     assert kept[0] == kept[1]
 
 
+def test_another_number_of_threads_is_saved_and_kept_when_resuming(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    run = Run(config(root, "train.iterations=3"), tmp_path, resume=False)
+
+    def follow() -> bool:
+        torch.set_num_threads(1 if run.iteration >= 2 else 2)
+        return run.iteration == 2
+
+    monkeypatch.setattr(run.threads, "follow", follow)
+    finish(run)
+    assert "iteration 2: 1 of 2 threads, for the cores that other programs leave free" in capsys.readouterr().out
+    states = [read_state(path) for path in state_files(tmp_path)]
+    assert [(state["iteration"], state["threads"]) for state in states] == [(3, 1), (2, 1)]
+    torch.set_num_threads(2)
+    assert Run(config(root, "train.iterations=3"), tmp_path, resume=True).remarks == [
+        "the run had 1 threads and now has 2: last digits may differ"
+    ]
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    assert Run(config(root, "train.iterations=3"), tmp_path, resume=True, share_cores=True).threads.number == 1
+    torch.set_num_threads(before)
+
+
 def test_resuming_a_finished_run_only_evaluates(finished: Path, root: Path) -> None:
     [state] = state_files(finished)
     before = state.read_bytes()
