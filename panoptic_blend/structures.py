@@ -54,7 +54,8 @@ class Target(TypedDict):
     """The ground truth of one training image, in pixels of its tensor.
 
     ``boxes`` (G, 4) float; ``labels`` (G,) int64 in 0..C-1; ``masks`` (G, H, W) bool;
-    ``semantic`` (H, W) integer: 0 thing, 1..S stuff, 255 ignored. ``masks`` may be replaced by
+    ``semantic`` (H, W) integer: 0 thing, 1..S stuff, 255 ignored; a model without a semantic head needs none.
+    `PanopticBlend` takes other number types, ``iscrowd`` (G,) and further keys too. ``masks`` may be replaced by
     ``instance_map`` (H, W) integer, 0 for no instance and g + 1 for instance g, if instances do not overlap; the
     loader does this. Both may be replaced by ``mask_targets`` (G, R, R) bool: each instance cropped to its box at the
     blender's resolution. ``thing_semantic`` (H, W) integer (0 none, label + 1, 255 ignored) is the target of the
@@ -64,7 +65,7 @@ class Target(TypedDict):
 
     boxes: Tensor
     labels: Tensor
-    semantic: Tensor
+    semantic: NotRequired[Tensor]
     masks: NotRequired[Tensor]
     instance_map: NotRequired[Tensor]
     mask_targets: NotRequired[Tensor]

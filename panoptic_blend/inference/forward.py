@@ -30,7 +30,7 @@ def run_network(
     model.eval()
     try:
         with autocast(precision, device):
-            [output] = model([image.to(device)], output_sizes=[size])
+            [output] = model.predict([image.to(device)], [(size[0], size[1])])
     finally:
         model.train(was_training)
     return replace(output, panoptic=categories.to_dataset(output.panoptic))

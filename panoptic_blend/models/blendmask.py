@@ -195,8 +195,9 @@ def thing_semantic(target: Target) -> Tensor:
     """The thing label + 1 of every pixel (H, W), 0 for no thing; where masks overlap, the last one counts."""
     if "thing_semantic" in target:
         return target["thing_semantic"]
-    result = torch.zeros_like(target["semantic"], dtype=torch.int64)
-    for mask, label in zip(instance_masks(target), target["labels"], strict=True):
+    masks = instance_masks(target)
+    result = torch.zeros(masks.shape[1:], dtype=torch.int64, device=masks.device)
+    for mask, label in zip(masks, target["labels"], strict=True):
         result[mask] = label + 1
     return result
 

@@ -26,14 +26,15 @@ BACKBONES: dict[str, Callable[..., Backbone]] = {"resnet": ResNet, "timm": TimmB
 """What ``model.backbone.kind`` names; called with the options of its kind."""
 
 
-def build_model(config: Config, backbone: Backbone | None = None) -> PanopticBlend:
+def build_model(config: Config, backbone: Backbone | None = None, labels_from: int = 0) -> PanopticBlend:
     """The model of ``config``, randomly initialized, in training mode.
 
     Args:
         backbone: used instead of the backbone of ``config``, whose options for it are ignored.
+        labels_from: the label of the first thing in targets and outputs: 0, or 1 as in torchvision's detection models.
 
     Raises:
-        PanopticBlendError: ``backbone`` is not a `Backbone`.
+        PanopticBlendError: ``backbone`` is not a `Backbone`, or ``labels_from`` neither 0 nor 1.
     """
     options, semantic = config.model, config.model.semantic
     if backbone is None:
@@ -49,6 +50,7 @@ def build_model(config: Config, backbone: Backbone | None = None) -> PanopticBle
         head,
         paint=partial(paint, **options.fusion.model_dump()),
         semantic_weight=semantic.loss_weight,
+        labels_from=labels_from,
     )
 
 

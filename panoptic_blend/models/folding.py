@@ -24,7 +24,8 @@ _IN_ORDER = {kind.forward for kind in (nn.Sequential, ResNet, BasicBlock, Bottle
 def fold_norms(model: nn.Module) -> None:
     """Multiply the batch norms of ``model``, in evaluation mode, into the convolutions whose outputs they read.
 
-    The outputs stay the same but for rounding; the model can no longer be trained, nor load weights. In our own modules
+    The outputs stay the same but for rounding; the model can no longer be trained, nor load weights, which it says
+    itself from now on (``is_folded``) if it is a `PanopticBlend`. In our own modules
     the order of the layers shows which convolution a norm reads. In a foreign backbone it is observed in a forward
     pass, and a norm that cannot be folded exactly stays.
     """
@@ -36,6 +37,8 @@ def fold_norms(model: nn.Module) -> None:
             _fold_in_order(parent)
     for network in foreign:
         _fold_observed(network)
+    folded: Any = model
+    folded.is_folded = True
 
 
 def _fold_in_order(parent: nn.Module) -> None:

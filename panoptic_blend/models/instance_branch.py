@@ -20,6 +20,9 @@ class InstanceBranch(Protocol):
     In training `PanopticBlend` adds `losses` to its own; in inference it calls `raw` and then `select`.
     """
 
+    num_classes: int
+    """C, the number of thing classes."""
+
     def loss_normalizers(self, frame: Size, targets: Sequence[Target]) -> dict[str, Tensor]:
         """The counts that the loss terms are divided by, such as the number of positive locations.
 

@@ -18,7 +18,7 @@ from torchvision.ops import roi_align
 from panoptic_blend.models.batching import at_least_float32
 from panoptic_blend.models.instance_branch import Features
 from panoptic_blend.models.postprocess import Instances, cut_masks
-from panoptic_blend.structures import Size, Target, instance_masks
+from panoptic_blend.structures import PanopticBlendError, Size, Target, instance_masks
 
 _RPN_SAMPLES = 256
 """Anchors per image that the loss of the proposals is computed on."""
@@ -200,6 +200,7 @@ class MaskRCNN(nn.Module):
         detections_per_image: int = 100,
     ) -> None:
         super().__init__()
+        self.num_classes = num_classes
         anchors = Anchors((32, 64, 128, 256, 512), (4, 8, 16, 32, 64), ratios=(0.5, 1.0, 2.0))
         self.rpn = _Proposals(
             anchors,
@@ -290,8 +291,9 @@ def _images(sizes: Sequence[Size]) -> ImageList:
 def _shifted(target: Target, dtype: torch.dtype) -> dict[str, Tensor]:
     """A target as torchvision wants it: labels from 1, because 0 is background, and no empty boxes."""
     if "masks" not in target and "instance_map" not in target:
-        raise ValueError(
-            "targets need `masks` or `instance_map`: Mask R-CNN cuts out masks at its own proposals, not at true boxes"
+        raise PanopticBlendError(
+            "a target has `mask_targets` alone, but Mask R-CNN cuts out masks at its own proposals, not at true boxes"
+            "; add `masks` or `instance_map`"
         )
     boxes = target["boxes"].to(torch.promote_types(dtype, torch.float32))
     keep = (boxes[:, 2:] > boxes[:, :2]).all(dim=1)

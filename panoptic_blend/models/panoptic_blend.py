@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from dataclasses import replace
+from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
@@ -13,10 +14,20 @@ from panoptic_blend.models import losses
 from panoptic_blend.models.backbones.protocol import Backbone
 from panoptic_blend.models.batching import at_least_float32, frame, pad
 from panoptic_blend.models.fpn import FPN
+from panoptic_blend.models.inputs import Doubts, checked_images
 from panoptic_blend.models.instance_branch import InstanceBranch
 from panoptic_blend.models.postprocess import Instances, paste, rescale
 from panoptic_blend.models.semantic import SemanticHead
-from panoptic_blend.structures import IGNORE, THING_CLASS, Output, PanopticMap, Size, Target
+from panoptic_blend.models.targets import Classes, checked_targets
+from panoptic_blend.structures import (
+    IGNORE,
+    THING_CLASS,
+    Output,
+    PanopticBlendError,
+    PanopticMap,
+    Size,
+    Target,
+)
 
 _TILE = 64
 """Side of the square tiles in which semantic classes are computed, in pixels."""
@@ -26,17 +37,21 @@ class PanopticBlend(nn.Module):
     """Panoptic segmentation around shared features (BlendMask, figure 2 and appendix A).
 
     In training mode ``model(images, targets)`` gives the losses by name; in evaluation mode
-    ``model(images, output_sizes=None)`` gives one `Output` per image.
+    ``model(images, output_sizes=None)`` gives one `Output` per image. These two and `loss_normalizers` check what they
+    are given. The other methods are parts of them: they trust their arguments, and their labels start at 0.
 
     Args:
         instances: the instance branch.
         semantic: the semantic head; None makes an instance model: its maps hold things only.
         paint: `fusion.paint` with its settings bound.
         semantic_weight: weight of the semantic loss.
+        labels_from: the label of the first thing in targets and outputs: 0, or 1 as in torchvision's detection models.
     """
 
     backbone: Backbone
     instances: InstanceBranch
+    is_folded = False
+    """Whether `folding.fold_norms` has changed the network, which can then predict and nothing else."""
     pixel_mean: Tensor
     pixel_std: Tensor
 
@@ -49,11 +64,16 @@ class PanopticBlend(nn.Module):
         *,
         paint: Callable[..., PanopticMap],
         semantic_weight: float = 0.5,
+        labels_from: int = 0,
     ) -> None:
         super().__init__()
+        if labels_from not in (0, 1):
+            raise PanopticBlendError(f"labels_from={labels_from!r}: labels start at 0 or 1; give one of these")
         self.backbone, self.fpn, self.semantic = backbone, fpn, semantic
         self.instances = instances
         self.paint, self.semantic_weight = paint, semantic_weight
+        num_stuff = None if semantic is None else semantic.predictor.out_channels - 1
+        self.classes = Classes(instances.num_classes, num_stuff, labels_from)
         self.register_buffer("pixel_mean", torch.tensor(backbone.pixels.mean))
         self.register_buffer("pixel_std", torch.tensor(backbone.pixels.std))
 
@@ -68,7 +88,7 @@ class PanopticBlend(nn.Module):
 
         Args:
             images: each (3, H, W) RGB, uint8 or float in [0, 1]; sizes may differ.
-            targets: one `Target` per image; needed in training mode.
+            targets: one `Target` per image; needed in training mode, and not read in evaluation mode.
             output_sizes: (H, W) per image at which results are wanted; the image's own size if absent.
             normalizers: sums of `loss_normalizers` over all images of an optimizer step, where ``images`` are only a
                 part of them (on one of several devices, or of a batch taken in turns); the losses are then this
@@ -76,12 +96,56 @@ class PanopticBlend(nn.Module):
 
         Returns:
             ``{"loss_semantic": scalar, ...}`` with the terms of the instance branch, or a list of `Output`.
+
+        Raises:
+            PanopticBlendError: an image or a target is not what it should be; the message names image and key.
         """
         if self.training:
-            if targets is None or len(targets) != len(images):
-                raise ValueError(f"training needs one target per image: {len(images)} images")
-            return self.losses(images, targets, normalizers or self.loss_normalizers(images, targets))
-        return self.predict(images, output_sizes or _sizes(images))
+            self._require_trainable()
+            images, targets = self._checked(images, targets, is_known=normalizers is not None)
+            return self.losses(images, targets, normalizers or self._loss_normalizers(images, targets))
+        if targets is not None and not all(isinstance(target, Mapping) for target in targets):
+            raise PanopticBlendError("the second argument is no list of targets; pass sizes by name: output_sizes=...")
+        doubts = Doubts()
+        images = checked_images(images, doubts)
+        doubts.settle()
+        wanted = _sizes(images) if output_sizes is None else output_sizes
+        if len(wanted) != len(images):
+            raise PanopticBlendError(f"{len(wanted)} output_sizes for {len(images)} images; give one per image")
+        return [self._numbered(output) for output in self.predict(images, wanted)]
+
+    def train(self, mode: bool = True) -> Self:
+        """Set training or evaluation mode; raises PanopticBlendError for the training of a folded network."""
+        if mode:
+            self._require_trainable()
+        return super().train(mode)
+
+    def _require_trainable(self) -> None:
+        if self.is_folded:
+            raise PanopticBlendError(
+                "this model was optimized for prediction and cannot be trained: its norms are folded into convolutions"
+                "; train a new one: model = build_model(predictor.config), then load_weights(model, the same file)"
+            )
+
+    def _checked(self, images: Any, targets: Any, is_known: bool = False) -> tuple[list[Tensor], list[Target]]:
+        """Images and targets of one form; ``is_known`` if `loss_normalizers` has checked the values before."""
+        doubts = Doubts()
+        listed = checked_images(images, doubts)
+        found = checked_targets(targets, _sizes(listed), self.classes, self.pixel_mean.device, doubts)
+        if not is_known:
+            doubts.settle()
+        return listed, found
+
+    def _numbered(self, output: Output) -> Output:
+        """The output with labels from ``labels_from`` on."""
+        if not self.classes.labels_from:
+            return output
+        segments = [
+            replace(segment, category=segment.category + self.classes.labels_from) if segment.is_thing else segment
+            for segment in output.panoptic.segments
+        ]
+        labels = output.labels + self.classes.labels_from
+        return replace(output, labels=labels, panoptic=replace(output.panoptic, segments=segments))
 
     def batch(self, images: Sequence[Tensor]) -> Tensor:
         """Normalize images and pad them with 0 at the bottom and right to one size: (N, 3, H, W)."""
@@ -101,6 +165,9 @@ class PanopticBlend(nn.Module):
 
     def loss_normalizers(self, images: Sequence[Tensor], targets: Sequence[Target]) -> dict[str, Tensor]:
         """The counts that the loss terms of these images are divided by: positive locations, pixels, ... (scalars)."""
+        return self._loss_normalizers(*self._checked(images, targets))
+
+    def _loss_normalizers(self, images: Sequence[Tensor], targets: Sequence[Target]) -> dict[str, Tensor]:
         found = self.instances.loss_normalizers(frame(images), targets)
         if self.semantic is not None:
             found["pixels"] = torch.stack([(t["semantic"] != IGNORE).sum() for t in targets]).sum()

@@ -15,7 +15,7 @@ from torchvision.ops import box_iou, roi_align
 
 from panoptic_blend.models.mask_rcnn import Anchors, MaskRCNN, PyramidPooler
 from panoptic_blend.models.postprocess import Instances, cut_masks
-from panoptic_blend.structures import Target
+from panoptic_blend.structures import PanopticBlendError, Target
 
 C, CHANNELS = 3, 8
 STRIDES = {"p2": 4, "p3": 8, "p4": 16, "p5": 32, "p6": 64}
@@ -283,7 +283,7 @@ def test_mask_targets_are_aligned() -> None:
 def test_masks_are_needed() -> None:
     target = truth(SIZES[0], BOXES)
     del target["masks"]
-    with pytest.raises(ValueError, match="need `masks`"):
+    with pytest.raises(PanopticBlendError, match="add `masks`"):
         branch().losses(features(number=1), SIZES[:1], [target], {"images": torch.tensor(1)})
 
 

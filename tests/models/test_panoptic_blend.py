@@ -19,7 +19,7 @@ from panoptic_blend.models.build import build_model
 from panoptic_blend.models.fusion import fuse
 from panoptic_blend.models.panoptic_blend import PanopticBlend, semantic_classes
 from panoptic_blend.models.postprocess import Candidates
-from panoptic_blend.structures import Detections, Output, PanopticMap, Target
+from panoptic_blend.structures import Detections, Output, PanopticBlendError, PanopticMap, Target
 
 C, S, K, M, R = 3, 2, 4, 4, 14
 TINY = [
@@ -164,14 +164,6 @@ def test_an_image_that_is_learnt_loses_less() -> None:
         totals.append(sum(losses.values()).item())  # type: ignore[union-attr]
         optimizer.step()
     assert totals[-1] < 0.75 * totals[0]
-
-
-def test_training_needs_targets() -> None:
-    model = tiny()
-    with pytest.raises(ValueError, match="one target per image: 2 images"):
-        model(IMAGES)
-    with pytest.raises(ValueError, match="one target per image: 2 images"):
-        model(IMAGES, TARGETS[:1])
 
 
 def test_a_step_is_deterministic() -> None:
@@ -435,8 +427,36 @@ def test_outputs_may_be_used_while_gradients_are_on(model: PanopticBlend) -> Non
 
 @torch.no_grad()
 def test_one_output_size_per_image(model: PanopticBlend) -> None:
-    with pytest.raises(ValueError, match="zip"):
+    with pytest.raises(PanopticBlendError, match="1 output_sizes for 2 images; give one per image"):
         model(IMAGES, output_sizes=[(10, 10)])
+    with pytest.raises(PanopticBlendError, match="pass sizes by name: output_sizes="):
+        model(IMAGES, [(10, 10), (10, 10)])
+
+
+@torch.no_grad()
+def test_targets_are_not_read_in_evaluation_mode(model: PanopticBlend) -> None:
+    """As in torchvision's detection models."""
+    [output], [expected] = model(IMAGES[:1], TARGETS[:1]), model(IMAGES[:1])
+    assert torch.equal(output.boxes, expected.boxes)
+
+
+@torch.no_grad()
+def test_outputs_count_labels_from_one_on_request() -> None:
+    model = tiny().eval()
+    twin = build_model(Config().changed(TINY), labels_from=1).eval()
+    twin.load_state_dict(model.state_dict())
+    [output], [expected] = twin(IMAGES[:1]), model(IMAGES[:1])
+    assert len(expected.labels) > 10
+    assert output.labels.tolist() == [label + 1 for label in expected.labels.tolist()]
+    assert torch.equal(output.semantic, expected.semantic)
+    shift = [
+        new.category - old.category
+        for new, old in zip(output.panoptic.segments, expected.panoptic.segments, strict=True)
+    ]
+    assert shift == [int(segment.is_thing) for segment in expected.panoptic.segments]
+    assert set(shift) == {0, 1}
+    with pytest.raises(PanopticBlendError, match="labels_from=2: labels start at 0 or 1"):
+        build_model(Config().changed(TINY), labels_from=2)
 
 
 @torch.no_grad()

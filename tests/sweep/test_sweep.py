@@ -48,7 +48,7 @@ class Blurred(nn.Module):
         self._targets = (PackedTarget.from_runs(x.runs(), x.segments, dataset.categories).unpack() for x in maps)
         self._fusion, self._rng = config.model.fusion.model_dump(), np.random.default_rng(3)
 
-    def forward(self, images: list[Tensor], output_sizes: list[tuple[int, int]]) -> list[Output]:
+    def predict(self, images: list[Tensor], output_sizes: list[tuple[int, int]]) -> list[Output]:
         target, rng = next(self._targets), self._rng
         masks = [np.roll(m, rng.integers(-3, 4, 2), (0, 1)) for m in instance_masks(target).numpy() for _ in range(2)]
         scores = torch.from_numpy(np.sort(rng.random(len(masks), dtype=np.float32))[::-1].copy())
