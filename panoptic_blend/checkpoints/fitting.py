@@ -78,6 +78,13 @@ class StateDifference:
         missing = {name: f"{name} is missing" for name in self.missing}
         return shapes | missing | {name: f"{name} is unknown" for name in self.unknown}
 
+    @property
+    def is_folded(self) -> bool:
+        """Whether the state dict is that of a model whose norms were folded: biases stand where norms were."""
+        norms = [name for name in self.missing if name.endswith(".running_var")]
+        biases = [name for name in self.unknown if name.endswith(".bias")]
+        return 0 < len(biases) == len(self.unknown) <= len(norms)
+
 
 def compare(state: Shapes, model: Layout) -> StateDifference:
     """Compare a state dict with a model.

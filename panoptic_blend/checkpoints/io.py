@@ -98,11 +98,20 @@ def load_weights(
         PanopticBlendError: the file is unreadable or does not fit the model, which is then unchanged.
     """
     name = name or _name_of(source, model)
+    if getattr(model, "is_folded", False):
+        raise PanopticBlendError(
+            f"{name}: the model was optimized for prediction and takes no weights; load them into that of build_model"
+        )
     state = _state_of(source, model)
     own = layout_of(model)
     state = align_pyramid(state, own.shapes)
     comparison = compare(shapes_of(state), own)
     problems = list(comparison.problems().values())
+    if comparison.is_folded:
+        raise PanopticBlendError(
+            f"{name}: comes from a model that was optimized for prediction, its norms folded into convolutions, which "
+            "no model can load or train; use the weights that it was made of, or train a model of build_model"
+        )
     if partial and (problem := obstacle(comparison, shapes_of(state))):
         raise PanopticBlendError(
             f"{name}: not of this architecture, not even in part: {problem}; use the config it is for"

@@ -24,6 +24,7 @@ from panoptic_blend.checkpoints.states import read_state
 from panoptic_blend.config.experiment import Config
 from panoptic_blend.formats.categories import Categories
 from panoptic_blend.models.build import build_model
+from panoptic_blend.models.folding import fold_norms
 from panoptic_blend.models.panoptic_blend import PanopticBlend
 from panoptic_blend.structures import Category, PanopticBlendError
 
@@ -88,6 +89,17 @@ def test_round_trip(saved: Path, kind: Callable[[Path], str | Path]) -> None:
     backbone_of(expected).stride_in_1x1.fill_(True)
     branch_of(expected).bottom.refine[0][1].num_batches_tracked.fill_(5)
     assert is_same(state_of(model), state_of(expected))
+
+
+@pytest.mark.parametrize("overrides", [[], ["model.backbone={kind: timm, name: test_efficientnet, depth: 50}"]])
+def test_weights_of_folded_models(overrides: list[str]) -> None:
+    folded = build_model(CONFIG.changed(overrides or ["model.backbone.norm=bn"])).eval()
+    fold_norms(folded)
+    message = refused(build_model(CONFIG.changed(overrides)), state_of(folded))
+    assert message.startswith("state dict: comes from a model that was optimized for prediction, its norms folded")
+    with pytest.raises(PanopticBlendError, match="its norms folded into convolutions"):
+        load_weights(build_model(CONFIG.changed(overrides)), state_of(folded), partial=True)
+    assert "takes no weights; load them into that of build_model" in refused(folded, state_of(tiny()))
 
 
 def test_config_and_categories_are_kept(saved: Path) -> None:

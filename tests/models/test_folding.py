@@ -14,6 +14,7 @@ from panoptic_blend.config.experiment import load_config
 from panoptic_blend.models.backbones.timm import TimmBackbone
 from panoptic_blend.models.build import build_model
 from panoptic_blend.models.folding import fold_norms, round_weights
+from panoptic_blend.structures import PanopticBlendError
 
 NORMS = (nn.BatchNorm2d, FrozenBatchNorm2d)
 NARROW = ["model.fpn.channels=32", "model.bottom.channels=8", "model.semantic.channels=32"]
@@ -51,6 +52,23 @@ def test_a_folded_model_says_the_same(overrides: list[str]) -> None:
         torch.testing.assert_close(found[name], value, rtol=0, atol=1e-4 * value.abs().max().item())
     bases = branch_of(model).bottom(expected)
     torch.testing.assert_close(branch_of(folded).bottom(found), bases, rtol=0, atol=1e-4 * bases.abs().max().item())
+
+
+def test_a_folded_model_cannot_be_trained() -> None:
+    """It would seem to learn, but no model could load the result."""
+    model = build_model(load_config("demo/shapes_r18")).eval()
+    model.train().eval()
+    fold_norms(model)
+    assert not model.eval().training
+    for call in (model.train, nn.Sequential(copy.deepcopy(model)).train):
+        with pytest.raises(
+            PanopticBlendError, match="its norms are folded into convolutions; train a new one: model = "
+        ):
+            call()
+    assert not model.training
+    model.training = True
+    with pytest.raises(PanopticBlendError, match="cannot be trained"):
+        model([torch.rand(3, 64, 64)], [])
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
