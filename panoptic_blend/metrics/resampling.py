@@ -1,7 +1,9 @@
 """Bootstrap intervals of PQ over images, and paired comparisons of two result sets on the same resamples.
 
-The intervals are percentile intervals (Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13). A
-resample draws as many images as there are, with replacement; its PQ is computed over the classes that occur in it.
+A resample draws as many images as there are, with replacement; its PQ is computed over the classes that occur in it.
+The intervals are studentized (bootstrap-t: Efron and Tibshirani, An Introduction to the Bootstrap, 1993, section 12.5).
+The PQ of a class with few segments is too low on average, and that of its resamples is too low once more. A percentile
+interval adds up both, a studentized one corrects them: ``python -m evaluation.interval_coverage`` compares methods.
 """
 
 from __future__ import annotations
@@ -10,15 +12,21 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from panoptic_blend.metrics.details import ImageKey, Tallies
 from panoptic_blend.metrics.panoptic_quality import GROUPS
 from panoptic_blend.metrics.sparse import Floats
+from panoptic_blend.metrics.weighted_quality import WeightedQuality
 from panoptic_blend.structures import PanopticBlendError
 
-_CHUNK = 100
-"""Number of resamples in memory at a time."""
+ENOUGH_IMAGES = 6
+"""Number of images an interval needs: of five, one resample in 17 has only one."""
+
+_ROUNDING = 1e-9
+"""What is smaller may be a rounding error."""
+
+_DRAWN_AT_ONCE = 500_000
+"""Number of images, in all resamples together, that are in memory at a time."""
 
 
 @dataclass(frozen=True)
@@ -32,10 +40,15 @@ class Interval:
 
 @dataclass(frozen=True)
 class Intervals:
-    """Intervals of PQ of ``"All"``, ``"Things"`` and ``"Stuff"``, and of every category id that occurs."""
+    """Intervals of PQ of ``"All"``, ``"Things"`` and ``"Stuff"``, and of every category id that occurs.
+
+    ``too_rare`` are the ids of classes that occur in fewer than ``ENOUGH_IMAGES`` images. Their intervals span all that
+    PQ can be, and they make the intervals of the groups unreliable.
+    """
 
     groups: dict[str, Interval]
     per_class: dict[int, Interval]
+    too_rare: list[int]
 
 
 @dataclass(frozen=True)
@@ -67,10 +80,8 @@ class PairedComparison:
 
 
 def intervals(tallies: Tallies, *, resamples: int = 1000, level: float = 0.95, seed: int = 0) -> Intervals:
-    """Compute percentile intervals of PQ; the interval of a class is over the resamples in which it occurs."""
-    qualities = _Qualities(tallies)
-    drawn = _concatenated([qualities.quality(weights) for weights in _draws(len(tallies.images), resamples, seed)])
-    return _intervals(tallies, qualities.quality(np.ones((1, len(tallies.images)))), drawn, level)
+    """Compute studentized intervals of PQ; the interval of a class is over the resamples in which it occurs."""
+    return _intervals(tallies, Bootstrap(WeightedQuality(tallies), resamples, seed), level, lowest=0)
 
 
 def compare_results(
@@ -81,11 +92,10 @@ def compare_results(
     Raises PanopticBlendError if the images, the categories or the truth of an image differ.
     """
     _require_same_truth(first, second)
-    one, two, size = _Qualities(first), _Qualities(second), len(first.images)
-    drawn = _concatenated([two.quality(weights) - one.quality(weights) for weights in _draws(size, resamples, seed)])
-    all_images = np.ones((1, size))
-    found = _intervals(first, two.quality(all_images) - one.quality(all_images), drawn, level)
-    wins = np.where(np.isnan(drawn), 0, np.sign(drawn)).mean(axis=0) if drawn.size else np.zeros(3)
+    bootstrap = Bootstrap(WeightedQuality(second, minus=first), resamples, seed)
+    found = _intervals(first, bootstrap, level, lowest=-1)
+    drawn = bootstrap.values[:, : len(GROUPS)]
+    wins = np.sign(np.nan_to_num(drawn)).sum(axis=0) / max(len(drawn), 1)
     better = {group: float((1 + wins[i]) / 2) for i, group in enumerate(found.groups)}
     images = [
         ImageDifference(image, float(a), float(b))
@@ -104,55 +114,62 @@ def image_qualities(tallies: Tallies) -> Floats:
     return np.divide(quality.sum(axis=1), number, out=np.full(len(number), np.nan), where=number > 0)
 
 
-class _Qualities:
-    """PQ of weighted sets of images."""
+class Bootstrap:
+    """PQ of all images ``value`` (3 + C,) and of resamples ``values`` (R, 3 + C), with standard errors.
 
-    def __init__(self, tallies: Tallies) -> None:
-        self._iou_sum, self._weight = tallies.iou_sum, tallies.tp + (tallies.fp + tallies.fn) / 2
-        is_thing = np.array([category.is_thing for category in tallies.categories], dtype=np.bool_)
-        self._groups = np.stack([np.ones_like(is_thing), is_thing, ~is_thing], axis=1).astype(np.float64)
+    The columns are those of `WeightedQuality`.
+    """
 
-    def quality(self, weights: Floats) -> Floats:
-        """PQ (R, 3 + C) of groups and classes for weights (R, images); 0 or NaN if they do not occur."""
-        weight = weights @ self._weight
-        quality = np.divide(weights @ self._iou_sum, weight, out=np.full_like(weight, np.nan), where=weight > 0)
-        seen = (weight > 0).astype(np.float64) @ self._groups
-        means = np.nan_to_num(quality) @ self._groups / np.maximum(seen, 1)
-        return np.concatenate([means, quality], axis=1)
+    def __init__(self, quality: WeightedQuality, resamples: int, seed: int) -> None:
+        everything = quality.estimate(np.ones((1, quality.images)))
+        parts = [quality.estimate(weights) for weights in _draws(quality.images, resamples, seed)]
+        self.value, self.error = everything.value[0], everything.error[0]
+        self.values = np.concatenate([everything.value[:0], *(part.value for part in parts)])
+        self.errors = np.concatenate([everything.error[:0], *(part.error for part in parts)])
+        self.occurrences, self.influence = quality.occurrences(), quality.influence()
+
+    def bounds(self, column: int, level: float) -> tuple[float, float] | None:
+        """Bounds of the studentized interval; None for too few images.
+
+        The deviations of resamples are taken in units of their own standard error. Where all differences come from very
+        few images, resamples without these have no standard error, and the interval is a percentile interval instead.
+        """
+        known = ~np.isnan(self.values[:, column])
+        if self.occurrences[column] < ENOUGH_IMAGES or not known.any():
+            return None
+        values, moves = self.values[known, column], np.abs(self.influence[:, column])
+        tails = [(1 - level) / 2, (1 + level) / 2]
+        if (moves > max(moves.max() / 10, _ROUNDING)).sum() < ENOUGH_IMAGES:
+            low, high = np.quantile(values, tails)
+        else:
+            deviations = (values - self.value[column]) / np.maximum(self.errors[known, column], _ROUNDING)
+            high, low = self.value[column] - np.quantile(deviations, tails) * self.error[column]
+        return float(low), float(high)
 
 
 def _draws(size: int, resamples: int, seed: int) -> Iterator[Floats]:
     """Yield the number of times that each image is in each resample, in chunks (R, size) of resamples."""
     generator = np.random.default_rng(seed)
-    for start in range(0, resamples if size else 0, _CHUNK):
-        count = min(_CHUNK, resamples - start)
+    chunk = max(1, _DRAWN_AT_ONCE // max(size, 1))
+    for start in range(0, resamples if size else 0, chunk):
+        count = min(chunk, resamples - start)
         indices = generator.integers(0, size, (count, size)) + size * np.arange(count)[:, None]
         yield np.bincount(indices.ravel(), minlength=count * size).reshape(count, size).astype(np.float64)
 
 
-def _intervals(tallies: Tallies, value: Floats, drawn: Floats, level: float) -> Intervals:
-    """Intervals from the PQ of all images ``value`` (1, 3 + C) and of resamples ``drawn`` (R, 3 + C)."""
-    found = [
-        Interval(float(figure), *_bounds(drawn[:, i] if drawn.size else value[:, i], level))
-        for i, figure in enumerate(value[0])
-    ]
-    groups = dict(zip(GROUPS, found, strict=False))
-    classes = zip(tallies.categories, found[3:], strict=True)
+def _intervals(tallies: Tallies, bootstrap: Bootstrap, level: float, lowest: float) -> Intervals:
+    """Intervals of groups and classes within ``lowest`` to 1, which include the value."""
+    found = []
+    for column, value in enumerate(np.nan_to_num(bootstrap.value).tolist()):
+        low, high = bootstrap.bounds(column, level) or (lowest, 1.0)
+        found.append(Interval(value, min(max(low, lowest), value), max(min(high, 1.0), value)))
+    columns = zip(tallies.categories, found[3:], bootstrap.value[3:], bootstrap.occurrences[3:], strict=True)
+    known = [(category.id, interval, images) for category, interval, value, images in columns if not np.isnan(value)]
     return Intervals(
-        groups, {category.id: interval for category, interval in classes if interval.value == interval.value}
+        groups=dict(zip(GROUPS, found, strict=False)),
+        per_class={id: interval for id, interval, _ in known},
+        too_rare=[id for id, _, images in known if images < ENOUGH_IMAGES],
     )
-
-
-def _bounds(samples: Floats, level: float) -> tuple[float, float]:
-    known = samples[~np.isnan(samples)]
-    if not known.size:
-        return 0.0, 1.0  # without samples, PQ may be anything
-    low, high = np.quantile(known, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
-
-
-def _concatenated(parts: list[npt.NDArray[np.float64]]) -> Floats:
-    return np.concatenate(parts) if parts else np.zeros((0, 0))
 
 
 def _require_same_truth(first: Tallies, second: Tallies) -> None:
