@@ -76,9 +76,11 @@ def pq(
     if as_json:
         print(json.dumps(summary(findings, resampling)))
         return
-    from panoptic_blend.scoring.detail_tables import all_tables
+    from panoptic_blend.scoring.detail_tables import all_tables, rare_classes
 
     Console().print(*all_tables(findings))
+    if warning := rare_classes(findings):
+        print(warning)
     if details:
         print(f"tables of segments, images, classes and causes: {details}")
 

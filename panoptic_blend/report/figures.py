@@ -58,6 +58,7 @@ def _figures(details: PanopticDetails, findings: Findings) -> dict[str, Any]:
     return {
         "groups": groups,
         "classes": classes,
+        "too_rare": len(findings.intervals.too_rare),
         "sizes": {size: report.groups for size, report in findings.sizes.items()},
         "confusion": {"segments": _sparse(matrices.segments), "pixels": _sparse(matrices.pixels)},
         "images": {

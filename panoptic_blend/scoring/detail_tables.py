@@ -10,7 +10,7 @@ from rich.table import Table
 from panoptic_blend.metrics.causes import Cause
 from panoptic_blend.metrics.error_budget import ErrorBudget
 from panoptic_blend.metrics.panoptic_quality import GROUPS, PanopticReport
-from panoptic_blend.metrics.resampling import Interval, Intervals, PairedComparison
+from panoptic_blend.metrics.resampling import ENOUGH_IMAGES, Interval, Intervals, PairedComparison
 from panoptic_blend.scoring.details import Findings
 from panoptic_blend.scoring.tables import class_table, quality_table
 from panoptic_blend.terminal import right_aligned
@@ -42,6 +42,19 @@ def interval_table(found: Intervals, boundary: PanopticReport | None) -> Table:
         boundary_pq = [f"{100 * boundary[group]['pq']:.1f}"] if boundary else []
         table.add_row(group, f"{100 * interval.value:.1f}", _bounds(interval), *boundary_pq)
     return table
+
+
+def rare_classes(findings: Findings) -> str | None:
+    """A line that names the classes in too few images for an interval; None if there are none."""
+    found = findings.intervals
+    if not found.too_rare:
+        return None
+    names = [category.name for category in findings.report.categories if category.id in set(found.too_rare)]
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return (
+        f"{len(names)} of {len(found.per_class)} classes occur in fewer than {ENOUGH_IMAGES} images, too few for an "
+        f"interval, and make those of the groups unreliable: {', '.join(names[:5])}{more}"
+    )
 
 
 def size_table(sizes: dict[str, PanopticReport]) -> Table:

@@ -30,7 +30,7 @@ TableFormat = Literal["csv", "parquet"]
 
 @dataclass(frozen=True)
 class Resampling:
-    """Bootstrap options: number of resamples, confidence level of the percentile interval, and seed."""
+    """Bootstrap options: number of resamples, confidence level of the interval, and seed."""
 
     resamples: int = 1000
     level: float = 0.95
@@ -97,7 +97,7 @@ def summary(findings: Findings, resampling: Resampling) -> dict[str, Any]:
     content: dict[str, Any] = {
         **findings.report.groups,
         "per_class": findings.report.per_class,
-        "intervals": {"method": "percentile bootstrap over images", **asdict(resampling), **asdict(findings.intervals)},
+        "intervals": {"method": "studentized bootstrap over images", **asdict(resampling), **asdict(findings.intervals)},
         "sizes": {size: report.groups for size, report in findings.sizes.items()},
         "errors": {
             group: {"pq": budget.pq, "lost": budget.lost, "mended": budget.repaired}

@@ -88,7 +88,9 @@ def test_details_agree_with_the_plain_metric(
     assert printed["All"] == report["All"] and printed["boundary"]["All"]["pq"] < report["All"]["pq"] < 1
     interval = printed["intervals"]["groups"]["All"]
     assert interval["value"] == pytest.approx(report["All"]["pq"])
-    assert interval["low"] <= interval["value"] <= interval["high"]
+    assert [interval["low"], interval["high"]] == [0, 1], "three images are too few for an interval"
+    assert printed["intervals"]["method"] == "studentized bootstrap over images"
+    assert printed["intervals"]["too_rare"] == list(report.per_class)
     rows = table(out / "segments.csv")
     for category, quality in report.per_class.items():
         mine = [row for row in rows if row["category"] == str(category)]
@@ -100,6 +102,17 @@ def test_details_agree_with_the_plain_metric(
     pixels = [int(v) for r in table(out / "confusion_pixels.csv") for k, v in r.items() if not k.startswith("truth")]
     assert sum(pixels) == sum(read_segment_ids(path).size for path in truth.with_suffix("").iterdir())
     assert len(table(out / "images.csv")) == 3
+
+
+def test_classes_too_rare_for_an_interval_are_named(
+    truth: Path, moved: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, "pq", truth, moved, "--boundary") == 0
+    *_, last = capsys.readouterr().out.splitlines()
+    assert last == (
+        "10 of 10 classes occur in fewer than 6 images, too few for an interval, and make those of the groups "
+        "unreliable: disk, ring, square, triangle, star and 5 more"
+    )
 
 
 def test_a_second_result_set_is_compared(

@@ -19,10 +19,16 @@ function drawOverview(section) {
         ? "A single image has no interval."
         : `Bars show the ${level} % bootstrap interval of PQ over ${count(content.resampling.resamples)} ` +
         `resamples of ${count(content.ids.length)} images ` +
-        `(seed ${content.resampling.seed}): how far PQ could move with other images of the same kind.`,
+        `(seed ${content.resampling.seed}): where PQ of many images of the same kind would be.` +
+        tooRare(content.results[set].too_rare),
     ),
     make("div", { class: "columns" }, budgetSummary(set), sizesPanel(set), extremesPanel(set)),
   );
+}
+
+/** A sentence about classes in too few images for an interval. */
+function tooRare(classes) {
+  return classes ? ` Classes in too few images for an interval, ${count(classes)} here, make it unreliable.` : "";
 }
 
 function groupCard(group) {
