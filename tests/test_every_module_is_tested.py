@@ -50,7 +50,7 @@ COVERED_BY = {
     "download/web": "download/test_transfer.py",
     "drawing/figures": "drawing/test_drawing.py",
     "drawing/overlay": "drawing/test_drawing.py",
-    "drawing/results": "cli/test_cli.py",
+    "drawing/results": "drawing/test_drawing_results.py",
     "extras": "test_without_torch.py",
     "formats/coco_layout": "data/test_dataset.py",
     "formats/json_fields": "formats/test_coco_panoptic.py",

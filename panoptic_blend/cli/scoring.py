@@ -137,10 +137,13 @@ def draw(
         int, typer.Option(min=1, max=16, help="Enlarge the photos by this factor, so that labels fit.")
     ] = 1,
     limit: Annotated[int | None, typer.Option(min=1, help="Draw only the first N images.", metavar="N")] = None,
+    truth: Annotated[
+        Path | None, typer.Option(help="JSON of the data set, for results without `images` and `categories`.")
+    ] = None,
 ) -> None:
     """Draw panoptic maps over their photos."""
     from panoptic_blend.drawing.results import draw_json
 
     with progress_line("drawing") as progress:
-        count = draw_json(panoptic_json, pictures, output, maps, scale, limit, progress)
+        count = draw_json(panoptic_json, pictures, output, maps, scale, limit, progress, truth)
     print(f"{count} drawings: {output}")

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from panoptic_blend.files import read_json
 from panoptic_blend.formats.archives import Folder
@@ -52,18 +53,27 @@ class Annotation:
         Raises:
             PanopticBlendError: the PNG is unreadable, not of ``size`` (height, width), or disagrees with the JSON.
         """
-        ids = decode_segment_ids(maps.read(self.png), maps.path / self.png, size)
+        png = maps.path / self.png
+        ids = decode_segment_ids(maps.read(self.png), png, size)
         panoptic = PanopticMap.measured(ids, self.segments)
         where = f"{source.name}: image {self.image_id}: segment"
-        for segment in panoptic.segments:
-            if segment.area == 0:
-                raise PanopticBlendError(
-                    f"{where} {segment.id} is in the JSON but not in {self.png}; remove it from the JSON"
-                )
-        if sum(segment.area for segment in panoptic.segments) < np.count_nonzero(ids):
+        missing = [segment.id for segment in panoptic.segments if segment.area == 0]
+        has_strays = sum(segment.area for segment in panoptic.segments) < np.count_nonzero(ids)
+        if (missing or has_strays) and self._has_swapped_channels(ids):
+            raise PanopticBlendError(
+                f"{png}: red and blue are swapped, cv2.imwrite takes blue first; write the ids as R + 256 G + 256^2 B"
+            )
+        if missing:
+            raise PanopticBlendError(f"{where} {missing[0]} is in the JSON but not in {png}; remove it from the JSON")
+        if has_strays:
             strays = np.unique(ids[(panoptic.index() == 0) & (ids != 0)])
-            raise PanopticBlendError(f"{where} {strays[0]} is in {self.png} but not in the JSON; add it to the JSON")
+            raise PanopticBlendError(f"{where} {strays[0]} is in {png} but not in the JSON; add it to the JSON")
         return panoptic
+
+    def _has_swapped_channels(self, ids: npt.NDArray[np.int32]) -> bool:
+        """Whether the ids are those of the JSON if the channels are reversed."""
+        found = np.setdiff1d(ids, 0)
+        return set((found & 0xFF00 | found >> 16 | (found & 255) << 16).tolist()) == {s.id for s in self.segments}
 
 
 @dataclass(frozen=True)
@@ -149,6 +159,11 @@ def read_panoptic_json(path: Path, *, areas: bool = False, pictures: bool = True
     """
     segments = SegmentColumns(areas=areas)
     content = read_json(path, segments.pack)
+    if isinstance(content, dict) and "annotations" in content and not {"images", "categories"} <= content.keys():
+        raise PanopticBlendError(
+            f"{path.name}: has `annotations` without `images` or `categories`, as results have; give the JSON of the "
+            "data set, which `draw` takes as --truth"
+        )
     images, records = (require_records(content, key, path.name, KIND) for key in ("images", "categories"))
     try:
         categories = Categories(records)
@@ -179,16 +194,17 @@ def read_panoptic_json(path: Path, *, areas: bool = False, pictures: bool = True
     return PanopticJson(path, categories, Images(list(result), names, list(result.values()), paired))
 
 
-def read_annotations(path: Path, categories: Categories) -> Annotations:
+def read_annotations(path: Path, categories: Categories, owner: Path | None = None) -> Annotations:
     """Read and validate the ``annotations`` of a COCO panoptic JSON, of a data set or of results.
+
+    ``categories`` are those of the file ``owner``, by default of this one.
 
     Raises:
         PanopticBlendError: the file is not COCO panoptic JSON, or a category is not among ``categories``.
     """
     segments = SegmentColumns()
-    return Annotations(
-        _pack_annotations(read_json(path, segments.pack), segments, path, categories), segments, categories
-    )
+    packed = _pack_annotations(read_json(path, segments.pack), segments, path, categories, owner)
+    return Annotations(packed, segments, categories)
 
 
 def check_annotations(records: Iterable[dict[str, Any]], path: Path, categories: Categories) -> Annotations:
@@ -199,7 +215,7 @@ def check_annotations(records: Iterable[dict[str, Any]], path: Path, categories:
 
 
 def _pack_annotations(
-    content: Any, segments: SegmentColumns, path: Path, categories: Categories
+    content: Any, segments: SegmentColumns, path: Path, categories: Categories, owner: Path | None = None
 ) -> list[_PackedAnnotation]:
     """The annotations of a JSON that was parsed with `SegmentColumns.pack`."""
     packed: list[tuple[ImageId, range]] = []
@@ -215,10 +231,12 @@ def _pack_annotations(
             raise PanopticBlendError(f"{where}: {rows.message}")
         for segment_id, category_id, _ in segments.rows(rows.start, rows.stop):
             if category_id not in categories.by_id:
-                known = f"{categories[0].id} to {categories[-1].id}"
+                known, remedy = "`categories`", "add it"
+                if owner:
+                    known, remedy = f"the `categories` of {owner.name}", "predict the classes of that file"
                 raise PanopticBlendError(
-                    f"{where}: segment {segment_id} has category {category_id}, which is not in "
-                    f"`categories` ({known}); add it"
+                    f"{where}: segment {segment_id} has category {category_id}, which is not in {known} "
+                    f"({categories[0].id} to {categories[-1].id}); {remedy}"
                 )
         packed.append((image_id, rows))
         wheres.append(where)

@@ -57,11 +57,11 @@ def require_image_id(record: Mapping[str, Any], key: str, where: str) -> ImageId
     value = record.get(key)
     if isinstance(value, float) and not value.is_integer():
         value = str(value)
-    if isinstance(value, str) and value:
+    if isinstance(value, str) and value and value.isprintable():
         return value
     if isinstance(value, int | float):
         return require_integer(record, key, where)
-    raise PanopticBlendError(f"{where}: `{key}` is {value!r}, neither a number nor a text; correct it")
+    raise PanopticBlendError(f"{where}: `{key}` is {value!r}, neither a number nor a printable text; correct it")
 
 
 def require_text(record: Mapping[str, Any], key: str, where: str) -> str:

@@ -144,7 +144,7 @@ class FilePairs:
         return replace(pair, comparison=replace(found, truth=replace(found.truth, areas=stated.astype(np.int64))))
 
     def _read_results(self, path: Path, folder: str | Path | None) -> _Results:
-        annotations = read_annotations(path, self._truth.categories)
+        annotations = read_annotations(path, self._truth.categories, self._truth_path)
         indices = self._pair_ids(path.name, annotations.image_ids)
         return _Results(path, annotations, indices, maps_folder(path, folder, annotations))
 

@@ -149,7 +149,7 @@ def test_names_of_another_machine_are_read(folder: Path) -> None:
 
 
 NOT_PANOPTIC = "; this is not COCO panoptic JSON"
-NO_ID = ", neither a number nor a text; correct it"
+NO_ID = ", neither a number nor a printable text; correct it"
 NOT_WHOLE = ", not a whole number; correct it"
 LEADS_OUT = " leads out of its folder; use plain relative names"
 SEGMENTS = "annotations.1.segments_info"
@@ -158,7 +158,6 @@ SEGMENTS = "annotations.1.segments_info"
 @pytest.mark.parametrize(
     ("place", "value", "expected"),
     [
-        ("images", ABSENT, f"p.json: no list of records `images`{NOT_PANOPTIC}"),
         ("images", {"id": 7}, f"p.json: no list of records `images`{NOT_PANOPTIC}"),
         ("images.1", [7], f"p.json: no list of records `images`{NOT_PANOPTIC}"),
         ("images", [], "p.json: `images` is empty; a data set needs at least one image"),
@@ -169,6 +168,7 @@ SEGMENTS = "annotations.1.segments_info"
         ("images.1.id", "9", "p.json: image 9 has no annotation; annotate it or remove it from `images`"),
         ("images.1.id", ABSENT, f"p.json: images[1]: `id` is None{NO_ID}"),
         ("images.1.id", "", f"p.json: images[1]: `id` is ''{NO_ID}"),
+        ("images.1.id", "a\nb", f"p.json: images[1]: `id` is 'a\\nb'{NO_ID}"),
         ("images.1.id", [9], f"p.json: images[1]: `id` is [9]{NO_ID}"),
         ("images.1.id", True, f"p.json: images[1]: `id` is True{NOT_WHOLE}"),
         ("images.0.height", ABSENT, f"p.json: image 7: `height` is None{NOT_WHOLE}"),
@@ -211,7 +211,6 @@ SEGMENTS = "annotations.1.segments_info"
         (f"{SEGMENTS}.0.iscrowd", "0", "p.json: image 7: segment 1: `iscrowd` is '0', not 0 or 1; correct it"),
         (f"{SEGMENTS}.0.iscrowd", None, "p.json: image 7: segment 1: `iscrowd` is None, not 0 or 1; correct it"),
         (f"{SEGMENTS}.0.iscrowd", math.nan, "p.json: image 7: segment 1: `iscrowd` is nan, not 0 or 1; correct it"),
-        ("categories", ABSENT, f"p.json: no list of records `categories`{NOT_PANOPTIC}"),
         ("categories", [], "p.json: no categories; list the classes of the data set"),
         ("categories.0.id", 3, "p.json: category id 3 is used twice; ids are unique"),
         (
@@ -246,17 +245,32 @@ def test_other_kinds_of_json_are_refused(folder: Path, refused: Refused) -> None
 def test_a_segment_of_the_json_without_pixels_is_named(folder: Path, refused: Refused) -> None:
     data = content()
     data["annotations"][1]["segments_info"].append({"id": 3226956, "category_id": 3})
-    expected = "p.json: image 7: segment 3226956 is in the JSON but not in 7.png; remove it from the JSON"
+    expected = f"p.json: image 7: segment 3226956 is in the JSON but not in {folder}/7.png; remove it from the JSON"
     assert refused(read_maps, write(folder, data)) == expected
 
 
 def test_a_segment_of_the_png_without_a_record_is_named(folder: Path, refused: Refused) -> None:
     path = write(folder, changed("annotations.1.segments_info.0", ABSENT))
-    expected = "p.json: image 7: segment 1 is in 7.png but not in the JSON; add it to the JSON"
+    expected = f"p.json: image 7: segment 1 is in {folder}/7.png but not in the JSON; add it to the JSON"
     assert refused(read_maps, path) == expected
     write_segment_ids(folder / "7.png", MAP + np.int32(2**24 - 1) * (MAP == 0))
-    expected = "p.json: image 7: segment 16777215 is in 7.png but not in the JSON; add it to the JSON"
+    expected = f"p.json: image 7: segment 16777215 is in {folder}/7.png but not in the JSON; add it to the JSON"
     assert refused(read_maps, write(folder, content())) == expected
+
+
+def test_swapped_channels_are_said(folder: Path, refused: Refused) -> None:
+    path = write(folder, content())
+    ids = read_maps(path)[0].segment_ids
+    write_segment_ids(folder / "7.png", ids >> 16 | ids & 0xFF00 | (ids & 255) << 16)
+    assert refused(read_maps, path).startswith(f"{folder}/7.png: red and blue are swapped")
+    write_segment_ids(folder / "7.png", np.where(ids == 1, 1, ids >> 16 | ids & 0xFF00 | (ids & 255) << 16))
+    assert "p.json: image 7: segment 300 is in the JSON but not in" in refused(read_maps, path)
+
+
+def test_results_are_not_taken_for_a_data_set(folder: Path, refused: Refused) -> None:
+    for key in ("images", "categories"):
+        message = refused(read_panoptic_json, write(folder, changed(key, ABSENT)))
+        assert message.startswith("p.json: has `annotations` without `images` or `categories`, as results have; give")
 
 
 @pytest.mark.parametrize("size", [(3, 5), (2, 4), (4, 3), (0, 0), (-3, -4), (10**30, 4)])

@@ -176,7 +176,13 @@ def test_a_prediction_that_disagrees_with_its_png_is_named(truth: Path, predicti
 
 @pytest.mark.parametrize(
     ("category", "expected"),
-    [(2, "has category 2, which is not in `categories` (1 to 29); add it"), ("1", "`category_id` is '1', not a whole")],
+    [
+        (
+            2,
+            "has category 2, which is not in the `categories` of panoptic_val2017.json (1 to 29); predict the",
+        ),
+        ("1", "`category_id` is '1', not a whole"),
+    ],
 )
 def test_an_unknown_category_is_named(
     truth: Path, prediction: Path, refused: Refused, category: object, expected: str

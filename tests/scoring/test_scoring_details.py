@@ -295,9 +295,7 @@ def test_ids_in_only_one_of_png_and_json_are_named(truth: Path, moved: Path, ref
     ids = read_segment_ids(path)
     ids[0, 0] = 77
     write_segment_ids(path, ids)
-    assert f"segment 77 is in {path.name} but not in the JSON; add it to the JSON" in refused(
-        evaluate_files, truth, moved
-    )
+    assert f"segment 77 is in {path} but not in the JSON; add it to the JSON" in refused(evaluate_files, truth, moved)
     shutil.copy(truth.with_suffix("") / path.name, path)
     change(moved, lambda content: content["annotations"][1]["segments_info"].append({"id": 9, "category_id": 1}))
     assert "segment 9 is in the JSON but not in " in refused(evaluate_files, truth, moved)
