@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from panoptic_blend.doctor.jpeg import damage
 from panoptic_blend.doctor.kinds import (
     MAP_FORMAT,
     MAP_MISSING,
@@ -20,6 +21,7 @@ from panoptic_blend.doctor.kinds import (
 )
 from panoptic_blend.formats.archives import Folder
 from panoptic_blend.formats.images import decode_picture, decode_segment_ids
+from panoptic_blend.formats.quiet import quiet
 from panoptic_blend.structures import PanopticBlendError, PanopticMap, Segment, Size
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -35,13 +37,15 @@ class PictureFacts:
     """Facts about a picture, or the failure to read it.
 
     ``size`` is the size after turning by the orientation tag; ``stored`` the size before, None if the tag turns
-    nothing. ``digest`` is a hash of the file.
+    nothing. ``digest`` is a hash of the file. ``damage`` says what is damaged inside of a picture that can be decoded
+    nevertheless.
     """
 
     failure: Finding | None = None
     size: Size = (0, 0)
     stored: Size | None = None
     digest: bytes = b""
+    damage: str | None = None
 
     def fits(self, size: Size) -> bool:
         """Whether the picture has a size (height, width), turned by its orientation tag or as stored."""
@@ -77,14 +81,17 @@ class FileInspector:
         if isinstance(data, Finding):
             return PictureFacts(data)
         try:
-            picture = decode_picture(data, name)
+            with quiet.overhearing() as printed:
+                picture = decode_picture(data, name)
+                said = printed()
             stored = None
             if b"Exif" in data[: 2**16]:
                 other = decode_picture(data, name, turn=False)
                 stored = None if np.array_equal(other, picture) else other.shape[:2]
         except PanopticBlendError:
             return PictureFacts(_failure(PICTURE_UNREADABLE, name, data))
-        return PictureFacts(None, picture.shape[:2], stored, hashlib.blake2b(data, digest_size=16).digest())
+        digest = hashlib.blake2b(data, digest_size=16).digest()
+        return PictureFacts(None, picture.shape[:2], stored, digest, damage(data, said))
 
     def inspect_map(self, name: str, wanted: tuple[int, ...]) -> MapFacts:
         """Read and decode a PNG, and measure the segments with the ids ``wanted``, which are unique."""

@@ -153,6 +153,11 @@ PICTURE_MISSING = _error("picture-missing", "a picture does not exist", "fetch i
 PICTURE_UNREADABLE = _error(
     "picture-unreadable", "a picture cannot be decoded", "fetch it again, or remove its image (--fix does)"
 )
+PICTURE_DAMAGED = _error(
+    "picture-damaged",
+    "a JPEG is damaged inside, so a part of the picture is not what was photographed",
+    "fetch it again, or remove its image from the JSON",
+)
 PICTURE_SIZE = _error("picture-size", "a picture does not have the size in the JSON", "restore the original picture")
 IMAGE_SIZE = _error(
     "image-size", "the JSON has another size than picture and PNG", "use the size of the files (--fix does)"

@@ -24,6 +24,9 @@ def check_files(contents: Contents, evidence: Evidence) -> Iterator[Finding]:
     pictures, maps = _named(contents.images, evidence.pictures), _named(contents.annotations, evidence.maps)
     yield from (picture.failure for picture in pictures.values() if picture.failure is not None)
     yield from (png.failure for png in maps.values() if png.failure is not None)
+    for name, picture in pictures.items():
+        if picture.damage is not None:
+            yield Finding(kinds.PICTURE_DAMAGED, f"{name}: {picture.damage}")
     yield from _extra(kinds.PICTURE_EXTRA, evidence.picture_names, contents.images, PICTURE_SUFFIXES)
     yield from _extra(kinds.MAP_EXTRA, evidence.map_names, contents.annotations, {".png"})
     first: dict[bytes, str] = {}

@@ -6,6 +6,8 @@ import ctypes
 import os
 import platform
 import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import cv2
 
@@ -21,7 +23,9 @@ class _Quiet:
 
     def __init__(self) -> None:
         self._lock, self._inside, self._before = threading.Lock(), 0, 0
-        self._stream, self._nowhere = _error_stream()
+        self._library = _c_library()
+        self._stream = ctypes.c_void_p.in_dll(self._library, "stderr") if self._library else ctypes.c_void_p()
+        self._nowhere = self._library.fopen(os.devnull.encode(), b"w") if self._library else None
         self._printing = self._stream.value
 
     def __enter__(self) -> None:
@@ -38,14 +42,39 @@ class _Quiet:
                 self._set_level(self._before)
                 self._stream.value = self._printing
 
+    @contextmanager
+    def overhearing(self) -> Iterator[Callable[[], str]]:
+        """A quiet context that yields a function, which returns what the libraries have printed in it so far.
 
-def _error_stream() -> tuple[ctypes.c_void_p, int | None]:
-    """The C library's variable ``stderr`` and a stream to the null device; without effect outside of glibc."""
+        Other threads must not decode meanwhile. Outside of glibc the text is always empty.
+        """
+        if self._library is None:
+            with self:
+                yield lambda: ""
+            return
+        handle = os.memfd_create("stderr")
+        stream = self._library.fdopen(handle, b"w")
+
+        def text() -> str:
+            self._library.fflush(ctypes.c_void_p(stream))
+            return os.pread(handle, 2**16, 0).decode(errors="replace")
+
+        with self:
+            before, self._stream.value = self._stream.value, stream
+            try:
+                yield text
+            finally:
+                self._stream.value = before
+                self._library.fclose(ctypes.c_void_p(stream))
+
+
+def _c_library() -> ctypes.CDLL | None:
+    """The C library if it is glibc, whose variable ``stderr`` can be exchanged; on others nothing is kept quiet."""
     if platform.libc_ver()[0] != "glibc":
-        return ctypes.c_void_p(), None
+        return None
     library = ctypes.CDLL(None)
-    library.fopen.restype = ctypes.c_void_p
-    return ctypes.c_void_p.in_dll(library, "stderr"), library.fopen(os.devnull.encode(), b"w")
+    library.fopen.restype = library.fdopen.restype = ctypes.c_void_p
+    return library
 
 
 quiet = _Quiet()

@@ -99,6 +99,14 @@ def tagged(orientation: int) -> Break:
     return tag
 
 
+def zeros_inside(root: Path) -> None:
+    """Zero 100 bytes in the middle of the picture, as a disk does that loses a part of a file."""
+    data = bytearray(picture_of(root).read_bytes())
+    middle = len(data) * 3 // 4
+    data[middle : middle + 100] = bytes(100)
+    picture_of(root).write_bytes(data)
+
+
 def transparent(root: Path) -> None:
     """Add a tRNS chunk before the pixels (PNG specification, 11.3.1.1)."""
     data = png_of(root).read_bytes()
@@ -201,6 +209,7 @@ BREAKS: list[tuple[str, Break, str]] = [
     ("picture-missing", drop(picture_of), "1.jpg: not in"),
     ("picture-unreadable", cut(picture_of), "1.jpg: broken or cut short"),
     ("picture-unreadable", cut(picture_of, 0), "1.jpg: empty"),
+    ("picture-damaged", zeros_inside, "1.jpg: "),
     ("picture-size", lambda root: write_picture(picture_of(root), SMALLER), "24 x 15, annotated as 24 x 16"),
     ("image-size", edit_image(height=15), "image 1: 24 x 15 in the JSON, 24 x 16 in its files"),
     ("picture-extra", extra_picture, "below/9.jpg"),
