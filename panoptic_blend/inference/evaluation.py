@@ -16,6 +16,7 @@ from panoptic_blend.config.options import Precision
 from panoptic_blend.data.loader import WHOLE, EvaluationSample, Shard, evaluation_samples
 from panoptic_blend.data.protocol import PanopticDataset
 from panoptic_blend.data.transforms import semantic_map
+from panoptic_blend.failures import doing, in_one_line
 from panoptic_blend.formats.categories import Categories
 from panoptic_blend.formats.panoptic_writer import PanopticWriter
 from panoptic_blend.inference.forward import run_network
@@ -91,17 +92,20 @@ def evaluate(
         try:
             samples = evaluation_samples(dataset, test.short_side, test.long_side, config.data.workers, shard)
             for done, sample in enumerate(samples, start=1):
-                size = sample.truth.segment_ids.shape
-                output = run_network(model, sample.image, size, dataset.categories, precision)
-                scores.update(sample.truth, output)
-                if writer:
-                    writer.add(sample.image_id, sample.file_name, output.panoptic)
+                with doing(f"evaluating {sample.file_name}", lower="test.short_side or test.long_side"):
+                    size = sample.truth.segment_ids.shape
+                    output = run_network(model, sample.image, size, dataset.categories, precision)
+                    scores.update(sample.truth, output)
+                    if writer:
+                        writer.add(sample.image_id, sample.file_name, output.panoptic)
                 if watch:
                     watch(sample, output)
                 if progress:
                     progress(done, len(own))
-        except PanopticBlendError as error:
-            failure = error  # shared below, because the other processes wait in `all_gather`
+        except Exception as error:
+            if shard.count == 1:
+                raise
+            failure = in_one_line(error)  # shared below, because the other processes wait in `all_gather`
         own_part = _Part(scores, writer.records if writer else None, failure)
         first, *others = all_gather(fabric, own_part) if fabric else [own_part]
         for part in (first, *others):

@@ -19,6 +19,7 @@ import torch
 from panoptic_blend.checkpoints.digest import weights_digest
 from panoptic_blend.data.loader import evaluation_samples
 from panoptic_blend.data.protocol import PanopticDataset
+from panoptic_blend.failures import doing
 from panoptic_blend.files import replacing
 from panoptic_blend.inference.forward import run_network
 from panoptic_blend.inference.predictor import Predictor
@@ -26,7 +27,7 @@ from panoptic_blend.runtime.precision import resolve
 from panoptic_blend.structures import Cutout, Output, PanopticMap, Progress, Runs, Segment
 
 SOURCES = (
-    *("structures.py", "extras.py", "files.py", "machine.py", "config", "formats"),
+    *("structures.py", "extras.py", "files.py", "failures.py", "machine.py", "config", "formats"),
     *("models", "data", "checkpoints", "runtime", "inference", "sweep/cache.py"),
 )
 """Modules of this library that the content of a cache depends on: all that `cache` imports, also indirectly."""
@@ -150,9 +151,10 @@ def open_cache(
     samples = evaluation_samples(dataset, test.short_side, test.long_side, predictor.config.data.workers)
     with replacing(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as file:
         for index, sample in enumerate(samples):
-            size = sample.truth.segment_ids.shape
-            output = run_network(predictor.model, sample.image, size, predictor.categories, predictor.precision)
-            file.writestr(_member(index), FusionSample.from_output(output, sample.truth).pack())
+            with doing(f"running the model on {sample.file_name}", lower="test.short_side or test.long_side"):
+                size = sample.truth.segment_ids.shape
+                output = run_network(predictor.model, sample.image, size, predictor.categories, predictor.precision)
+                file.writestr(_member(index), FusionSample.from_output(output, sample.truth).pack())
             progress(index + 1, len(dataset))
         file.writestr(_IDENTITY, json.dumps(expected))
     return FusionCache(path, len(dataset))

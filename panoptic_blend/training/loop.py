@@ -17,6 +17,7 @@ from torch import Tensor
 from panoptic_blend.config.experiment import Config
 from panoptic_blend.data.loader import Batch
 from panoptic_blend.data.protocol import PanopticDataset
+from panoptic_blend.failures import doing
 from panoptic_blend.files import locked, replacing
 from panoptic_blend.inference.evaluation import Evaluation
 from panoptic_blend.models.panoptic_blend import PanopticBlend
@@ -27,6 +28,9 @@ from panoptic_blend.training.curves import draw_curves
 from panoptic_blend.training.log import IterationRecord, Reporter
 from panoptic_blend.training.optimizer import learning_rate, set_learning_rate
 from panoptic_blend.training.run import Run
+
+_MEMORY = "train.images_per_step, train.batch_size or data.short_sides"
+"""The options of training that need less memory if they are lower."""
 
 
 def train(
@@ -103,7 +107,8 @@ def iterate(run: Run, reporter: Reporter) -> None:
         run.seed_iteration()
         run.forward.train()
         parts = batch.parts(-(-len(batch.images) // (options.images_per_step or len(batch.images))))
-        own = add_gradients(run.fabric, run.forward, run.model, parts)
+        with doing(f"iteration {run.iteration + 1} on {', '.join(batch.names)}", lower=_MEMORY):
+            own = add_gradients(run.fabric, run.forward, run.model, parts)
         losses = {name: value.item() for name, value in sum_over_ranks(run.fabric, [own]).items()}
         if not np.isfinite(sum(losses.values())):
             _raise_not_finite(run, batch, own, losses)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from panoptic_blend.config.experiment import load_config
 from panoptic_blend.data.dataset import CocoPanoptic
 from panoptic_blend.data.transforms import PackedTarget
+from panoptic_blend.failures import in_one_line
 from panoptic_blend.formats.categories import Categories
 from panoptic_blend.inference.evaluation import evaluate, require_same_categories
 from panoptic_blend.models.fusion import fuse
@@ -111,3 +112,16 @@ def test_precision_auto_depends_on_the_processor(monkeypatch: pytest.MonkeyPatch
             product = torch.ones(2, 2) @ torch.ones(2, 2)
         assert product.dtype == (torch.bfloat16 if has_bf16 else torch.float32)
         np.testing.assert_array_equal(product.float(), np.full((2, 2), 2.0))
+
+
+def test_an_exception_of_a_library_says_at_which_image(dataset: CocoPanoptic) -> None:
+    class Failing(Oracle):
+        def forward(self, images: list[Tensor], output_sizes: list[tuple[int, int]]) -> list[Output]:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    with pytest.raises(torch.OutOfMemoryError) as error:
+        run(Failing(dataset), dataset)
+    first = dataset.images.file_names[0]
+    assert str(in_one_line(error.value)) == (
+        f"evaluating {first}: memory ran out; lower test.short_side or test.long_side"
+    )

@@ -19,9 +19,11 @@ from panoptic_blend.checkpoints.io import read_checkpoint
 from panoptic_blend.checkpoints.states import read_state, save_state, state_files
 from panoptic_blend.config.experiment import Config
 from panoptic_blend.data.dataset import CocoPanoptic
+from panoptic_blend.failures import in_one_line
 from panoptic_blend.inference.evaluation import require_same_categories
 from panoptic_blend.shapes.dataset import CATEGORIES, write_shapes
 from panoptic_blend.structures import PanopticBlendError
+from panoptic_blend.training import loop
 from panoptic_blend.training.initialization import BEST, LAST
 from panoptic_blend.training.loop import finish, train
 from panoptic_blend.training.run import Run
@@ -225,6 +227,26 @@ def test_a_loss_that_is_not_finite_is_reported_with_terms_and_files(finished: Pa
     assert kept["targets"][0]["boxes"].shape[1] == 4
     assert not kept["losses"]["loss_semantic"].isfinite()
     assert state_files(tmp_path / "run") == []
+
+
+def test_memory_that_runs_out_names_the_batch_and_what_to_lower_and_leaves_the_states(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_gradients, calls = loop.add_gradients, iter(range(9))
+
+    def exhausted(*arguments: Any) -> Any:
+        return torch.empty(2**50) if next(calls) else add_gradients(*arguments)
+
+    monkeypatch.setattr(loop, "add_gradients", exhausted)
+    changes = "train.iterations=4", "train.checkpoint_every=1"
+    with pytest.raises(RuntimeError, match="allocate") as error:
+        train(config(root, *changes), tmp_path)
+    assert re.fullmatch(
+        r"iteration 2 on \d+.jpg, \d+.jpg: memory ran out; lower train.images_per_step, train.batch_size or "
+        r"data.short_sides",
+        str(in_one_line(error.value)),
+    )
+    assert (tmp_path / "state_000000001.pt").exists()
 
 
 def broken(root: Path, folder: Path) -> Path:
