@@ -52,7 +52,7 @@ def decode_picture(data: bytes, path: str | Path, size: Size | None = None, *, t
             return decode_picture(data, path, size, turn=False)
         raise _other_size(path, pixels.shape, size)
     if pixels.dtype == np.uint16:
-        return _eight_bits(pixels, path)
+        return eight_bits(pixels, path)
     if pixels.dtype != np.uint8:
         raise PanopticBlendError(f"{path}: its values are {pixels.dtype}, not of 8 or 16 bits; save it in 8 bits")
     return pixels
@@ -62,7 +62,7 @@ def _other_size(path: str | Path, found: tuple[int, ...], size: Size) -> Panopti
     return PanopticBlendError(f"{path}: {_size(found)}, annotated as {_size(size)}; restore the original")
 
 
-def _eight_bits(pixels: npt.NDArray[np.uint16], path: str | Path) -> Picture:
+def eight_bits(pixels: npt.NDArray[np.uint16], path: str | Path) -> Picture:
     """Reduce 16-bit values to 8 bits; says, once per command, if they are of a camera with fewer bits."""
     largest = int(pixels.max())
     bits = next(bits for bits in _CAMERA_BITS if largest < 2**bits)

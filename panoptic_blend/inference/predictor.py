@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import overload
+from typing import cast, overload
 
 import numpy as np
 import torch
@@ -17,8 +17,9 @@ from panoptic_blend.config.options import Precision
 from panoptic_blend.data.dataset import to_tensor
 from panoptic_blend.data.transforms import resize_image, size_for
 from panoptic_blend.formats.categories import Categories, default_categories
-from panoptic_blend.formats.images import Picture, read_picture
+from panoptic_blend.formats.images import Picture
 from panoptic_blend.inference.forward import run_network
+from panoptic_blend.inference.given_pictures import GivenPicture, GivenPictures, are_many, picture_of
 from panoptic_blend.models.build import build_model
 from panoptic_blend.models.folding import fold_norms, round_weights
 from panoptic_blend.models.panoptic_blend import PanopticBlend
@@ -44,25 +45,33 @@ class Predictor:
         self.model, self.config, self.categories, self.precision = model.eval(), config, categories, precision
 
     @overload
-    def predict(self, picture: str | Path | Picture) -> PanopticMap: ...
+    def predict(self, picture: GivenPicture) -> PanopticMap: ...
     @overload
-    def predict(self, picture: list[str | Path | Picture]) -> list[PanopticMap]: ...
-    def predict(self, picture: str | Path | Picture | list[str | Path | Picture]) -> PanopticMap | list[PanopticMap]:
+    def predict(self, picture: GivenPictures) -> list[PanopticMap]: ...
+    def predict(self, picture: GivenPicture | GivenPictures) -> PanopticMap | list[PanopticMap]:
         """Predict the panoptic map of a picture, at its size and with dataset category ids.
 
         Args:
-            picture: a path, or an array (H, W, 3) uint8 RGB; or a list, for which a list of maps is returned.
+            picture: one picture in any form that `picture_of` takes: a path, bytes, an array (H, W, 3) RGB, a tensor
+                (3, H, W) or a PIL image. An array (N, H, W, 3), a tensor (N, 3, H, W), or an iterable of pictures
+                gives a list of maps.
 
         Raises:
-            PanopticBlendError: a file cannot be read, or an array has another shape or type.
+            PanopticBlendError: a file cannot be read, or a picture has another form.
         """
-        if isinstance(picture, (str, Path, np.ndarray)):
-            return self.output(picture).panoptic
-        return [self.output(item).panoptic for item in picture]
+        if not are_many(picture):
+            return self.output(cast(GivenPicture, picture)).panoptic
+        maps = []
+        for number, item in enumerate(cast(GivenPictures, picture)):
+            try:
+                maps.append(self.output(item).panoptic)
+            except PanopticBlendError as error:
+                raise PanopticBlendError(f"picture {number}: {error}") from None
+        return maps
 
-    def output(self, picture: str | Path | Picture) -> Output:
+    def output(self, picture: GivenPicture) -> Output:
         """Predict one picture as `predict` does, and return all outputs of the model, at the size of the picture."""
-        pixels = picture if isinstance(picture, np.ndarray) else read_picture(Path(picture))
+        pixels = picture_of(picture)
         return self.run(self.prepare(pixels), pixels.shape[:2])
 
     def prepare(self, pixels: Picture) -> Tensor:

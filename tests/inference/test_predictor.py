@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pytest
 import torch
 from branches import branch_of
+from PIL import Image
 from safetensors.torch import save_file
 from torch import nn
 
@@ -146,19 +147,22 @@ def test_gray_and_transparent_files(predictor: Predictor, pixels: Pixels, tmp_pa
     assert is_same(predictor.predict(tmp_path / "alpha.png"), predictor.predict(pixels))
 
 
-@pytest.mark.parametrize(
-    ("array", "seen"),
-    [
-        (np.zeros((4, 5, 3)), "an array of shape (4, 5, 3) and type float64"),
-        (np.zeros((4, 5, 3), dtype=np.int64), "an array of shape (4, 5, 3) and type int64"),
-        (np.zeros((4, 5), dtype=np.uint8), "an array of shape (4, 5) and type uint8"),
-        (np.zeros((4, 5, 4), dtype=np.uint8), "an array of shape (4, 5, 4) and type uint8"),
-        (np.zeros((3, 4, 5), dtype=np.uint8), "an array of shape (3, 4, 5) and type uint8"),
-        (np.zeros((0, 5, 3), dtype=np.uint8), "an array of shape (0, 5, 3) and type uint8"),
-    ],
-)
-def test_arrays_that_are_not_pictures(predictor: Predictor, array: Any, seen: str) -> None:
-    assert refused(lambda: predictor.predict(array)) == f"{seen} is not a picture; give (H, W, 3) uint8 RGB"
+def test_many_pictures(predictor: Predictor, pixels: Pixels) -> None:
+    """Batches and iterables give a list, in their order; a message names the picture."""
+    turned = pixels[:, ::-1]
+    expected = [predictor.predict(pixels), predictor.predict(turned)]
+    both = np.stack([pixels, turned])
+    channels_first = torch.from_numpy(both).permute(0, 3, 1, 2)
+    several: Any = (both, channels_first, (pixels, turned), iter(both), (Image.fromarray(item) for item in both))
+    for many in several:
+        found = predictor.predict(many)
+        assert len(found) == 2
+        assert all(map(is_same, found, expected))
+    assert predictor.predict(list(both[:0])) == []
+    assert refused(lambda: predictor.predict([pixels, np.zeros(3)])).startswith("picture 1: an array of shape (3,)")
+    assert refused(lambda: predictor.predict(["https://127.0.0.1/a.jpg"])).startswith(
+        "picture 0: https://127.0.0.1/a.jpg"
+    )
 
 
 def test_files_that_are_not_pictures(predictor: Predictor, tmp_path: Path) -> None:

@@ -1,0 +1,123 @@
+"""Pictures as callers of `Predictor` have them: paths, bytes, arrays, tensors, PIL images, and many of these."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias, Union
+
+import numpy as np
+import numpy.typing as npt
+from torch import Tensor
+
+from panoptic_blend.formats.images import Picture, decode_picture, eight_bits, read_picture
+from panoptic_blend.structures import PanopticBlendError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+GivenPicture: TypeAlias = Union[str, os.PathLike[str], bytes, npt.NDArray[Any], Tensor, "Image"]
+"""One picture, as `picture_of` takes it."""
+
+GivenPictures: TypeAlias = list[GivenPicture] | tuple[GivenPicture, ...] | Iterator[GivenPicture]
+"""Several pictures."""
+
+_OVERSHOOT = 0.5
+"""How far floats may leave [0, 1], where they are cut off: resizing overshoots; 0..255 goes further."""
+
+
+def are_many(given: object) -> bool:
+    """Whether ``given`` is a batch or an iterable of pictures, not one picture."""
+    if isinstance(given, (np.ndarray, Tensor)):
+        return given.ndim == 4
+    is_one = isinstance(given, (str, os.PathLike, bytes, bytearray, memoryview, Mapping)) or _is_pil(given)
+    return isinstance(given, Iterable) and not is_one and not hasattr(given, "read")
+
+
+def picture_of(given: Any) -> Picture:
+    """One picture as (H, W, 3) uint8 RGB.
+
+    Args:
+        given: a path; the bytes of a picture file; an array (H, W), (H, W, 1), (H, W, 3) RGB or (H, W, 4) RGBA, or a
+            tensor with its channels first, uint8, float in [0, 1] or uint16; or a PIL image. Gray is repeated, alpha
+            dropped, 16 bits reduced to 8 and the orientation tag applied as `read_picture` does.
+
+    Raises:
+        PanopticBlendError: it is anything else, or a file cannot be read.
+    """
+    if isinstance(given, (str, os.PathLike)):
+        return read_picture(_local(given))
+    if isinstance(given, (bytes, bytearray, memoryview)):
+        return decode_picture(bytes(given), "bytes of a picture")
+    if isinstance(given, Tensor):
+        return _from_tensor(given)
+    if isinstance(given, np.ndarray):
+        return _from_array(given, f"an array of shape {given.shape} and type {given.dtype}")
+    if _is_pil(given):
+        return _from_pil(given)
+    if given is None:
+        raise PanopticBlendError(
+            "None is not a picture, but what cv2.imread returns for a path that it cannot read; pass the path itself"
+        )
+    hint = ", such as file.read()" if hasattr(given, "read") else ""
+    raise PanopticBlendError(
+        f"a {type(given).__name__} is not a picture; give a path, bytes{hint}, an array or a tensor"
+    )
+
+
+def _local(path: str | os.PathLike[str]) -> Path:
+    local = Path(path)
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", os.fspath(path)) and not local.exists():
+        raise PanopticBlendError(f"{path}: is a URL, and nothing is fetched from the network; download it first")
+    return local
+
+
+def _is_pil(given: object) -> bool:
+    return any(kind.__module__ == "PIL.Image" and kind.__name__ == "Image" for kind in type(given).__mro__)
+
+
+def _from_pil(image: Image) -> Picture:
+    from PIL import ImageOps
+
+    seen = f"a PIL image of mode {image.mode}"
+    try:
+        upright = ImageOps.exif_transpose(image)
+        is_deep = upright.mode.startswith("I") or upright.mode == "F"
+        pixels = np.asarray(upright if is_deep else upright.convert("RGB"))
+    except (OSError, ValueError, SyntaxError) as error:
+        raise PanopticBlendError(f"{seen} cannot be decoded ({error}); open its file again") from None
+    if upright.mode == "I" and pixels.size and 0 <= pixels.min() <= pixels.max() < 2**16:
+        pixels = pixels.astype(np.uint16)  # as older versions of PIL read gray PNGs of 16 bits
+    return _from_array(pixels, seen)
+
+
+def _from_tensor(tensor: Tensor) -> Picture:
+    seen = f"a tensor of shape {tuple(tensor.shape)} and type {str(tensor.dtype).removeprefix('torch.')}"
+    if tensor.dim() == 3 and tensor.shape[0] not in (1, 3, 4):
+        hint = "turn it with permute(2, 0, 1)" if tensor.shape[2] in (1, 3, 4) else "give (3, H, W) RGB"
+        raise PanopticBlendError(f"{seen} is not a picture; {hint}")
+    plain = tensor.detach().cpu().as_subclass(Tensor)
+    array = (plain.float() if plain.is_floating_point() else plain).numpy()
+    return _from_array(array.transpose(1, 2, 0) if array.ndim == 3 else array, seen)
+
+
+def _from_array(array: npt.NDArray[Any], seen: str) -> Picture:
+    if array.ndim == 2:
+        array = array[:, :, None]
+    if array.ndim != 3 or array.shape[2] not in (1, 3, 4) or not array.size:
+        turned = array.ndim == 3 and array.shape[0] in (1, 3, 4) and array.size
+        hint = "turn it with transpose(1, 2, 0)" if turned else "give (H, W, 3) uint8 RGB"
+        raise PanopticBlendError(f"{seen} is not a picture; {hint}")
+    colors = array.repeat(3, axis=2) if array.shape[2] == 1 else array[:, :, :3]
+    if colors.dtype == np.uint16:
+        return eight_bits(colors, seen)
+    if colors.dtype.kind == "f":
+        if not (colors.min() >= -_OVERSHOOT and colors.max() <= 1 + _OVERSHOOT):
+            values = f"holds {colors.min():.4g} to {colors.max():.4g}, but floats go from 0 to 1"
+            raise PanopticBlendError(f"{seen} {values}; divide it by its largest possible value, or give uint8")
+        return (colors.clip(0, 1) * 255 + 0.5).astype(np.uint8)
+    if colors.dtype != np.uint8:
+        raise PanopticBlendError(f"{seen} is not a picture; give (H, W, 3) uint8 RGB")
+    return np.ascontiguousarray(colors)
