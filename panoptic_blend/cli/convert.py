@@ -74,6 +74,7 @@ def convert_coco_instances(
     from panoptic_blend.convert.coco_annotations import Rules
     from panoptic_blend.convert.coco_instances import Stuff, read_coco_instances
     from panoptic_blend.convert.writing import ConversionOptions
+    from panoptic_blend.formats.name_lists import parse_names
 
     if (stuff_maps is None) != (stuff_classes is None):
         raise PanopticBlendError("--stuff-maps and --stuff-classes need each other; give both")
@@ -90,7 +91,7 @@ def convert_coco_instances(
         overwrite=overwrite,
     )
     rules = Rules(crowds == "instances", skip_malformed, drawn_on)
-    _convert(read_coco_instances(instances, pictures, _names(stuff), maps, rules), options)
+    _convert(read_coco_instances(instances, pictures, parse_names(stuff, "--stuff"), maps, rules), options)
 
 
 @convert.command("labelme")
@@ -121,8 +122,13 @@ def convert_labelme(
     """Convert a folder of LabelMe files; shapes with the same label and group_id become one instance."""
     from panoptic_blend.convert.labelme import VOID, Classes, read_labelme
     from panoptic_blend.convert.writing import ConversionOptions
+    from panoptic_blend.formats.name_lists import parse_names
 
-    classes = Classes(_names(things), _names(stuff), VOID if void is None else _names(void))
+    classes = Classes(
+        parse_names(things, "--things"),
+        parse_names(stuff, "--stuff"),
+        VOID if void is None else parse_names(void, "--void"),
+    )
     options = ConversionOptions(
         root=out,
         split=split,
@@ -167,8 +173,3 @@ def _convert(source: LabeledSource, options: ConversionOptions) -> None:
     with progress_line("converting") as progress:
         summary = write(source, options, progress)
     print("\n".join([*lines(summary), f"the data set is in {options.root}"]))
-
-
-def _names(values: list[str] | None) -> list[str]:
-    """Split labels at commas; the option may also be given several times."""
-    return [name.strip() for value in values or () for name in value.split(",") if name.strip()]

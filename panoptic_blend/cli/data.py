@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from panoptic_blend.cli.convert import convert
+from panoptic_blend.cli.convert import CrowdRule, convert
 from panoptic_blend.cli.options import AsJson
 from panoptic_blend.cli.running import stoppable
 from panoptic_blend.terminal import progress_line
@@ -41,15 +41,25 @@ def data_check(
     fix: Annotated[
         Path | None, typer.Option(metavar="OUT.json", help="Write a repaired copy of the split's JSON.")
     ] = None,
+    things: Annotated[
+        list[str] | None, typer.Option(help="With --fix: categories that become things; all others become stuff.")
+    ] = None,
+    stuff: Annotated[
+        list[str] | None, typer.Option(help="With --fix: categories that become stuff; all others become things.")
+    ] = None,
+    crowds: CrowdRule = "keep",
     workers: Annotated[int | None, typer.Option(min=1, help="Number of processes; default: one per core.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Report the faults of a COCO panoptic data set; exit code 1 if there are errors."""
     from panoptic_blend.doctor.checkup import check
     from panoptic_blend.doctor.description import lines, record, summary_table
+    from panoptic_blend.doctor.edits import Edits
+    from panoptic_blend.formats.name_lists import parse_names
 
+    edits = Edits(parse_names(things, "--things"), parse_names(stuff, "--stuff"), crowds == "instances")
     with stoppable("stopped; nothing was written"), progress_line("checking") as progress:
-        report = check(root, split, cases=cases, workers=workers, progress=progress, fix=fix)
+        report = check(root, split, cases=cases, workers=workers, progress=progress, fix=fix, edits=edits)
     if as_json:
         print(json.dumps(record(report)))
     else:

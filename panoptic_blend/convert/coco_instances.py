@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -21,14 +20,15 @@ from panoptic_blend.convert.coco_annotations import (
 from panoptic_blend.convert.notes import Notes
 from panoptic_blend.convert.painting import Labels
 from panoptic_blend.convert.picture_folder import PictureFolder
-from panoptic_blend.convert.records import ImageId, require_image_id, size_of
+from panoptic_blend.convert.records import size_of
 from panoptic_blend.convert.stuff_maps import StuffMaps, read_stuff
 from panoptic_blend.convert.writing import Item, LabeledSource
 from panoptic_blend.files import read_bytes, read_json
 from panoptic_blend.formats.categories import Categories
 from panoptic_blend.formats.images import decode_picture, read_picture
-from panoptic_blend.formats.json_fields import require_records, require_text
-from panoptic_blend.structures import PanopticBlendError, Size
+from panoptic_blend.formats.json_fields import require_image_id, require_records, require_text
+from panoptic_blend.formats.name_lists import suggestion
+from panoptic_blend.structures import ImageId, PanopticBlendError, Size
 
 
 @dataclass(frozen=True)
@@ -90,9 +90,9 @@ def _categories(listed: Sequence[Mapping[str, Any]], stuff_names: Collection[str
     names = [str(record.get("name")) for record in listed]
     for name in stuff_names:
         if name not in names:
-            close = difflib.get_close_matches(name, names, n=1)
-            hint = f"did you mean {close[0]}?" if close else f"choose from {', '.join(names[:20])}"
-            raise PanopticBlendError(f"{path.name}: --stuff {name}: no category has this name; {hint}")
+            raise PanopticBlendError(
+                f"{path.name}: --stuff {name}: no category has this name; {suggestion(name, names)}"
+            )
     try:
         return Categories(
             {**record, "isthing": 0 if record.get("name") in stuff_names else record.get("isthing", 1)}

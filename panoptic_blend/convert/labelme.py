@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import difflib
 import posixpath
 from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from panoptic_blend.files import read_json
 from panoptic_blend.formats.categories import Categories
 from panoptic_blend.formats.images import PICTURE_SUFFIXES, decode_picture, read_picture
 from panoptic_blend.formats.json_fields import require_records, require_text
+from panoptic_blend.formats.name_lists import suggestion
 from panoptic_blend.structures import Category, Cutout, PanopticBlendError
 
 KIND = "a LabelMe JSON"
@@ -124,9 +124,9 @@ def _categories(files: Sequence[_LabelMeFile], classes: Classes, folder: Path) -
         raise PanopticBlendError(f"--things, --stuff: {twice} is named twice; name it once")
     missing = [name for name in classes.stuff if name not in found and not classes.things]
     if missing:
-        close = difflib.get_close_matches(missing[0], found, n=1)
-        hint = f"did you mean {close[0]}?" if close else f"choose from {', '.join(sorted(found)[:20])}"
-        raise PanopticBlendError(f"{folder}: --stuff {missing[0]}: no shape has this label; {hint}")
+        raise PanopticBlendError(
+            f"{folder}: --stuff {missing[0]}: no shape has this label; {suggestion(missing[0], sorted(found))}"
+        )
     others = sorted(found.keys() - {*named})
     if others and classes.things:
         raise PanopticBlendError(

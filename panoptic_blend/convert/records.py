@@ -21,20 +21,6 @@ PLAUSIBLE = 1e12
 Points = npt.NDArray[np.float64]
 
 
-ImageId = int | float | str
-"""Image ids are numbers in COCO, and names in ADE20K and in the exports of some tools."""
-
-
-def require_image_id(record: Mapping[str, Any], key: str, where: str) -> ImageId:
-    """The number or text under ``key``, or an error that starts with ``where``."""
-    value = record.get(key)
-    if isinstance(value, (int, str)) and not isinstance(value, bool):
-        return value
-    if isinstance(value, float) and math.isfinite(value):
-        return value
-    raise PanopticBlendError(f"{where}: `{key}` is {value!r}, neither a number nor a name; correct it")
-
-
 def size_of(record: Mapping[str, Any], keys: tuple[str, str], where: str) -> tuple[int, int]:
     """Height and width of a picture from the fields ``keys``, both at least 1."""
     height, width = (require_integer(record, key, where) for key in keys)

@@ -13,12 +13,11 @@ from pathlib import Path
 
 from panoptic_blend.convert.notes import Notes
 from panoptic_blend.convert.painting import Labels, Overlap, Painted, paint
-from panoptic_blend.convert.records import ImageId
 from panoptic_blend.convert.summary import Summary
 from panoptic_blend.files import inside, read_json, replacing
 from panoptic_blend.formats.categories import Categories
 from panoptic_blend.formats.panoptic_writer import PanopticWriter
-from panoptic_blend.structures import Category, PanopticBlendError, Progress
+from panoptic_blend.structures import Category, ImageId, PanopticBlendError, Progress
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,7 +92,7 @@ def write(source: LabeledSource, options: ConversionOptions, progress: Progress)
                 summary.count(labels, painted)
                 if painted.panoptic.segments or options.keep_empty:
                     store_picture(item.picture, inside(options.root / split, item.name), link=options.link)
-                    writer.add(item.image_id, item.name, painted.panoptic)  # type: ignore[arg-type]
+                    writer.add(item.image_id, item.name, painted.panoptic)
                     summary.images[split] += 1
                 progress(summary.read, len(source.items))
             if not summary.images[split]:

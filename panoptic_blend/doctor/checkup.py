@@ -8,17 +8,26 @@ from pathlib import Path
 from typing import Any
 
 from panoptic_blend.doctor import kinds
+from panoptic_blend.doctor.edits import Edits
 from panoptic_blend.doctor.evidence import Evidence, inspect_files
 from panoptic_blend.doctor.instances import check_instances
 from panoptic_blend.doctor.kinds import Finding
 from panoptic_blend.doctor.layout import SplitPaths, find_splits, is_training, open_folders
-from panoptic_blend.doctor.pixels import check_files, check_pixels
+from panoptic_blend.doctor.pixels import check_files, check_pixels, left_out
 from panoptic_blend.doctor.records import LISTS, Contents, segments
 from panoptic_blend.doctor.repair import repaired, require_outside, write_repaired
 from panoptic_blend.doctor.report import Counts, RepairReport, Report, SplitReport, tally
-from panoptic_blend.doctor.structure import check_annotations, check_categories, check_fields, check_images
+from panoptic_blend.doctor.structure import (
+    check_annotations,
+    check_categories,
+    check_crowds,
+    check_fields,
+    check_images,
+)
 from panoptic_blend.files import read_json
 from panoptic_blend.structures import PanopticBlendError, Progress
+
+NO_EDITS = Edits()
 
 
 @dataclass(frozen=True)
@@ -38,6 +47,7 @@ def check(
     workers: int | None = None,
     progress: Progress | None = None,
     fix: str | Path | None = None,
+    edits: Edits = NO_EDITS,
 ) -> Report:
     """Find the faults of a COCO panoptic data set; its folders are only read.
 
@@ -49,11 +59,14 @@ def check(
         workers: number of processes; by default one per core.
         progress: called with the number of files of a split that are done, and the number of all its files.
         fix: where to write a repaired JSON of the split, outside the data set; only one split can be repaired.
+        edits: what is changed besides in the repaired JSON.
 
     Raises:
         PanopticBlendError: there is no data set, it cannot be repaired, or ``fix`` must not be written.
     """
     root, out = Path(root), None if fix is None else Path(fix)
+    if out is None and (edits.things or edits.stuff or edits.crowds_as_instances):
+        raise PanopticBlendError("--things, --stuff and --crowds change the JSON that --fix writes; add --fix OUT.json")
     splits = find_splits(root, split)
     if out is not None:
         if len(splits) != 1:
@@ -64,14 +77,14 @@ def check(
     reports: list[SplitReport] = []
     summaries: list[_SplitSummary] = []
     for paths in splits:
-        report, summary = _check_split(paths, cases, workers, progress, out)
+        report, summary = _check_split(paths, cases, workers, progress, out, edits)
         reports.append(report)
         summaries += [summary] if summary is not None else []
     return Report(root, tuple(reports), tally(_compare_splits(summaries), cases))
 
 
 def _check_split(
-    paths: SplitPaths, cases: int, workers: int | None, progress: Progress | None, out: Path | None
+    paths: SplitPaths, cases: int, workers: int | None, progress: Progress | None, out: Path | None, edits: Edits
 ) -> tuple[SplitReport, _SplitSummary | None]:
     try:
         content = read_json(paths.json)
@@ -84,18 +97,21 @@ def _check_split(
     pictures, maps, missing = open_folders(paths, contents)
     if out is not None:
         _require_repairable(paths, content, has_maps=maps is not None)
+        edited = edits.applied(content, paths.json.name)
     evidence = inspect_files(contents, pictures, maps, workers, progress)
     problems = tally((*missing, *_findings(paths, content, evidence)), cases)
     repair = None
     if out is not None:
-        fixed = repaired(content, evidence)
+        fixed = repaired(edited, evidence)
         repair = RepairReport(
             out,
             _counts(Contents.from_json(fixed), evidence),
             tally((*missing, *_findings(paths, fixed, evidence)), cases),
         )
         write_repaired(out, fixed)
-    report = SplitReport(paths.name, paths.json, _counts(contents, evidence), problems, repair)
+    report = SplitReport(
+        paths.name, paths.json, _counts(contents, evidence), problems, repair, left_out(contents, evidence)
+    )
     return report, _summarize(paths.name, contents, evidence)
 
 
@@ -105,6 +121,7 @@ def _findings(paths: SplitPaths, content: Any, evidence: Evidence) -> Iterator[F
     yield from check_categories(contents)
     yield from check_images(contents)
     yield from check_annotations(contents)
+    yield from check_crowds(contents)
     yield from check_files(contents, evidence)
     yield from check_pixels(contents, evidence)
     if paths.instances.exists():

@@ -30,8 +30,9 @@ def summary_table(report: Report) -> Table:
 def lines(report: Report) -> Iterator[str]:
     """Lines that describe every kind of problem: its split, count, meaning, first cases and remedy."""
     for split in report.splits:
-        if split.problems:
+        if split.problems or split.left_out:
             yield f"\n{printable(split.name)} ({printable(str(split.json))})"
+            yield from (f"  passed over: {count:,} {kind}" for kind, count in sorted(split.left_out.items()))
             for problem in split.problems:
                 yield from _problem_lines(problem)
         if split.repair is not None:
@@ -95,6 +96,7 @@ def _split_record(split: SplitReport) -> dict[str, Any]:
         "name": split.name,
         "json": str(split.json),
         **asdict(split.counts),
+        "left_out": dict(split.left_out),
         "problems": _problem_records(split.problems),
         "mended": repair,
     }

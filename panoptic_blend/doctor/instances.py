@@ -11,10 +11,10 @@ from typing import Any
 from panoptic_blend.doctor import kinds
 from panoptic_blend.doctor.kinds import Finding, Kind
 from panoptic_blend.doctor.pixels import size_text
-from panoptic_blend.doctor.records import LISTS, Contents, flag, segments, size
+from panoptic_blend.doctor.records import LISTS, Contents, flag, identifier, segments, size
 from panoptic_blend.files import read_bytes
 from panoptic_blend.formats.json_fields import Record, file_name, integer
-from panoptic_blend.structures import PanopticBlendError
+from panoptic_blend.structures import ImageId, PanopticBlendError
 
 KEPT = {*LISTS, "id", "image_id", "category_id", "iscrowd", "height", "width", "file_name", "name"}
 
@@ -47,10 +47,10 @@ def _read(path: Path) -> Any:
 
 def _images(instances: Contents, contents: Contents) -> Iterator[Finding]:
     in_instances, in_panoptic = instances.image_by_id, contents.image_by_id
-    for number in sorted(in_instances.keys() ^ in_panoptic.keys()):
+    for number in sorted(in_instances.keys() ^ in_panoptic.keys(), key=_natural):
         where = "the instances JSON" if number in in_instances else "the panoptic JSON"
         yield Finding(kinds.INSTANCES_IMAGES, f"image {number}: only in {where}")
-    for number in sorted(in_instances.keys() & in_panoptic.keys()):
+    for number in sorted(in_instances.keys() & in_panoptic.keys(), key=_natural):
         there, here = _name_and_size(in_instances[number]), _name_and_size(in_panoptic[number])
         if there != here:
             yield Finding(
@@ -86,7 +86,7 @@ def _counts(kind: Kind, instances: Contents, contents: Contents, is_crowd: bool)
         for image, category in there.keys() | here.keys()
         if image in in_both and contents.is_thing.get(category) and there[image, category] != here[image, category]
     ]
-    for image, category in sorted(differing):
+    for image, category in sorted(differing, key=lambda pair: (_natural(pair[0]), pair[1])):
         where = f"image {image}, category {category} ({contents.class_names[category]})"
         counts = (
             f"{there[image, category]} in the instances JSON, {here[image, category]} segments in the panoptic JSON"
@@ -94,12 +94,17 @@ def _counts(kind: Kind, instances: Contents, contents: Contents, is_crowd: bool)
         yield Finding(kind, f"{where}: {counts}")
 
 
-def _keys(records: Iterable[Record], image: Record | None, is_crowd: bool) -> Iterator[tuple[int, int]]:
+def _natural(image: ImageId) -> tuple[bool, int, str]:
+    """A sort key of image ids: numbers in their order, then texts."""
+    return (True, 0, image) if isinstance(image, str) else (False, image, "")
+
+
+def _keys(records: Iterable[Record], image: Record | None, is_crowd: bool) -> Iterator[tuple[ImageId, int]]:
     """Yield (image id, category id) of the records that are crowds, or of those that are not.
 
     The image id comes from ``image`` or, if that is None, from each record.
     """
     for record in records:
-        number, category = integer(record if image is None else image, "image_id"), integer(record, "category_id")
-        if number is not None and category is not None and bool(flag(record, "iscrowd")) == is_crowd:
-            yield number, category
+        owner, category = identifier(record if image is None else image, "image_id"), integer(record, "category_id")
+        if owner is not None and category is not None and bool(flag(record, "iscrowd")) == is_crowd:
+            yield owner, category

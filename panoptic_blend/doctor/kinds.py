@@ -59,8 +59,16 @@ NO_IMAGES = _error("no-images", "the split has no images", "add at least one")
 # Categories
 CATEGORY_DUPLICATE = _error("category-duplicate", "a category id is used twice", "give each category its own id")
 CATEGORY_NAME = _warning("category-name", "two categories have the same name", "rename one, or merge the two")
-ISTHING_MISSING = _error("isthing-missing", "a category has no `isthing`", "set it to 1 for a thing, 0 for stuff")
-UNLEARNABLE = _error("unlearnable", "no model can be built for these categories", "change them as the case says")
+ISTHING_MISSING = _error(
+    "isthing-missing",
+    "a category has no `isthing`",
+    "set it to 1 for a thing, 0 for stuff (--fix OUT.json --things NAMES does: these are things, all others stuff)",
+)
+UNLEARNABLE = _error(
+    "unlearnable",
+    "no model can be built for these categories",
+    "change them as the case says (--fix OUT.json --things NAMES makes these things and all others stuff)",
+)
 ISTHING_COCO = _warning(
     "isthing-unlike-coco", "`isthing` is the opposite of COCO's for this name", "check that this is intended"
 )
@@ -68,6 +76,13 @@ CATEGORY_COLOR = _warning(
     "category-color",
     "`color` of a category is unreadable, so drawings choose one",
     "write three whole numbers from 0 to 255, or a text like #69db90",
+)
+_CROWD_REMEDY = "if each is one object, set `iscrowd` to 0 (--fix OUT.json --crowds instances does)"
+ONLY_CROWDS = _warning(
+    "only-crowds", "all segments of a thing are crowds, so it is neither learned nor scored", _CROWD_REMEDY
+)
+NO_INSTANCES = _error(
+    "no-instances", "all segments of all things are crowds, so no thing is learned or scored", _CROWD_REMEDY
 )
 CATEGORY_UNUSED = _warning(
     "category-unused", "a category has no segment in this split", "nothing, if no image of the split shows it"
@@ -114,6 +129,12 @@ STUFF_SEVERAL = _warning(
 )
 STUFF_CROWD = _warning(
     "stuff-crowd", "`iscrowd` is set on stuff, which evaluation then ignores", "set it to 0 if the segment should count"
+)
+
+MANY_THINGS = _warning(
+    "many-things",
+    "an image has more things than a model predicts with default options",
+    "train with model.fcos.detections_per_image (for Mask R-CNN model.mask_rcnn.detections_per_image) as large",
 )
 
 # PNGs

@@ -79,7 +79,9 @@ def open_folders(paths: SplitPaths, contents: Contents) -> tuple[Folder | None, 
 
 def _open(path: Path, content: str, example: str | None, findings: list[Finding]) -> Folder | None:
     if not path.exists():
-        findings.append(Finding(kinds.FOLDER_MISSING, f"{path}: no folder of {content}"))
+        other = path.parent / "images" / path.name  # as Datumaro and YOLO have it
+        place = f", but there is {other}; move it to {path}" if other.is_dir() else ""
+        findings.append(Finding(kinds.FOLDER_MISSING, f"{path}: no folder of {content}{place}"))
         return None
     try:
         return Folder(path, example)

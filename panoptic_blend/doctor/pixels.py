@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import unicodedata
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
 from typing import Any, TypeVar
@@ -10,11 +12,12 @@ from panoptic_blend.doctor import kinds
 from panoptic_blend.doctor.evidence import Evidence
 from panoptic_blend.doctor.files import MapFacts, PictureFacts
 from panoptic_blend.doctor.kinds import Finding, Kind
-from panoptic_blend.doctor.records import Contents, brief, image_label, segment_id, segments, size
-from panoptic_blend.formats.json_fields import Record, file_name, integer
+from panoptic_blend.doctor.records import Contents, brief, identifier, image_label, segment_id, segments, size
+from panoptic_blend.formats.images import PICTURE_SUFFIXES
+from panoptic_blend.formats.json_fields import Record, file_name
+from panoptic_blend.listing import litter
 from panoptic_blend.structures import Size
 
-PICTURE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
 Numbers = tuple[int | float, ...]
 Facts = TypeVar("Facts", PictureFacts, MapFacts)
 
@@ -42,11 +45,31 @@ def _named(records: list[Record], facts: Mapping[str, Facts] | None) -> dict[str
 
 
 def _extra(kind: Kind, names: set[str], records: list[Record], suffixes: set[str]) -> Iterator[Finding]:
-    """Find files that no record names; hidden files are skipped."""
-    for name in sorted(names - {str(record.get("file_name")) for record in records}):
-        path = PurePosixPath(name)
-        if path.suffix.lower() in suffixes and not path.name.startswith("."):
+    """Find files that no record names; those of other programs are skipped."""
+    for name in sorted(_unnamed(names, records)):
+        if PurePosixPath(name).suffix.lower() in suffixes and not litter(name):
             yield Finding(kind, name)
+
+
+def _unnamed(names: set[str], records: list[Record]) -> Iterator[str]:
+    """The files that no record names, in whatever Unicode form."""
+    known = {unicodedata.normalize("NFC", str(record.get("file_name"))) for record in records}
+    return (name for name in names if unicodedata.normalize("NFC", name) not in known)
+
+
+def left_out(contents: Contents, evidence: Evidence) -> Counter[str]:
+    """Files in the folders that are no part of the data set and no problem: what they are, and their number."""
+    counts = Counter[str]()
+    for names, records, suffixes in (
+        (evidence.picture_names, contents.images, PICTURE_SUFFIXES),
+        (evidence.map_names, contents.annotations, {".png"}),
+    ):
+        for name in _unnamed(names, records):
+            if kind := litter(name):
+                counts[kind] += 1
+            elif PurePosixPath(name).suffix.lower() not in suffixes:
+                counts["files of other formats"] += 1
+    return counts
 
 
 def check_pixels(contents: Contents, evidence: Evidence) -> Iterator[Finding]:
@@ -64,8 +87,8 @@ def check_pixels(contents: Contents, evidence: Evidence) -> Iterator[Finding]:
 def comparable_map_facts(annotation: Record, contents: Contents, evidence: Evidence) -> MapFacts | None:
     """Facts about the PNG of an annotation; None if it is unreadable or its size fits neither image nor picture."""
     png = _if_readable((evidence.maps or {}).get(file_name(annotation) or ""))
-    number = integer(annotation, "image_id")
-    image = contents.image_by_id.get(number) if number is not None else None
+    owner = identifier(annotation, "image_id")
+    image = contents.image_by_id.get(owner) if owner is not None else None
     if png is None or image is None or size(image) == png.size:
         return png
     picture = _if_readable((evidence.pictures or {}).get(file_name(image) or ""))
@@ -74,7 +97,7 @@ def comparable_map_facts(annotation: Record, contents: Contents, evidence: Evide
 
 def map_facts(image: Record, contents: Contents, evidence: Evidence) -> MapFacts | None:
     """Facts about the PNG of an image; None if it has no annotation or the PNG was not inspected."""
-    number = integer(image, "id")
+    number = identifier(image, "id")
     annotation = contents.annotation_by_image.get(number) if number is not None else None
     return (evidence.maps or {}).get(file_name(annotation) or "") if annotation is not None else None
 

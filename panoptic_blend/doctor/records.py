@@ -8,8 +8,8 @@ from functools import cached_property
 from typing import Any
 
 from panoptic_blend.formats.columns import MAX_SEGMENT_ID
-from panoptic_blend.formats.json_fields import Record, integer, records
-from panoptic_blend.structures import Size
+from panoptic_blend.formats.json_fields import Record, file_names, integer, records, require_image_id
+from panoptic_blend.structures import ImageId, PanopticBlendError, Size
 
 LISTS = ("images", "annotations", "categories")
 
@@ -24,8 +24,9 @@ class Contents:
 
     @classmethod
     def from_json(cls, content: Any) -> Contents:
-        """Take the records from any parsed JSON; a missing list counts as empty."""
-        return cls(*(records(content, key) for key in LISTS))
+        """Take the records from any parsed JSON, with file names as `local_names`; a missing list counts as empty."""
+        images, annotations, categories = (records(content, key) for key in LISTS)
+        return cls(_with_local_names(images), _with_local_names(annotations), categories)
 
     @cached_property
     def is_thing(self) -> dict[int, bool | None]:
@@ -42,23 +43,39 @@ class Contents:
         return {number: brief(c.get("name")) for c in self.categories if (number := integer(c, "id")) is not None}
 
     @cached_property
-    def image_by_id(self) -> dict[int, Record]:
+    def image_by_id(self) -> dict[ImageId, Record]:
         """Image id -> its first record."""
         return first_by(self.images, "id")
 
     @cached_property
-    def annotation_by_image(self) -> dict[int, Record]:
+    def annotation_by_image(self) -> dict[ImageId, Record]:
         """Image id -> its first annotation."""
         return first_by(self.annotations, "image_id")
 
 
-def first_by(records: list[Record], key: str) -> dict[int, Record]:
-    """Map a whole-number field to its record, and to the first one if several records have the same number."""
-    found: dict[int, Record] = {}
+def _with_local_names(found: list[Record]) -> list[Record]:
+    names = file_names(found)
+    return [
+        {**record, "file_name": name} if name not in ("", record.get("file_name")) else record
+        for record, name in zip(found, names, strict=True)
+    ]
+
+
+def first_by(records: list[Record], key: str) -> dict[ImageId, Record]:
+    """Map the id of an image to its record, and to the first one if several records have the same id."""
+    found: dict[ImageId, Record] = {}
     for record in records:
-        if (number := integer(record, key)) is not None:
-            found.setdefault(number, record)
+        if (image := identifier(record, key)) is not None:
+            found.setdefault(image, record)
     return found
+
+
+def identifier(record: Record, key: str) -> ImageId | None:
+    """The id of an image, a number or a text, None if the value is anything else."""
+    try:
+        return require_image_id(record, key, "")
+    except PanopticBlendError:
+        return None
 
 
 def segments(annotation: Record) -> Iterator[Record]:
@@ -86,8 +103,8 @@ def size(image: Record) -> Size | None:
 
 def image_label(record: Record, key: str = "id") -> str:
     """The name of an image in a report; for an annotation, ``key`` is ``image_id``."""
-    number = integer(record, key)
-    return f"image {number}" if number is not None else f"the image of {brief(record.get('file_name'))}"
+    image = identifier(record, key)
+    return f"image {image}" if image is not None else f"the image of {brief(record.get('file_name'))}"
 
 
 def brief(value: object) -> str:

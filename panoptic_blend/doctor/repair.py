@@ -12,7 +12,7 @@ from panoptic_blend.doctor.files import MapFacts
 from panoptic_blend.doctor.kinds import MAP_FORMAT
 from panoptic_blend.doctor.layout import SplitPaths
 from panoptic_blend.doctor.pixels import comparable_map_facts, map_facts
-from panoptic_blend.doctor.records import LISTS, Contents, segment_id, size
+from panoptic_blend.doctor.records import LISTS, Contents, identifier, segment_id, size
 from panoptic_blend.files import replacing
 from panoptic_blend.formats.json_fields import Record, file_name, integer
 from panoptic_blend.structures import PanopticBlendError
@@ -48,11 +48,11 @@ def repaired(content: Any, evidence: Evidence) -> Any:
         for image in contents.images
         if _is_complete(image, contents, evidence)
     ]
-    kept = {integer(image, "id") for image in images}
+    kept = {identifier(image, "id") for image in images}
     annotations = [
         _repaired_annotation(record, comparable_map_facts(record, contents, evidence))
         for record in contents.annotations
-        if integer(record, "image_id") in kept
+        if identifier(record, "image_id") in kept
     ]
     return {**content, "images": images, "annotations": annotations}
 
@@ -71,7 +71,7 @@ def _without_repetitions(records: Sequence[Any]) -> list[Any]:
 def _is_complete(image: Record, contents: Contents, evidence: Evidence) -> bool:
     """Whether an image has an annotation, and those of its files that were inspected can be read."""
     picture, png = (evidence.pictures or {}).get(file_name(image) or ""), map_facts(image, contents, evidence)
-    is_annotated = integer(image, "id") in contents.annotation_by_image
+    is_annotated = identifier(image, "id") in contents.annotation_by_image
     is_lost = any(
         facts is not None and facts.failure is not None and facts.failure.kind is not MAP_FORMAT
         for facts in (picture, png)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from panoptic_blend.doctor.kinds import KINDS, Finding, Kind, Severity
@@ -43,13 +43,17 @@ class RepairReport:
 
 @dataclass(frozen=True)
 class SplitReport:
-    """The report on one split; ``repair`` is None unless a repair was requested."""
+    """The report on one split; ``repair`` is None unless a repair was requested.
+
+    ``left_out`` maps kinds of files that are no part of the data set, such as hidden files, to their number.
+    """
 
     name: str
     json: Path
     counts: Counts
     problems: tuple[Problem, ...]
     repair: RepairReport | None = None
+    left_out: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def remaining(self) -> tuple[Problem, ...]:

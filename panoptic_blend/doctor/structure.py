@@ -6,9 +6,10 @@ from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from typing import Any
 
+from panoptic_blend.config.options import FCOS
 from panoptic_blend.doctor import kinds
 from panoptic_blend.doctor.kinds import Finding, Kind
-from panoptic_blend.doctor.records import LISTS, Contents, brief, flag, image_label, segment_id, segments
+from panoptic_blend.doctor.records import LISTS, Contents, brief, flag, identifier, image_label, segment_id, segments
 from panoptic_blend.formats.categories import coco_categories
 from panoptic_blend.formats.json_fields import Record, file_name, integer, stays_inside
 from panoptic_blend.structures import IGNORE, MAX_CATEGORY_ID, is_integer, parse_color
@@ -16,6 +17,7 @@ from panoptic_blend.structures import IGNORE, MAX_CATEGORY_ID, is_integer, parse
 FieldTest = tuple[str, Callable[[Any], bool], str]
 """A field's name, the condition that its value must meet, and the same condition as text."""
 
+ID = (lambda value: identifier({"id": value}, "id") is not None), "a number or a text"
 WHOLE = is_integer, "a whole number"
 NAME = (lambda value: isinstance(value, str)), "text"
 PIXELS = (lambda value: is_integer(value) and value > 0), "a whole number above 0"
@@ -23,8 +25,8 @@ FLAG = (lambda value: isinstance(value, (int, float)) and value in (0, 1)), "0 o
 RECORDS = (lambda value: isinstance(value, list)), "a list of records"
 CATEGORY_ID = (lambda value: is_integer(value) and 0 <= value <= MAX_CATEGORY_ID), f"0 to {MAX_CATEGORY_ID}"
 REQUIRED: dict[str, tuple[FieldTest, ...]] = {
-    "images": (("id", *WHOLE), ("file_name", *NAME), ("height", *PIXELS), ("width", *PIXELS)),
-    "annotations": (("image_id", *WHOLE), ("file_name", *NAME), ("segments_info", *RECORDS)),
+    "images": (("id", *ID), ("file_name", *NAME), ("height", *PIXELS), ("width", *PIXELS)),
+    "annotations": (("image_id", *ID), ("file_name", *NAME), ("segments_info", *RECORDS)),
     "categories": (("id", *CATEGORY_ID),),
     "segments_info": (("id", *WHOLE), ("category_id", *WHOLE)),
 }
@@ -34,6 +36,9 @@ OPTIONAL: dict[str, tuple[FieldTest, ...]] = {
     "categories": (("name", *NAME), ("isthing", *FLAG)),
     "segments_info": (("iscrowd", *FLAG),),
 }
+
+
+MAX_THINGS = FCOS().detections_per_image
 
 
 def check_fields(content: Any) -> Iterator[Finding]:
@@ -98,8 +103,8 @@ def check_categories(contents: Contents) -> Iterator[Finding]:
 
 def check_images(contents: Contents) -> Iterator[Finding]:
     """Check ids and file names of images, and that each has an annotation."""
-    numbers = [number for image in contents.images if (number := integer(image, "id")) is not None]
-    yield from _repeated(kinds.IMAGE_DUPLICATE, numbers, "image ")
+    ids = [found for image in contents.images if (found := identifier(image, "id")) is not None]
+    yield from _repeated(kinds.IMAGE_DUPLICATE, ids, "image ")
     yield from _names(contents.images, "id", kinds.PICTURE_LISTED_TWICE)
     for number in contents.image_by_id:
         if number not in contents.annotation_by_image:
@@ -108,19 +113,35 @@ def check_images(contents: Contents) -> Iterator[Finding]:
 
 def check_annotations(contents: Contents) -> Iterator[Finding]:
     """Check image ids, file names and segments of annotations."""
-    numbers = [number for a in contents.annotations if (number := integer(a, "image_id")) is not None]
-    yield from _repeated(kinds.ANNOTATION_DUPLICATE, numbers, "image ")
+    ids = [found for a in contents.annotations if (found := identifier(a, "image_id")) is not None]
+    yield from _repeated(kinds.ANNOTATION_DUPLICATE, ids, "image ")
     yield from _names(contents.annotations, "image_id", kinds.MAP_LISTED_TWICE)
     for annotation in contents.annotations:
         where = image_label(annotation, "image_id")
-        if (number := integer(annotation, "image_id")) is not None and number not in contents.image_by_id:
+        if (found := identifier(annotation, "image_id")) is not None and found not in contents.image_by_id:
             yield Finding(kinds.ANNOTATION_ORPHAN, f"{where} ({brief(annotation.get('file_name'))})")
         yield from _segments(contents, annotation, where)
+
+
+def check_crowds(contents: Contents) -> Iterator[Finding]:
+    """Find things all of whose segments are crowds."""
+    total, crowds = Counter[int](), Counter[int]()
+    for annotation in contents.annotations:
+        for segment in segments(annotation):
+            category = integer(segment, "category_id")
+            if category is not None and contents.is_thing.get(category):
+                total[category] += 1
+                crowds[category] += bool(flag(segment, "iscrowd"))
+    only = [category for category in sorted(total) if total[category] == crowds[category]]
+    for category in only:
+        text = f"category {category} ({contents.class_names[category]}): {crowds[category]} crowds"
+        yield Finding(kinds.NO_INSTANCES if len(only) == len(total) else kinds.ONLY_CROWDS, text)
 
 
 def _segments(contents: Contents, annotation: Record, where: str) -> Iterator[Finding]:
     numbers: list[int] = []
     stuff: list[int] = []
+    num_things = 0
     for segment in segments(annotation):
         number, category = integer(segment, "id"), integer(segment, "category_id")
         here = f"{where}, segment {brief(segment.get('id'))}"
@@ -136,6 +157,9 @@ def _segments(contents: Contents, annotation: Record, where: str) -> Iterator[Fi
             stuff.append(category)
             if flag(segment, "iscrowd"):
                 yield Finding(kinds.STUFF_CROWD, f"{here}: category {category} ({contents.class_names[category]})")
+        num_things += bool(category is not None and contents.is_thing.get(category) and not flag(segment, "iscrowd"))
+    if num_things > MAX_THINGS:
+        yield Finding(kinds.MANY_THINGS, f"{where}: {num_things} things, and the default is {MAX_THINGS}")
     yield from _repeated(kinds.SEGMENT_DUPLICATE, numbers, f"{where}, segment ")
     if len(set(numbers)) == len(numbers):  # a repeated segment would be reported a second time
         for category, count in Counter(stuff).items():
@@ -150,7 +174,7 @@ def _names(records: list[Record], key: str, twice: Kind) -> Iterator[Finding]:
         name = record.get("file_name")
         if isinstance(name, str) and not stays_inside(name):
             yield Finding(kinds.NAME_OUTSIDE, f"{image_label(record, key)}: {brief(name)}")
-    owners = {(file_name(record), integer(record, key)) for record in records}
+    owners = {(file_name(record), identifier(record, key)) for record in records}
     names = sorted(name for name, owner in owners if name is not None and owner is not None)
     yield from _repeated(twice, names, "")
 

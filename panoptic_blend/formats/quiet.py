@@ -48,15 +48,16 @@ class _Quiet:
 
         Other threads must not decode meanwhile. Outside of glibc the text is always empty.
         """
-        if self._library is None:
+        library = self._library
+        if library is None:
             with self:
                 yield lambda: ""
             return
         handle = os.memfd_create("stderr")
-        stream = self._library.fdopen(handle, b"w")
+        stream = library.fdopen(handle, b"w")
 
         def text() -> str:
-            self._library.fflush(ctypes.c_void_p(stream))
+            library.fflush(ctypes.c_void_p(stream))
             return os.pread(handle, 2**16, 0).decode(errors="replace")
 
         with self:
@@ -65,7 +66,7 @@ class _Quiet:
                 yield text
             finally:
                 self._stream.value = before
-                self._library.fclose(ctypes.c_void_p(stream))
+                library.fclose(ctypes.c_void_p(stream))
 
 
 def _c_library() -> ctypes.CDLL | None:

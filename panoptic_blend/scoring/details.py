@@ -97,7 +97,11 @@ def summary(findings: Findings, resampling: Resampling) -> dict[str, Any]:
     content: dict[str, Any] = {
         **findings.report.groups,
         "per_class": findings.report.per_class,
-        "intervals": {"method": "studentized bootstrap over images", **asdict(resampling), **asdict(findings.intervals)},
+        "intervals": {
+            "method": "studentized bootstrap over images",
+            **asdict(resampling),
+            **asdict(findings.intervals),
+        },
         "sizes": {size: report.groups for size, report in findings.sizes.items()},
         "errors": {
             group: {"pq": budget.pq, "lost": budget.lost, "mended": budget.repaired}

@@ -26,7 +26,7 @@ CATEGORIES = [
 CAT, CAT_TOO, CROWD, GRASS, SKY = 70001, 2, 300, 65535, 5
 SEGMENTS = [
     Segment(CAT, 3, True, None, 0, None),
-    Segment(CAT_TOO, 3, True, None, 0, None),
+    Segment(CAT_TOO, 4, True, None, 0, None),
     Segment(CROWD, 4, True, None, 0, None, is_crowd=True),
     Segment(GRASS, 21, False, None, 0, None),
     Segment(SKY, 22, False, None, 0, None),

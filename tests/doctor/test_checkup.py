@@ -135,6 +135,32 @@ def turned_upright(root: Path) -> None:
     json_of(root).write_text(json.dumps(content))
 
 
+def only_crowds(category: int) -> Callable[[Any], None]:
+    """A function that makes a crowd of every segment of a category."""
+
+    def change(content: Any) -> None:
+        for annotation in content["annotations"]:
+            for segment in annotation["segments_info"]:
+                segment["iscrowd"] = int(segment["iscrowd"] or segment["category_id"] == category)
+
+    return change
+
+
+def many_things(root: Path) -> None:
+    """Make 100 cats of one pixel each in the sky of image 1."""
+    ids = segment_map()
+    ids[:5, 1:21] = 1000 + np.arange(100).reshape(5, 20)
+    write_segment_ids(png_of(root), ids)
+    content = content_of(root)
+    segments = content["annotations"][0]["segments_info"]
+    for i in range(100):
+        segments.append(
+            {"id": 1000 + i, "category_id": 3, "iscrowd": 0, "area": 1, "bbox": [1 + i % 20, i // 20, 1, 1]}
+        )
+    next(segment for segment in segments if segment["id"] == SKY)["area"] -= 100
+    json_of(root).write_text(json.dumps(content))
+
+
 SMALLER = np.zeros((HEIGHT - 1, WIDTH, 3), np.uint8)
 FIVE = {"id": 5, "file_name": "5.jpg", "height": HEIGHT, "width": WIDTH}
 BREAKS: list[tuple[str, Break, str]] = [
@@ -154,12 +180,14 @@ BREAKS: list[tuple[str, Break, str]] = [
     ("isthing-unlike-coco", set_category(2, name="Car"), "category 21 ('Car'): stuff"),
     ("category-unused", append("categories", {"id": 9, "name": "yak", "isthing": 1}), "category 9 ('yak')"),
     ("unlearnable", edit(lambda c: [k.update(isthing=0) for k in c["categories"]]), "no category is a thing"),
+    ("only-crowds", edit(only_crowds(4)), "category 4 ('dog'): 4 crowds"),
+    ("many-things", many_things, "image 1: 102 things, and the default is 100"),
     ("image-duplicate", append("images", {**FIVE, "id": 1, "file_name": "1.jpg"}), "image 1: 2 times"),
     ("picture-listed-twice", edit(lambda content: content["images"][1].update(file_name="1.jpg")), "1.jpg: 2 times"),
     ("annotation-duplicate", edit(lambda c: c["annotations"].append(c["annotations"][0])), "image 1: 2 times"),
     ("png-listed-twice", edit(lambda c: c["annotations"][1].update(file_name="1.png")), "1.png: 2 times"),
     ("name-outside", edit_image(file_name="../1.jpg"), "image 1: '../1.jpg'"),
-    ("name-outside", edit_annotation(file_name="/etc/passwd"), "image 1: '/etc/passwd'"),
+    ("name-outside", edit_annotation(file_name="a/../../1.png"), "image 1: 'a/../../1.png'"),
     ("name-outside", edit_image(file_name="a\nb.jpg"), r"image 1: 'a\nb.jpg'"),
     ("image-without-annotation", edit(lambda content: content["annotations"].pop()), "image 2"),
     ("annotation-without-image", edit(lambda content: content["images"].pop()), "image 2 ('2.png')"),
@@ -246,7 +274,15 @@ def test_one_break_is_one_finding(root: Path, kind: str, make: Break, case: str)
 
 
 def test_every_kind_is_tested() -> None:
-    elsewhere = {"folder-missing", "json-structure", "no-images", "png-size", "png-void", "picture-twice"}
+    elsewhere = {
+        "no-instances",
+        "folder-missing",
+        "json-structure",
+        "no-images",
+        "png-size",
+        "png-void",
+        "picture-twice",
+    }
     elsewhere |= {kind.name for kind in KINDS if kind.name.startswith(("instances-", "splits-"))}
     assert {kind.name for kind in KINDS} == elsewhere | {kind for kind, *_ in BREAKS}
     assert len({kind.name for kind in KINDS}) == len(KINDS)
@@ -357,7 +393,7 @@ def instances_of(content: Any) -> Any:
         (
             "instances-count",
             lambda c: c["annotations"].pop(0),
-            "image 1, category 3 ('cat'): 1 in the instances JSON, 2 segments in the panoptic JSON",
+            "image 1, category 3 ('cat'): 0 in the instances JSON, 1 segments in the panoptic JSON",
         ),
         (
             "instances-crowds",
@@ -531,3 +567,34 @@ def test_exactly_the_segments_that_were_painted_over_are_reported(
     assert {case.split("segment ")[1] for case in problems.get("segment-not-in-png", ())} == gone
     assert ("segment-not-in-json" in problems) == (painted == 4242)
     assert problems.keys() <= {"area", "bbox", "bbox-almost", "segment-not-in-png", "segment-not-in-json"}
+
+
+def test_image_ids_may_be_names_and_paths_those_of_another_machine(root: Path) -> None:
+    content = content_of(root)
+    for image, annotation in zip(content["images"], content["annotations"], strict=True):
+        image["id"] = annotation["image_id"] = f"ADE_{image['id']}"
+        image["file_name"] = f"D:\\pictures\\{image['file_name']}"
+    json_of(root).write_text(json.dumps(content))
+    assert found(root) == {}
+    append_segment(id=99, category_id=3, iscrowd=0, area=4, bbox=[0, 0, 2, 2])(root)
+    assert found(root) == {"segment-not-in-png": ("image ADE_1 (1.png), segment 99",)}
+
+
+def test_files_of_other_programs_are_counted_and_no_problem(root: Path) -> None:
+    for name in (".ipynb_checkpoints/1-checkpoint.jpg", "._1.jpg", "Thumbs.db", "readme.txt"):
+        (root / SPLIT / name).parent.mkdir(exist_ok=True)
+        (root / SPLIT / name).touch()
+    assert found(root) == {}
+    assert check(root, workers=1).splits[0].left_out == {
+        "copies of Jupyter (.ipynb_checkpoints)": 1,
+        "files of macOS (._*, .DS_Store, __MACOSX)": 1,
+        "files of Windows (Thumbs.db, desktop.ini)": 1,
+        "files of other formats": 1,
+    }
+
+
+def test_pictures_in_a_folder_of_datumaro_are_pointed_to(root: Path) -> None:
+    (root / "images").mkdir()
+    (root / SPLIT).rename(root / "images" / SPLIT)
+    [case] = found(root)["folder-missing"]
+    assert case.endswith(f"but there is {root / 'images' / SPLIT}; move it to {root / SPLIT}")

@@ -15,7 +15,7 @@ from panoptic_blend.formats.quiet import quiet
 from panoptic_blend.structures import PanopticBlendError
 
 BLOCKS = np.random.default_rng(0).integers(0, 256, (12, 16, 3)).astype(np.uint8)
-PHOTO = cv2.resize(BLOCKS, (320, 240), interpolation=cv2.INTER_CUBIC)
+PHOTO = cv2.resize(BLOCKS, (320, 240), interpolation=cv2.INTER_CUBIC).astype(np.uint8)
 
 
 def jpeg(picture: npt.NDArray[np.uint8], quality: int = 95, optimized: int = 0, progressive: int = 0) -> bytes:
