@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -58,7 +60,7 @@ def test_there_may_be_none(tmp_path: Path) -> None:
     assert newest_state(tmp_path / "not there", pytest.fail) is None
 
 
-@pytest.mark.parametrize("damage", ["cut", "flipped", "empty", "text"])
+@pytest.mark.parametrize("damage", ["cut", "flipped", "empty", "text", "name", "listed name", "other content", "junk"])
 def test_a_torn_state_is_passed_over(tmp_path: Path, damage: str) -> None:
     for iteration in (1, 2):
         save_state(tmp_path, state(iteration))
@@ -67,12 +69,21 @@ def test_a_torn_state_is_passed_over(tmp_path: Path, damage: str) -> None:
     place = content.index(torch.full((50,), 2.0).numpy().tobytes())
     content[place + 3] ^= 0xFF  # a bit in the middle of the weights
     damaged = {"cut": content[: len(content) // 2], "flipped": content, "empty": bytearray(), "text": bytearray(b"x")}
+    whole = bytearray(newest.read_bytes())
+    for kind, index in (("name", whole.find), ("listed name", whole.rfind)):  # of a member: its own, and in the list
+        damaged[kind] = whole.copy()
+        damaged[kind][index(b"data.pkl") + 1] ^= 1
+    damaged["junk"] = bytearray(np.random.default_rng(0).bytes(3000))
+    other = BytesIO()
+    torch.save({"weights": torch.zeros(3)}, other)
+    damaged["other content"] = bytearray(other.getvalue())
     newest.write_bytes(damaged[damage])
     told: list[str] = []
     found = newest_state(tmp_path, told.append)
     assert found is not None
     assert found["iteration"] == 1
-    [message] = told
+    message, older = told
+    assert older == "continued from the older state_000000001.pt"
     assert message.startswith(f"skipped: {newest}: ")
     assert "\n" not in message
 
