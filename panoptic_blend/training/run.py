@@ -9,14 +9,12 @@ from typing import Any
 import numpy as np
 import torch
 import yaml
-from pydantic import ValidationError
 from torch import optim
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_state_dict, set_optimizer_state_dict
 
 from panoptic_blend.checkpoints.io import load_weights, read_pq, save_checkpoint
 from panoptic_blend.checkpoints.states import newest_state, save_state
 from panoptic_blend.config.experiment import Config
-from panoptic_blend.config.options import Model
 from panoptic_blend.data.dataset import CocoPanoptic
 from panoptic_blend.data.loader import Batch, Shard, training_batches
 from panoptic_blend.data.protocol import PanopticDataset
@@ -40,7 +38,8 @@ from panoptic_blend.training.initialization import (
     require_weights_of_backbone,
 )
 from panoptic_blend.training.log import Reporter
-from panoptic_blend.training.optimizer import build_optimizer
+from panoptic_blend.training.meaning import compare, meaning
+from panoptic_blend.training.optimizer import build_optimizer, require_full_rate
 from panoptic_blend.training.provenance import record_start
 
 _FULL = StateDictOptions(full_state_dict=True, cpu_offload=True)
@@ -65,11 +64,13 @@ class Run:
         self.remarks = list(config.notes)
         require_no_run(output, resume)
         require_weights_of_backbone(config)
+        require_full_rate(config.train)
         self.training, self.validation = datasets or _datasets(config)
         self.categories = self.training.categories
         require_same_categories(self.categories, self.validation)
         things, stuff = len(self.categories.thing_ids), len(self.categories.stuff_ids)
         self.config = config = config.changed([f"model.num_things={things}", f"model.num_stuff={stuff}"])
+        self.meaning = meaning(config, self.training, self.validation)
         state = newest_state(output, self.remarks.append) if resume else None
 
         self.fabric = launch(config.train)
@@ -108,23 +109,11 @@ class Run:
         record_start(output, config.seed, self.iteration, self.fabric.device, self.shard.count)
 
     def _resume(self, state: Mapping[str, Any]) -> None:
-        fixed = state["fixed"]
-        try:
-            model = Model.model_validate(fixed.get("model"))
-        except ValidationError:  # of another version, whose options we do not know
-            model = None
-        if (model, fixed.get("optimizer")) != (self.config.model, self.config.train.optimizer):
-            raise PanopticBlendError(
-                f"{self.output}: its states are of a run with another model or optimizer; use the options of that run"
-            )
+        self.remarks += compare(state, self.meaning, self.output)
         load_weights(self.model, state["model"])
         self.iteration = state["iteration"]
         if (self.output / BEST).exists():
             self.best_pq = read_pq(self.output / BEST)
-
-    def _fixed(self) -> dict[str, Any]:
-        """The options that must not change when a run is resumed."""
-        return {"model": self.config.model.model_dump(mode="json"), "optimizer": self.config.train.optimizer}
 
     def _set_up(self, state: Mapping[str, Any] | None) -> None:
         """Set up model and optimizer with Fabric, on their device, and restore the state of the optimizer."""
@@ -174,10 +163,8 @@ class Run:
         if self.is_first:
             scaler = self.fabric.strategy.precision.state_dict()
             state = {"model": model, "optimizer": optimizer, "scaler": scaler}
-            save_state(
-                self.output,
-                {**state, "iteration": self.iteration, "fixed": self._fixed(), "threads": self.threads.number},
-            )
+            state |= {"iteration": self.iteration, "fixed": self.meaning, "threads": self.threads.number}
+            save_state(self.output, state)
             save_checkpoint(self.output / LAST, model, self.config, self.categories)
         self.fabric.barrier()  # if another process exited earlier, the first one would be stopped while it writes
 
