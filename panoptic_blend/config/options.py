@@ -256,7 +256,7 @@ class Train(Options):
     """The training schedule."""
 
     iterations: Annotated[int, Field(ge=0)] = 270000
-    """Number of optimizer steps."""
+    """Number of optimizer steps. A change without ``steps`` stretches warm-up, steps and intervals with it."""
     batch_size: Count = 16
     """Images per optimizer step, over all devices. A change rescales the schedule, see ``rescale``."""
     images_per_step: Count | None = None
@@ -272,7 +272,8 @@ class Train(Options):
     weight_decay: Annotated[float, Field(ge=0)] = 1e-4
     """Weight decay of every parameter except those of normalization layers."""
     warmup_iterations: Annotated[int, Field(ge=0)] = 1000
-    """Iterations over which the learning rate rises linearly from ``warmup_factor`` * ``lr``."""
+    """Iterations over which the learning rate rises linearly from ``warmup_factor`` * ``lr``; fewer than to the first
+    of ``steps``."""
     warmup_factor: Fraction = 0.001
     """Fraction of ``lr`` at the first iteration."""
     steps: tuple[int, ...] = (210000, 250000)

@@ -104,6 +104,6 @@ def _apply_changes(options: Any, changes: Any, schedule: Schedule, notes: list[s
     before, given = (x.get("train", {}) if isinstance(x, Mapping) else {} for x in (options, changes))
     if not isinstance(before, Mapping) or not isinstance(given, Mapping):
         return merged
-    scaled, note = rescaled({**schedule, **before}, given)
-    notes += [note] if note else []
+    scaled, told = rescaled({**schedule, **before}, given)
+    notes += told
     return _merge(merged, {"train": scaled})

@@ -6,6 +6,7 @@ from torch import nn, optim
 from torch.distributed.tensor import DTensor
 
 from panoptic_blend.config.options import Train
+from panoptic_blend.structures import PanopticBlendError
 
 
 def build_optimizer(model: nn.Module, options: Train) -> optim.Optimizer:
@@ -35,6 +36,19 @@ def is_norm(module: nn.Module) -> bool:
         return True
     is_named = any("norm" in kind.__name__.lower() for kind in type(module).__mro__)
     return is_named and all(p.ndim <= 1 for p in module.parameters(recurse=False))
+
+
+def require_full_rate(options: Train) -> None:
+    """Raise an error if the warm-up reaches the first step or the end, so that the rate never arrives at ``lr``."""
+    ends = {"the end of training": options.iterations}
+    if options.steps:
+        ends["the first of train.steps"] = min(options.steps)
+    name, end = min(ends.items(), key=lambda item: item[1])
+    if options.iterations and 0 < options.warmup_iterations >= end:
+        raise PanopticBlendError(
+            f"train.warmup_iterations={options.warmup_iterations} reaches {name}, iteration {end}, so the learning "
+            f"rate never arrives at train.lr; lower it, for example train.warmup_iterations={max(end, 0) // 10}"
+        )
 
 
 def learning_rate(iteration: int, options: Train) -> float:

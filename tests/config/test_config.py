@@ -285,8 +285,9 @@ def test_another_batch_size_rescales_the_schedule_and_says_so() -> None:
 
 
 def test_options_set_with_the_batch_size_are_not_rescaled() -> None:
-    config = load_config("panoptic/blendmask_r50_3x", ["train.lr=0.01", "train.batch_size=32", "train.iterations=10"])
-    assert (config.train.lr, config.train.iterations, config.train.steps) == (0.01, 10, (105000, 125000))
+    changes = ["train.lr=0.01", "train.batch_size=32", "train.iterations=10", "train.steps=[7]"]
+    train = load_config("panoptic/blendmask_r50_3x", changes).train
+    assert (train.lr, train.iterations, train.steps, train.warmup_iterations) == (0.01, 10, (7,), 500)
     config = load_config("panoptic/blendmask_r50_3x", ["train.batch_size=4", "train.rescale=false"])
     assert (config.train.lr, config.train.iterations, config.notes) == (0.01, 270000, ())
 
@@ -298,7 +299,54 @@ def test_a_config_that_changes_its_bases_batch_follows_the_rule(tmp_path: Path) 
     assert (train.lr, train.iterations, train.warmup_iterations, train.evaluate_every) == (0.01, 200, 5, 0)
 
 
-@pytest.mark.parametrize("options", ["train: 3", "train: {batch_size: many}", "train: {lr: x, batch_size: 4}"])
+def test_other_iterations_alone_stretch_the_schedule_and_say_so() -> None:
+    """The demo has 1800 iterations, 100 of warm-up, steps at 1450 and 1680, and a checkpoint every 500."""
+    config = load_config("demo/shapes_r18", ["train.iterations=100", "train.rescale=false"])
+    train = config.train
+    assert (train.iterations, train.warmup_iterations, train.steps, train.checkpoint_every) == (100, 5, (81, 94), 28)
+    assert (train.lr, train.evaluate_every, train.log_every) == (0.003, 0, 20)
+    assert config.notes == (
+        "iterations 1800 -> 100: steps [1450, 1680] -> [81, 94], checkpoint_every 500 -> 28, "
+        "warmup_iterations 100 -> 5 in proportion; state train.steps too to keep them",
+    )
+
+
+@pytest.mark.parametrize("iterations", [*range(1, 40), 270_000, 10**7])
+def test_a_stretched_warmup_never_reaches_a_step(iterations: int) -> None:
+    train = load_config("panoptic/blendmask_r50_3x", [f"train.iterations={iterations}"]).train
+    assert train.warmup_iterations < min(train.steps)
+    assert train.warmup_iterations < iterations
+
+
+def test_what_is_stated_beside_the_iterations_stays() -> None:
+    stated = ["train.iterations=100", "train.warmup_iterations=7", "train.evaluate_every=50"]
+    train = load_config("panoptic/blendmask_r50_3x", stated).train
+    assert (train.warmup_iterations, train.evaluate_every, train.steps) == (7, 50, (78, 93))
+    config = load_config("demo/shapes_r18", ["train.iterations=100", "train.steps=[70]"])
+    assert (config.train.warmup_iterations, config.notes) == (100, ())
+    for unchanged in ("train.iterations=0", "train.iterations=1800"):
+        config = load_config("demo/shapes_r18", [unchanged])
+        assert (config.train.warmup_iterations, config.train.steps, config.notes) == (100, (1450, 1680), ())
+
+
+def test_batch_size_and_iterations_together() -> None:
+    """The rate follows the batch, all else the iterations, which are stated."""
+    config = load_config("demo/shapes_r18", ["train.batch_size=4", "train.iterations=180"])
+    assert (config.train.lr, config.train.steps, config.train.warmup_iterations) == (0.0015, (145, 168), 10)
+    assert [note.split(":")[0] for note in config.notes] == ["batch_size 8 -> 4", "iterations 1800 -> 180"]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        "train: 3",
+        "train: {batch_size: many}",
+        "train: {lr: x, batch_size: 4}",
+        "train: {iterations: many}",
+        "train: {steps: 3, iterations: 4}",
+        f"train: {{warmup_iterations: x, iterations: {10**400}, batch_size: 4}}",
+    ],
+)
 def test_values_that_are_not_numbers_are_refused_by_name(tmp_path: Path, options: str) -> None:
     (tmp_path / "base.yaml").write_text("train: {batch_size: 8}")
     (tmp_path / "broken.yaml").write_text(f"base: base.yaml\n{options}")

@@ -295,7 +295,8 @@ def test_half_precision_keeps_weights_losses_and_states_in_float32(root: Path, t
         given.extend(target["boxes"] for target in (inputs[1] if len(inputs) > 1 else []))
         given.extend(named.get("normalizers", {}).values())
 
-    options = ["train.iterations=2", f"train.precision={precision}", "train.checkpoint_every=1"]
+    options = ["train.iterations=2", "train.warmup_iterations=1", f"train.precision={precision}"]
+    options += ["train.checkpoint_every=1"]
     run = Run(config(root, *options), tmp_path, resume=False)
     branch_of(run.model).fcos.class_tower[0].register_forward_hook(watch)
     run.model.register_forward_pre_hook(take, with_kwargs=True)

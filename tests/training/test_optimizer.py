@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 import pytest
 import torch
 from torch import nn
 
 from panoptic_blend.config.options import Train
-from panoptic_blend.training.optimizer import build_optimizer, learning_rate, set_learning_rate
+from panoptic_blend.training.optimizer import build_optimizer, learning_rate, require_full_rate, set_learning_rate
 
 OFFICIAL = Train()
 
@@ -34,6 +35,31 @@ def test_official_schedule(iteration: int, rate: float) -> None:
 
 def test_without_warmup_the_first_rate_is_the_full_one() -> None:
     assert learning_rate(0, Train(warmup_iterations=0, steps=(5,), lr=0.5)) == 0.5
+
+
+@pytest.mark.parametrize(
+    ("warmup", "steps", "iterations", "end", "remedy"),
+    [
+        (100, (70, 90), 100, "the first of train.steps, iteration 70", 7),
+        (70, (90, 70), 100, "the first of train.steps, iteration 70", 7),
+        (100, (), 100, "the end of training, iteration 100", 10),
+        (2, (5,), 1, "the end of training, iteration 1", 0),
+    ],
+)
+def test_a_warmup_that_never_ends(
+    warmup: int, steps: tuple[int, ...], iterations: int, end: str, remedy: int, refused: Callable[..., str]
+) -> None:
+    options = Train(warmup_iterations=warmup, steps=steps, iterations=iterations)
+    assert refused(require_full_rate, options) == (
+        f"train.warmup_iterations={warmup} reaches {end}, so the learning rate never arrives at train.lr; "
+        f"lower it, for example train.warmup_iterations={remedy}"
+    )
+    require_full_rate(options.model_copy(update={"warmup_iterations": remedy}))
+
+
+@pytest.mark.parametrize(("warmup", "steps", "iterations"), [(69, (70,), 100), (0, (0,), 1), (5, (), 6), (5, (), 0)])
+def test_a_warmup_that_ends_in_time(warmup: int, steps: tuple[int, ...], iterations: int) -> None:
+    require_full_rate(Train(warmup_iterations=warmup, steps=steps, iterations=iterations))
 
 
 def test_normalization_is_not_decayed_and_frozen_parameters_are_left_out() -> None:
