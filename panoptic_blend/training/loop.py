@@ -24,6 +24,7 @@ from panoptic_blend.models.panoptic_blend import PanopticBlend
 from panoptic_blend.runtime.interruption import Interruption, RunInterruptedError
 from panoptic_blend.runtime.processes import all_gather, starts_run, stop_others, sum_over_ranks
 from panoptic_blend.structures import PanopticBlendError, Target
+from panoptic_blend.training.batch_norm import one_value_named
 from panoptic_blend.training.curves import draw_curves
 from panoptic_blend.training.log import IterationRecord, Reporter
 from panoptic_blend.training.optimizer import learning_rate, set_learning_rate
@@ -107,7 +108,8 @@ def iterate(run: Run, reporter: Reporter) -> None:
         run.seed_iteration()
         run.forward.train()
         parts = batch.parts(-(-len(batch.images) // (options.images_per_step or len(batch.images))))
-        with doing(f"iteration {run.iteration + 1} on {', '.join(batch.names)}", lower=_MEMORY):
+        what = f"iteration {run.iteration + 1} on {', '.join(batch.names)}"
+        with doing(what, lower=_MEMORY), one_value_named(run.iteration, batch.names):
             own = add_gradients(run.fabric, run.forward, run.model, parts)
         losses = {name: value.item() for name, value in sum_over_ranks(run.fabric, [own]).items()}
         if not np.isfinite(sum(losses.values())):

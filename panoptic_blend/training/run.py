@@ -30,6 +30,7 @@ from panoptic_blend.runtime.precision import resolve
 from panoptic_blend.runtime.processes import is_sharded, launch
 from panoptic_blend.runtime.threads import Threads
 from panoptic_blend.structures import PanopticBlendError
+from panoptic_blend.training.batch_norm import require_variance
 from panoptic_blend.training.initialization import (
     BEST,
     LAST,
@@ -81,6 +82,7 @@ class Run:
         self.threads = Threads(share_cores and is_alone_on_cpu, state.get("threads") if state else None)
         torch.manual_seed(config.seed)
         self.model: PanopticBlend = build_model(config)
+        require_variance(self.model, config, self.training.images.sizes, self.shard.count)
         self.iteration, self.best_pq = 0, -1.0
         if state is not None:
             self._resume(state)
