@@ -285,9 +285,9 @@ class Train(Options):
     precision: Precision = "auto"
     """Floating-point precision; auto is bf16-mixed on processors and GPUs with bfloat16 units, else 32-true."""
     devices: Count = 1
-    """Number of devices per node; torchrun overrides it."""
+    """Number of devices per node; torchrun and SLURM decide where this is 1, and must agree otherwise."""
     nodes: Count = 1
-    """Number of nodes; torchrun overrides it."""
+    """Number of nodes; torchrun and SLURM decide where this is 1, and must agree otherwise."""
     strategy: Literal["ddp", "fsdp"] = "ddp"
     """ddp keeps the whole model on every device, fsdp shards it over the devices."""
     sync_norm: bool = True

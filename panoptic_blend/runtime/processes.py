@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
+import threading
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 import torch
 from lightning.fabric import Fabric
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.strategies.model_parallel import ModelParallelStrategy
 from lightning.fabric.strategies.strategy import Strategy
 from torch import Tensor, distributed, nn
@@ -16,6 +20,7 @@ from torch.distributed.device_mesh import DeviceMesh
 
 from panoptic_blend.config.options import Train
 from panoptic_blend.models.panoptic_blend import PanopticBlend
+from panoptic_blend.runtime.launchers import Tasks, await_others, devices_and_nodes, find_placement
 from panoptic_blend.runtime.precision import Autocast, default_device, resolve
 from panoptic_blend.structures import PanopticBlendError
 
@@ -26,14 +31,11 @@ def launch(options: Train) -> Fabric:
     """Start the other processes of this node, or join those that torchrun or SLURM started.
 
     Raises:
-        PanopticBlendError: there are too few devices, the batch size is not a multiple of their number, or FSDP is
-            combined with float16.
+        PanopticBlendError: the launcher started other processes than the options say, there are too few devices, the
+            batch size is not a multiple of their number, or FSDP is combined with float16.
     """
-    device = default_device()
-    devices, nodes = options.devices, options.nodes
-    if distributed.is_torchelastic_launched():
-        devices = int(os.environ["LOCAL_WORLD_SIZE"])
-        nodes = int(os.environ["WORLD_SIZE"]) // devices
+    device, placement = default_device(), find_placement(os.environ)
+    devices, nodes = devices_and_nodes(placement, options, os.environ)
     if device.type != "cpu" and devices > (present := torch.accelerator.device_count()):
         raise PanopticBlendError(f"train.devices is {devices}, but this machine has only {present}; lower it")
     if options.batch_size % (devices * nodes):
@@ -49,14 +51,22 @@ def launch(options: Train) -> Fabric:
         )
     for name in ("lightning.fabric", "lightning.pytorch"):  # they would print the devices, as we do
         logging.getLogger(name).setLevel(logging.WARNING)
+    plugins: list[Any] = [Tasks(placement) if placement else LightningEnvironment()]
+    if precision != "32-true":
+        plugins.append(Autocast(precision, device.type))
+    if not placement and "LOCAL_RANK" in os.environ:  # Fabric has started this process
+        _die_with_parent()
     fabric = Fabric(
         accelerator=device.type,
         devices=devices,
         num_nodes=nodes,
         strategy=strategy(options, devices * nodes),
-        plugins=None if precision == "32-true" else Autocast(precision, device.type),
+        plugins=plugins,
     )
+    # held until all have joined
+    store = await_others(placement) if placement and placement.count > 1 and not placement.is_certain else None
     fabric.launch()
+    del store
     return fabric
 
 
@@ -79,10 +89,26 @@ def _shard(model: nn.Module, mesh: DeviceMesh) -> nn.Module:
     return model
 
 
+def _die_with_parent() -> None:
+    """Kill this process when its parent is dead; not every communication library notices that.
+
+    `machine.die_with_parent` needs a parent that used multiprocessing, and Fabric does not.
+    """
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os.kill(os.getpid(), getattr(signal, "SIGKILL", signal.SIGTERM))
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
 def starts_run() -> bool:
     """Whether this process will be the first of its run; for use before `launch`."""
-    numbers = ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID")
-    return all(os.environ.get(name, "0") == "0" for name in numbers)
+    if placement := find_placement(os.environ):
+        return placement.rank == 0
+    return all(os.environ.get(name, "0") == "0" for name in ("LOCAL_RANK", "NODE_RANK"))
 
 
 def is_first() -> bool:

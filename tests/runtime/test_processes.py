@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -124,3 +125,52 @@ def test_a_sharded_model_is_saved_whole_and_resumed_by_one_process(tmp_path: Pat
     state = read_state(state_files(out)[0])
     assert state["model"].keys() == build_model(load_config("demo/shapes_r18", [*options])).state_dict().keys()
     assert all(isinstance(value, torch.Tensor) for value in state["model"].values())
+
+
+PARENT = """
+import subprocess, sys, time
+if "child" in sys.argv:
+    from panoptic_blend.runtime.processes import _die_with_parent
+    _die_with_parent()
+    print("alive", flush=True)
+    time.sleep(600)
+subprocess.run([sys.executable, "-c", sys.argv[1], sys.argv[1], "child"])
+"""
+
+
+def test_a_process_that_fabric_starts_dies_with_the_first() -> None:
+    """The output ends only when the last process that could write to it is dead."""
+    command = [sys.executable, "-c", PARENT, PARENT]
+    with subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.PIPE) as process:
+        assert process.stdout and process.stdout.readline() == b"alive\n"
+        process.kill()
+        assert process.communicate(timeout=60)[0] == b""
+
+
+def test_tasks_of_slurm_are_one_run(tmp_path: Path) -> None:
+    """Both tasks have the command of a single process, and share the folder."""
+    root, out = tmp_path / "data", tmp_path / "run"
+    write_shapes(root, train=4, val=2, seed=3)
+    options = [*five_steps.TINY[2:6], f"data.root={root}", "data.short_sides=[64]", "test.short_side=64"]
+    command = ["demo/shapes_r18", *options, "train.iterations=0", "train.batch_size=2", "train.rescale=false"]
+    job = {"SLURM_JOB_ID": "7", "SLURM_NTASKS": "2", "SLURM_STEP_ID": "0", "SLURM_NODELIST": "localhost"}
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        job |= {"MASTER_ADDR": "localhost", "MASTER_PORT": str(free.getsockname()[1])}
+    tasks = [
+        subprocess.Popen(
+            [sys.executable, str(ROOT / "tools/train.py"), *command, "-o", str(out)],
+            env={**ENVIRONMENT, **job, "SLURM_PROCID": rank, "SLURM_LOCALID": rank},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for rank in "01"
+    ]
+    first, second = (task.communicate(timeout=240)[0] for task in tasks)
+    assert [task.returncode for task in tasks] == [0, 0], first + second
+    assert "0 iterations on 4 images" in first
+    assert "2 x cpu" in first
+    assert "iterations" not in second
+    [start] = json.loads((out / "run.json").read_text())
+    assert start["processes"] == 2

@@ -1,0 +1,141 @@
+"""Which processes the environment tells of: torchrun, SLURM with and without srun, and contradictions with options."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from panoptic_blend.config.options import Train
+from panoptic_blend.runtime import launchers
+from panoptic_blend.runtime.launchers import Placement, await_others, devices_and_nodes, find_placement
+
+Refused = Callable[..., str]
+
+JOB = {"SLURM_JOB_ID": "1234567", "SLURM_JOB_NAME": "train", "SLURM_NNODES": "2", "SLURM_NODELIST": "gpu[3-4]"}
+TASK = JOB | {"SLURM_NTASKS": "8", "SLURM_PROCID": "5", "SLURM_LOCALID": "1", "SLURM_NODEID": "1"}
+STEP = TASK | {"SLURM_STEP_ID": "2", "SLURM_STEP_NUM_TASKS": "8", "SLURM_STEP_NUM_NODES": "2"}
+TORCHRUN = {
+    **{"TORCHELASTIC_RUN_ID": "none", "RANK": "3", "LOCAL_RANK": "1", "WORLD_SIZE": "4", "LOCAL_WORLD_SIZE": "2"},
+    **{"MASTER_ADDR": "gpu3", "MASTER_PORT": "1234"},
+}
+
+
+def test_a_plain_shell_tells_of_no_tasks() -> None:
+    assert find_placement({"HOME": "/root", "MASTER_ADDR": "gpu3"}) is None
+
+
+def test_tasks_of_torchrun() -> None:
+    assert find_placement(TORCHRUN) == Placement("torchrun", 3, 1, 1, 4, 2, "gpu3", 1234)
+    assert find_placement(TASK | TORCHRUN) == find_placement(TORCHRUN)  # torchrun inside of a SLURM job
+
+
+def test_tasks_of_srun() -> None:
+    """The port is 15000 + 4567 of the job + 101 for each step, so that two steps of a job do not meet."""
+    assert find_placement(STEP) == Placement("SLURM", 5, 1, 1, 8, 4, "gpu3", 15000 + 4567 + 202)
+    named = STEP | {"MASTER_ADDR": "head", "MASTER_PORT": "99"}
+    assert find_placement(named) == Placement("SLURM", 5, 1, 1, 8, 4, "head", 99)
+
+
+def test_a_step_may_have_fewer_tasks_than_its_job() -> None:
+    fewer = STEP | {"SLURM_STEP_NUM_TASKS": "2", "SLURM_STEP_NUM_NODES": "1", "SLURM_STEP_NODELIST": "gpu4"}
+    found = find_placement(fewer)
+    assert found is not None
+    assert (found.count, found.per_node, found.address) == (2, 2, "gpu4")
+
+
+def test_a_job_whose_tasks_srun_may_not_have_started() -> None:
+    """A script of sbatch has the same variables in its only process, and so has the shell of `srun --pty bash`."""
+    for environment in (TASK, STEP | {"SLURM_JOB_NAME": "bash"}, STEP | {"SLURM_JOB_NAME": "interactive"}):
+        found = find_placement(environment)
+        assert found is not None
+        assert (found.count, found.is_certain) == (8, False)
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        JOB | {"SLURM_NTASKS": "4"},  # a shell of salloc
+        STEP | {"SLURM_STEP_ID": "4294967290"},  # the same, as a step of its own
+        STEP | {"SLURM_JOB_NAME": "bash", "SLURM_NTASKS": "1", "SLURM_STEP_NUM_TASKS": "1"},
+        {name: value for name, value in STEP.items() if name != "SLURM_NTASKS"},  # as the messages advise
+    ],
+)
+def test_a_process_of_a_job_that_is_no_task(environment: dict[str, str]) -> None:
+    assert find_placement(environment) is None
+
+
+def test_tasks_that_torch_describes() -> None:
+    """Some launchers set what torch needs and nothing else; without a local rank there is one task on each node."""
+    found = find_placement({"RANK": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "a"})
+    assert found is not None
+    assert (found.rank, found.local_rank, found.node, found.count, found.per_node) == (1, 0, 1, 2, 1)
+    children_of_fabric = {"LOCAL_RANK": "1", "NODE_RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "a"}
+    assert find_placement(children_of_fabric) is None
+
+
+@pytest.mark.parametrize(
+    ("environment", "options", "expected"),
+    [
+        (STEP, Train(), (4, 2)),
+        (STEP, Train(devices=4), (4, 2)),
+        (TORCHRUN, Train(nodes=2), (2, 2)),
+        ({}, Train(devices=3, nodes=2), (3, 2)),
+        ({"NODE_RANK": "1"}, Train(nodes=2), (1, 2)),
+    ],
+)
+def test_the_launcher_is_believed(environment: dict[str, str], options: Train, expected: tuple[int, int]) -> None:
+    assert devices_and_nodes(find_placement(environment), options, environment) == expected
+
+
+@pytest.mark.parametrize(
+    ("environment", "options", "expected"),
+    [
+        (
+            TASK | {"SLURM_NTASKS": "2", "SLURM_PROCID": "0"},
+            Train(devices=2),
+            "train.devices is 2, but SLURM says 1 tasks on each node; start it with --ntasks-per-node=2, or without "
+            "--devices, or let train start its own with `env -u SLURM_NTASKS`",
+        ),
+        (
+            STEP,
+            Train(devices=4, nodes=3),
+            "train.nodes is 3, but SLURM says 2 nodes; start it with --nodes=3, or without --nodes, or let train start "
+            "its own with `env -u SLURM_NTASKS`",
+        ),
+        (
+            TORCHRUN,
+            Train(devices=8),
+            "train.devices is 8, but torchrun says 2 tasks on each node; start it with --nproc_per_node=8, or without "
+            "--devices",
+        ),
+        (
+            {"NODE_RANK": "1"},
+            Train(),
+            "NODE_RANK is 1, but train.nodes is 1; give --nodes, or unset NODE_RANK",
+        ),
+    ],
+)
+def test_options_that_contradict(environment: dict[str, str], options: Train, expected: str, refused: Refused) -> None:
+    assert refused(devices_and_nodes, find_placement(environment), options, environment) == expected
+
+
+def test_variables_that_make_no_sense(refused: Refused) -> None:
+    assert refused(find_placement, STEP | {"SLURM_STEP_NUM_TASKS": "3"}) == (
+        "SLURM has started 3 tasks on 2 nodes; start the same number on each, as with --ntasks-per-node"
+    )
+    assert refused(find_placement, TORCHRUN | {"WORLD_SIZE": "two"}) == (
+        "the environment variable WORLD_SIZE is 'two', not a number; correct or unset it"
+    )
+    assert "LOCAL_WORLD_SIZE" in refused(find_placement, TORCHRUN | {"LOCAL_WORLD_SIZE": "-1"})
+    assert "4 tasks on 0 nodes" in refused(find_placement, TORCHRUN | {"LOCAL_WORLD_SIZE": "8"})
+    assert refused(find_placement, TORCHRUN | {"LOCAL_WORLD_SIZE": "0"})
+
+
+def test_others_that_do_not_come(monkeypatch: pytest.MonkeyPatch, refused: Refused) -> None:
+    monkeypatch.setattr(launchers, "PATIENCE", 0.1)
+    alone = Placement("SLURM", 0, 0, 0, 4, 4, "127.0.0.1", 0, is_certain=False)
+    assert refused(await_others, alone) == (
+        "SLURM_NTASKS is 4, but not all of these tasks have come within 0.1 s; start them with srun, or this process "
+        "alone with `env -u SLURM_NTASKS`"
+    )
