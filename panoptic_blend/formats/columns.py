@@ -154,4 +154,9 @@ def _area(info: Mapping[str, Any], segment_id: int) -> float | None:
     area = info.get("area")
     if isinstance(area, bool) or not isinstance(area, int | float | None):
         raise PanopticBlendError(f"segment {segment_id}: `area` is {area!r}, not a number; correct it")
-    return area
+    try:
+        return None if area is None else float(area)
+    except OverflowError:
+        raise PanopticBlendError(
+            f"segment {segment_id}: `area` is a number of hundreds of digits; correct it"
+        ) from None

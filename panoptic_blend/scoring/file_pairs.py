@@ -135,11 +135,11 @@ class FilePairs:
     def _with_areas(self, pair: Pair, stated: np.ndarray) -> Pair:
         """Replace the areas of the truth by those that the JSON states."""
         image, found = pair.image, pair.comparison
-        wrong = np.flatnonzero(~(stated == np.floor(stated)) | (abs(stated) > 2**53))
+        wrong = np.flatnonzero(~(stated == np.floor(stated)) | (stated < 1) | (stated > 2**53))
         if wrong.size:
             raise PanopticBlendError(
-                f"{self._truth_path.name}: image {image.id}: segment {found.truth.ids[wrong[0]]}: no `area` in whole "
-                "pixels; add it, or measure areas in the PNGs (--area png)"
+                f"{self._truth_path.name}: image {image.id}: segment {found.truth.ids[wrong[0]]}: no `area` of one or "
+                "more whole pixels; add it, or measure areas in the PNGs (--area png)"
             )
         return replace(pair, comparison=replace(found, truth=replace(found.truth, areas=stated.astype(np.int64))))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import shutil
 import signal
 import subprocess
@@ -268,6 +269,20 @@ def test_the_json_area_enters_the_union_as_in_the_old_script(tmp_path: Path) -> 
         prediction.write_text(json.dumps(content))
         found = evaluate_files(truth, prediction, policy=FilePolicy(area="json")).per_class[9]
         assert (found["tp"], found["iou_sum"]) == ((0, 0) if iou is None else (1, pytest.approx(iou)))
+
+
+@pytest.mark.parametrize("area", [0, -1, 2.5, math.nan, math.inf, 1e300])
+def test_an_area_that_no_segment_has_is_named(truth: Path, moved: Path, refused: Refused, area: float) -> None:
+    change(truth, lambda content: content["annotations"][0]["segments_info"][0].update(area=area))
+    policy = FilePolicy(area="json")
+    for score in (evaluate_files, detail_files):
+        message = refused(lambda score=score: score(truth, moved, policy=policy))
+        assert "no `area` of one or more whole pixels; add it, or measure areas in" in message
+
+
+def test_an_area_of_hundreds_of_digits_is_named(truth: Path, moved: Path, refused: Refused) -> None:
+    change(truth, lambda content: content["annotations"][0]["segments_info"][0].update(area=10**400))
+    assert "`area` is a number of hundreds of digits; correct it" in refused(evaluate_files, truth, moved)
 
 
 def test_an_area_that_is_not_a_number_is_named(truth: Path, moved: Path, refused: Refused) -> None:
