@@ -175,14 +175,43 @@ def mix(canvas: Canvas, color: Color | Canvas, alpha: Canvas | float) -> None:
 
 @lru_cache(maxsize=1024)
 def text_mask(text: str, height: int) -> Canvas:
-    """Render one line of text to opacity 0..1 (height, width); characters that OpenCV cannot draw become ``?``."""
-    plain = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
-    plain = "".join(c if " " <= c <= "~" else "?" for c in plain)
-    (width, _), _ = cv2.getTextSize(plain, cv2.FONT_HERSHEY_SIMPLEX, 2, 4)
-    line = np.zeros((76, width + 8), np.uint8)  # drawn large and scaled down, for an even weight at any height
-    cv2.putText(line, plain, (4, 54), cv2.FONT_HERSHEY_SIMPLEX, 2, (255,), 4, cv2.LINE_AA)
+    """Render one line of text to opacity 0..1 (height, width); characters that OpenCV cannot draw become ``?``.
+
+    OpenCV 5 brings fonts with Latin, Greek, Cyrillic, Arabic, Hebrew, Chinese and Japanese characters, OpenCV 4 only
+    ASCII; accents are dropped there.
+    """
+    line = _line(text)  # drawn large and scaled down, for an even weight at any height
     size = max(1, round(line.shape[1] * height / line.shape[0])), height
     return np.asarray(cv2.resize(line, size, interpolation=cv2.INTER_AREA), np.float32) / np.float32(255)
+
+
+def _line(text: str) -> Picture:
+    """A large line of text (76, width)."""
+    plain = unicodedata.normalize("NFC", "".join(c if c.isprintable() else "?" for c in text))
+    if _FACE is None:
+        plain = "".join(c for c in unicodedata.normalize("NFKD", plain) if not unicodedata.combining(c))
+        plain = "".join(c if c <= "~" else "?" for c in plain)
+        (width, _), _ = cv2.getTextSize(plain, cv2.FONT_HERSHEY_SIMPLEX, 2, 4)
+        line = np.zeros((76, width + 8), np.uint8)
+        cv2.putText(line, plain, (4, 54), cv2.FONT_HERSHEY_SIMPLEX, 2, (255,), 4, cv2.LINE_AA)
+    else:
+        left, _, width, _ = cv2.getTextSize((2**20, 76), plain, (4, 54), _FACE, 48, 500)
+        line = np.zeros((76, left + width + 4), np.uint8)
+        cv2.putText(line, plain, (4, 54), (255,), _FACE, 48, 500)
+    return line
+
+
+_FACE = cv2.FontFace("sans") if hasattr(cv2, "FontFace") else None
+
+
+def is_drawable(text: str) -> bool:
+    """Whether `text_mask` draws every letter of a text, so that no two such texts look alike."""
+    return all(c.isascii() or _is_drawable(c) for c in unicodedata.normalize("NFC", text))
+
+
+@lru_cache(maxsize=4096)
+def _is_drawable(character: str) -> bool:
+    return _FACE is not None and not np.array_equal(_line(character), _line("?"))
 
 
 def label_size(text: str, height: int) -> tuple[int, int]:

@@ -26,6 +26,7 @@ from panoptic_blend.drawing.figures import (
     boxed_text,
     checked,
     haloed_text,
+    is_drawable,
     label_size,
     mix,
     to_picture,
@@ -60,8 +61,9 @@ def draw(
     A category has the same color in every picture: its own ``color``, or one derived from its id. Instances of a thing
     class have different shades of it, in the order of ``segments``; without ``shades`` they all have the color of
     their class, so that colors do not flicker between the frames of a video. Labels show the name of the category, or
-    its id if it is not in ``categories``; labels that do not fit are left out. Pixels of unlisted segments are void.
-    Raises PanopticBlendError if the photo is not (H, W, 3) uint8 or does not have the size of the map.
+    its id if it is not in ``categories``, and both if OpenCV cannot draw every letter of the name; labels that do not
+    fit are left out. Pixels of unlisted segments are void. Raises PanopticBlendError if the photo is not (H, W, 3)
+    uint8 or does not have the size of the map.
     """
     checked(image)
     if panoptic_map.segment_ids.shape != image.shape[:2]:
@@ -198,7 +200,10 @@ def _outline(canvas: Canvas, region: Region) -> None:
 def _label(canvas: Canvas, region: Region, category: Category | None, taken: list[Window]) -> None:
     """Write name and score into the segment, or only the name, or nothing, depending on the space."""
     segment = region.segment
-    name = (category.name if category else str(segment.category)) + (" (crowd)" if segment.is_crowd else "")
+    name = category.name if category else str(segment.category)
+    if not is_drawable(name):
+        name = f"{segment.category} {name}"
+    name += " (crowd)" if segment.is_crowd else ""
     for text in [name] if segment.score is None else [f"{name} {segment.score:.2f}", name]:
         window = _free_window(canvas, region, *label_size(text, _text_height(canvas)), taken)
         if window:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
 
+from panoptic_blend.drawing import figures
 from panoptic_blend.drawing.figures import (
     CELL,
     DARK,
@@ -16,9 +19,11 @@ from panoptic_blend.drawing.figures import (
     LIGHT,
     PAPER,
     SEQUENTIAL,
+    Canvas,
     Color,
     draw_attentions,
     draw_bases,
+    is_drawable,
     side_by_side,
     stack,
     text_mask,
@@ -172,9 +177,53 @@ def test_any_category_name_can_be_drawn(name: str) -> None:
     assert picture.shape == (100, 200, 3)
 
 
+needs_fonts = pytest.mark.skipif(not hasattr(cv2, "FontFace"), reason="OpenCV 4 has no font beyond ASCII")
+
+
+@pytest.fixture
+def only_ascii(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Draw text as with OpenCV 4."""
+    monkeypatch.setattr(figures, "_FACE", None)
+    caches = figures.text_mask, figures._is_drawable
+    for one in caches:
+        one.cache_clear()
+    yield
+    for one in caches:
+        one.cache_clear()
+
+
+def same(one: Canvas, other: Canvas) -> bool:
+    return one.shape == other.shape and bool((one == other).all())
+
+
+@needs_fonts
+def test_names_beyond_ascii_are_drawn() -> None:
+    cups = ["杯子", "盘子", "??", "Straße", "Stra?e", "Strasse", "чашка", "κούπα", "é", "e", "كأس"]
+    masks = [text_mask(name, 24) for name in cups]
+    assert not any(same(*pair) for pair in itertools.combinations(masks, 2))
+    assert all(is_drawable(name) for name in cups)
+    assert same(text_mask("é", 24), text_mask("e\u0301", 24))
+
+
+@pytest.mark.usefixtures("only_ascii")
+def test_without_fonts_accents_are_dropped_and_names_have_their_ids() -> None:
+    assert same(text_mask("é", 12), text_mask("e", 12))
+    assert same(text_mask("猫", 12), text_mask("?", 12))
+    assert is_drawable("cup ~?") and not is_drawable("Müller")
+
+
+@pytest.mark.parametrize("names", [("कप", "थाल"), ("😀", "😎")])
+def test_classes_that_cannot_be_drawn_are_told_apart(names: tuple[str, str]) -> None:
+    drawn = []
+    for id, name in enumerate(names, start=7):
+        assert not is_drawable(name)
+        one = full_map(segment(1, id, True), 100, 200)
+        drawn.append(draw(gray(100, 200), one, [Category(id, name, True, (9, 9, 9))]))
+    assert changed(*drawn).size
+
+
 def test_characters_that_cannot_be_drawn_are_replaced() -> None:
-    assert (text_mask("é", 12) == text_mask("e", 12)).all()
-    assert (text_mask("猫\n", 12) == text_mask("??", 12)).all()
+    assert same(text_mask("क\n", 12), text_mask("??", 12))
     assert text_mask("a", 12).shape[0] == 12
     assert 0.5 < text_mask("a", 12).max() <= 1
 
