@@ -6,7 +6,6 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from rich.console import Console
 
 from panoptic_blend.config.experiment import load_config
 from panoptic_blend.data.dataset import CocoPanoptic
@@ -17,7 +16,7 @@ from panoptic_blend.formats.images import Picture, write_picture
 from panoptic_blend.inference.predictor import Predictor, load
 from panoptic_blend.scoring.tables import column_table, quality_table
 from panoptic_blend.shapes.dataset import write_shapes
-from panoptic_blend.terminal import progress_line
+from panoptic_blend.terminal import print_tables, progress_line
 from panoptic_blend.training.initialization import LAST
 from panoptic_blend.training.loop import train
 
@@ -41,7 +40,7 @@ def run_demo(output: Path, data_root: Path, name: str = "demo/shapes_r18") -> No
     evaluation = train(
         config, output, resume=True, share_cores=True
     )  # a finished run is not trained again, only evaluated
-    Console().print(quality_table(evaluation.panoptic), column_table(evaluation.columns()))
+    print_tables(quality_table(evaluation.panoptic), column_table(evaluation.columns()))
     predictor = load(output / LAST, precision=config.train.precision)
     for path in draw_figures(predictor, CocoPanoptic(data_root, config.data.val), output / "figures"):
         print(f"see {path}")

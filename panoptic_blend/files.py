@@ -66,24 +66,29 @@ def require_empty(folder: Path) -> None:
 
 
 @contextmanager
-def filling(folder: Path) -> Iterator[Path]:
+def filling(folder: Path, *, overwrite: bool = False) -> Iterator[Path]:
     """Fill a folder atomically: yield a temporary folder that becomes ``folder`` if the block succeeds.
 
+    ``overwrite`` replaces a folder that is not empty, with all that is in it.
+
     Raises:
-        PanopticBlendError: ``folder`` is not empty.
+        PanopticBlendError: ``folder`` is not empty, and ``overwrite`` is false.
     """
-    require_empty(folder)
+    if not overwrite:
+        require_empty(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = folder.with_name(f".{folder.name}.{os.getpid()}.part")
+    old = folder.with_name(f".{folder.name}.old.{os.getpid()}.part")
     shutil.rmtree(temporary, ignore_errors=True)
     try:
         temporary.mkdir()
         yield temporary
         if folder.exists():
-            folder.rmdir()
+            folder.rename(old)
         temporary.rename(folder)
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        for left in (temporary, old):
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def remove_unfinished(paths: Iterable[Path]) -> None:

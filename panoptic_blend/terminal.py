@@ -13,6 +13,17 @@ from rich.text import Text
 from panoptic_blend.structures import Progress
 
 
+def print_tables(*tables: Table) -> None:
+    """Print tables in the width of the terminal; in a file or pipe, which has no width, no text is cut or folded."""
+    console = Console()
+    if not console.is_terminal:
+        console.width = _ANY_WIDTH
+    console.print(*tables)
+
+
+_ANY_WIDTH = 2**15
+
+
 def right_aligned(*columns: str | Column, title: str | None = None, words: int = 1) -> Table:
     """An empty table whose first ``words`` columns hold text and whose other columns hold right-aligned numbers."""
     table = Table(*columns, title=title)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from panoptic_blend.terminal import bytes_line, progress_line
+from panoptic_blend.terminal import bytes_line, print_tables, progress_line, right_aligned
 
 
 def test_bytes_are_shown_on_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -39,3 +39,17 @@ def test_items_per_second_are_shown(monkeypatch: pytest.MonkeyPatch, capsys: pyt
         progress(503, 600)
     shown = capsys.readouterr().err
     assert "503/600" in shown and "1.5 images/s" in shown
+
+
+def test_tables_are_cut_to_a_terminal_and_nowhere_else(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    table = right_aligned("category", *(f"figure {number}" for number in range(30)))
+    table.add_row("person riding a bicycle " * 9, *map(str, range(30)))
+    print_tables(table)
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 5 and "person riding a bicycle " * 9 in lines[3] and "29" in lines[3]
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    print_tables(table)
+    assert "person riding a bicycle " not in capsys.readouterr().out

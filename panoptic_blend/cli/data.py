@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from panoptic_blend.cli.convert import CrowdRule, convert
 from panoptic_blend.cli.options import AsJson
 from panoptic_blend.cli.running import stoppable
-from panoptic_blend.terminal import progress_line
+from panoptic_blend.terminal import print_tables, progress_line
 
 data = typer.Typer(help="Download, generate, convert and check data sets.", no_args_is_help=True)
 data.add_typer(convert, name="convert")
@@ -63,7 +62,7 @@ def data_check(
     if as_json:
         print(json.dumps(record(report)))
     else:
-        Console().print(summary_table(report))
+        print_tables(summary_table(report))
         print(*lines(report), sep="\n")
     raise typer.Exit(0 if report.is_sound else 1)
 

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
 from panoptic_blend.cli import options
 from panoptic_blend.cli.running import stoppable
@@ -15,7 +14,7 @@ from panoptic_blend.config.options import Precision
 from panoptic_blend.files import locked
 from panoptic_blend.formats.images import PICTURE_SUFFIXES
 from panoptic_blend.structures import PanopticBlendError
-from panoptic_blend.terminal import progress_line
+from panoptic_blend.terminal import print_tables, progress_line
 
 if TYPE_CHECKING:
     from panoptic_blend.data.protocol import PanopticDataset
@@ -45,7 +44,7 @@ def evaluate(
         evaluation = evaluate(
             predictor.model, dataset, predictor.config, results, precision, threads.following(progress)
         )
-    Console().print(*evaluation_tables(evaluation.panoptic, evaluation.columns()))
+    print_tables(*evaluation_tables(evaluation.panoptic, evaluation.columns()))
     if results:
         print(f"results are in {results}")
 
@@ -73,7 +72,7 @@ def sweep(
         found = sweep(cache, dataset, predictor.config, workers, progress)
     write_csv(found, output / "sweep.csv")
     draw_heat_map(found, output / "sweep.png")
-    Console().print(table(found))
+    print_tables(table(found))
     print(*lines(found), f"all combinations: {output}/sweep.csv; heat map: {output}/sweep.png", sep="\n")
 
 

@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
-from rich.console import Console
 
 from panoptic_blend.cli import options
 from panoptic_blend.cli.running import stoppable
-from panoptic_blend.terminal import progress_line
+from panoptic_blend.terminal import print_tables, progress_line
 
 
 def pq(
@@ -35,6 +34,7 @@ def pq(
     resamples: options.Resamples = 1000,
     seed: options.BootstrapSeed = 0,
     workers: options.Threads = None,
+    overwrite: options.Overwrite = False,
     as_json: options.AsJson = False,
 ) -> None:
     """Compute PQ, SQ and RQ of any predictions exactly as the official script does; --details adds causes of errors."""
@@ -56,7 +56,7 @@ def pq(
             if as_json:
                 print(json.dumps({**report.groups, "per_class": report.per_class}))
             else:
-                Console().print(class_table(report), quality_table(report))
+                print_tables(class_table(report), quality_table(report))
             return
         request = DetailRequest(
             truth=truth,
@@ -69,6 +69,7 @@ def pq(
             policy=policy,
             workers=workers,
             table_format=table_format,
+            overwrite=overwrite,
         )
         names = distinct_names([truth, *(path for path, _ in request.results)])[1:]
         with progress_line(f"comparing {' and '.join(names)}") as progress:
@@ -78,7 +79,7 @@ def pq(
         return
     from panoptic_blend.scoring.detail_tables import all_tables, rare_classes
 
-    Console().print(*all_tables(findings))
+    print_tables(*all_tables(findings))
     if warning := rare_classes(findings):
         print(warning)
     if details:

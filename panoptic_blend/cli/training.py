@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
-from rich.console import Console
 
 from panoptic_blend.cli.options import Output, Overrides
+from panoptic_blend.terminal import print_tables
 
 
 def demo(
@@ -60,5 +60,5 @@ def train(
     evaluation = train(load_config(config, [*(overrides or ()), *changes]), folder, resume == "auto", share_cores=True)
     if not is_first():
         return
-    Console().print(*evaluation_tables(evaluation.panoptic, evaluation.columns()))
+    print_tables(*evaluation_tables(evaluation.panoptic, evaluation.columns()))
     print(f"weights, log and results: {folder}")

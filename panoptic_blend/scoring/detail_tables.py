@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
+from rich.markup import escape
 from rich.table import Table
 
+from panoptic_blend.files import printable
 from panoptic_blend.metrics.causes import Cause
 from panoptic_blend.metrics.error_budget import ErrorBudget
 from panoptic_blend.metrics.panoptic_quality import GROUPS, PanopticReport
 from panoptic_blend.metrics.resampling import ENOUGH_IMAGES, Interval, Intervals, PairedComparison
 from panoptic_blend.scoring.details import Findings
 from panoptic_blend.scoring.tables import class_table, quality_table
+from panoptic_blend.structures import ImageId
 from panoptic_blend.terminal import right_aligned
 
 
@@ -22,7 +25,7 @@ def all_tables(findings: Findings) -> Iterator[Table]:
     yield quality_table(findings.report)
     yield from detail_tables(findings)
     if findings.compared:
-        yield from comparison_tables(findings.compared)
+        yield from comparison_tables(findings.compared, findings.file_names)
 
 
 def detail_tables(findings: Findings) -> Iterator[Table]:
@@ -77,7 +80,9 @@ def budget_table(budget: ErrorBudget) -> Table:
     return table
 
 
-def comparison_tables(compared: PairedComparison, images: int = 10) -> Iterator[Table]:
+def comparison_tables(
+    compared: PairedComparison, file_names: Mapping[ImageId, str], images: int = 10
+) -> Iterator[Table]:
     """Yield the tables of PQ differences and of the images that differ most."""
     table = right_aligned(
         "", "PQ difference", "interval", "second better in", title="Second result set minus the first"
@@ -90,7 +95,7 @@ def comparison_tables(compared: PairedComparison, images: int = 10) -> Iterator[
     table = right_aligned("image", "first", "second", "difference", title="Images with the largest difference in PQ")
     for image in [image for image in compared.images if not math.isnan(image.difference)][:images]:
         figures = f"{100 * image.first:.1f}", f"{100 * image.second:.1f}", f"{100 * image.difference:+.1f}"
-        table.add_row(str(image.image), *figures)
+        table.add_row(escape(printable(file_names.get(image.image) or str(image.image))), *figures)
     yield table
 
 

@@ -19,10 +19,13 @@ from panoptic_blend.metrics.error_budget import ErrorBudget, error_budget
 from panoptic_blend.metrics.panoptic_quality import PanopticReport
 from panoptic_blend.metrics.resampling import Intervals, PairedComparison, compare_results, image_qualities, intervals
 from panoptic_blend.metrics.sparse import Integers
-from panoptic_blend.structures import Category
+from panoptic_blend.structures import Category, ImageId
 
 NO_CLASS = "(none)"
 """Name of row and column 0 of a confusion matrix."""
+
+SUMMARY = "summary.json"
+"""The file of a folder of tables by which the folder is recognized."""
 
 Row = Sequence[object]
 TableFormat = Literal["csv", "parquet"]
@@ -47,9 +50,16 @@ class Findings:
     sizes: dict[str, PanopticReport]
     budget: ErrorBudget
     compared: PairedComparison | None
+    file_names: Mapping[ImageId, str]
+    """Of the pictures, as far as they are known."""
 
 
-def compute_findings(details: PanopticDetails, other: PanopticDetails | None, resampling: Resampling) -> Findings:
+def compute_findings(
+    details: PanopticDetails,
+    other: PanopticDetails | None,
+    resampling: Resampling,
+    file_names: Mapping[ImageId, str] | None = None,
+) -> Findings:
     """Compute all metrics; ``other`` is a result set for the same images, to be compared with the first."""
     options, tallies = asdict(resampling), details.tallies()
     return Findings(
@@ -59,24 +69,32 @@ def compute_findings(details: PanopticDetails, other: PanopticDetails | None, re
         sizes=details.by_size(),
         budget=error_budget(details),
         compared=None if other is None else compare_results(tallies, other.tallies(), **options),
+        file_names=file_names or {},
     )
 
 
 def write_details(
-    out: Path, details: PanopticDetails, findings: Findings, resampling: Resampling, table_format: TableFormat = "csv"
+    out: Path,
+    details: PanopticDetails,
+    findings: Findings,
+    resampling: Resampling,
+    table_format: TableFormat = "csv",
+    *,
+    overwrite: bool = False,
 ) -> None:
-    """Write the folder ``out`` atomically; raises PanopticBlendError unless it is absent or empty.
+    """Write the folder ``out`` atomically; raises PanopticBlendError unless it is absent, empty, or to ``overwrite``.
 
     ``table_format`` is the format of the long tables, segments and images; the other tables are CSV.
     """
     names = {id: category.name for id, category in details.categories.items()}
+    files = findings.file_names
     are_numbers = all(isinstance(key, int) and abs(key) < 2**63 for key in details.images)
     image: dict[str, type] = {"image": int if are_numbers else str}
     matrices = confusion(details)
-    with filling(out) as folder:
+    with filling(out, overwrite=overwrite) as folder:
         write = _write if table_format == "csv" else write_parquet
-        write(folder / f"segments.{table_format}", image | _SEGMENT_COLUMNS, _segment_rows(details, names))
-        write(folder / f"images.{table_format}", image | _IMAGE_COLUMNS, _image_rows(details))
+        write(folder / f"segments.{table_format}", image | _SEGMENT_COLUMNS, _segment_rows(details, names, files))
+        write(folder / f"images.{table_format}", image | _IMAGE_COLUMNS, _image_rows(details, files))
         _write(folder / "classes.csv", *_classes(findings))
         _write(
             folder / "errors.csv",
@@ -87,9 +105,12 @@ def write_details(
         _write_matrix(folder / "confusion_pixels.csv", matrices.categories, matrices.pixels)
         _write_matrix(folder / "confusion_segments.csv", matrices.categories, matrices.segments)
         if findings.compared:
-            rows = [(i.image, *map(known, (i.first, i.second, i.difference))) for i in findings.compared.images]
-            _write(folder / "comparison.csv", ("image", "pq_first", "pq_second", "difference"), rows)
-        (folder / "summary.json").write_text(json.dumps(summary(findings, resampling), indent=1), encoding="utf-8")
+            rows = [
+                (i.image, *map(known, (i.first, i.second, i.difference)), files.get(i.image))
+                for i in findings.compared.images
+            ]
+            _write(folder / "comparison.csv", ("image", "pq_first", "pq_second", "difference", "file_name"), rows)
+        (folder / SUMMARY).write_text(json.dumps(summary(findings, resampling), indent=1), encoding="utf-8")
 
 
 def summary(findings: Findings, resampling: Resampling) -> dict[str, Any]:
@@ -128,24 +149,26 @@ _SEGMENT_COLUMNS: dict[str, type] = {
     "nearest": int,
     "nearest_class": str,
     "nearest_iou": float,
+    "file_name": str,
 }
-_IMAGE_COLUMNS: dict[str, type] = {"pq": float, "tp": int, "fp": int, "fn": int}
+_IMAGE_COLUMNS: dict[str, type] = {"pq": float, "tp": int, "fp": int, "fn": int, "file_name": str}
 _SIZE_COLUMNS = "size", "category", "of", "pq", "sq", "rq", "tp", "fp", "fn"
 
 
-def _segment_rows(details: PanopticDetails, names: Mapping[int, str]) -> Iterable[Row]:
+def _segment_rows(details: PanopticDetails, names: Mapping[int, str], files: Mapping[ImageId, str]) -> Iterable[Row]:
     for row in details.segments():
         nearest = None if row.nearest_category is None else names[row.nearest_category]
         yield (
             *(row.image, row.side, row.segment, row.category, names[row.category], row.area, row.iou, row.outcome),
-            *(row.matched_with, row.cause, row.nearest, nearest, row.nearest_iou),
+            *(row.matched_with, row.cause, row.nearest, nearest, row.nearest_iou, files.get(row.image)),
         )
 
 
-def _image_rows(details: PanopticDetails) -> Iterable[Row]:
+def _image_rows(details: PanopticDetails, files: Mapping[ImageId, str]) -> Iterable[Row]:
     tallies = details.tallies()
     counts = [array.sum(axis=1).astype(int).tolist() for array in (tallies.tp, tallies.fp, tallies.fn)]
-    return zip(tallies.images, map(known, image_qualities(tallies).tolist()), *counts, strict=True)
+    qualities = map(known, image_qualities(tallies).tolist())
+    return zip(tallies.images, qualities, *counts, map(files.get, tallies.images), strict=True)
 
 
 def known(figure: float) -> float | None:

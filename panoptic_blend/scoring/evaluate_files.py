@@ -78,9 +78,31 @@ def detail_result_sets(
     boundary: bool = False,
 ) -> list[PanopticDetails]:
     """Compute `detail_files` for each of ``results``, (JSON, folder of PNGs or None); the truth is read only once."""
+    pairs = pair_result_sets(truth_json, results, truth_folder, policy)
+    return detail_pairs(pairs, progress, workers=workers, boundary=boundary)
+
+
+def pair_result_sets(
+    truth_json: str | Path,
+    results: Sequence[tuple[str | Path, str | Path | None]],
+    truth_folder: str | Path | None = None,
+    policy: FilePolicy | None = None,
+) -> list[FilePairs]:
+    """Pair one truth with each of ``results``, (JSON, folder of PNGs or None)."""
     (json_path, folder), *others = results
     first = FilePairs(truth_json, json_path, truth_folder, folder, policy)
-    pairs = [first, *(first.with_results(*other) for other in others)]
+    return [first, *(first.with_results(*other) for other in others)]
+
+
+def detail_pairs(
+    pairs: Sequence[FilePairs],
+    progress: Progress | None = None,
+    *,
+    workers: int | None = None,
+    boundary: bool = False,
+) -> list[PanopticDetails]:
+    """Compute `PanopticDetails` of each of ``pairs``, as `iter_images` takes them."""
+    first = pairs[0]
     found = [PanopticDetails(first.categories, boundary=boundary) for _ in pairs]
     for done, compared in enumerate(iter_images(pairs, _comparisons, boundary=boundary, workers=workers), start=1):
         for details, (image_id, comparison) in zip(found, compared, strict=True):

@@ -67,7 +67,7 @@ def test_the_same_as_csv_with_types(arrow: Any, truth: Path, tmp_path: Path, mon
     types = {field.name: str(field.type) for field in table.schema}
     words = "dictionary<values=string, indices=int32, ordered=0>"
     assert {name for name, kind in types.items() if kind == words} == {
-        *("side", "class", "outcome", "cause", "nearest_class")
+        *("side", "class", "outcome", "cause", "nearest_class", "file_name")
     }
     assert {name for name, kind in types.items() if kind == "double"} == {"iou", "nearest_iou"}
     assert {name for name, kind in types.items() if kind == "int64"} == {

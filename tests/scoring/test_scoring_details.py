@@ -138,7 +138,7 @@ def test_a_folder_that_is_not_empty_is_refused_before_any_work(
     full.mkdir()
     (full / "mine.txt").write_text("mine")
     assert run(monkeypatch, "pq", truth, tmp_path / "none.json", "--details", full) == 2
-    assert "is not an empty folder; choose another or empty it" in capsys.readouterr().err
+    assert "is not a folder of tables; choose another, or empty it" in capsys.readouterr().err
     (tmp_path / "empty").mkdir()
     assert run(monkeypatch, "pq", truth, truth, "--details", tmp_path / "empty") == 0
     assert {path.name for path in (tmp_path / "empty").iterdir()} == FILES
@@ -159,6 +159,37 @@ def test_no_partial_output_remains(
     with pytest.raises(BaseException, match=str(error) if isinstance(error, Exception) else None):
         write_details(tmp_path / "out" / "here", details, findings, Resampling(10))
     assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_tables_are_replaced_only_on_request(
+    truth: Path, moved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    assert run(monkeypatch, "pq", truth, moved, "--details", out) == 0
+    before = (out / "images.csv").read_text()
+    assert run(monkeypatch, "pq", truth, truth, "--details", out) == 2
+    assert "already has tables; choose another folder, or add --overwrite" in capsys.readouterr().err
+    assert (out / "images.csv").read_text() == before
+    assert run(monkeypatch, "pq", truth, truth, "--details", out, "--overwrite") == 0
+    assert (out / "images.csv").read_text() != before
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/diary.txt").touch()
+    assert run(monkeypatch, "pq", truth, truth, "--details", tmp_path / "mine", "--overwrite") == 2
+    assert "is not a folder of tables" in capsys.readouterr().err
+    assert (tmp_path / "mine/diary.txt").is_file() and not list(tmp_path.glob(".*"))
+
+
+def test_pictures_are_named_by_their_files(
+    truth: Path, moved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = {image["id"]: image["file_name"] for image in json.loads(truth.read_text())["images"]}
+    assert run(monkeypatch, "pq", truth, moved, "--compare", truth, "--details", tmp_path / "out") == 0
+    printed = capsys.readouterr().out
+    assert all(name in printed for name in names.values())
+    for table in ("images", "segments", "comparison"):
+        with (tmp_path / "out" / f"{table}.csv").open(newline="") as file:
+            rows = list(csv.DictReader(file))
+        assert rows and all(row["file_name"] == names[int(row["image"])] for row in rows)
 
 
 def test_an_interrupted_command_writes_nothing(truth: Path, tmp_path: Path) -> None:
