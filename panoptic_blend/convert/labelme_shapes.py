@@ -16,7 +16,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from panoptic_blend.convert.records import Points, points
+from panoptic_blend.convert.records import REACH, Points, points
+from panoptic_blend.formats.headers import stored_size
 from panoptic_blend.formats.images import decode_picture
 from panoptic_blend.structures import Cutout, PanopticBlendError, Size
 
@@ -93,6 +94,11 @@ def _bitmap(code: Any, corners: Points, size: Size, where: str) -> Cutout:
         data = b""
     if not data or len(corners) != 2:
         raise PanopticBlendError(f"{where}: its `mask` is not a picture with two corner points; draw it again")
+    height, width = stored_size(data) or (0, 0)
+    if height > REACH * size[0] or width > REACH * size[1]:
+        raise PanopticBlendError(
+            f"{where}: its `mask` has {width} x {height} pixels, the picture {size[1]} x {size[0]}; draw it again"
+        )
     bitmap: Mask = np.any(decode_picture(data, f"{where}: its `mask`"), axis=2)
     left, top = np.floor(corners.min(axis=0)).astype(int).tolist()
     inside = bitmap[max(-top, 0) : max(size[0] - top, 0), max(-left, 0) : max(size[1] - left, 0)]

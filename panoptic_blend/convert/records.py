@@ -15,6 +15,9 @@ from panoptic_blend.structures import PanopticBlendError
 REACH = 10
 """A point may lie up to this many picture sizes away; shapes may cross the border, but farther off is a mistake."""
 
+MAX_SIDE = 10**6
+"""Pictures with more pixels on a side are mistakes."""
+
 PLAUSIBLE = 1e12
 """Lengths and areas of more pixels are mistakes."""
 
@@ -22,9 +25,9 @@ Points = npt.NDArray[np.float64]
 
 
 def size_of(record: Mapping[str, Any], keys: tuple[str, str], where: str) -> tuple[int, int]:
-    """Height and width of a picture from the fields ``keys``, both at least 1."""
+    """Height and width of a picture from the fields ``keys``, both from 1 to ``MAX_SIDE``."""
     height, width = (require_integer(record, key, where) for key in keys)
-    if min(height, width) < 1:
+    if min(height, width) < 1 or max(height, width) > MAX_SIDE:
         raise PanopticBlendError(f"{where}: its size is {width} x {height} pixels; correct it")
     return height, width
 

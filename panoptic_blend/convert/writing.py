@@ -6,15 +6,16 @@ import hashlib
 import os
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 
 from panoptic_blend.convert.notes import Notes
 from panoptic_blend.convert.painting import Labels, Overlap, Painted, paint
 from panoptic_blend.convert.summary import Summary
-from panoptic_blend.files import inside, read_json, replacing
+from panoptic_blend.files import inside, locked, read_json, remove_unfinished, replacing
 from panoptic_blend.formats.categories import Categories
 from panoptic_blend.formats.panoptic_writer import PanopticWriter
 from panoptic_blend.structures import Category, ImageId, PanopticBlendError, Progress
@@ -72,15 +73,31 @@ def write(source: LabeledSource, options: ConversionOptions, progress: Progress)
     """Convert all pictures; ``progress`` is called with the number done and the number of all pictures.
 
     Raises:
-        PanopticBlendError: the source has a fault, or files to be written exist and ``overwrite`` is not set.
+        PanopticBlendError: the source has a fault, files to be written exist and ``overwrite`` is not set, or another
+            process writes into the same root.
     """
     categories, rest = _with_rest(source.categories, options.rest, source.path)
     categories.require_learnable(str(source.path))
     splits = split_items(source.items, options)
     _require_distinct(source)
     for split in splits:
-        _require_free(source, options, split)
-    _require_same_categories(categories, options, splits)
+        _require_outside(source, options, split)
+    with locked(options.root, "wait until it ends, or choose another --out"):
+        for split in splits:
+            _require_free(options, split)
+        _require_same_categories(categories, options, splits)
+        remove_unfinished(_unfinished(options.root, splits))
+        return _write_splits(source, options, categories, rest, splits, progress)
+
+
+def _write_splits(
+    source: LabeledSource,
+    options: ConversionOptions,
+    categories: Categories,
+    rest: Category | None,
+    splits: Mapping[str, Sequence[Item]],
+    progress: Progress,
+) -> Summary:
     summary = Summary(categories)
     summary.notes.update(source.notes)
     for split in splits:  # a split without a JSON is recognized as unfinished
@@ -176,18 +193,35 @@ def _require_distinct(source: LabeledSource) -> None:
                 raise PanopticBlendError(f"{source.path}: the {kind} {value} is listed {count} times; keep one")
 
 
-def _require_free(source: LabeledSource, options: ConversionOptions, split: str) -> None:
-    """Raise if writing a split would change the source, or replace existing files without ``overwrite``."""
+def _written(root: Path, split: str) -> tuple[Path, Path, Path]:
+    """The folder of pictures, the JSON and the folder of PNGs of a split."""
+    json_path = _json_path(root, split)
+    return root / split, json_path, json_path.with_suffix("")
+
+
+def _unfinished(root: Path, splits: Iterable[str]) -> Iterator[Path]:
+    """Hidden files in the folders of the splits, among them what killed conversions left."""
+    yield from (root / "annotations").glob(".*")
+    for split in splits:
+        pictures, _, maps = _written(root, split)
+        yield from chain(pictures.rglob(".*"), maps.rglob(".*"))
+
+
+def _require_outside(source: LabeledSource, options: ConversionOptions, split: str) -> None:
+    """Raise if writing a split would change the source."""
     if not split or split in {".", ".."} or {"/", "\\", "\0"} & set(split):
         raise PanopticBlendError(f"--split {split!r}: not a folder name; use a plain name like train")
-    json_path = _json_path(options.root, split)
-    written = [options.root / split, json_path.with_suffix(""), options.root / "annotations"]
+    pictures, json_path, maps = _written(options.root, split)
     for folder in source.folders:
-        for path in written:
+        for path in (pictures, maps, json_path.parent):
             if path.resolve().is_relative_to(folder.resolve()):
                 raise PanopticBlendError(f"{path}: lies in the input folder {folder}; choose another --out")
+
+
+def _require_free(options: ConversionOptions, split: str) -> None:
+    """Raise if writing a split would replace existing files without ``overwrite``."""
     if not options.overwrite:
-        for path in (written[0], json_path, written[1]):
+        for path in _written(options.root, split):
             if path.exists():
                 raise PanopticBlendError(f"{path}: already exists; choose another --out or --split, or add --overwrite")
 

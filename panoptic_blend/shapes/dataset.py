@@ -9,7 +9,7 @@ This module composes scenes and derives their ground truth; `painting` draws.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from panoptic_blend.files import read_json
+from panoptic_blend.files import locked, read_json, remove_unfinished
 from panoptic_blend.formats.categories import Categories
 from panoptic_blend.formats.images import write_picture
 from panoptic_blend.formats.panoptic_writer import PanopticWriter
@@ -225,7 +225,7 @@ def write_shapes(
 
     Raises:
         PanopticBlendError: a count or the seed is negative, both counts are 0, ``train`` is too large, or ``root``
-            holds another data set.
+            holds another data set, or another process writes into it.
     """
     if min(train, val) < 0 or train + val == 0 or train > VAL_START or seed < 0:
         raise PanopticBlendError(
@@ -233,14 +233,21 @@ def write_shapes(
             f"at least one scene, and at most {VAL_START} training scenes"
         )
     splits = {name: range(first, first + n) for name, first, n in (("train", 0, train), ("val", VAL_START, val)) if n}
-    annotations = Path(root) / "annotations"
+    with locked(Path(root), "wait until it ends, or choose another --out"):
+        _write_splits(Path(root), splits, seed, progress)
+
+
+def _write_splits(root: Path, splits: Mapping[str, range], seed: int, progress: Callable[[int], None] | None) -> None:
+    annotations = root / "annotations"
     for name in splits:
         _require_own(annotations / f"panoptic_{name}2017.json")
     for name in splits:  # a split without a JSON is recognized as unfinished
         (annotations / f"panoptic_{name}2017.json").unlink(missing_ok=True)
+    for folder in (annotations, *(root / f"{name}2017" for name in splits)):
+        remove_unfinished(folder.rglob(".*"))
     written = 0
     for name, indices in splits.items():
-        images, stem = Path(root) / f"{name}2017", annotations / f"panoptic_{name}2017"
+        images, stem = root / f"{name}2017", annotations / f"panoptic_{name}2017"
         images.mkdir(parents=True, exist_ok=True)
         with PanopticWriter(stem.with_suffix(".json"), stem, categories=CATEGORIES) as writer:
             for index in indices:

@@ -192,3 +192,27 @@ def test_the_json_has_the_fields_that_other_tools_expect(tmp_path: Path) -> None
     content = json.loads((tmp_path / "out/annotations/panoptic_train.json").read_text())
     [segment] = content["annotations"][0]["segments_info"]
     assert segment == {"id": 1, "category_id": 4, "iscrowd": 0, "bbox": [0, 0, 4, 1], "area": 4}
+
+
+def test_two_conversions_into_one_folder_do_not_mix(tmp_path: Path, refused: Refused) -> None:
+    messages: list[str] = []
+
+    def read() -> Labels:
+        other = source(tmp_path / "in", 1)
+        if not messages:
+            messages.append(refused(lambda: run(other, tmp_path / "out", overwrite=True)))
+        return labels()
+
+    assert run(source(tmp_path / "in", 1, read), tmp_path / "out") == {"train": 1}
+    assert messages[0].endswith("another process is using this folder; wait until it ends, or choose another --out")
+    assert run(source(tmp_path / "in", 1), tmp_path / "out", overwrite=True) == {"train": 1}
+
+
+def test_what_a_killed_conversion_left_is_removed(tmp_path: Path) -> None:
+    run(source(tmp_path / "in"), tmp_path / "out")
+    left = ["train/.0.999999999.part.png", "annotations/panoptic_train/.0.999999999.part.png"]
+    for name in (*left, "train/.mine"):
+        (tmp_path / "out" / name).touch()
+    run(source(tmp_path / "in"), tmp_path / "out", overwrite=True)
+    assert not any((tmp_path / "out" / name).exists() for name in left)
+    assert (tmp_path / "out/train/.mine").exists()

@@ -280,7 +280,7 @@ def test_unlabeled_pictures_are_counted(folder: Path) -> None:
         ({"shapes": []}, "no shape with an area in any file"),
         ({"imagePath": None}, "`imagePath` is None"),
         ({"imagePath": "b.jpg"}, "no picture b.jpg beside it"),
-        ({"imagePath": "../b.jpg"}, "leads out of its folder"),
+        ({"imagePath": "../b.jpg"}, "no picture b.jpg beside it"),
         ({"imagePath": "b.jpg", "imageData": "AAAA"}, "its `imageData`: cannot be decoded"),
         ({"imagePath": "b.jpg", "imageData": "é"}, "its `imageData` is not base64"),
         ({"imageHeight": 21}, "30 x 20 pixels, annotated as 30 x 21"),

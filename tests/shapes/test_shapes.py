@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 import pytest
 
+from panoptic_blend.files import locked
 from panoptic_blend.shapes import dataset as shapes
 from panoptic_blend.shapes.dataset import CATEGORIES, VAL_START, Scene, generate, write_shapes
 from panoptic_blend.shapes.painting import rasterize
@@ -223,3 +224,13 @@ def test_another_data_set_is_not_replaced(tmp_path: Path) -> None:
     assert [item.name for item in tmp_path.iterdir()] == ["annotations"]
     write_shapes(tmp_path, train=1, val=0)
     write_shapes(tmp_path, train=1, val=0, seed=1)  # Shapes may be generated again
+
+
+def test_two_processes_do_not_mix_and_leftovers_are_removed(tmp_path: Path) -> None:
+    write_shapes(tmp_path, train=1, val=0)
+    left = tmp_path / "train2017" / ".000000000002.999999999.part.jpg"
+    left.touch()
+    with locked(tmp_path, "wait"), pytest.raises(PanopticBlendError, match="another process is using this folder"):
+        write_shapes(tmp_path, train=1, val=0)
+    write_shapes(tmp_path, train=1, val=0)
+    assert not left.exists()
