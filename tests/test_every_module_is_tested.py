@@ -27,6 +27,7 @@ COVERED_BY = {
     "config/linear_rule": "config/test_config.py",
     "config/options": "config/test_config.py",
     "config/yaml_files": "config/test_config.py",
+    "config/yaml_text": "config/test_config.py",
     "convert/coco_annotations": "convert/test_coco_instances.py",
     "convert/coco_masks": "convert/test_coco_instances.py",
     "convert/coco_shapes": "convert/test_coco_instances.py",

@@ -8,12 +8,14 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from reprlib import Repr
 from typing import Annotated, Any
 
 from pydantic import BaseModel, Field, PrivateAttr, ValidationError, model_validator
 
 from panoptic_blend.config.options import Data, Model, Options, Test, Train
 from panoptic_blend.config.yaml_files import apply_overrides, find_config, read_options
+from panoptic_blend.files import printable
 from panoptic_blend.structures import PanopticBlendError
 
 
@@ -79,26 +81,59 @@ def parse_config(options: Mapping[str, Any], source: str) -> Config:
     try:
         return Config.model_validate(options)
     except ValidationError as error:
-        raise PanopticBlendError(f"{source}: {_explain(error)}") from None
+        raise PanopticBlendError(printable(f"{source}: {_explain(error)}", 1000)) from None
 
 
 def _explain(error: ValidationError) -> str:
     first = error.errors()[0]
-    key = ".".join(str(part) for part in first["loc"] if part not in ("bool", "str"))  # of an option with two types
+    parts = [str(part) for part in first["loc"] if part not in ("bool", "str")]  # of an option with two types
+    key, value = ".".join(parts), first["input"]
     if first["type"] == "extra_forbidden":
-        section, _, name = key.rpartition(".")
-        close = difflib.get_close_matches(name, _options_of(section), n=1, cutoff=0.5)
-        known = f"did you mean `{close[0]}`?" if close else f"known are {', '.join(_options_of(section))}"
-        return f"unknown option `{key}`; {known}"
+        return _explain_unknown(parts, key, value)
     if first["type"] == "value_error":  # raised by a validator of ours; its message is complete
         return f"`{key}`: {first['ctx']['error']}" if key else str(first["ctx"]["error"])
-    return f"option `{key}` is {first['input']!r}: {first['msg'][0].lower()}{first['msg'][1:]}"
+    if first["type"] == "string_type" and isinstance(value, (bool, int, float)):
+        text = {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
+        return (
+            f'option `{key}` is {value!r}, as YAML reads it; write it in quotes: {parts[-1]}: "{text}" in a file, '
+            f"'{key}=\"{text}\"' on the command line"
+        )
+    return f"option `{key}` is {_SHORT.repr(value)}: {first['msg'][0].lower()}{first['msg'][1:]}"
 
 
-def _options_of(section: str) -> list[str]:
-    options: type[BaseModel] = Config
-    for part in filter(None, section.split(".")):
-        annotation = options.model_fields[part].annotation
-        assert isinstance(annotation, type)
-        options = annotation
-    return list(options.model_fields)
+_SHORT = Repr()
+"""How messages show values, which may be of any size."""
+_SHORT.maxlevel, _SHORT.maxstring = 2, 80
+
+
+def _explain_unknown(parts: list[str], key: str, value: object) -> str:
+    if "." in parts[-1]:  # an override written in a file
+        [close] = difflib.get_close_matches(key, _keys(Config), n=1, cutoff=0)
+        shown = _SHORT.repr(value) if isinstance(value, (int, float, str)) else "..."
+        nested = "".join(f"{part}: {{" for part in close.split(".")[:-1]) + f"{close.rpartition('.')[2]}: {shown}"
+        return (
+            f"unknown option `{key}`; options of a file are nested: did you mean `{nested + '}' * close.count('.')}`?"
+        )
+    names = _options_of(parts[:-1])
+    close_names = difflib.get_close_matches(parts[-1], names, n=1, cutoff=0.5)
+    return f"unknown option `{key}`; " + (
+        f"did you mean `{close_names[0]}`?" if close_names else f"known are {', '.join(names)}"
+    )
+
+
+def _keys(options: type[BaseModel], prefix: str = "") -> list[str]:
+    """The full names of all options, such as ``model.fcos.nms``."""
+    found = []
+    for name, field in options.model_fields.items():
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            found += _keys(kind, f"{prefix}{name}.")
+        else:
+            found.append(prefix + name)
+    return found
+
+
+def _options_of(section: list[str]) -> list[str]:
+    """The names in a section, which exists, because only its keys are unknown."""
+    start = "".join(f"{part}." for part in section)
+    return list(dict.fromkeys(key[len(start) :].partition(".")[0] for key in _keys(Config) if key.startswith(start)))

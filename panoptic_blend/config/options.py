@@ -2,15 +2,32 @@
 
 from __future__ import annotations
 
+import os
 from itertools import pairwise
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+
+def _without_nul(text: str) -> str:
+    if "\0" in text:
+        raise ValueError("holds a NUL character; leave it out")
+    return text
+
+
+# The upper limits are far above anything of use: they keep a mistake, or a stranger's checkpoint, from filling memory.
 Fraction = Annotated[float, Field(ge=0, le=1)]
-Count = Annotated[int, Field(ge=1, strict=True)]
+Count = Annotated[int, Field(ge=1, le=10**6, strict=True)]
+Layers = Annotated[int, Field(ge=0, le=64)]
 PixelSide = Annotated[int, Field(ge=32, le=2**14)]
-Width = Annotated[int, Field(ge=32, multiple_of=32)]
+Channels = Annotated[int, Field(ge=1, le=2**13, strict=True)]
+Width = Annotated[int, Field(ge=32, le=2**13, multiple_of=32)]
+RoISide = Annotated[int, Field(ge=1, le=512, strict=True)]
+Weight = Annotated[float, Field(ge=0, le=10**6)]
+Iterations = Annotated[int, Field(ge=0, le=10**9)]
+Interval = Annotated[int, Field(ge=1, le=10**9, strict=True)]
+Text = Annotated[str, Field(max_length=4096), AfterValidator(_without_nul)]
+PathText = Annotated[Text, AfterValidator(os.path.expanduser)]
 Precision = Literal["auto", "32-true", "bf16-mixed", "16-mixed"]
 
 
@@ -30,12 +47,12 @@ class Backbone(Options):
     """How many of stem, c2, c3, c4, c5 are not trained."""
     depth: Literal[18, 34, 50, 101] = 50
     """Kind resnet: layers of the ResNet."""
-    deformable_every: Annotated[int, Field(ge=0)] = 0
+    deformable_every: Layers = 0
     """Kind resnet: modulated deformable 3x3 convolutions in blocks 0, n, 2n, ... of c3-c5; 0 for none.
     Depth 50 or 101."""
-    name: str | None = None
+    name: Text | None = None
     """Kind timm: the name of the network, such as ``convnext_tiny``, with or without a tag of weights."""
-    pretrained: bool | str = True
+    pretrained: bool | PathText = True
     """Kind timm: the weights that ``train.weights=imagenet`` loads: true for timm's own, which it downloads, or the
     path of a file with timm's names; false if there are none. Nothing else loads them."""
     drop_path: Annotated[float, Field(ge=0, lt=1)] = 0.0
@@ -84,14 +101,14 @@ class FPN(Options):
 class FCOS(Options):
     """FCOS detector of BlendMask."""
 
-    shared_convs: Annotated[int, Field(ge=0)] = 0
+    shared_convs: Layers = 0
     """Convolutions that precede both towers, shared by classification and box regression."""
-    num_convs: Annotated[int, Field(ge=0)] = 4
+    num_convs: Layers = 4
     """Convolutions in each of the two towers, for classification and for box regression."""
-    size_limits: Annotated[tuple[float, ...], Field(min_length=2)] = (64, 128, 256, 512)
+    size_limits: Annotated[tuple[Weight, ...], Field(min_length=2, max_length=8)] = (64, 128, 256, 512)
     """Ranges of P3, P4, ...: the largest distance in pixels from a location to a side of its box.
     One more level follows, without a limit."""
-    center_radius: Annotated[float, Field(gt=0)] = 1.5
+    center_radius: Annotated[float, Field(gt=0, le=1000)] = 1.5
     """Center sampling: locations within this many strides of the center of a box are positive."""
     score_threshold: Fraction = 0.05
     """Minimum class probability times center-ness of a candidate."""
@@ -114,19 +131,21 @@ class Bottom(Options):
 
     kind: Literal["proto", "deeplab", "shared"] = "proto"
     """Architecture: ProtoNet, the decoder of DeepLabV3+, or a second predictor on the trunk of the semantic head."""
-    features: Annotated[tuple[Literal["c3", "c4", "c5", "p2", "p3", "p4", "p5"], ...], Field(min_length=1)] = (
+    features: Annotated[
+        tuple[Literal["c3", "c4", "c5", "p2", "p3", "p4", "p5"], ...], Field(min_length=1, max_length=7)
+    ] = (
         "p3",
         "p4",
         "p5",
     )
     """Input features, finest first: any number for proto, a fine and a coarse one for deeplab."""
-    num_bases: Count = 4
+    num_bases: Channels = 4
     """K, the number of bases."""
-    channels: Count = 128
+    channels: Channels = 128
     """Channels of the bottom module and of the auxiliary head."""
-    num_convs: Annotated[int, Field(ge=0)] = 3
+    num_convs: Layers = 3
     """Kind proto: convolutions before upsampling."""
-    loss_weight: Annotated[float, Field(ge=0)] = 0.3
+    loss_weight: Weight = 0.3
     """Weight of the auxiliary thing-semantic loss; 0 removes its head."""
 
     @model_validator(mode="after")
@@ -143,9 +162,9 @@ class Blender(Options):
 
     merge: Literal["blend", "assemble"] = "blend"
     """Blend bases with predicted attentions, or assemble K = M * M bases without attentions as in FCIS."""
-    roi_size: Count = 56
+    roi_size: RoISide = 56
     """R, the side of the pooled bases."""
-    attention_size: Count = 14
+    attention_size: RoISide = 14
     """M, the side of an attention map; 1 gives the weighted sum of YOLACT."""
     interpolation: Literal["bilinear", "nearest"] = "bilinear"
     """How attention maps are resized to R x R."""
@@ -156,9 +175,9 @@ class Blender(Options):
 class MaskRCNN(Options):
     """Mask R-CNN, the instance branch of Panoptic-FPN."""
 
-    head_channels: Count = 1024
+    head_channels: Channels = 1024
     """Channels of the two fully connected layers of the box head."""
-    mask_channels: Count = 256
+    mask_channels: Channels = 256
     """Channels of the convolutions of the mask head."""
     score_threshold: Fraction = 0.05
     """Minimum class probability of a detection."""
@@ -175,7 +194,7 @@ class Semantic(Options):
     """Whether there is a semantic head; without it the model predicts instances only."""
     channels: Width = 128
     """Channels of the semantic head."""
-    loss_weight: Annotated[float, Field(ge=0)] = 0.5
+    loss_weight: Weight = 0.5
     """Weight of the semantic loss."""
 
 
@@ -186,7 +205,7 @@ class Fusion(Options):
     """Minimum score of an instance in the panoptic map."""
     overlap: Fraction = 0.4
     """Maximum fraction of an instance that instances with higher scores may cover."""
-    stuff_area: Annotated[int, Field(ge=0)] = 4096
+    stuff_area: Annotated[int, Field(ge=0, le=2**40)] = 4096
     """Minimum area of a stuff segment in pixels."""
 
 
@@ -228,15 +247,15 @@ class Model(Options):
 class Data(Options):
     """The data set, and how training images are loaded."""
 
-    root: str | None = None
+    root: PathText | None = None
     """Root folder of the data set; by default $PANOPTIC_BLEND_DATA, $DETECTRON2_DATASETS/coco, or ./datasets/coco."""
-    train: str = "train2017"
+    train: Text = "train2017"
     """Training split: pictures in <root>/<split>, annotations in panoptic_<split>."""
-    val: str = "val2017"
+    val: Text = "val2017"
     """Validation split."""
     things: Literal["panoptic"] = "panoptic"
     """Source of the instances: the panoptic annotation."""
-    short_sides: Annotated[tuple[PixelSide, ...], Field(min_length=1)] = (640, 672, 704, 736, 768, 800)
+    short_sides: Annotated[tuple[PixelSide, ...], Field(min_length=1, max_length=1000)] = (640, 672, 704, 736, 768, 800)
     """Short sides in pixels, from which one is drawn for each training image."""
     side_sampling: Literal["choice", "range"] = "choice"
     """Draw one of ``short_sides``, or any whole number from the first to the last."""
@@ -246,7 +265,7 @@ class Data(Options):
     """Probability of a horizontal flip."""
     crop: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Minimum fraction of each side that a random crop keeps; 1 does not crop."""
-    workers: Annotated[int, Field(ge=0)] = 4
+    workers: Annotated[int, Field(ge=0, le=1000)] = 4
     """Number of processes per device that load images; 0 loads them in the training process."""
     on_error: Literal["error", "skip"] = "error"
     """Training image that cannot be read: end the run, or replace it with another and count it in the log."""
@@ -255,7 +274,7 @@ class Data(Options):
 class Train(Options):
     """The training schedule."""
 
-    iterations: Annotated[int, Field(ge=0)] = 270000
+    iterations: Iterations = 270000
     """Number of optimizer steps. A change without ``steps`` stretches warm-up, steps and intervals with it."""
     batch_size: Count = 16
     """Images per optimizer step, over all devices. A change rescales the schedule, see ``rescale``."""
@@ -265,22 +284,22 @@ class Train(Options):
     """Rescale lr, iterations, warm-up, steps and intervals by the linear rule when batch_size changes, unless set."""
     optimizer: Literal["sgd", "adamw"] = "sgd"
     """SGD with momentum, or AdamW."""
-    lr: Annotated[float, Field(gt=0)] = 0.01
+    lr: Annotated[float, Field(gt=0, le=10**6)] = 0.01
     """Learning rate after the warm-up."""
     momentum: Fraction = 0.9
     """Momentum of SGD."""
-    weight_decay: Annotated[float, Field(ge=0)] = 1e-4
+    weight_decay: Weight = 1e-4
     """Weight decay of every parameter except those of normalization layers."""
-    warmup_iterations: Annotated[int, Field(ge=0)] = 1000
+    warmup_iterations: Iterations = 1000
     """Iterations over which the learning rate rises linearly from ``warmup_factor`` * ``lr``; fewer than to the first
     of ``steps``."""
     warmup_factor: Fraction = 0.001
     """Fraction of ``lr`` at the first iteration."""
-    steps: tuple[int, ...] = (210000, 250000)
+    steps: Annotated[tuple[Annotated[int, Field(le=10**9)], ...], Field(max_length=1000)] = (210000, 250000)
     """Iterations at which the learning rate is multiplied by ``gamma``."""
     gamma: Annotated[float, Field(gt=0, le=1)] = 0.1
     """Factor of the learning rate at each of ``steps``."""
-    clip_norm: Annotated[float, Field(gt=0)] | None = None
+    clip_norm: Annotated[float, Field(gt=0, le=10**9)] | None = None
     """Maximum norm of the gradient; null does not clip."""
     precision: Precision = "auto"
     """Floating-point precision; auto is bf16-mixed on processors and GPUs with bfloat16 units, else 32-true."""
@@ -292,15 +311,15 @@ class Train(Options):
     """ddp keeps the whole model on every device, fsdp shards it over the devices."""
     sync_norm: bool = True
     """Whether trained batch norms compute their statistics over all devices."""
-    weights: str | None = None
+    weights: PathText | None = None
     """Initial weights: a file, or ``imagenet`` for an ImageNet classifier (torchvision's, or timm's with kind timm)."""
     partial: bool = False
     """Load only the ``weights`` that fit; heads for other classes, and missing heads, keep their initial values."""
-    log_every: Count = 20
+    log_every: Interval = 20
     """Iterations between entries in the log."""
-    checkpoint_every: Count = 5000
+    checkpoint_every: Interval = 5000
     """Iterations between checkpoints."""
-    evaluate_every: Annotated[int, Field(ge=0)] = 30000
+    evaluate_every: Iterations = 30000
     """Iterations between evaluations; 0 evaluates only at the end."""
 
     @model_validator(mode="after")

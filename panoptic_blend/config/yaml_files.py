@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from panoptic_blend.config.linear_rule import rescaled
+from panoptic_blend.config.yaml_text import decode_text, parse_yaml
 from panoptic_blend.files import read_bytes
 from panoptic_blend.structures import PanopticBlendError
 
@@ -53,30 +53,25 @@ def read_options(path: Path, schedule: Schedule, notes: list[str], seen: tuple[P
     """
     if path.resolve() in seen:
         raise PanopticBlendError(f"{path}: its `base:` leads back to itself; remove the circle")
-    options = _yaml(read_bytes(path).decode("utf-8", "replace"), str(path)) or {}
+    options = parse_yaml(decode_text(read_bytes(path), path), str(path))
+    options = {} if options is None else options
     if not isinstance(options, dict):
         raise PanopticBlendError(f"{path}: not a YAML table of options; write lines like `seed: 1`")
-    base = options.pop("base", None)
-    if base is None:
+    if "base" not in options:
         return options
-    below = read_options(path.parent / str(base), schedule, notes, (*seen, path.resolve()))
+    base = _base(path, options.pop("base"))
+    below = read_options(base, schedule, notes, (*seen, path.resolve()))
     return _apply_changes(below, options, schedule, notes)
 
 
-def _yaml(text: str, source: str) -> Any:
+def _base(path: Path, value: object) -> Path:
+    """The file that ``base:`` names, relative to the file that it stands in."""
     try:
-        return yaml.load(text, _Loader)
-    except yaml.YAMLError as error:
-        raise PanopticBlendError(f"{source}: not valid YAML ({' '.join(str(error).split())})") from None
-
-
-class _Loader(yaml.SafeLoader):
-    """A safe loader that does not convert dates: a folder may be called 2026-01-01."""
-
-    yaml_implicit_resolvers = {  # noqa: RUF012
-        key: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith(":timestamp")]
-        for key, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-    }
+        if isinstance(value, str) and b"\0" not in os.fsencode(value):
+            return path.parent / Path(value).expanduser()
+    except (UnicodeEncodeError, RuntimeError):  # half a character, or ~ without a home
+        pass
+    raise PanopticBlendError(f"{path}: its `base:` is not the path of a YAML file; write one, or leave it out")
 
 
 def _merge(base: Any, changes: Any) -> Any:
@@ -92,7 +87,7 @@ def apply_overrides(options: Any, overrides: Iterable[str], schedule: Schedule, 
         key, equals, value = item.partition("=")
         if not equals or not key:
             raise PanopticBlendError(f"{item!r}: not an override; write key=value, like train.lr=0.02")
-        nested: Any = _yaml(value, item)
+        nested: Any = parse_yaml(value, item)
         for part in reversed(key.split(".")):
             nested = {part: nested}
         changes = _merge(changes, nested)

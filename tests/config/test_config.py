@@ -120,6 +120,42 @@ def test_no_config_of_that_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         ("a: b: c", "not valid YAML ("),
         ("!!python/object/apply:os.system ['true']", "not valid YAML ("),
         ("\x00", "not valid YAML ("),
+        ("[]", "not a YAML table of options"),
+        ("0", "not a YAML table of options"),
+        ("1: 2", "not valid YAML (a key that is not a name; write it in quotes"),
+        ("[1]: 2", "not valid YAML (a key that is not a name; write it in quotes"),
+        ("on: 2", "not valid YAML (a key that is not a name; write it in quotes"),
+        (
+            "seed: 1\nseed: 2",
+            'not valid YAML (`seed` a second time; join the two in "<unicode string>", line 2, column 1',
+        ),
+        ("train: {lr: 1, lr: 1}", "not valid YAML (`lr` a second time; join the two"),
+        ("[" * 3000, "not valid YAML (it is nested too deeply); "),
+        ("{a: " * 3000, "not valid YAML (it is nested too deeply); "),
+        ("train: {lr: !!int abc}", "not valid YAML (a value that is not of the type in its !! tag)"),
+        ("train: {lr: !!float zz}", "not valid YAML (a value that is not of the type in its !! tag"),
+        ("train: {lr: !!bool maybe}", "not valid YAML (a value that is not of the type in its !! tag"),
+        ("train: {lr: !!timestamp x}", "not valid YAML (a value that is not of the type in its !! tag"),
+        ("train: {lr: !!binary ö}", "not valid YAML ("),
+        ("train: {lr: !!python/name:os.system }", "not valid YAML ("),
+        ("seed: 0x" + "f" * 4000, "not valid YAML (a whole number of more than 18 digits"),
+        ("seed: " + "9" * 5000, "not valid YAML ("),
+        ("seed: -9999999999999999999", "not valid YAML (a whole number of more than 18 digits"),
+        (
+            "modle.fcos.nms: 0.5",
+            "unknown option `modle.fcos.nms`; options of a file are nested: did you mean `model: {fcos: {nms: 0.5}}`?",
+        ),
+        ("train.lr.x: 1", "unknown option `train.lr.x`; options of a file are nested: did you mean `train: {lr: 1}`?"),
+        (
+            "train: {steps.0: 1}",
+            "unknown option `train.steps.0`; options of a file are nested: did you mean `train: {steps: 1}`?",
+        ),
+        (
+            "model.fcos.size_limits.0: [3]",
+            "unknown option `model.fcos.size_limits.0`; options of a file are nested: did you mean `model: {f",
+        ),
+        ("q.x: 1", "unknown option `q.x`; options of a file are nested: did you mean `"),
+        ("'a\\nb': 1", "unknown option `a"),
     ],
 )
 def test_files_that_are_not_configs(tmp_path: Path, text: str, message: str) -> None:
@@ -127,10 +163,62 @@ def test_files_that_are_not_configs(tmp_path: Path, text: str, message: str) -> 
     assert refused(path).startswith(f"{path}: {message}")
 
 
+@pytest.mark.parametrize(("first", "form"), [("[x]", "[{}]"), ("{x: 1}", "{{<<: [{}]}}")])
+def test_aliases_that_multiply(tmp_path: Path, first: str, form: str) -> None:
+    """Nine aliases of nine aliases of ...: 9 ** 9 leaves would fill any memory."""
+    tables = [f"v0: &v0 {first}", *(f"v{n}: &v{n} {form.format(', '.join([f'*v{n - 1}'] * 9))}" for n in range(1, 10))]
+    path = written(tmp_path, "\n".join([*tables, "data: {short_sides: [*v9]}"]))
+    assert refused(path).startswith(f"{path}: option `data.short_sides.0` is ")
+    assert len(refused(path)) < 1000
+
+
 def test_bytes_that_are_not_text(tmp_path: Path) -> None:
     path = tmp_path / "it.yaml"
     path.write_bytes(b"\xff\xfe\x00\x80")
     assert refused(path).startswith(f"{path}: ")
+    path.write_bytes("data: {root: Köln}".encode("latin-1"))
+    assert refused(path) == f"{path}: not UTF-8 text (at byte 14); save it as UTF-8"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_encodings_that_editors_write(tmp_path: Path, encoding: str) -> None:
+    path = tmp_path / "it.yaml"
+    path.write_bytes("data: {root: Köln}".encode(encoding))
+    assert load_config(path).data.root == "Köln"
+
+
+def test_text_that_yaml_reads_as_something_else() -> None:
+    for value, text in (("2017", "2017"), ("no", "no"), ("yes", "yes"), ("1.5", "1.5")):
+        assert refused("demo/shapes_r18", f"data.val={value}").endswith(
+            f'as YAML reads it; write it in quotes: val: "{text}" in a file, \'data.val="{text}"\' on the command line'
+        )
+        assert load_config("demo/shapes_r18", [f'data.val="{text}"']).data.val == text
+
+
+def test_paths_in_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    config = load_config("demo/shapes_r18", ["data.root=~/coco", "train.weights=~/w.pth", "data.train=~a"])
+    assert (config.data.root, config.train.weights) == (f"{tmp_path}/coco", f"{tmp_path}/w.pth")
+    assert config.data.train == "~a"
+    backbone = "model.backbone={kind: timm, name: convnext_tiny, depth: 50, pretrained: ~/w.pth}"
+    assert Config().changed([backbone]).model.backbone.pretrained == f"{tmp_path}/w.pth"
+
+
+def test_text_that_no_file_can_have_as_its_name(tmp_path: Path) -> None:
+    path = written(tmp_path, 'data: {root: "a\\0b"}')
+    assert refused(path) == f"{path}: `data.root`: holds a NUL character; leave it out"
+    assert "option `data.train` is" in refused("demo/shapes_r18", "data.train=" + "x" * 5000)
+
+
+@pytest.mark.parametrize("section", sections(Config), ids=lambda section: section.__name__)
+def test_every_number_has_a_limit(section: type[BaseModel]) -> None:
+    """A file may not ask for a network that fills the memory, or for a number that overflows."""
+    for name, schema in section.model_json_schema()["properties"].items():
+        for kind in [schema, *schema.get("anyOf", []), schema.get("items", {})]:
+            if kind.get("type") in ("integer", "number"):
+                assert {"maximum", "exclusiveMaximum", "enum"} & kind.keys(), name
+            if kind.get("type") in ("string", "array"):
+                assert {"maxLength", "maxItems", "const", "enum"} & kind.keys(), name
 
 
 # --- base ------------------------------------------------------------------------------------------------------------
@@ -156,7 +244,15 @@ def test_circular_base(tmp_path: Path, names: list[str]) -> None:
 
 def test_missing_base(tmp_path: Path) -> None:
     assert refused(written(tmp_path, "base: nowhere.yaml")).startswith(f"{tmp_path / 'nowhere.yaml'}: no such file")
-    assert refused(written(tmp_path, "base: [1]")).startswith(f"{tmp_path / '[1]'}: no such file")
+    for base in ("[1]", "5", "", "no", '"a\\0b"', '"\\ud800"'):
+        path = written(tmp_path, f"base: {base}")
+        assert refused(path) == f"{path}: its `base:` is not the path of a YAML file; write one, or leave it out"
+
+
+def test_a_base_in_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    written(tmp_path, "seed: 7", "root.yaml")
+    assert load_config(written(tmp_path, "base: ~/root.yaml", "a/it.yaml")).seed == 7
 
 
 # --- mistakes --------------------------------------------------------------------------------------------------------
@@ -184,7 +280,6 @@ def test_missing_base(tmp_path: Path) -> None:
         ("model: {fusion: {overlap: 1.5}}", "option `model.fusion.overlap` is 1.5: input should be less than or equal"),
         ("model: {num_things: 255}", "option `model.num_things` is 255: input should be less than or equal to 254"),
         ("seed: 1.5", "option `seed` is 1.5: input should be a valid integer"),
-        ("1: 2", "option `1` is 1: keys should be strings"),
         ("model: {bottom: {features: [p5, p3]}}", "`model.bottom`: features must be finest first, not p5, p3"),
         ("model: {bottom: {features: [p3, p3]}}", "`model.bottom`: features must be finest first, not p3, p3"),
         ("model: {fcos: {size_limits: [64, 64]}}", "`model.fcos`: size_limits must rise from level to level"),
