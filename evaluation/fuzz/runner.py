@@ -107,7 +107,7 @@ def run(readers: Mapping[str, Reader], cases: Iterable[Case]) -> Iterator[tuple[
             child.start()
             theirs.close()
             try:
-                ours.poll(_START_SECONDS) and ours.recv_bytes()  # the child is ready
+                _require_ready(ours)
                 while left:
                     kind, detail = _answer(ours, child)
                     case = left.pop(0)
@@ -120,7 +120,6 @@ def run(readers: Mapping[str, Reader], cases: Iterable[Case]) -> Iterator[tuple[
 
 
 _SPAWN = multiprocessing.get_context("spawn")  # a fork would inherit locks of the libraries' threads
-_START_SECONDS = 120
 _TIMEOUT, _DEATH = "no answer in time", "the process died"
 
 
@@ -147,6 +146,13 @@ def store(reader: Reader, failure: Failure, folder: Path) -> Path:
     return target
 
 
+def _require_ready(connection: Connection) -> None:
+    try:
+        connection.recv_bytes()
+    except EOFError:
+        raise PanopticBlendError("a reader refuses its own valid files, as said above; correct it") from None
+
+
 def _answer(connection: Connection, child: multiprocessing.process.BaseProcess) -> tuple[str, str]:
     """Kind and detail of the failure of the next case; both empty if there is none."""
     if not connection.poll(SECONDS):
@@ -168,12 +174,12 @@ def _serve(
     connection: Connection,
 ) -> None:
     """The child: run the cases, and send the failure of each."""
-    silence = os.open(os.devnull, os.O_WRONLY)
-    for stream in (1, 2):  # libraries print about damaged files
-        os.dup2(silence, stream)
     for name in valid:  # what is imported and built once is not part of a case
         _write(root / name / "valid", valid[name])
         readers[name].read(root / name / "valid")
+    silence = os.open(os.devnull, os.O_WRONLY)
+    for stream in (1, 2):  # libraries print about damaged files
+        os.dup2(silence, stream)
     own = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (own + MEMORY_BYTES, own + MEMORY_BYTES))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
