@@ -6,7 +6,6 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
-from math import isfinite
 from pathlib import Path
 
 import torch
@@ -24,7 +23,7 @@ from panoptic_blend.checkpoints.fitting import (
     shapes_of,
 )
 from panoptic_blend.checkpoints.official import adapt, source_of
-from panoptic_blend.checkpoints.reading import WeightsFile, read_weights
+from panoptic_blend.checkpoints.reading import WeightsFile, read_weights, stated_pq
 from panoptic_blend.config.experiment import Config, load_config, parse_config
 from panoptic_blend.config.options import Model
 from panoptic_blend.config.yaml_files import config_names
@@ -90,7 +89,7 @@ def inspect_weights(path: Path) -> Inspection:
         dtypes=tuple(sorted({str(value.dtype).removeprefix("torch.") for value in parameters})),
         has_config="config" in file.header,
         has_categories="categories" in file.header,
-        pq=_pq(file),
+        pq=stated_pq(file.header),
         fits=tuple(match.name for match in matches if not match.difference),
         nearest={match.name: match.difference for match in near[:3]},
     )
@@ -142,11 +141,3 @@ def _backbone_in(file: WeightsFile) -> str | None:
         return parse_config(json.loads(file.header["config"]), "config").model.backbone.name
     except (KeyError, ValueError, PanopticBlendError):
         return None
-
-
-def _pq(file: WeightsFile) -> float | None:
-    try:
-        pq = float(file.header["pq"])
-    except (KeyError, ValueError):
-        return None
-    return pq if isfinite(pq) else None

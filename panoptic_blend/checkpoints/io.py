@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from panoptic_blend.checkpoints.fitting import align_pyramid, compare, layout_of, obstacle, remedy, shapes_of
 from panoptic_blend.checkpoints.official import adapt
 from panoptic_blend.checkpoints.pickles import reason
-from panoptic_blend.checkpoints.reading import read_header, read_weights
+from panoptic_blend.checkpoints.reading import read_header, read_weights, stated_pq
 from panoptic_blend.config.experiment import Config, parse_config
 from panoptic_blend.files import replacing
 from panoptic_blend.formats.categories import Categories
@@ -66,7 +66,8 @@ def _described(path: Path, header: Mapping[str, str]) -> tuple[Config, Categorie
 
 def read_pq(path: Path) -> float:
     """The PQ in the header of a checkpoint; -1 if there is none."""
-    return float(read_header(path).get("pq", -1))
+    pq = stated_pq(read_header(path))
+    return -1.0 if pq is None else pq
 
 
 def is_checkpoint(path: Path) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +94,15 @@ def read_header(path: Path) -> Mapping[str, str]:
         return {}
     with opened(path) as file:
         return file.metadata() or {}
+
+
+def stated_pq(header: Mapping[str, str]) -> float | None:
+    """The PQ in a header; None if there is none, or no finite number."""
+    try:
+        pq = float(header["pq"])
+    except (KeyError, ValueError):
+        return None
+    return pq if isfinite(pq) else None
 
 
 @contextmanager

@@ -56,6 +56,13 @@ def test_safetensors_by_their_content(tmp_path: Path, suffix: str) -> None:
     assert read_pq(path) == 0.5
 
 
+@pytest.mark.parametrize("pq", ["", "no number", "nan", "inf", "1e999", "[]"])
+def test_a_pq_that_is_no_number_is_none(tmp_path: Path, pq: str) -> None:
+    path = tmp_path / "weights.safetensors"
+    path.write_bytes(save({"w": torch.ones(2)}, {"config": "{}", "categories": "[]", "pq": pq}))
+    assert read_pq(path) == -1
+
+
 def test_other_files_have_no_header(tmp_path: Path) -> None:
     path = tmp_path / "weights.safetensors"
     torch.save({"w": torch.ones(2)}, path)

@@ -196,7 +196,7 @@ def test_a_truncated_log_neither_stops_a_run_nor_loses_its_best_weights(
 ) -> None:
     output = copied(finished, tmp_path / "run")
     best = (output / BEST).read_bytes()
-    (output / "log.jsonl").write_bytes(b'{"iteration": 1, "loss": 2.0}\n\xff{"iterat')
+    (output / "log.jsonl").write_bytes(b'{"iteration": 1, "loss": 2.0}\n' + b"[" * 5000 + b'\n\xff{"iterat')
     train(config(root, "train.iterations=4"), output, resume=True)
     assert (output / BEST).read_bytes() == best
     records = [json.loads(line) for line in (output / "log.jsonl").read_text().splitlines()]
