@@ -163,13 +163,13 @@ def convert_cityscapes(
     from panoptic_blend.convert.writing import ConversionOptions
 
     options = ConversionOptions(root=out, split=split, keep_empty=keep_empty, link=link, overwrite=overwrite)
-    _convert(read_cityscapes(panoptic_json, pictures, maps), options)
+    _convert(read_cityscapes(panoptic_json, pictures, maps), options, offers_rest=False)
 
 
-def _convert(source: LabeledSource, options: ConversionOptions) -> None:
+def _convert(source: LabeledSource, options: ConversionOptions, *, offers_rest: bool = True) -> None:
     from panoptic_blend.convert.summary import lines
     from panoptic_blend.convert.writing import write
 
     with progress_line("converting") as progress:
         summary = write(source, options, progress)
-    print("\n".join([*lines(summary), f"the data set is in {options.root}"]))
+    print("\n".join([*lines(summary, offers_rest=offers_rest), f"the data set is in {options.root}"]))

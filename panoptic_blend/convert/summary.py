@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from panoptic_blend.convert.notes import Notes
 from panoptic_blend.convert.painting import Labels, Painted
+from panoptic_blend.doctor.pixels import MUCH_VOID
 from panoptic_blend.files import printable
 from panoptic_blend.formats.categories import Categories
 
@@ -49,8 +50,11 @@ class Summary:
         self.void += painted.panoptic.segment_ids.size - sum(s.area for s in painted.panoptic.segments)
 
 
-def lines(summary: Summary) -> list[str]:
-    """The summary as lines of text: splits, classes in the order of their ids, then conflicts and omissions."""
+def lines(summary: Summary, *, offers_rest: bool = True) -> list[str]:
+    """The summary as lines of text: splits, classes in the order of their ids, then conflicts and omissions.
+
+    If much is void, ``--rest`` is suggested, unless the command does not offer it.
+    """
     width = max(len(printable(category.name)) for category in summary.categories)
     result = [f"{split}: {count} pictures" for split, count in summary.images.items()]
     for category in summary.categories:
@@ -58,7 +62,9 @@ def lines(summary: Summary) -> list[str]:
         share = 100 * summary.pixels[category.id] / max(summary.total, 1)
         count = summary.segments[category.id]
         result.append(f"  {printable(category.name):{width}}  {kind}  {count:>7} segments {share:5.1f}% of the pixels")
-    result.append(f"void: {100 * summary.void / max(summary.total, 1):.1f}% of the pixels")
+    hint = "; if these are known to be background, add --rest background"
+    is_hinted = offers_rest and summary.void > MUCH_VOID * summary.total
+    result.append(f"void: {100 * summary.void / max(summary.total, 1):.1f}% of the pixels{hint if is_hinted else ''}")
     counted = {
         "crowd segments": summary.crowds.total(),
         "pixels were claimed by more than one segment": summary.contested,

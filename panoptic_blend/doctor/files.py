@@ -57,7 +57,7 @@ class MapFacts:
     """Facts about a PNG, or the failure to read it.
 
     ``measures`` describes the requested segments. ``num_unlisted`` counts all other segments, and ``unlisted`` holds
-    the first few as (id, number of pixels). ``is_void`` is true if every pixel is 0.
+    the first few as (id, number of pixels). ``num_void`` pixels are 0.
     """
 
     failure: Finding | None = None
@@ -65,7 +65,12 @@ class MapFacts:
     measures: Measures | None = None
     num_unlisted: int = 0
     unlisted: tuple[tuple[int, int], ...] = ()
-    is_void: bool = False
+    num_void: int = 0
+
+    @property
+    def is_void(self) -> bool:
+        """Whether every pixel is 0."""
+        return self.num_void == self.size[0] * self.size[1]
 
 
 @dataclass(frozen=True)
@@ -141,11 +146,12 @@ def _measure(ids: npt.NDArray[np.int32], wanted: tuple[int, ...]) -> MapFacts:
         for s in panoptic.segments
     ]
     measures = np.array(rows, np.int32).reshape(-1, 6)
-    num_pixels = np.count_nonzero(ids)
+    num_pixels = int(np.count_nonzero(ids))
     height, width = ids.shape
-    facts = MapFacts(None, (height, width), measures, is_void=num_pixels == 0)
+    num_void = height * width - num_pixels
+    facts = MapFacts(None, (height, width), measures, num_void=num_void)
     if measures[:, 1].sum() == num_pixels:
         return facts
     unlisted, pixels = np.unique(ids[(panoptic.index() == 0) & (ids != 0)], return_counts=True)
     first = tuple(zip(unlisted[:3].tolist(), pixels[:3].tolist(), strict=True))
-    return MapFacts(None, (height, width), measures, len(unlisted), first)
+    return MapFacts(None, (height, width), measures, len(unlisted), first, num_void)

@@ -148,6 +148,11 @@ MAP_EXTRA = _warning("png-extra", "a PNG belongs to no annotation", "annotate it
 MAP_VOID = _warning(
     "png-void", "a PNG is void everywhere, so it teaches a model nothing", "annotate the image, or remove it"
 )
+VOID_SHARE = _warning(
+    "much-void",
+    "most pixels of the split are void, where a model learns no stuff and no figure counts",
+    "if they are known to be background, make them a stuff class (data convert does with --rest background)",
+)
 SEGMENT_UNLISTED = _error(
     "segment-not-in-json",
     "a segment of the PNG is not in the JSON",

@@ -18,6 +18,9 @@ from panoptic_blend.formats.json_fields import Record, file_name
 from panoptic_blend.listing import litter
 from panoptic_blend.structures import Size
 
+MUCH_VOID = 0.5
+"""A larger share of void pixels is worth a warning."""
+
 Numbers = tuple[int | float, ...]
 Facts = TypeVar("Facts", PictureFacts, MapFacts)
 
@@ -78,10 +81,14 @@ def check_pixels(contents: Contents, evidence: Evidence) -> Iterator[Finding]:
         picture = _if_readable((evidence.pictures or {}).get(file_name(image) or ""))
         yield from _picture_findings(image, picture)
         yield from _size_findings(image, picture, _if_readable(map_facts(image, contents, evidence)))
+    total = void = 0
     for annotation in contents.annotations:
         facts = comparable_map_facts(annotation, contents, evidence)
         if facts is not None and isinstance(annotation.get("segments_info"), list):
             yield from _map_findings(annotation, facts)
+            total, void = total + facts.size[0] * facts.size[1], void + facts.num_void
+    if void > MUCH_VOID * total:
+        yield Finding(kinds.VOID_SHARE, f"{100 * void / total:.0f} % of the pixels")
 
 
 def comparable_map_facts(annotation: Record, contents: Contents, evidence: Evidence) -> MapFacts | None:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from panoptic_blend.files import printable, read_bytes, replacing
 from panoptic_blend.formats.headers import require_decodable, undecodable
-from panoptic_blend.formats.png import decode_rgb
+from panoptic_blend.formats.png import GRAY, PALETTE, decode_rgb, without_palette
 from panoptic_blend.formats.quiet import quiet
 from panoptic_blend.structures import PanopticBlendError, Size
 
@@ -120,25 +120,22 @@ def write_segment_ids(path: Path, ids: npt.NDArray[np.int32]) -> None:
 
 
 def decode_values(data: bytes, path: str | Path, size: Size | None = None) -> npt.NDArray[np.integer[Any]]:
-    """Decode a gray PNG of 1 to 16 bits to its values as stored (H, W), uint8 or uint16; errors name ``path``.
+    """Decode a PNG of 1 to 16 bits to the gray values or palette indices that it stores (H, W), uint8 or uint16.
 
     Raises:
-        PanopticBlendError: the file is not a gray PNG, broken, too large, or not of ``size`` (height, width).
+        PanopticBlendError: the file, called ``path``, is not a PNG, has colors, is broken, too large, or not of
+            ``size`` (height, width).
     """
     _require_size(require_decodable(data, path), size, path)
     if not data.startswith(b"\x89PNG"):
         raise PanopticBlendError(f"{path}: not a PNG, and other formats change values; save it as a gray PNG")
     depth, color = data[24:26]
-    if color != _GRAY:
-        raise PanopticBlendError(f"{path}: has colors or a palette; save the class values as a gray PNG")
-    values: npt.NDArray[np.integer[Any]] = _decode(data, path, cv2.IMREAD_UNCHANGED)
+    if color not in (GRAY, PALETTE):
+        raise PanopticBlendError(f"{path}: has colors or an alpha channel; save the class values as a gray PNG")
+    values: npt.NDArray[np.integer[Any]] = _decode(without_palette(data), path, cv2.IMREAD_UNCHANGED)
     if depth < 8:  # OpenCV stretches them to 0..255
         values = values // (255 // (2**depth - 1))
     return values
-
-
-_GRAY = 0
-"""Color type in the header of a PNG (third edition, 11.2.1)."""
 
 
 def _require_size(found: Size, size: Size | None, path: str | Path) -> None:

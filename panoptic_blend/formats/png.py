@@ -8,6 +8,7 @@ stored data, which it only copies (PNG, third edition, sections 5, 7 and 10; RFC
 from __future__ import annotations
 
 import struct
+import zlib
 from collections.abc import Iterator
 
 import numpy as np
@@ -27,6 +28,25 @@ _RGB = [8, 2, 0, 0, 0]
 """Bit depth, color type, compression, filter and interlace methods in the header."""
 _BLOCK = 0xFFFF
 """Maximum number of bytes in a stored block."""
+
+
+GRAY, PALETTE = 0, 3
+"""Color types in the header (11.2.1)."""
+
+
+def without_palette(data: bytes) -> bytes:
+    """A gray or palette PNG as a gray one with the same values: its chunks IHDR, IDAT and IEND, up to a broken one."""
+    parts, place = [_SIGNATURE], len(_SIGNATURE)
+    while place + 12 <= len(data):
+        size, kind = struct.unpack_from(">I4s", data, place)
+        end = place + 12 + size
+        if kind == b"IHDR":
+            content = data[place + 8 : place + 17] + bytes([GRAY]) + data[place + 18 : end - 4]
+            parts.append(struct.pack(">I4s", size, kind) + content + struct.pack(">I", zlib.crc32(kind + content)))
+        elif kind in {b"IDAT", b"IEND"}:
+            parts.append(data[place:end])
+        place = end
+    return b"".join(parts)
 
 
 def decode_rgb(data: bytes) -> npt.NDArray[np.uint8] | None:

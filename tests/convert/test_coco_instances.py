@@ -112,6 +112,14 @@ def test_malformed_annotations_are_counted_and_left_out_on_request(folder: Path,
     )
 
 
+def test_much_void_suggests_a_class_for_the_rest(folder: Path) -> None:
+    summary = convert(folder, content())  # 70 of 120 pixels are void
+    hint = "void: 58.3% of the pixels; if these are known to be background, add --rest background"
+    assert hint in lines(summary)
+    assert "void: 58.3% of the pixels" in lines(summary, offers_rest=False)
+    assert "void: 0.0% of the pixels" in lines(convert(folder, content(), rest="background", overwrite=True))
+
+
 def test_crowds_become_instances_on_request_and_classes_of_crowds_only_are_named(folder: Path) -> None:
     data = content()
     data["annotations"][1]["category_id"] = 9
@@ -388,7 +396,7 @@ def test_broken_stuff_maps_and_tables_are_refused(folder: Path, refused: Refused
     for values, expected in (
         (np.full(SIZE, 2, np.uint8), "value 2 is not in stuff.json"),
         (np.full((10, 11), 1, np.uint8), "11 x 10 pixels, but its picture is 12 x 10"),
-        (np.full((*SIZE, 3), 1, np.uint8), "has colors or a palette"),
+        (np.full((*SIZE, 3), 1, np.uint8), "has colors or an alpha channel"),
     ):
         stuff_png(folder, values)
         assert expected in refused(convert, folder, content(), (), stuff)

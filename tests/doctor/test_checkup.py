@@ -276,6 +276,7 @@ def test_one_break_is_one_finding(root: Path, kind: str, make: Break, case: str)
 def test_every_kind_is_tested() -> None:
     elsewhere = {
         "no-instances",
+        "much-void",
         "folder-missing",
         "json-structure",
         "no-images",
@@ -339,7 +340,7 @@ def test_an_empty_split(root: Path) -> None:
 def test_an_image_that_is_all_void(root: Path) -> None:
     write_segment_ids(png_of(root), np.zeros((HEIGHT, WIDTH), np.int32))
     edit_annotation(segments_info=[])(root)
-    assert found(root) == {"png-void": ("image 1 (1.png)",)}
+    assert found(root) == {"png-void": ("image 1 (1.png)",), "much-void": ("52 % of the pixels",)}
 
 
 def test_a_picture_under_two_names(root: Path) -> None:
@@ -598,3 +599,14 @@ def test_pictures_in_a_folder_of_datumaro_are_pointed_to(root: Path) -> None:
     (root / SPLIT).rename(root / "images" / SPLIT)
     [case] = found(root)["folder-missing"]
     assert case.endswith(f"but there is {root / 'images' / SPLIT}; move it to {root / SPLIT}")
+
+
+def test_a_split_that_is_mostly_void(root: Path) -> None:
+    for number in (1, 2):
+        ids = segment_map()
+        ids[(ids == SKY) | (ids == GRASS)] = 0  # 12 + 12 + 8 of 384 pixels are left
+        write_segment_ids(png_of(root, number), ids)
+    edit(lambda content: [a.update(segments_info=a["segments_info"][:3]) for a in content["annotations"]])(root)
+    problems = found(root)
+    assert problems.keys() == {"much-void", "category-unused"}
+    assert problems["much-void"] == ("92 % of the pixels",)

@@ -181,8 +181,19 @@ def test_labels_are_the_values_as_stored(depth: int, row: str, values: list[int]
     assert decode_values(png(4, 1, b"\0" + bytes.fromhex(row), depth, 0), "a.png", (1, 4)).tolist() == [values]
 
 
+def test_palette_pngs_are_read_by_index(tmp_path: Path) -> None:
+    values = np.random.default_rng(0).integers(0, 16, (9, 13)).astype(np.uint8)
+    for bits in (4, 8):
+        image = Image.fromarray(values)
+        image.putpalette([channel for i in range(256) for channel in (i * 7 % 256, 255 - i, 9)])
+        image.save(tmp_path / "a.png", bits=bits, transparency=3)
+        data = (tmp_path / "a.png").read_bytes()
+        assert data[24:26] == bytes([bits, 3])
+        assert (decode_values(data, "a.png", (9, 13)) == values).all()
+
+
 def test_labels_of_another_kind_are_refused(refused: Refused) -> None:
-    assert "has colors or a palette" in refused(decode_values, png(1, 1, bytes(4)), "a.png")
+    assert "has colors or an alpha channel" in refused(decode_values, png(1, 1, bytes(4)), "a.png")
     assert "not a PNG, and other formats" in refused(
         decode_values, encoded(".jpg", np.zeros((4, 4), np.uint8)), "a.png"
     )
