@@ -36,7 +36,7 @@ def draw_json(
     Raises:
         PanopticBlendError: a file is missing or broken, or a drawing would overwrite a photo.
     """
-    content = read_panoptic_json(truth or panoptic_json)
+    content = read_panoptic_json(truth or panoptic_json, results=truth is None)
     annotations = content.images.annotations
     images = content.images[:]
     if truth is not None:

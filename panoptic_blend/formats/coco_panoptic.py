@@ -58,7 +58,7 @@ class Annotation:
         panoptic = PanopticMap.measured(ids, self.segments)
         where = f"{source.name}: image {self.image_id}: segment"
         missing = [segment.id for segment in panoptic.segments if segment.area == 0]
-        has_strays = sum(segment.area for segment in panoptic.segments) < np.count_nonzero(ids)
+        has_strays = sum(segment.area for segment in panoptic.segments if segment.id) < np.count_nonzero(ids)
         if (missing or has_strays) and self._has_swapped_channels(ids):
             raise PanopticBlendError(
                 f"{png}: red and blue are swapped, cv2.imwrite takes blue first; write the ids as R + 256 G + 256^2 B"
@@ -146,18 +146,21 @@ class PanopticJson:
     images: Images
 
 
-def read_panoptic_json(path: Path, *, areas: bool = False, pictures: bool = True) -> PanopticJson:
+def read_panoptic_json(
+    path: Path, *, areas: bool = False, pictures: bool = True, results: bool = False
+) -> PanopticJson:
     """Read and validate the annotation file of a COCO panoptic data set.
 
     Args:
         areas: keep the ``area`` fields of the segments.
         pictures: require usable names of pictures; else a name may be missing, and is empty then.
+        results: the file may be of predictions, in which 0 is a segment if it has a record.
 
     Raises:
         PanopticBlendError: the file is not COCO panoptic JSON or has no images, an id is used twice, a category is
             unknown, or an image or annotation has no counterpart.
     """
-    segments = SegmentColumns(areas=areas)
+    segments = SegmentColumns(areas=areas, results=results)
     content = read_json(path, segments.pack)
     if isinstance(content, dict) and "annotations" in content and not {"images", "categories"} <= content.keys():
         raise PanopticBlendError(
@@ -197,12 +200,13 @@ def read_panoptic_json(path: Path, *, areas: bool = False, pictures: bool = True
 def read_annotations(path: Path, categories: Categories, owner: Path | None = None) -> Annotations:
     """Read and validate the ``annotations`` of a COCO panoptic JSON, of a data set or of results.
 
-    ``categories`` are those of the file ``owner``, by default of this one.
+    ``categories`` are those of the file ``owner``, by default of this one; with an owner, these are results, in which 0
+    is a segment if it has a record.
 
     Raises:
         PanopticBlendError: the file is not COCO panoptic JSON, or a category is not among ``categories``.
     """
-    segments = SegmentColumns()
+    segments = SegmentColumns(results=owner is not None)
     packed = _pack_annotations(read_json(path, segments.pack), segments, path, categories, owner)
     return Annotations(packed, segments, categories)
 

@@ -97,10 +97,13 @@ class InvalidSegments:
 class SegmentColumns:
     """The segments of many annotations, one row per segment, in the order in which they are parsed.
 
-    ``areas`` stores the ``area`` of the segments too; data sets do not need it, because they measure areas.
+    ``areas`` stores the ``area`` of the segments too; data sets do not need it, because they measure areas. With
+    ``results``, the id 0 is allowed: results of DETR number segments from 0. Several records of a segment that agree
+    are one row, with the area of the last one, as COCO's script reads them.
     """
 
-    def __init__(self, *, areas: bool = False) -> None:
+    def __init__(self, *, areas: bool = False, results: bool = False) -> None:
+        self._first_id = 0 if results else 1
         self.areas = array("d") if areas else None
         self._ids, self._categories, self._is_crowd = array("i"), array("i"), array("b")
         # category id -> number; ids may exceed 32 bits until they are validated
@@ -124,23 +127,31 @@ class SegmentColumns:
         return record
 
     def _append(self, infos: list[dict[str, Any]]) -> None:
-        seen: set[int] = set()
+        rows: dict[int, int] = {}
         for i, info in enumerate(infos):
             segment_id = require_integer(info, "id", f"segments_info[{i}]")
             category_id = require_integer(info, "category_id", f"segment {segment_id}")
-            if segment_id in seen:
-                raise PanopticBlendError(f"segment {segment_id} is listed twice; ids are unique in an image")
-            if not 0 < segment_id <= MAX_SEGMENT_ID:
+            if not self._first_id <= segment_id <= MAX_SEGMENT_ID:
                 raise PanopticBlendError(f"segment id {segment_id} is not between 1 and {MAX_SEGMENT_ID}; 0 is void")
             crowd = info.get("iscrowd", 0)
             if crowd not in (0, 1):
                 raise PanopticBlendError(f"segment {segment_id}: `iscrowd` is {crowd!r}, not 0 or 1; correct it")
             area = _area(info, segment_id) if self.areas is not None else None
-            seen.add(segment_id)
+            category = self._category_numbers.setdefault(category_id, len(self._category_numbers))
+            row = rows.setdefault(segment_id, len(self._ids))
+            if row < len(self._ids):
+                if (self._categories[row], self._is_crowd[row]) != (category, crowd == 1):
+                    raise PanopticBlendError(
+                        f"segment {segment_id} is listed twice, with different `category_id` or `iscrowd`; "
+                        "give each segment an id of its own"
+                    )
+                if self.areas is not None:
+                    self.areas[row] = math.nan if area is None else area
+                continue
             if self.areas is not None:
                 self.areas.append(math.nan if area is None else area)
             self._ids.append(segment_id)
-            self._categories.append(self._category_numbers.setdefault(category_id, len(self._category_numbers)))
+            self._categories.append(category)
             self._is_crowd.append(crowd == 1)
 
     def rows(self, start: int, stop: int) -> Iterator[tuple[int, int, bool]]:

@@ -199,7 +199,12 @@ SEGMENTS = "annotations.1.segments_info"
         (f"{SEGMENTS}.0.id", -1, "p.json: image 7: segment id -1 is not between 1 and 16777215; 0 is void"),
         (f"{SEGMENTS}.0.id", 2**24, "p.json: image 7: segment id 16777216 is not between 1 and 16777215; 0 is void"),
         (f"{SEGMENTS}.0.id", 10**30, f"p.json: image 7: segment id {10**30} is not between 1 and 16777215; 0 is void"),
-        (f"{SEGMENTS}.0.id", 300, "p.json: image 7: segment 300 is listed twice; ids are unique in an image"),
+        (
+            f"{SEGMENTS}.0.id",
+            300,
+            "p.json: image 7: segment 300 is listed twice, with different `category_id` or `iscrowd`; "
+            "give each segment an id of its own",
+        ),
         (f"{SEGMENTS}.1.category_id", ABSENT, f"p.json: image 7: segment 300: `category_id` is None{NOT_WHOLE}"),
         (f"{SEGMENTS}.1.category_id", "5", f"p.json: image 7: segment 300: `category_id` is '5'{NOT_WHOLE}"),
         (

@@ -252,6 +252,24 @@ def test_only_lists_of_records_are_packed() -> None:
     assert columns.pack({"segments_info": []}) == {"segments_info": range(0, 0)}
     infos = [{"id": 8, "category_id": 3}, {"id": 9, "category_id": 3, "iscrowd": True}]
     assert columns.pack({"segments_info": infos}) == {"segments_info": range(0, 2)}
-    invalid = InvalidSegments("segment 8 is listed twice; ids are unique in an image")
-    assert columns.pack({"segments_info": [infos[0], infos[0]]}) == {"segments_info": invalid}
     assert list(columns.rows(0, 2)) == [(8, 3, False), (9, 3, True)]
+
+
+def test_records_of_one_segment_are_merged_if_they_agree() -> None:
+    columns = SegmentColumns(areas=True)
+    first = {"id": 8, "category_id": 3, "area": 4}
+    infos = [first, {"id": 9, "category_id": 3, "area": 5}, {**first, "area": 6}]
+    assert columns.pack({"segments_info": infos}) == {"segments_info": range(0, 2)}
+    assert list(columns.rows(0, 2)) == [(8, 3, False), (9, 3, False)]
+    assert columns.areas is not None and columns.areas.tolist() == [6, 5]  # the last area counts, as in COCO's script
+    message = "segment 8 is listed twice, with different `category_id` or `iscrowd`; give each segment an id of its own"
+    for other in ({"category_id": 4}, {"iscrowd": 1}):
+        found = columns.pack({"segments_info": [first, {**first, **other}]})
+        assert found == {"segments_info": InvalidSegments(message)}
+
+
+def test_only_results_may_list_0() -> None:
+    infos = [{"id": 0, "category_id": 3}]
+    assert SegmentColumns(results=True).pack({"segments_info": infos}) == {"segments_info": range(0, 1)}
+    invalid = InvalidSegments("segment id 0 is not between 1 and 16777215; 0 is void")
+    assert SegmentColumns().pack({"segments_info": infos}) == {"segments_info": invalid}

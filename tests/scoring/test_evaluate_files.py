@@ -203,6 +203,31 @@ def test_predictions_that_are_not_coco_panoptic_are_refused(
     assert refused(evaluate_files, truth, prediction).startswith(f"{prediction}: not valid JSON (")
 
 
+def test_results_of_detr_may_number_segments_from_0_and_list_them_twice(
+    truth: Path, prediction: Path, refused: Refused
+) -> None:
+    name = json.loads(prediction.read_text())["annotations"][0]["file_name"]
+    png = prediction.with_suffix("") / name
+    ids = read_segment_ids(png)
+
+    def renumber(content: Any) -> None:
+        infos = content["annotations"][0]["segments_info"]
+        assert (ids != 0).all()  # so that all pixels of 0 are those of the segment
+        write_segment_ids(png, np.where(ids == infos[0]["id"], 0, ids))
+        infos[0]["id"] = 0
+        infos.append(infos[0])
+
+    change(prediction, renumber)
+    assert evaluate_files(truth, prediction)["All"]["pq"] == 1
+    change(prediction, lambda content: content["annotations"][0]["segments_info"][0].update(id=77))
+    assert "segment 77 is in the JSON but not in" in refused(evaluate_files, truth, prediction)
+    change(prediction, lambda content: content["annotations"][0]["segments_info"].pop(0))
+    stray = ids.copy()
+    stray[ids == ids[-1, -1]] = 78
+    write_segment_ids(png, np.where(ids == ids[0, 0], 0, stray))
+    assert "is in" in refused(evaluate_files, truth, prediction)
+
+
 def test_torch_is_not_needed() -> None:
     code = (
         "import sys\n"
