@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -30,6 +31,11 @@ def right_aligned(*columns: str | Column, title: str | None = None, words: int =
     for column in table.columns[words:]:
         column.justify = "right"
     return table
+
+
+def percent(fraction: float, form: str = ".1f") -> str:
+    """A fraction in percent; a dash for NaN, a figure over nothing."""
+    return "-" if math.isnan(fraction) else format(100 * fraction, form)
 
 
 class _Rate(live.ProgressColumn):

@@ -74,7 +74,6 @@ COVERED_BY = {
     "scoring/detail_tables": "scoring/test_scoring_details.py",
     "scoring/details": "scoring/test_scoring_details.py",
     "scoring/run": "scoring/test_scoring_details.py",
-    "scoring/tables": "cli/test_cli.py",
     "structures": "formats/test_coco_panoptic.py",
     "sweep/description": "sweep/test_sweep_cli.py",
     "training/curves": "training/test_loop.py",

@@ -43,7 +43,7 @@ def pq(
     from panoptic_blend.scoring.evaluate_files import evaluate_files
     from panoptic_blend.scoring.file_pairs import FilePolicy
     from panoptic_blend.scoring.run import DetailRequest, require_writable, score_in_detail
-    from panoptic_blend.scoring.tables import class_table, quality_table
+    from panoptic_blend.scoring.tables import class_table, nothing_to_score, quality_table
 
     policy, resampling = FilePolicy(missing, additional, area), Resampling(resamples, seed=seed)
     with stoppable("stopped; nothing was written"):
@@ -54,9 +54,11 @@ def pq(
                     truth, prediction, truth_folder, prediction_folder, progress, policy=policy, workers=workers
                 )
             if as_json:
-                print(json.dumps({**report.groups, "per_class": report.per_class}))
+                print(json.dumps(report.figures()))
             else:
                 print_tables(class_table(report), quality_table(report))
+                if remark := nothing_to_score(report):
+                    print(remark)
             return
         request = DetailRequest(
             truth=truth,
@@ -80,6 +82,8 @@ def pq(
     from panoptic_blend.scoring.detail_tables import all_tables, rare_classes
 
     print_tables(*all_tables(findings))
+    if remark := nothing_to_score(findings.report):
+        print(remark)
     if warning := rare_classes(findings):
         print(warning)
     if details:

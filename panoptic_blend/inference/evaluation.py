@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from lightning.fabric import Fabric
 
@@ -25,14 +27,16 @@ from panoptic_blend.metrics.panoptic_quality import GROUPS, PanopticQuality, Pan
 from panoptic_blend.metrics.semantic_iou import SemanticIoU
 from panoptic_blend.models.panoptic_blend import PanopticBlend
 from panoptic_blend.runtime.processes import all_gather
-from panoptic_blend.structures import Detections, Output, PanopticBlendError, PanopticMap, Progress
+from panoptic_blend.structures import THING_CLASS, Detections, Output, PanopticBlendError, PanopticMap, Progress
 
 
 @dataclass(frozen=True)
 class Evaluation:
     """The scores of a model on a data set, as fractions.
 
-    For a model without semantic head ``mean_iou`` is None, and ``panoptic`` has no predictions of stuff.
+    Figures over nothing are NaN: AP without a thing in the truth, mIoU (mean over the stuff classes that occur in the
+    truth, and over all things together) without stuff in the truth. For a model without semantic head ``mean_iou`` is
+    None, and ``panoptic`` has no predictions of stuff.
     """
 
     panoptic: PanopticReport
@@ -43,7 +47,7 @@ class Evaluation:
         """The columns of table 1 in BlendMask's appendix A; only those of things without semantic head."""
         all_, things, stuff = (self.panoptic[group] for group in GROUPS)
         if self.mean_iou is None:
-            return {"PQ_Th": things["pq"], "AP_box": self.instances.box, "AP_Th": self.instances.mask}
+            return {"AP_box": self.instances.box, "AP_Th": self.instances.mask, "PQ_Th": things["pq"]}
         return {
             "PQ": all_["pq"],
             "SQ": all_["sq"],
@@ -145,8 +149,12 @@ class _Scores:
         self._iou.merge(other._iou)
 
     def evaluation(self, is_semantic: bool) -> Evaluation:
-        mean_iou = self._iou.compute().mean if is_semantic else None
-        return Evaluation(self._quality.compute(), self._instances.compute(), mean_iou)
+        return Evaluation(self._quality.compute(), self._instances.compute(), self._mean_iou() if is_semantic else None)
+
+    def _mean_iou(self) -> float:
+        found = self._iou.compute()
+        has_stuff = not np.isnan(found.per_class[THING_CLASS + 1 :]).all()
+        return found.mean if has_stuff else math.nan  # of things alone, the semantic classes say nothing
 
 
 def require_same_categories(model: Categories, dataset: PanopticDataset) -> None:

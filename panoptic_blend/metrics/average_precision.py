@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -31,7 +32,7 @@ Record = dict[str, Any]
 class InstanceReport:
     """Average precision of boxes and masks as fractions: over IoU 0.50, 0.55, ..., 0.95, and at 0.50 and 0.75.
 
-    Each is a mean over the thing classes that have an instance other than crowds; 0 if there is no such class.
+    Each is a mean over the thing classes that have an instance other than crowds; NaN if there is no such class.
     """
 
     box: float
@@ -162,6 +163,6 @@ def _average_precision(truth: COCO, detected: COCO, kind: Literal["bbox", "segm"
     precision = evaluation.eval["precision"][..., 0, 0]  # (IoU thresholds, recalls, classes), -1 for absent classes
     precision = precision[:, :, (precision >= 0).all(axis=(0, 1))]
     if not precision.size:
-        return 0.0, 0.0, 0.0
+        return math.nan, math.nan, math.nan
     at50, at75 = np.searchsorted(evaluation.params.iouThrs, (0.5 - 1e-6, 0.75 - 1e-6))
     return float(precision.mean()), float(precision[at50].mean()), float(precision[at75].mean())

@@ -46,7 +46,7 @@ class _Errors:
 
 
 def error_budget(details: PanopticDetails) -> ErrorBudget:
-    """Compute the error budget of all images; if no class occurs, nothing is lost."""
+    """Compute the error budget of all images; the figures of a group of which no class occurs are NaN."""
     errors: defaultdict[tuple[int, Cause], _Errors] = defaultdict(_Errors)
     ious: defaultdict[int, list[float]] = defaultdict(list)
     for _, comparison, diagnosis in details.diagnoses():
@@ -85,7 +85,7 @@ class _BudgetBuilder:
         groups = {}
         for group, kind in kinds.items():
             members = [budget for id, budget in per_class.items() if self._categories[id].is_thing in kind]
-            lost = {cause: math.fsum(b.lost[cause] for b in members) / max(len(members), 1) for cause in Cause}
+            lost = {cause: _mean([b.lost[cause] for b in members]) for cause in Cause}
             repaired = {cause: report[group]["pq"] for cause, report in self._repaired.items()}
             groups[group] = Budget(self._report[group]["pq"], lost, repaired)
         return ErrorBudget(groups, per_class)
@@ -114,3 +114,7 @@ class _BudgetBuilder:
             else:
                 quality.tally((), [category] * errors.fn, [category] * errors.fp)
         return quality
+
+
+def _mean(figures: list[float]) -> float:
+    return math.fsum(figures) / len(figures) if figures else math.nan

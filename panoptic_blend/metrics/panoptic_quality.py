@@ -10,8 +10,9 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypedDict
+from typing import Any, TypedDict
 
+from panoptic_blend.files import without_nan
 from panoptic_blend.metrics.conversion import LABEL_DIVISOR, PanopticLike, panoptic_pair
 from panoptic_blend.metrics.overlaps import Comparison, compare, match
 from panoptic_blend.structures import Category, PanopticBlendError
@@ -29,7 +30,7 @@ class Quality(TypedDict):
 
 
 class GroupQuality(Quality):
-    """Unweighted means over the ``n`` classes of a group that occur in the truth or in a prediction."""
+    """Unweighted means over the ``n`` classes of a group that occur in the truth or in a prediction; NaN for none."""
 
     n: int
 
@@ -47,12 +48,24 @@ class ClassQuality(Quality):
 class PanopticReport:
     """Result of `PanopticQuality.compute`; ``report["All"]``, ``["Things"]`` and ``["Stuff"]`` are the means.
 
-    ``per_class`` maps every category id to its quality, which is 0 for a class that does not occur.
+    The means are NaN where there is nothing to score. ``per_class`` maps every category id to its quality, which is 0
+    for a class that does not occur, as in COCO's script; its counts are 0 too.
     """
 
     categories: tuple[Category, ...]
     groups: dict[str, GroupQuality]
     per_class: dict[int, ClassQuality]
+
+    def occurs(self, category: int) -> bool:
+        """Whether a class has a matched pair, a false positive or a false negative."""
+        quality = self.per_class[category]
+        return bool(quality["tp"] + quality["fp"] + quality["fn"])
+
+    def figures(self) -> dict[str, Any]:
+        """The groups and ``per_class`` as JSON values, in which figures over nothing are None."""
+        nothing = dict.fromkeys(("pq", "sq", "rq"))
+        per_class = {id: {**q, **({} if self.occurs(id) else nothing)} for id, q in self.per_class.items()}
+        return {**without_nan(self.groups), "per_class": per_class}
 
     def __getitem__(self, group: str) -> GroupQuality:
         """Return the means over ``"All"``, ``"Things"`` or ``"Stuff"`` classes; KeyError for any other name."""
@@ -116,7 +129,7 @@ class PanopticQuality:
         self._missed.update(other._missed)
 
     def compute(self) -> PanopticReport:
-        """Compute the quality over all images so far; everything is 0 if no class occurs."""
+        """Compute the quality over all images so far; the means are NaN if no class occurs."""
         categories = tuple(self._categories.values())
         per_class = {category.id: self._class_quality(category.id) for category in categories}
         things = [per_class[category.id] for category in categories if category.is_thing]
@@ -150,9 +163,11 @@ def _mean(classes: Iterable[ClassQuality]) -> GroupQuality:
     """Section 4.2: all classes have the same weight, regardless of their number of segments."""
     seen = [quality for quality in classes if quality["tp"] + quality["fp"] + quality["fn"]]
     n = len(seen)
+    if not n:
+        return GroupQuality(pq=math.nan, sq=math.nan, rq=math.nan, n=0)
     return GroupQuality(
-        pq=math.fsum(quality["pq"] for quality in seen) / max(n, 1),
-        sq=math.fsum(quality["sq"] for quality in seen) / max(n, 1),
-        rq=math.fsum(quality["rq"] for quality in seen) / max(n, 1),
+        pq=math.fsum(quality["pq"] for quality in seen) / n,
+        sq=math.fsum(quality["sq"] for quality in seen) / n,
+        rq=math.fsum(quality["rq"] for quality in seen) / n,
         n=n,
     )

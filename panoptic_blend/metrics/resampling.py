@@ -8,6 +8,7 @@ interval adds up both, a studentized one corrects them: ``python -m evaluation.i
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -31,7 +32,7 @@ _DRAWN_AT_ONCE = 500_000
 
 @dataclass(frozen=True)
 class Interval:
-    """A value over all images, and the bounds of its bootstrap interval."""
+    """A value over all images, and the bounds of its bootstrap interval; NaN for a group of which no class occurs."""
 
     value: float
     low: float
@@ -160,7 +161,10 @@ def _draws(size: int, resamples: int, seed: int) -> Iterator[Floats]:
 def _intervals(tallies: Tallies, bootstrap: Bootstrap, level: float, lowest: float) -> Intervals:
     """Intervals of groups and classes within ``lowest`` to 1, which include the value."""
     found = []
-    for column, value in enumerate(np.nan_to_num(bootstrap.value).tolist()):
+    for column, value in enumerate(bootstrap.value.tolist()):
+        if math.isnan(value):
+            found.append(Interval(math.nan, math.nan, math.nan))
+            continue
         low, high = bootstrap.bounds(column, level) or (lowest, 1.0)
         found.append(Interval(value, min(max(low, lowest), value), max(min(high, 1.0), value)))
     columns = zip(tallies.categories, found[3:], bootstrap.value[3:], bootstrap.occurrences[3:], strict=True)

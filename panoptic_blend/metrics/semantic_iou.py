@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +14,10 @@ from panoptic_blend.structures import IGNORE, PanopticBlendError
 
 @dataclass(frozen=True, eq=False)
 class SemanticReport:
-    """IoU as fractions: ``per_class`` (classes,) float64, NaN for classes without truth; ``mean`` over the others."""
+    """IoU as fractions: ``per_class`` (classes,) float64, NaN for classes without truth; ``mean`` over the others.
+
+    The mean over no class is NaN.
+    """
 
     mean: float
     per_class: npt.NDArray[np.float64]
@@ -60,9 +64,9 @@ class SemanticIoU:
         self._confusion += other._confusion
 
     def compute(self) -> SemanticReport:
-        """Compute the IoU over all images so far; the mean over no class is 0."""
+        """Compute the IoU over all images so far."""
         hits, in_truth = np.diagonal(self._confusion), self._confusion.sum(axis=1)
         union = in_truth + self._confusion.sum(axis=0) - hits
         present = in_truth > 0
         per_class = np.divide(hits, union, out=np.full(self._num_classes, np.nan), where=present)
-        return SemanticReport(float(per_class[present].mean()) if present.any() else 0.0, per_class)
+        return SemanticReport(float(per_class[present].mean()) if present.any() else math.nan, per_class)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from panoptic_blend.drawing.overlay import category_color
+from panoptic_blend.files import without_nan
 from panoptic_blend.metrics.causes import Cause
 from panoptic_blend.metrics.confusion import confusion
 from panoptic_blend.metrics.details import PanopticDetails
@@ -55,7 +56,7 @@ def _figures(details: PanopticDetails, findings: Findings) -> dict[str, Any]:
     for group, means in findings.report.groups.items():
         extra = _bounds(findings.intervals.groups[group]) | _budget(findings.budget.groups[group])
         groups[group] = {**means, **extra}
-    return {
+    figures = {
         "groups": groups,
         "classes": classes,
         "too_rare": len(findings.intervals.too_rare),
@@ -66,11 +67,13 @@ def _figures(details: PanopticDetails, findings: Findings) -> dict[str, Any]:
             **dict(zip(("tp", "fp", "fn"), counts, strict=True)),
         },
     }
+    return cast(dict[str, Any], without_nan(figures))
 
 
 def _compared(compared: PairedComparison) -> dict[str, Any]:
     groups = {group: asdict(found) | {"better": compared.better[group]} for group, found in compared.groups.items()}
-    return {"groups": groups, "classes": {id: asdict(found) for id, found in compared.per_class.items()}}
+    classes = {id: asdict(found) for id, found in compared.per_class.items()}
+    return {"groups": without_nan(groups), "classes": classes}
 
 
 def _bounds(interval: Interval) -> dict[str, float]:

@@ -16,7 +16,7 @@ from panoptic_blend.metrics.resampling import ENOUGH_IMAGES, Interval, Intervals
 from panoptic_blend.scoring.details import Findings
 from panoptic_blend.scoring.tables import class_table, quality_table
 from panoptic_blend.structures import ImageId
-from panoptic_blend.terminal import right_aligned
+from panoptic_blend.terminal import percent, right_aligned
 
 
 def all_tables(findings: Findings) -> Iterator[Table]:
@@ -24,8 +24,9 @@ def all_tables(findings: Findings) -> Iterator[Table]:
     yield class_table(findings.report)
     yield quality_table(findings.report)
     yield from detail_tables(findings)
-    if findings.compared:
-        yield from comparison_tables(findings.compared, findings.file_names)
+    if findings.compared and findings.other_report:
+        reports = findings.report, findings.other_report
+        yield from comparison_tables(findings.compared, reports, findings.file_names)
 
 
 def detail_tables(findings: Findings) -> Iterator[Table]:
@@ -42,8 +43,8 @@ def interval_table(found: Intervals, boundary: PanopticReport | None) -> Table:
     )
     for group in GROUPS:
         interval = found.groups[group]
-        boundary_pq = [f"{100 * boundary[group]['pq']:.1f}"] if boundary else []
-        table.add_row(group, f"{100 * interval.value:.1f}", _bounds(interval), *boundary_pq)
+        boundary_pq = [percent(boundary[group]["pq"])] if boundary else []
+        table.add_row(group, percent(interval.value), _bounds(interval), *boundary_pq)
     return table
 
 
@@ -64,7 +65,7 @@ def size_table(sizes: dict[str, PanopticReport]) -> Table:
     """PQ of small, medium and large segments."""
     table = right_aligned("PQ of", *sizes, title="PQ by segment size")
     for group in GROUPS:
-        table.add_row(group, *(f"{100 * r[group]['pq']:.1f}" if r[group]["n"] else "-" for r in sizes.values()))
+        table.add_row(group, *(percent(r[group]["pq"]) for r in sizes.values()))
     return table
 
 
@@ -75,22 +76,32 @@ def budget_table(budget: ErrorBudget) -> Table:
     )
     causes = sorted(Cause, key=lambda cause: -budget.groups["All"].lost[cause])
     for cause in causes:
-        lost = (f"{100 * budget.groups[group].lost[cause]:.1f}" for group in GROUPS)
-        table.add_row(cause, *lost, f"{100 * budget.groups['All'].repaired[cause]:.1f}")
+        lost = (percent(budget.groups[group].lost[cause]) for group in GROUPS)
+        table.add_row(cause, *lost, percent(budget.groups["All"].repaired[cause]))
     return table
 
 
 def comparison_tables(
-    compared: PairedComparison, file_names: Mapping[ImageId, str], images: int = 10
+    compared: PairedComparison,
+    reports: tuple[PanopticReport, PanopticReport],
+    file_names: Mapping[ImageId, str],
+    images: int = 10,
 ) -> Iterator[Table]:
-    """Yield the tables of PQ differences and of the images that differ most."""
+    """Yield the tables of both PQs and their differences, and of the images that differ most."""
     table = right_aligned(
-        "", "PQ difference", "interval", "second better in", title="Second result set minus the first"
+        "",
+        "first PQ",
+        "second PQ",
+        "difference",
+        "interval",
+        "second better in",
+        title="Second result set minus the first",
     )
     for group in GROUPS:
         interval = compared.groups[group]
-        share = f"{100 * compared.better[group]:.1f}% of resamples"
-        table.add_row(group, f"{100 * interval.value:+.2f}", _bounds(interval, signed=True), share)
+        share = "-" if math.isnan(interval.value) else f"{100 * compared.better[group]:.1f}% of resamples"
+        both = (percent(report[group]["pq"]) for report in reports)
+        table.add_row(group, *both, percent(interval.value, "+.2f"), _bounds(interval, signed=True), share)
     yield table
     table = right_aligned("image", "first", "second", "difference", title="Images with the largest difference in PQ")
     for image in [image for image in compared.images if not math.isnan(image.difference)][:images]:
@@ -100,4 +111,6 @@ def comparison_tables(
 
 
 def _bounds(interval: Interval, *, signed: bool = False) -> str:
-    return " to ".join(f"{100 * bound:{'+.2f' if signed else '.1f'}}" for bound in (interval.low, interval.high))
+    if math.isnan(interval.value):
+        return "-"
+    return " to ".join(percent(bound, "+.2f" if signed else ".1f") for bound in (interval.low, interval.high))

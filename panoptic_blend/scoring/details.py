@@ -8,9 +8,9 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
-from panoptic_blend.files import filling
+from panoptic_blend.files import filling, without_nan
 from panoptic_blend.formats.parquet import write_parquet
 from panoptic_blend.metrics.causes import Cause
 from panoptic_blend.metrics.confusion import confusion
@@ -52,6 +52,8 @@ class Findings:
     compared: PairedComparison | None
     file_names: Mapping[ImageId, str]
     """Of the pictures, as far as they are known."""
+    other_report: PanopticReport | None = None
+    """Of the result set that is compared."""
 
 
 def compute_findings(
@@ -70,6 +72,7 @@ def compute_findings(
         budget=error_budget(details),
         compared=None if other is None else compare_results(tallies, other.tallies(), **options),
         file_names=file_names or {},
+        other_report=None if other is None else other.compute(),
     )
 
 
@@ -116,8 +119,7 @@ def write_details(
 def summary(findings: Findings, resampling: Resampling) -> dict[str, Any]:
     """All metrics of groups and classes, as JSON values."""
     content: dict[str, Any] = {
-        **findings.report.groups,
-        "per_class": findings.report.per_class,
+        **findings.report.figures(),
         "intervals": {
             "method": "studentized bootstrap over images",
             **asdict(resampling),
@@ -133,7 +135,9 @@ def summary(findings: Findings, resampling: Resampling) -> dict[str, Any]:
         content["boundary"] = findings.boundary.groups
     if findings.compared:
         content["comparison"] = {key: asdict(findings.compared)[key] for key in ("groups", "per_class", "better")}
-    return content
+    if findings.other_report:
+        content["comparison"]["second"] = findings.other_report.groups
+    return cast(dict[str, Any], without_nan(content))
 
 
 _SEGMENT_COLUMNS: dict[str, type] = {
@@ -184,10 +188,12 @@ def _classes(findings: Findings) -> tuple[Row, Iterable[Row]]:
     for category in findings.report.categories:
         quality, interval = findings.report.per_class[category.id], findings.intervals.per_class.get(category.id)
         row: list[object] = [category.id, category.name, "thing" if category.is_thing else "stuff"]
-        row += [quality["pq"], quality["sq"], quality["rq"], quality["tp"], quality["fp"], quality["fn"]]
+        figures = (quality["pq"], quality["sq"], quality["rq"]) if findings.report.occurs(category.id) else [None] * 3
+        row += [*figures, quality["tp"], quality["fp"], quality["fn"]]
         row += [interval.low, interval.high] if interval else [None, None]
         if findings.boundary:
-            row.append(findings.boundary.per_class[category.id]["pq"])
+            occurs = findings.boundary.occurs(category.id)
+            row.append(findings.boundary.per_class[category.id]["pq"] if occurs else None)
         rows.append(row)
     return header, rows
 
@@ -219,4 +225,4 @@ def _write(path: Path, header: Iterable[object], rows: Iterable[Row]) -> None:
     with path.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
         writer = csv.writer(file)
         writer.writerow(header)
-        writer.writerows(rows)
+        writer.writerows([known(cell) if isinstance(cell, float) else cell for cell in row] for row in rows)

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from panoptic_blend.files import printable
 from panoptic_blend.metrics.panoptic_quality import GROUPS, PanopticReport
-from panoptic_blend.terminal import right_aligned
+from panoptic_blend.terminal import percent, right_aligned
 
 
 def quality_table(report: PanopticReport) -> Table:
@@ -17,7 +17,7 @@ def quality_table(report: PanopticReport) -> Table:
     table = right_aligned("", "PQ", "SQ", "RQ", "classes", title="Panoptic quality")
     for group in GROUPS:
         quality = report[group]
-        figures = (f"{100 * value:.1f}" for value in (quality["pq"], quality["sq"], quality["rq"]))
+        figures = (percent(value) for value in (quality["pq"], quality["sq"], quality["rq"]))
         table.add_row(group, *figures, str(quality["n"]))
     return table
 
@@ -29,7 +29,7 @@ def class_table(report: PanopticReport) -> Table:
         quality = report.per_class[category.id]
         counts = quality["tp"], quality["fp"], quality["fn"]
         if any(counts):
-            figures = (f"{100 * value:.1f}" for value in (quality["pq"], quality["sq"], quality["rq"]))
+            figures = (percent(value) for value in (quality["pq"], quality["sq"], quality["rq"]))
             kind = "thing" if category.is_thing else "stuff"
             table.add_row(escape(printable(category.name)), kind, *figures, *map(str, counts))
     return table
@@ -38,10 +38,20 @@ def class_table(report: PanopticReport) -> Table:
 def column_table(columns: Mapping[str, float]) -> Table:
     """The columns of BlendMask's appendix A, table 1, in percent."""
     table = Table(*columns, title="All metrics")
-    table.add_row(*(f"{100 * value:.1f}" for value in columns.values()))
+    table.add_row(*map(percent, columns.values()))
     return table
 
 
-def evaluation_tables(report: PanopticReport, columns: Mapping[str, float]) -> tuple[Table, Table, Table]:
-    """All tables of an evaluated model: classes, groups, and `column_table`."""
-    return class_table(report), quality_table(report), column_table(columns)
+def evaluation_tables(report: PanopticReport, columns: Mapping[str, float]) -> list[Table]:
+    """All tables of an evaluated model: classes, groups, and `column_table`.
+
+    A model that predicts no stuff, whose ``columns`` have no PQ, has only the last one.
+    """
+    return [*([class_table(report), quality_table(report)] if "PQ" in columns else []), column_table(columns)]
+
+
+def nothing_to_score(report: PanopticReport) -> str | None:
+    """A line that explains the dashes of a report over nothing; None for all others."""
+    if report["All"]["n"]:
+        return None
+    return "nothing to score: truth and results have no segment that counts (void and crowds do not)"

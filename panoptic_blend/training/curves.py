@@ -25,7 +25,7 @@ def draw_curves(folder: Path) -> Path:
         label = "sum" if name == "loss" else name.removeprefix("loss_")
         losses.plot(*zip(*points, strict=True), label=label, linewidth=1.6 if name == "loss" else 0.8)
     for name in _QUALITIES:
-        if points := [(record["iteration"], 100 * record[name]) for record in records if name in record]:
+        if points := [(record["iteration"], 100 * record[name]) for record in records if record.get(name) is not None]:
             qualities.plot(*zip(*points, strict=True), marker="o", label=name)
     losses.set(title="loss", xlabel="iteration", yscale="log")
     qualities.set(title="panoptic quality", xlabel="iteration", ylim=(0, 100))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
@@ -17,8 +18,9 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Column
 from torch.utils.tensorboard import SummaryWriter
 
-from panoptic_blend.files import replacing
+from panoptic_blend.files import replacing, without_nan
 from panoptic_blend.inference.evaluation import Evaluation
+from panoptic_blend.terminal import percent
 
 _LOG = "log.jsonl"
 _WINDOW = 20
@@ -107,16 +109,17 @@ class Reporter:
     def evaluated(self, iteration: int, evaluation: Evaluation) -> None:
         """Show and log the result of an evaluation."""
         columns = evaluation.columns()
-        self.say(f"iteration {iteration}: " + "  ".join(f"{k} {100 * v:.1f}" for k, v in columns.items()))
+        self.say(f"iteration {iteration}: " + "  ".join(f"{k} {percent(v)}" for k, v in columns.items()))
         self._write(iteration, columns)
 
     def _write(self, iteration: int, values: dict[str, float]) -> None:
         if self._log is None or self._board is None:
             return
-        self._log.write(json.dumps({"iteration": iteration, **values}) + "\n")
+        self._log.write(json.dumps({"iteration": iteration, **without_nan(values)}) + "\n")
         self._log.flush()
         for name, value in values.items():
-            self._board.add_scalar(name, value, iteration)
+            if not math.isnan(value):
+                self._board.add_scalar(name, value, iteration)
 
     def _status(self) -> str:
         last, count = self._recent[-1], len(self._recent)
@@ -129,7 +132,8 @@ class Reporter:
 
 
 def read_log(folder: Path) -> list[dict[str, Any]]:
-    """Read the log of a run: records of iterations have ``loss``, those of evaluations ``PQ_Th``.
+    """Read the log of a run: records of iterations have ``loss``, those of evaluations ``PQ_Th``. A figure
+    over nothing, such as mIoU without stuff, is None.
 
     Lines that a crash has cut short are ignored.
     """

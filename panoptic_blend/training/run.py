@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -180,10 +181,13 @@ class Run:
         except RunInterruptedError:
             text = f"interrupted in the evaluation at iteration {self.iteration}; continue with --resume auto"
             raise RunInterruptedError(text) from None
-        if evaluation.panoptic["All"]["pq"] > self.best_pq:
-            self.best_pq = evaluation.panoptic["All"]["pq"]
-            if self.is_first:
-                save_checkpoint(self.output / BEST, model.state_dict(), self.config, self.categories, self.best_pq)
+        pq = evaluation.panoptic["All"]["pq"]
+        is_better = pq > self.best_pq or math.isnan(pq)  # without a figure, the newest weights are the best
+        if is_better:
+            self.best_pq = -1.0 if math.isnan(pq) else pq
+        if is_better and self.is_first:
+            known = None if math.isnan(pq) else pq
+            save_checkpoint(self.output / BEST, model.state_dict(), self.config, self.categories, known)
         reporter.evaluated(self.iteration, evaluation)
         return evaluation
 

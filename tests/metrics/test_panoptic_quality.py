@@ -204,7 +204,7 @@ def test_agrees_with_the_slow_reference(images: list[Pair]) -> None:
             assert found["pq"] == pytest.approx(found["sq"] * found["rq"], rel=0, abs=1e-12)
     seen = [quality for quality in report.per_class.values() if quality["tp"] + quality["fp"] + quality["fn"]]
     assert report["All"]["n"] == len(seen)
-    assert report["All"]["pq"] * len(seen) == pytest.approx(sum(quality["pq"] for quality in seen))
+    assert not seen or report["All"]["pq"] * len(seen) == pytest.approx(sum(quality["pq"] for quality in seen))
     assert report["Stuff"]["n"] == (sum(counts(report, SKY)) > 0)
 
 
@@ -239,8 +239,13 @@ def test_merging_in_any_order_equals_one_pass(images: list[Pair], random: Random
 
 def test_nothing_updated() -> None:
     report = quality()
-    nothing = {"pq": 0.0, "sq": 0.0, "rq": 0.0, "n": 0}
-    assert [report[group] for group in ("All", "Things", "Stuff")] == [nothing] * 3
+    for group in ("All", "Things", "Stuff"):
+        assert np.isnan([report[group]["pq"], report[group]["sq"], report[group]["rq"]]).all()
+        assert report[group]["n"] == 0
+    figures = json.loads(json.dumps(report.figures(), allow_nan=False))
+    assert figures["Stuff"] == {"pq": None, "sq": None, "rq": None, "n": 0}
+    absent = {"pq": None, "sq": None, "rq": None, "iou_sum": 0.0, "tp": 0, "fp": 0, "fn": 0}
+    assert figures["per_class"][str(CAT)] == absent
     assert report.per_class[CAT] == {"pq": 0.0, "sq": 0.0, "rq": 0.0, "iou_sum": 0.0, "tp": 0, "fp": 0, "fn": 0}
     assert report.categories == tuple(CATEGORIES)
     with pytest.raises(KeyError):
