@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -17,8 +16,9 @@ from torch.utils.data import Dataset, Sampler
 
 from panoptic_blend.data.protocol import PanopticDataset, read_sample
 from panoptic_blend.data.transforms import Augmentation, PackedTarget, resize_image, size_for
-from panoptic_blend.data.workers import ErrorsAsItems, Loaded, in_short, load
-from panoptic_blend.structures import ImageId, PanopticBlendError, PanopticMap, Runs, Target
+from panoptic_blend.data.workers import ErrorsAsItems, Loaded, load
+from panoptic_blend.failures import doing, in_one_line
+from panoptic_blend.structures import ImageId, PanopticMap, Runs, Target
 
 _MAX_SUBSTITUTES = 100
 """Maximum number of images that are tried instead of one that cannot be read."""
@@ -199,18 +199,13 @@ class _EvaluationSamples(Dataset[EvaluationSample]):
 
 @contextmanager
 def _named(dataset: PanopticDataset, index: int) -> Iterator[None]:
-    """Turn an exception that is not ours into an error that names the image and has the traceback as a note."""
+    """Turn an exception that is not ours into an error that names the image; it survives the way between processes."""
+    activity = f"loading {dataset.images.file_names[index]} of {dataset.name}"
     try:
-        yield
-    except PanopticBlendError:
-        raise
+        with doing(activity, lower="data.workers, data.short_sides or test.short_side"):
+            yield
     except Exception as error:
-        named = PanopticBlendError(
-            f"{dataset.name}: image {dataset.images.file_names[index]} cannot be loaded ({in_short(error)}); "
-            "correct it, or lower data.workers if memory ran out"
-        )
-        named.add_note(traceback.format_exc())
-        raise named from error
+        raise in_one_line(error) from None
 
 
 @dataclass(frozen=True)

@@ -86,7 +86,7 @@ def _by_processes(dataset: ErrorsAsItems[T], batches: Iterable[list[Any]], count
         iterator = _quietly_started(loader)
     except OSError as error:
         raise PanopticBlendError(
-            f"{count} data loading processes cannot be started ({in_short(error)}); lower data.workers (0 needs none)"
+            f"{count} data loading processes cannot be started ({_in_short(error)}); lower data.workers (0 needs none)"
         ) from error
     processes = set(active_children()) - others
     try:
@@ -101,7 +101,7 @@ def _next(iterator: Iterator[T], processes: Iterable[BaseProcess]) -> T | None:
     try:
         return next(iterator, None)
     except RuntimeError as error:
-        if "DataLoader worker" not in str(error):
+        if not str(error).startswith("DataLoader worker (pid"):
             raise
     raise _death(processes)  # outside of the handler, because the traceback there refers to the iterator
 
@@ -153,7 +153,7 @@ def _opened(sealed: bytes | PanopticBlendError) -> list[Any]:
 
 def _not_passed(error: Exception) -> PanopticBlendError:
     """The error for items that a worker cannot pass on to the main process."""
-    text = in_short(error)
+    text = _in_short(error)
     if "No space left" in text:
         return PanopticBlendError(_NO_SPACE)
     if "Too many open files" in text or "ancdata" in text:  # of which torch needs one for each tensor on its way
@@ -178,7 +178,7 @@ def _death(processes: Iterable[BaseProcess]) -> PanopticBlendError:
     )
 
 
-def in_short(error: Exception) -> str:
+def _in_short(error: Exception) -> str:
     """An exception in one line, such as ``MemoryError: Unable to allocate 2 GiB``."""
     text: Sequence[str] = str(error).splitlines()
     return printable(f"{type(error).__name__}: {text[0]}" if text else type(error).__name__, limit=300)

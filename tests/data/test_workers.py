@@ -20,7 +20,7 @@ from panoptic_blend.data.dataset import CocoPanoptic
 from panoptic_blend.data.loader import evaluation_samples
 from panoptic_blend.data.protocol import Sample
 from panoptic_blend.data.workers import ErrorsAsItems, _death, load
-from panoptic_blend.structures import PanopticBlendError
+from panoptic_blend.failures import ForeignError
 
 Refused = Callable[..., str]
 
@@ -131,22 +131,31 @@ def test_processes_that_cannot_be_started(monkeypatch: pytest.MonkeyPatch, refus
 
 
 class Failing(CocoPanoptic):
+    error: Exception
+
     def __getitem__(self, index: int) -> Sample:
-        raise MemoryError("Unable to allocate 3.0 GiB")
+        raise self.error
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_an_exception_that_nobody_foresaw_names_the_image(generated: Path, workers: int) -> None:
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (MemoryError("3 GiB"), "memory ran out; lower data.workers, data.short_sides or test.short_side"),
+        (ZeroDivisionError("by\nzero"), "ZeroDivisionError: by"),
+    ],
+)
+def test_an_exception_that_nobody_foresaw_names_the_image(
+    generated: Path, workers: int, error: Exception, expected: str
+) -> None:
+    """Its traceback survives the way from the process that loads."""
     dataset = Failing(generated, "val2017")
-    with pytest.raises(PanopticBlendError) as error:
+    dataset.error = error
+    with pytest.raises(ForeignError) as found:
         next(evaluation_samples(dataset, 64, 80, workers))
-    assert str(error.value) == (
-        f"panoptic_val2017.json: image {dataset.images.file_names[0]} cannot be loaded (MemoryError: Unable to "
-        "allocate 3.0 GiB); correct it, or lower data.workers if memory ran out"
-    )
-    [note] = error.value.__notes__
-    assert note.startswith("Traceback")
-    assert "in __getitem__" in note
+    name = dataset.images.file_names[0]
+    assert str(found.value) == f"loading {name} of panoptic_val2017.json: {expected}"
+    assert "in __getitem__" in found.value.trace
 
 
 ORPHAN = """
