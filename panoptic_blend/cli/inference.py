@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -34,11 +35,14 @@ def evaluate(
     precision: options.NetworkPrecision = "32-true",
 ) -> None:
     """Evaluate a model on the validation split of a data set (data.root=DIR data.val=SPLIT)."""
+    from panoptic_blend.data.limits import exceeded_limits
     from panoptic_blend.inference.evaluation import evaluate
     from panoptic_blend.scoring.tables import evaluation_tables
 
     predictor, threads = _predictor(model, weights, config, overrides or (), device, precision)
     dataset = _validation(predictor)
+    for line in exceeded_limits(predictor.config.model, dataset):
+        print(line, file=sys.stderr)
     results = output / f"panoptic_{predictor.config.data.val}.json" if output else None
     with progress_line("evaluating") as progress:
         evaluation = evaluate(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -112,6 +113,11 @@ class Annotations(LazySequence[Annotation]):
         """The ``area`` fields of the segments of one annotation, NaN where missing."""
         assert self._segments.areas is not None, "read with areas=True"
         return self._segments.areas[self._starts[index] : self._stops[index]].tolist()
+
+    def thing_counts(self) -> list[int]:
+        """The number of things, without crowds, in each annotation."""
+        before = [0, *accumulate(self._segments.are_things(self._known.thing_ids))]
+        return [before[stop] - before[start] for start, stop in zip(self._starts, self._stops, strict=True)]
 
     def item(self, index: int) -> Annotation:
         segments = [

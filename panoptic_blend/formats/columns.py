@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from array import array
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any, TypeVar, overload
@@ -159,6 +159,11 @@ class SegmentColumns:
         category_ids = list(self._category_numbers)
         for i in range(start, stop):
             yield self._ids[i], category_ids[self._categories[i]], bool(self._is_crowd[i])
+
+    def are_things(self, thing_ids: Container[int]) -> Iterator[bool]:
+        """Yield for each row whether its segment is a thing, and no crowd."""
+        flags = [category_id in thing_ids for category_id in self._category_numbers]
+        return (flags[number] and not crowd for number, crowd in zip(self._categories, self._is_crowd, strict=True))
 
 
 def _area(info: Mapping[str, Any], segment_id: int) -> float | None:

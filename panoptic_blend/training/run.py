@@ -17,6 +17,7 @@ from panoptic_blend.checkpoints.io import load_weights, read_pq, save_checkpoint
 from panoptic_blend.checkpoints.states import newest_state, save_state
 from panoptic_blend.config.experiment import Config
 from panoptic_blend.data.dataset import CocoPanoptic
+from panoptic_blend.data.limits import exceeded_limits
 from panoptic_blend.data.loader import Batch, Shard, training_batches
 from panoptic_blend.data.protocol import PanopticDataset
 from panoptic_blend.data.transforms import Augmentation
@@ -72,6 +73,8 @@ class Run:
         require_same_categories(self.categories, self.validation)
         things, stuff = len(self.categories.thing_ids), len(self.categories.stuff_ids)
         self.config = config = config.changed([f"model.num_things={things}", f"model.num_stuff={stuff}"])
+        for dataset in (self.training, self.validation):
+            self.remarks += exceeded_limits(config.model, dataset)
         self.meaning = meaning(config, self.training, self.validation)
         state = newest_state(output, self.remarks.append) if resume else None
 
