@@ -33,6 +33,9 @@ from panoptic_blend.training.run import Run
 _MEMORY = "train.images_per_step, train.batch_size or data.short_sides"
 """The options of training that need less memory if they are lower."""
 
+_PATIENCE = 5.0
+"""Seconds to wait for the folder: the loading processes of a run that was just killed hold its lock until they die."""
+
 
 def train(
     config: Config,
@@ -61,8 +64,7 @@ def train(
         RunInterruptedError: the run was interrupted by SIGTERM or Ctrl-C; its state is saved and can be resumed.
     """
     remedy = "wait for it, or choose another --output"
-    # patience, because the data loading processes of a run that was just killed hold the lock until they are dead
-    lock = locked(output, remedy, patience=5) if starts_run() else nullcontext()
+    lock = locked(output, remedy, _PATIENCE) if starts_run() else nullcontext()
     with lock, Interruption() as interruption:
         run = Run(config, output, resume, interruption, datasets, share_cores)
         try:

@@ -110,6 +110,8 @@ def test_an_interrupt_ends_the_check_with_one_line(shapes: Path, tmp_path: Path)
         content["annotations"].append({**annotation, "image_id": -number, "file_name": f"{number}.png"})
     (shapes / JSON).write_text(json.dumps(content))
     code = (
+        "import signal\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # ignored in the background of a shell
         "import panoptic_blend.doctor.checkup as c, panoptic_blend.cli.main as cli\n"
         "real = c.check\n"
         "def check(*a, progress, **k): return real(*a, progress=lambda *n: print('.', flush=True), **k)\n"

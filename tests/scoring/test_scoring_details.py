@@ -195,6 +195,7 @@ def test_pictures_are_named_by_their_files(
 def test_an_interrupted_command_writes_nothing(truth: Path, tmp_path: Path) -> None:
     code = (
         "import os, signal, sys\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # ignored in the background of a shell
         "from panoptic_blend.cli import main as cli\n"
         "from panoptic_blend.metrics.details import PanopticDetails\n"
         "add = PanopticDetails.add\n"

@@ -20,6 +20,7 @@ from panoptic_blend.checkpoints.states import read_state, save_state, state_file
 from panoptic_blend.config.experiment import Config
 from panoptic_blend.data.dataset import CocoPanoptic
 from panoptic_blend.failures import in_one_line
+from panoptic_blend.files import locked
 from panoptic_blend.inference.evaluation import require_same_categories
 from panoptic_blend.shapes.dataset import CATEGORIES, write_shapes
 from panoptic_blend.structures import PanopticBlendError
@@ -161,6 +162,13 @@ def test_resuming_a_finished_run_only_evaluates(finished: Path, root: Path) -> N
 def test_a_run_is_not_overwritten(finished: Path, root: Path) -> None:
     with pytest.raises(PanopticBlendError, match="holds a run already; continue it with --resume"):
         train(config(root), finished)
+
+
+def test_a_folder_has_one_run_at_a_time(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("panoptic_blend.training.loop._PATIENCE", 0.0)
+    message = "another process is using this folder; wait for it, or choose another --output"
+    with locked(tmp_path, "wait"), pytest.raises(PanopticBlendError, match=message):
+        train(config(root), tmp_path)
 
 
 def copied(run: Path, folder: Path, *left_out: str) -> Path:
