@@ -9,7 +9,9 @@ import pytest
 import torch
 from torch import nn
 
+from panoptic_blend.config.experiment import load_config
 from panoptic_blend.config.options import Train
+from panoptic_blend.config.yaml_files import config_names
 from panoptic_blend.training.optimizer import build_optimizer, learning_rate, require_full_rate, set_learning_rate
 
 OFFICIAL = Train()
@@ -60,6 +62,11 @@ def test_a_warmup_that_never_ends(
 @pytest.mark.parametrize(("warmup", "steps", "iterations"), [(69, (70,), 100), (0, (0,), 1), (5, (), 6), (5, (), 0)])
 def test_a_warmup_that_ends_in_time(warmup: int, steps: tuple[int, ...], iterations: int) -> None:
     require_full_rate(Train(warmup_iterations=warmup, steps=steps, iterations=iterations))
+
+
+@pytest.mark.parametrize("name", config_names())
+def test_the_warmup_of_every_config_ends_in_time(name: str) -> None:
+    require_full_rate(load_config(name).train)
 
 
 def test_normalization_is_not_decayed_and_frozen_parameters_are_left_out() -> None:
