@@ -119,7 +119,7 @@ def test_an_image_with_nothing_to_score_has_no_pq(request_: ReportRequest, files
     other = detail_files(files.truth, files.first)
     write_details(files.root / "details", details, compute_findings(details, other, FAST), FAST)
     assert (files.root / "details" / "images.csv").read_text().splitlines()[2] == "2,,0,0,0,"
-    assert (files.root / "details" / "comparison.csv").read_text().splitlines()[-1] == "2,,,"
+    assert (files.root / "details" / "comparison.csv").read_text().splitlines()[-1] == "2,,,,"
 
 
 def test_large_images_are_scaled_down(request_: ReportRequest) -> None:
