@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import glob
 import json
 import math
 import os
@@ -10,6 +12,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -37,9 +40,10 @@ def replacing(path: Path, *, durable: bool = False) -> Iterator[Path]:
     ``durable`` waits until the content is on the disk, so that a power failure cannot leave an empty file.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    remove_unfinished(left for left in _unfinished(path.parent) if left.name.startswith(f".{path.stem}."))
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
     try:
-        with name_in_errors(path):
+        with name_in_errors(path, temporary):
             yield temporary
             if durable:
                 with temporary.open("rb+") as file:
@@ -49,15 +53,28 @@ def replacing(path: Path, *, durable: bool = False) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+@cache
+def _unfinished(folder: Path) -> tuple[Path, ...]:
+    """What killed processes may have left in a folder; listed once, because a folder may hold a whole data set."""
+    try:
+        return tuple(folder.glob(".*.part*"))
+    except OSError:
+        return ()
+
+
 @contextmanager
-def name_in_errors(path: Path) -> Iterator[None]:
-    """Add ``path`` to an OSError that names no file, such as that of a full disk."""
+def name_in_errors(path: Path, temporary: Path | None = None) -> Iterator[None]:
+    """Name ``path`` in an OSError that names no file, its ``temporary``, or the source of a copy to a full disk."""
     try:
         yield
     except OSError as error:
-        if error.errno and not error.filename:
-            error.filename = str(path)
+        is_copy = error.errno in _UNWRITABLE and error.filename2 is not None
+        if error.errno and (is_copy or error.filename in (None, temporary, str(temporary))):
+            error.filename, error.filename2 = str(path), None
         raise
+
+
+_UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
 
 
 def require_empty(folder: Path) -> None:
@@ -78,15 +95,17 @@ def filling(folder: Path, *, overwrite: bool = False) -> Iterator[Path]:
     if not overwrite:
         require_empty(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
+    remove_unfinished(folder.parent.glob(f".{glob.escape(folder.name)}.*.part"))
     temporary = folder.with_name(f".{folder.name}.{os.getpid()}.part")
     old = folder.with_name(f".{folder.name}.old.{os.getpid()}.part")
     shutil.rmtree(temporary, ignore_errors=True)
     try:
-        temporary.mkdir()
-        yield temporary
-        if folder.exists():
-            folder.rename(old)
-        temporary.rename(folder)
+        with name_in_errors(folder, temporary):
+            temporary.mkdir()
+            yield temporary
+            if folder.exists():
+                folder.rename(old)
+            temporary.rename(folder)
     finally:
         for left in (temporary, old):
             shutil.rmtree(left, ignore_errors=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 from panoptic_blend import files
 from panoptic_blend.files import (
     distinct_names,
+    filling,
     free_space,
     inside,
     locked,
@@ -211,6 +213,52 @@ def test_a_failed_write_names_the_file(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="No space") as error, replacing(tmp_path / "a.txt"):
         raise OSError(errno.ENOSPC, "No space left on device")
     assert error.value.filename == str(tmp_path / "a.txt")
+
+
+def test_a_copy_to_a_full_disk_names_its_target(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "photo.jpg").write_bytes(bytes(2**16))
+
+    def full(*given: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "sendfile", full)
+    with pytest.raises(OSError, match="No space") as error, replacing(tmp_path / "copy.jpg") as temporary:
+        shutil.copyfile(tmp_path / "photo.jpg", temporary)
+    assert error.value.filename == str(tmp_path / "copy.jpg") and "photo" not in str(error.value)
+
+
+def test_a_failed_folder_is_named_unless_a_file_in_it_is(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="No space") as error, filling(tmp_path / "out"):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert error.value.filename == str(tmp_path / "out")
+    full = OSError(errno.ENOSPC, "No space left on device")
+    with pytest.raises(OSError, match="No space"), filling(tmp_path / "out") as folder, replacing(folder / "a"):
+        raise full
+    assert str(full.filename).endswith("/a")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="processes are not looked up there")
+@pytest.mark.parametrize("is_folder", [False, True])
+def test_writing_again_removes_what_a_killed_process_left(tmp_path: Path, is_folder: bool) -> None:
+    """Of the same name only: another process may be writing another file."""
+    program = (
+        "import os, signal, sys\n"
+        "from pathlib import Path\n"
+        "from panoptic_blend.files import filling, replacing\n"
+        "contexts = []\n"
+        "for name in ('cache', 'other'):\n"
+        f"    context = {'filling' if is_folder else 'replacing'}(Path(sys.argv[1], name + '.zip'))\n"
+        "    path = context.__enter__()\n"
+        "    contexts.append(context)\n"
+        f"    {'(path / name).touch()' if is_folder else 'path.touch()'}\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    subprocess.run([sys.executable, "-c", program, str(tmp_path)], check=False)
+    assert len(list(tmp_path.iterdir())) == 2
+    with (filling if is_folder else replacing)(tmp_path / "cache.zip") as path:
+        (path / "new" if is_folder else path).touch()
+    left = sorted(path.name for path in tmp_path.iterdir())
+    assert len(left) == 2 and left[0].startswith(".other.") and left[1] == "cache.zip"
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from panoptic_blend.download.remote_file import RemoteFile, validator_of
 from panoptic_blend.download.web import HeadNotSupportedError, RangeRefusedError, TransientError, open_url
-from panoptic_blend.files import require_space
+from panoptic_blend.files import name_in_errors, require_space
 from panoptic_blend.structures import PanopticBlendError
 
 ByteProgress = Callable[[str, int, int | None], None]
@@ -169,7 +169,7 @@ def _fetch(url: str, part: Path, timeout: float, progress: ByteProgress) -> Remo
 def _append(response: HTTPResponse, part: Path, start: int, length: int | None, progress: ByteProgress) -> None:
     """Write a response to ``part`` from byte ``start`` on; raise TransientError unless it ends at ``length``."""
     step, done = f"fetching {part.name.removesuffix('.part')}", start
-    with part.open("ab" if start else "wb") as file:
+    with name_in_errors(part), part.open("ab" if start else "wb") as file:
         progress(step, done, length)
         while chunk := _read(response):
             file.write(chunk)

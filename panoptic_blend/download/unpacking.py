@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from zipfile import ZipFile, ZipInfo
 
-from panoptic_blend.files import inside, replacing, require_space
+from panoptic_blend.files import inside, name_in_errors, replacing, require_space
 from panoptic_blend.structures import PanopticBlendError, Progress
 
 _CHUNK = 1 << 20
@@ -188,7 +188,7 @@ def _is_unpacked(target: Path, info: ZipInfo) -> bool:
 
 def _write(archive: ZipFile, info: ZipInfo, target: Path, progress: Progress = _no_progress) -> None:
     done = 0
-    with archive.open(info) as source, target.open("wb") as out:
+    with name_in_errors(target), archive.open(info) as source, target.open("wb") as out:
         while chunk := source.read(_CHUNK):
             out.write(chunk)
             done += len(chunk)

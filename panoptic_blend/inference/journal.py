@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import Any
 
 from panoptic_blend.checkpoints.digest import weights_digest
-from panoptic_blend.files import inside, remove_unfinished, replacing
+from panoptic_blend.files import inside, name_in_errors, remove_unfinished, replacing
 from panoptic_blend.inference.predictor import Predictor
 from panoptic_blend.runtime.precision import resolve
 from panoptic_blend.structures import PanopticBlendError
@@ -105,7 +105,7 @@ class Journal:
         """Add an image that is finished; its ``files`` must have been written."""
         sizes = {path.relative_to(self._folder).as_posix(): path.stat().st_size for path in files}
         entry = JournalEntry(source, stamp, sizes, image, annotation)
-        with self._lock:
+        with self._lock, name_in_errors(self._folder / _NAME):
             self._file.write(_line(asdict(entry)))
             self._file.flush()
             self._entries[source] = entry

@@ -18,7 +18,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Column
 from torch.utils.tensorboard import SummaryWriter
 
-from panoptic_blend.files import replacing, without_nan
+from panoptic_blend.files import name_in_errors, replacing, without_nan
 from panoptic_blend.inference.evaluation import Evaluation
 from panoptic_blend.terminal import percent
 
@@ -115,8 +115,9 @@ class Reporter:
     def _write(self, iteration: int, values: dict[str, float]) -> None:
         if self._log is None or self._board is None:
             return
-        self._log.write(json.dumps({"iteration": iteration, **without_nan(values)}) + "\n")
-        self._log.flush()
+        with name_in_errors(Path(self._log.name)):
+            self._log.write(json.dumps({"iteration": iteration, **without_nan(values)}) + "\n")
+            self._log.flush()
         for name, value in values.items():
             if not math.isnan(value):
                 self._board.add_scalar(name, value, iteration)
