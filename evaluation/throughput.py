@@ -23,7 +23,7 @@ from panoptic_blend.config.experiment import load_config
 from panoptic_blend.config.options import Precision
 from panoptic_blend.formats.categories import default_categories
 from panoptic_blend.inference import pictures as prediction
-from panoptic_blend.inference.pictures import find_pictures
+from panoptic_blend.inference.find_pictures import find_pictures
 from panoptic_blend.inference.predictor import Predictor
 
 
@@ -56,7 +56,8 @@ def predictor_with_detections(name: str, precision: Precision) -> Predictor:
 def copies(source: Path, folder: Path, number: int) -> Path:
     """Fill a new folder with ``number`` copies of the pictures in ``source``, used in turn."""
     folder.mkdir()
-    for i, picture in enumerate(islice(cycle(list(find_pictures([source]))), number)):
+    pictures = [found.path for found in find_pictures([source])[0]]
+    for i, picture in enumerate(islice(cycle(pictures), number)):
         shutil.copyfile(picture, folder / f"{i}{picture.suffix}")
     return folder
 
@@ -65,7 +66,9 @@ def rate(predictor: Predictor, pictures: Path, depth: int) -> float:
     """Images per second of ``predict`` with a fresh output folder and a queue of ``depth`` images before each step."""
     with tempfile.TemporaryDirectory() as folder, patch.object(prediction, "queue_depth", lambda predictor: depth):
         start = time.perf_counter()
-        count = prediction.predict_pictures(predictor, [pictures], Path(folder) / "out", lambda done, total: None)
+        count = prediction.predict_pictures(
+            predictor, find_pictures([pictures])[0], Path(folder) / "out", lambda done, total: None
+        )
         return count / (time.perf_counter() - start)
 
 

@@ -12,8 +12,10 @@ import typer
 from panoptic_blend.cli import options
 from panoptic_blend.cli.running import stoppable
 from panoptic_blend.config.options import Precision
+from panoptic_blend.failures import doing
 from panoptic_blend.files import locked
 from panoptic_blend.formats.images import PICTURE_SUFFIXES
+from panoptic_blend.formats.videos import VIDEO_SUFFIXES
 from panoptic_blend.structures import PanopticBlendError
 from panoptic_blend.terminal import print_tables, progress_line
 
@@ -85,8 +87,14 @@ def predict(
     inputs: Annotated[
         list[str] | None, typer.Argument(help="Pictures, folders of pictures, and changes to the config: key=value ...")
     ] = None,
-    video: Annotated[Path | None, typer.Option(help="A video instead of pictures; the drawing is an MP4.")] = None,
+    video: Annotated[
+        Path | None,
+        typer.Option(
+            help="A video instead of pictures (as is a single input that ends as videos do); drawn as an MP4."
+        ),
+    ] = None,
     every: Annotated[int, typer.Option(min=1, help="Use only every N-th frame of the video.", metavar="N")] = 1,
+    recursive: Annotated[bool, typer.Option("--recursive", help="Take the pictures of subfolders too.")] = False,
     weights: options.Weights = None,
     config: options.Config = None,
     output: options.Output = Path("predictions"),
@@ -99,15 +107,23 @@ def predict(
 
     After an interruption, run the same command again to continue.
     """
-    pictures, changes = _pictures_and_overrides(inputs or ())
-    if bool(pictures) == bool(video):
+    named, changes = _pictures_and_overrides(inputs or ())
+    if video is None and len(named) == 1 and _is_video(named[0]):
+        [video], named = named, []
+    if bool(named) == bool(video):
         raise PanopticBlendError("nothing to predict, or both pictures and a video; give pictures or --video FILE")
+    if one := next(filter(_is_video, named), None):
+        raise PanopticBlendError(f"{one}: is a video; predict each video by itself, in a folder of its own")
+    from panoptic_blend.inference.find_pictures import find_pictures
     from panoptic_blend.inference.pictures import predict_pictures
     from panoptic_blend.inference.video import drawn_video, predict_video
 
     drawn = drawn_video(video, output) if video else output / "pictures"
-    with stoppable("interrupted; run the same command again to continue"):
+    with doing("predict", folder=output), stoppable("interrupted; run the same command again to continue"):
         predictor, threads = _predictor(model, weights, config, [*(overrides or ()), *changes], device, precision)
+        pictures, remarks = find_pictures(named, recursive, [output / "panoptic", output / "pictures"])
+        for remark in remarks:
+            print(remark, flush=True)
         lock = locked(output, "wait until it ends, or choose another --output")
         with lock, progress_line("predicting", "images") as progress:
             show = threads.following(progress)
@@ -118,12 +134,16 @@ def predict(
     print(f"{count} panoptic maps: {output}/panoptic.json; drawings: {drawn}")
 
 
+def _is_video(path: Path) -> bool:
+    return path.suffix.lower() in VIDEO_SUFFIXES and path.is_file()
+
+
 def _pictures_and_overrides(inputs: Iterable[str]) -> tuple[list[Path], list[str]]:
     """Separate pictures from changes to the config, which contain a ``=`` and do not name a file or folder."""
     pictures, overrides = [], []
     for item in inputs:
         path = Path(item)
-        if "=" in item and not path.exists() and path.suffix.lower() not in PICTURE_SUFFIXES:
+        if "=" in item and not path.exists() and path.suffix.lower() not in PICTURE_SUFFIXES | VIDEO_SUFFIXES:
             overrides.append(item)
         else:
             pictures.append(path)

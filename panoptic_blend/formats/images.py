@@ -21,7 +21,10 @@ _log = logging.getLogger(__name__)
 
 Picture = npt.NDArray[np.uint8]
 
-PICTURE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"}
+PICTURE_SUFFIXES = {
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".dib", ".tif", ".tiff", ".webp"),
+    *(".gif", ".avif", ".jp2", ".ppm", ".pgm", ".pbm", ".pnm"),
+}
 """File name endings, in lower case, by which pictures are found in a folder."""
 
 

@@ -58,10 +58,13 @@ class PanopticWriter:
         self.append([image], [annotation])
 
     def save(
-        self, image_id: ImageId, file_name: str, panoptic: PanopticMap
+        self, image_id: ImageId, file_name: str, panoptic: PanopticMap, png: str | None = None
     ) -> tuple[dict[str, object], dict[str, object]]:
-        """Write the PNG of one image; returns its ``images`` and ``annotations`` records, for `append`."""
-        png = _png(file_name)
+        """Write the PNG of one image; returns its ``images`` and ``annotations`` records, for `append`.
+
+        ``png`` is its name, by default that of the image with the suffix ``.png``.
+        """
+        png = png or _png(file_name)
         if png in self._written:  # for example a.png after a.jpg
             png = f"{file_name}.{image_id}.png"
         write_segment_ids(inside(self.folder, png), panoptic.segment_ids)

@@ -72,7 +72,7 @@ class Journal:
             _remove(folder, entries)
             entries = []
         elif found is None:
-            there = next((path for path in outputs if path.exists()), None)
+            there = next((path for path in outputs if _exists(path)), None)
             if there:
                 raise PanopticBlendError(f"{there}: already exists; choose another --output, or give --overwrite")
         else:
@@ -110,6 +110,14 @@ class Journal:
             self._file.flush()
             self._entries[source] = entry
         return entry
+
+    def require_results(self) -> None:
+        """Raise an error unless the journal and all files of its entries are still there."""
+        gone = [name for entry in self._entries.values() for name in entry.files if self._size(name) < 0]
+        again = "the same command again" if self._size(_NAME) >= 0 else "the command again, with --overwrite"
+        if gone or self._size(_NAME) < 0:
+            name = next(iter(gone), _NAME)
+            raise PanopticBlendError(f"{self._folder / name}: was removed after it was written; run {again}")
 
     def __enter__(self) -> Journal:
         path = self._folder / _NAME
@@ -178,7 +186,21 @@ def _entry(content: dict[str, Any]) -> JournalEntry | None:
     except TypeError:
         return None
     kinds = (entry.source, str), (entry.stamp, list), (entry.files, dict), (entry.image, dict), (entry.annotation, dict)
-    return entry if all(isinstance(value, kind) for value, kind in kinds) else None
+    is_valid = all(isinstance(value, kind) for value, kind in kinds) and _is_shallow(content)
+    return entry if is_valid else None
+
+
+def _is_shallow(value: Any, levels: int = 5) -> bool:
+    """Whether lists and dictionaries are nested as in a record, not as in a file made to exhaust the stack."""
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return levels >= 0 and all(_is_shallow(part, levels - 1) for part in parts)
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # the name is too long, which is found again when this file is written
+        return False
 
 
 def _remove(folder: Path, entries: Iterable[JournalEntry]) -> None:

@@ -2,33 +2,42 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import errno
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from torch import Tensor
 
 from panoptic_blend.drawing.overlay import draw
-from panoptic_blend.files import require_no_overwrite
-from panoptic_blend.formats.images import PICTURE_SUFFIXES, Picture, read_picture, write_picture
+from panoptic_blend.failures import ForeignError, doing, in_one_line
+from panoptic_blend.files import printable, replacing, require_no_overwrite
+from panoptic_blend.formats.images import Picture, read_picture, write_picture
 from panoptic_blend.formats.panoptic_writer import PanopticWriter
+from panoptic_blend.inference.find_pictures import FoundPicture, absolute
 from panoptic_blend.inference.journal import Journal, Record, file_stamp, prediction_identity
 from panoptic_blend.inference.predictor import Predictor
 from panoptic_blend.machine import overlapped
 from panoptic_blend.structures import PanopticBlendError, PanopticMap, Progress
 
+FAILURES = "failures.txt"
+"""The file with a line for each picture that failed in the last run, if there are any."""
+
+_OF_THE_NAME = {errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL}
+"""Errors of writing that the name of one picture causes; others, such as a full disk, would meet all pictures."""
+
 
 @dataclass(frozen=True)
 class _PictureJob:
-    """One picture to predict: its image id, its path, and the paths of its PNG and its drawing.
+    """One picture to predict: its image id, its path and name, and the paths of its PNG and its drawing.
 
     ``source`` and ``stamp`` identify it in the journal.
     """
 
     image_id: int
     path: Path
+    name: str
     png: Path
     drawing: Path
     source: str
@@ -36,24 +45,29 @@ class _PictureJob:
 
 
 def predict_pictures(
-    predictor: Predictor, inputs: Sequence[Path], output: Path, progress: Progress, overwrite: bool = False
+    predictor: Predictor,
+    pictures: Sequence[FoundPicture],
+    output: Path,
+    progress: Progress,
+    overwrite: bool = False,
 ) -> int:
     """Write ``output``/panoptic.json, its PNGs in panoptic/, and drawings in pictures/; return the number of pictures.
 
     If the names of all pictures are different numbers, as in COCO, these are their image ids; otherwise the ids are
     1, 2, ... On a GPU pictures are read, predicted and written in parallel. Images that an interrupted run has finished
-    are not predicted again (see `Journal`).
+    are not predicted again (see `Journal`). A picture that fails, in whichever step, costs only itself; `FAILURES` in
+    ``output`` lists all that did.
 
     Args:
-        inputs: pictures, and folders with pictures.
+        pictures: see `find_pictures`.
         progress: called with the number of pictures done and the total number.
         overwrite: replace results in ``output`` that were made with other weights, options or pictures.
 
     Raises:
-        PanopticBlendError: ``output`` has other results and ``overwrite`` is false; or pictures cannot be read, which
-            is reported after all others are written.
+        PanopticBlendError: ``output`` has other results and ``overwrite`` is false; pictures fail, which is reported
+            after all others are written; or results are removed meanwhile.
     """
-    jobs = _jobs(list(find_pictures(inputs)), output)
+    jobs = _jobs(pictures, output)
     written = [output / "panoptic.json", *(job.png for job in jobs), *(job.drawing for job in jobs)]
     require_no_overwrite(written, [job.path for job in jobs])
     journal = Journal.open(output, prediction_identity(predictor, {"kind": "pictures"}), written, overwrite)
@@ -65,18 +79,37 @@ def predict_pictures(
         progress(len(kept), len(jobs))
         left = [job for job in jobs if job.source not in kept]
         with closing(overlapped(steps.read(left), steps.predict, steps.write, queue_depth=depth)) as finished:
-            for job, image, annotation in finished:
-                records[job.source] = image, annotation
-                progress(len(records) + len(steps.read_errors), len(jobs))
+            for done, result in enumerate(finished, start=len(kept) + 1):
+                if result:
+                    job, image, annotation = result
+                    records[job.source] = image, annotation
+                progress(done, len(jobs))
         for job in jobs:
             if job.source in records:
                 image, annotation = records[job.source]
                 writer.append([image | {"id": job.image_id}], [annotation | {"image_id": job.image_id}])
-    problems = steps.read_errors | steps.drawing_errors
-    skipped = [problems[job.source] for job in jobs if job.source in problems]
-    if skipped:
-        raise PanopticBlendError(f"{skipped[0]} ({len(skipped)} of {len(jobs)} pictures skipped; the rest is written)")
+        journal.require_results()
+    _report(output, [steps.failures[job.source] for job in jobs if job.source in steps.failures], len(jobs))
     return len(jobs)
+
+
+def _report(output: Path, failures: Sequence[PanopticBlendError], total: int) -> None:
+    """List the failures in a file, and raise an error if there are any."""
+    listed = output / FAILURES
+    if not failures:
+        listed.unlink(missing_ok=True)
+        return
+    with replacing(listed) as temporary:
+        temporary.write_text("".join(f"{printable(str(failure))}\n" for failure in failures), encoding="utf-8")
+    first = failures[0]
+    where = f", all in {listed}" if len(failures) > 1 else ""
+    message = f"{first} ({len(failures)} of {total} pictures failed{where}; the rest is written)"
+    foreign = next((failure for failure in failures if isinstance(failure, ForeignError)), None)
+    if foreign is None:
+        raise PanopticBlendError(message)
+    error = ForeignError(message)
+    error.trace, error.folder = foreign.trace, output
+    raise error
 
 
 def queue_depth(predictor: Predictor) -> int:
@@ -84,76 +117,75 @@ def queue_depth(predictor: Predictor) -> int:
     return 0 if predictor.model.pixel_mean.device.type == "cpu" else 3
 
 
-class _PictureSteps:
-    """The three steps from a picture to its results: read, predict, write.
+_Read = tuple[_PictureJob, Picture, Tensor]
+_Predicted = tuple[_PictureJob, Picture, PanopticMap]
 
-    ``read_errors`` and ``drawing_errors`` are the errors of pictures that cannot be read or drawn, by source.
+
+class _PictureSteps:
+    """The three steps from a picture to its results: read, predict, write; None stands for a picture that failed.
+
+    ``failures`` are the errors of these pictures, by source.
     """
 
     def __init__(self, predictor: Predictor, journal: Journal, writer: PanopticWriter) -> None:
         self._predictor, self._journal, self._writer = predictor, journal, writer
-        self.read_errors: dict[str, PanopticBlendError] = {}
-        self.drawing_errors: dict[str, PanopticBlendError] = {}
+        self.failures: dict[str, PanopticBlendError] = {}
 
-    def read(self, jobs: Iterable[_PictureJob]) -> Iterator[tuple[_PictureJob, Picture, Tensor]]:
+    def read(self, jobs: Iterable[_PictureJob]) -> Iterator[_Read | None]:
         for job in jobs:
-            try:
+            read = None
+            with self._costing_one(job, "reading"):
                 picture = read_picture(job.path)
-                yield job, picture, self._predictor.prepare(picture)
-            except PanopticBlendError as error:
-                self.read_errors[job.source] = error
+                read = job, picture, self._predictor.prepare(picture)
+            yield read
 
-    def predict(self, read: tuple[_PictureJob, Picture, Tensor]) -> tuple[_PictureJob, Picture, PanopticMap]:
-        job, picture, image = read
-        return job, picture, self._predictor.run(image, picture.shape[:2]).panoptic
+    def predict(self, read: _Read | None) -> _Predicted | None:
+        if read is not None:
+            job, picture, image = read
+            with self._costing_one(job, "predicting", picture):
+                return job, picture, self._predictor.run(image, picture.shape[:2]).panoptic
+        return None
 
-    def write(self, predicted: tuple[_PictureJob, Picture, PanopticMap]) -> tuple[_PictureJob, Record, Record]:
+    def write(self, predicted: _Predicted | None) -> tuple[_PictureJob, Record, Record] | None:
+        if predicted is None:
+            return None
         job, picture, panoptic = predicted
-        image, annotation = self._writer.save(job.image_id, job.path.name, panoptic)
-        try:
+        saved = None
+        with self._costing_one(job, "writing the results of", picture):
+            png = job.png.relative_to(self._writer.folder).as_posix()
+            saved = job, *self._writer.save(job.image_id, job.name, panoptic, png)
+            # the map is kept even if the drawing fails, because the picture is too wide for a JPEG
             write_picture(job.drawing, draw(picture, panoptic, self._predictor.categories))
-        except PanopticBlendError as error:  # the picture is too wide for a JPEG; its map is kept
-            self.drawing_errors[job.source] = error
-        else:
-            self._journal.add(job.source, job.stamp, [job.png, job.drawing], image, annotation)
-        return job, image, annotation
+            self._journal.add(job.source, job.stamp, [job.png, job.drawing], *saved[1:])
+        return saved
+
+    @contextmanager
+    def _costing_one(self, job: _PictureJob, activity: str, picture: Picture | None = None) -> Iterator[None]:
+        """Note an error of the block as the failure of its picture, unless it would meet all pictures."""
+        size = "" if picture is None else f"its {picture.shape[1]} x {picture.shape[0]} pixels, "
+        try:
+            with doing(f"{activity} {job.path}", lower=f"{size}test.short_side or test.long_side"):
+                yield
+        except Exception as error:
+            failure = in_one_line(error)
+            if isinstance(error, OSError) and error.errno not in _OF_THE_NAME and not isinstance(failure, ForeignError):
+                raise
+            self.failures[job.source] = failure
 
 
-def _jobs(paths: Sequence[Path], output: Path) -> list[_PictureJob]:
-    stems = Counter(path.stem for path in paths)
-    twice = [path for path in paths if stems[path.stem] > 1]
-    if twice:
-        raise PanopticBlendError(
-            f"{twice[0]}: another picture is also named {twice[0].stem}, so their results would have the same names; "
-            "predict them separately"
-        )
-    numbers = [int(path.stem) if path.stem.isascii() and path.stem.isdigit() else -1 for path in paths]
-    ids = numbers if min(numbers) >= 0 and len(set(numbers)) == len(paths) else range(1, len(paths) + 1)
+def _jobs(pictures: Sequence[FoundPicture], output: Path) -> list[_PictureJob]:
+    stems = [picture.path.stem for picture in pictures]
+    numbers = [int(stem) if stem.isascii() and stem.isdigit() else -1 for stem in stems]
+    ids = numbers if min(numbers) >= 0 and len(set(numbers)) == len(numbers) else range(1, len(numbers) + 1)
     return [
         _PictureJob(
             image_id,
-            path,
-            png=output / "panoptic" / f"{path.stem}.png",
-            drawing=output / "pictures" / f"{path.stem}.jpg",
-            source=str(path.resolve()),
-            stamp=file_stamp(path),
+            picture.path,
+            picture.name,
+            png=output / "panoptic" / f"{picture.result}.png",
+            drawing=output / "pictures" / f"{picture.result}.jpg",
+            source=str(absolute(picture.path)),
+            stamp=file_stamp(picture.path),
         )
-        for image_id, path in zip(ids, paths, strict=True)
+        for image_id, picture in zip(ids, pictures, strict=True)
     ]
-
-
-def find_pictures(inputs: Sequence[Path]) -> Iterator[Path]:
-    """The files of ``inputs``, with every folder replaced by the pictures in it, sorted by name."""
-    for path in inputs:
-        if path.is_dir():
-            found = sorted(
-                item for item in path.iterdir() if item.suffix.lower() in PICTURE_SUFFIXES and item.is_file()
-            )
-            if not found:
-                formats = ", ".join(sorted(PICTURE_SUFFIXES))
-                raise PanopticBlendError(f"{path}: no pictures in this folder; give one with {formats} files")
-            yield from found
-        elif path.is_file():
-            yield path
-        else:
-            raise PanopticBlendError(f"{path}: no such file or folder; check the path")

@@ -66,6 +66,7 @@ def predict_video(
                 progress(count, max(total, count))
         if not count:
             raise PanopticBlendError(f"{video}: no frame can be read; restore the video, or convert it to MP4")
+        journal.require_results()
     reader.require_complete()
     return count
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -16,6 +17,8 @@ from panoptic_blend.checkpoints.io import save_checkpoint
 from panoptic_blend.cli.main import main
 from panoptic_blend.files import locked
 from panoptic_blend.formats.categories import Categories
+from panoptic_blend.formats.images import read_picture
+from panoptic_blend.formats.videos import writing_video
 from panoptic_blend.shapes.dataset import CATEGORIES, write_shapes
 
 SMALL = ["model.fpn.channels=32", "model.semantic.channels=32", "model.bottom.channels=32", "data.workers=0"]
@@ -130,7 +133,7 @@ def test_a_broken_picture_is_skipped(
     (tmp_path / "0.png").write_text("no picture")
     message = error_of(monkeypatch, capsys, "predict", weights, tmp_path, "-o", tmp_path / "out")
     assert "0.png: cannot be decoded" in message
-    assert "(1 of 3 pictures skipped; the rest is written)" in message
+    assert "(1 of 3 pictures failed; the rest is written)" in message
     annotations = json.loads((tmp_path / "out" / "panoptic.json").read_text())["annotations"]
     assert len({annotation["image_id"] for annotation in annotations}) == 2, "1.jpg and 01.jpg are two images"
 
@@ -295,3 +298,30 @@ def test_output_that_cannot_be_printed_is_an_error(root: Path, output: str, erro
     process = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
     assert process.stderr == error
     assert process.returncode == (2 if error else 0)
+
+
+def test_a_video_needs_no_option_and_is_predicted_alone(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], root: Path, weights: Path, tmp_path: Path
+) -> None:
+    video, photo = tmp_path / "clip.MP4", next((root / "val2017").iterdir())
+    with writing_video(tmp_path / "clip.mp4", 25) as add:
+        add(read_picture(photo), 0.04)
+    (tmp_path / "clip.mp4").rename(video)
+    assert run(monkeypatch, "predict", weights, video, "--output", tmp_path / "out") == 0
+    assert (tmp_path / "out" / "clip.mp4").exists()
+    assert capsys.readouterr().out.startswith("1 panoptic maps: ")
+    line = error_of(monkeypatch, capsys, "predict", weights, photo, video)
+    assert line == f"error: {video}: is a video; predict each video by itself, in a folder of its own"
+
+
+def test_what_a_folder_has_beside_pictures_is_said(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], root: Path, weights: Path, tmp_path: Path
+) -> None:
+    photos = Path(shutil.copytree(root / "val2017", tmp_path / "photos"))
+    (photos / "notes.txt").touch()
+    output = tmp_path / "photos" / "out"
+    for _ in range(2):
+        assert run(monkeypatch, "predict", weights, photos, "--recursive", "--output", output) == 0
+        first, second = capsys.readouterr().out.splitlines()
+        assert first.startswith(f"{photos}: left out: ") and ".txt files: 1" in first
+        assert second.startswith("2 panoptic maps: "), "not those of its own drawings"

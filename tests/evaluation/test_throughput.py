@@ -10,6 +10,7 @@ import pytest
 
 from evaluation.throughput import copies, main, predictor_with_detections, rate
 from panoptic_blend.inference import pictures as prediction
+from panoptic_blend.inference.find_pictures import find_pictures
 
 
 @pytest.fixture
@@ -27,7 +28,8 @@ def test_both_ways_write_the_same(pictures: Path, tmp_path: Path, monkeypatch: p
     assert sorted(path.name for path in folder.iterdir()) == ["0.png", "1.png", "2.png"]
     for name, depth in (("a", 0), ("b", 3)):
         monkeypatch.setattr(prediction, "queue_depth", lambda predictor, depth=depth: depth)
-        assert prediction.predict_pictures(predictor, [folder], tmp_path / name, lambda done, total: None) == 3
+        found, _ = find_pictures([folder])
+        assert prediction.predict_pictures(predictor, found, tmp_path / name, lambda done, total: None) == 3
     a, b = (json.loads((tmp_path / name / "panoptic.json").read_text()) for name in "ab")
     assert a == b
     assert rate(predictor, folder, depth=3) > 0

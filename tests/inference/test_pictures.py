@@ -2,26 +2,35 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from killable_predict import finish
 from test_predictor import CATEGORIES, CONFIG, lively
 
 from panoptic_blend.checkpoints.io import save_checkpoint
 from panoptic_blend.drawing.overlay import draw
-from panoptic_blend.formats.images import read_picture, write_picture
+from panoptic_blend.formats.images import read_picture, read_segment_ids, write_picture
 from panoptic_blend.formats.panoptic_writer import PanopticWriter
-from panoptic_blend.inference.pictures import predict_pictures
+from panoptic_blend.inference import pictures
+from panoptic_blend.inference.find_pictures import find_pictures
 from panoptic_blend.inference.predictor import Predictor, load
+from panoptic_blend.structures import PanopticBlendError
 
 Refused = Callable[..., str]
 COUNT = 7
+
+
+def predict_pictures(predictor: Predictor, inputs: list[Path], *arguments: Any, **options: Any) -> int:
+    return pictures.predict_pictures(predictor, find_pictures(inputs)[0], *arguments, **options)
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +72,8 @@ def contents(folder: Path) -> dict[str, bytes]:
 def noted(folder: Path) -> dict[str, int]:
     """Modification times of the files in the journal, by name."""
     lines = (folder / "journal.jsonl").read_text().splitlines()[1:]
-    return {name: (folder / name).stat().st_mtime_ns for line in lines for name in json.loads(line)["files"]}
+    files = [name for line in lines for name in json.loads(line)["files"]]
+    return {name: (folder / name).stat().st_mtime_ns for name in files if (folder / name).exists()}
 
 
 def ignore(done: int, total: int) -> None:
@@ -217,9 +227,168 @@ def test_a_broken_picture_is_read_again_by_the_next_run(
     broken.write_bytes(whole[:100])
     message = refused(predict_pictures, predictor, [photos], tmp_path / "out", ignore)
     assert f"{broken}: cannot be decoded" in message
-    assert f"(1 of {COUNT} pictures skipped; the rest is written)" in message
+    assert f"(1 of {COUNT} pictures failed; the rest is written)" in message
     assert len(json.loads((tmp_path / "out" / "panoptic.json").read_text())["images"]) == COUNT - 1
     broken.write_bytes(whole)
     os.utime(broken, ns=(times.st_atime_ns, times.st_mtime_ns))
     assert predict_pictures(predictor, [photos], tmp_path / "out", ignore) == COUNT
     assert contents(tmp_path / "out") == plain
+
+
+def failing(monkeypatch: pytest.MonkeyPatch, step: str, error: BaseException, name: str, predictor: Predictor) -> None:
+    """Make one step of `predict_pictures` raise an exception for one picture."""
+    current: list[str] = []
+    read = read_picture
+
+    def noting(path: Path) -> Any:
+        current[:] = [path.name]
+        return read(path)
+
+    def raising(function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any, **options: Any) -> Any:
+            if current == [name]:
+                raise error
+            return function(*arguments, **options)
+
+        return call
+
+    monkeypatch.setattr(pictures, "read_picture", noting)
+    place, attribute = {
+        "read": (predictor, "prepare"),
+        "predict": (predictor, "run"),
+        "save": (PanopticWriter, "save"),
+        "draw": (pictures, "draw"),
+        "write": (pictures, "write_picture"),
+    }[step]
+    monkeypatch.setattr(place, attribute, raising(getattr(place, attribute)))
+
+
+@pytest.mark.parametrize("step", ["read", "predict", "save", "draw", "write"])
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "memory ran out; lower "),
+        (ValueError("not foreseen"), "ValueError: not foreseen"),
+        (PanopticBlendError("broken; restore it"), "broken; restore it"),
+        (OSError(errno.ENAMETOOLONG, "File name too long", "x"), "x: File name too long"),
+    ],
+)
+def test_a_picture_that_fails_in_any_step_costs_only_itself_and_the_next_run_makes_it(
+    predictor: Predictor,
+    photos: Path,
+    tmp_path: Path,
+    plain: dict[str, bytes],
+    monkeypatch: pytest.MonkeyPatch,
+    step: str,
+    error: Exception,
+    said: str,
+) -> None:
+    bad, output = sorted(photos.iterdir())[2], tmp_path / "out"
+    with monkeypatch.context() as patched:
+        failing(patched, step, error, bad.name, predictor)
+        with pytest.raises(PanopticBlendError) as failure:
+            predict_pictures(predictor, [photos], output, ignore)
+    assert said in str(failure.value)
+    assert f"(1 of {COUNT} pictures failed; the rest is written)" in str(failure.value)
+    assert isinstance(error, (PanopticBlendError, OSError)) or bad.name in str(failure.value)
+    assert (output / "failures.txt").read_text().startswith(str(failure.value).split(" (1 of")[0])
+    has_map = step in {"draw", "write"}
+    assert len(json.loads((output / "panoptic.json").read_text())["images"]) == COUNT - 1 + has_map
+    times = noted(output)
+    assert len(times) == 2 * (COUNT - 1)
+    assert predict_pictures(predictor, [photos], output, ignore) == COUNT
+    assert contents(output) == plain, "the list of failures is gone too"
+    assert times.items() <= noted(output).items()
+
+
+@pytest.mark.parametrize("step", ["save", "write"])
+def test_a_full_disk_is_no_failure_of_a_picture(
+    predictor: Predictor, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    full = OSError(errno.ENOSPC, "No space left on device", "out")
+    failing(monkeypatch, step, full, sorted(photos.iterdir())[2].name, predictor)
+    with pytest.raises(OSError, match="No space left"):
+        predict_pictures(predictor, [photos], tmp_path / "out", ignore)
+    assert len(noted(tmp_path / "out")) == 2 * 2
+    assert not (tmp_path / "out" / "panoptic.json").exists()
+
+
+def test_all_failures_are_listed_in_a_file(predictor: Predictor, photos: Path, tmp_path: Path) -> None:
+    first, second, *_ = sorted(photos.iterdir())
+    first.write_bytes(b"no picture")
+    second = second.rename(photos / "two\nlines.jpg")
+    with pytest.raises(PanopticBlendError) as failure:
+        predict_pictures(predictor, [photos], tmp_path / "out", ignore)
+    listed = tmp_path / "out" / "failures.txt"
+    lines = listed.read_text().splitlines()
+    assert str(failure.value) == f"{lines[0]} (2 of {COUNT} pictures failed, all in {listed}; the rest is written)"
+    assert lines[0].startswith(f"{first}: cannot be decoded")
+    assert "two\\nlines" in lines[1]
+    assert len(lines) == 2
+
+
+def test_pictures_of_one_stem_both_have_results(predictor: Predictor, photos: Path, tmp_path: Path) -> None:
+    first, second, *others = sorted(photos.iterdir())
+    first.rename(photos / "a.jpg")
+    (photos / "sub").mkdir()
+    second.rename(photos / "sub" / "b.jpg")
+    write_picture(photos / "a.png", read_picture(others[0]))
+    found, _ = find_pictures([photos], recursive=True)
+    assert pictures.predict_pictures(predictor, found, tmp_path / "out", ignore) == COUNT + 1
+    content = json.loads((tmp_path / "out" / "panoptic.json").read_text())
+    names = {
+        image["file_name"]: annotation["file_name"]
+        for image, annotation in zip(content["images"], content["annotations"], strict=True)
+    }
+    assert names["a.jpg"] == "a.jpg.png"
+    assert names["a.png"] == "a.png.png"
+    assert names["sub/b.jpg"] == "sub/b.png"
+    for name, png in names.items():
+        ids = predictor.predict(read_picture(photos / name)).segment_ids
+        assert np.array_equal(read_segment_ids(tmp_path / "out" / "panoptic" / png), ids)
+
+
+def test_an_output_folder_that_is_deleted_meanwhile_is_an_error(
+    predictor: Predictor, photos: Path, tmp_path: Path, refused: Refused, plain: dict[str, bytes]
+) -> None:
+    output = tmp_path / "out"
+
+    def delete(done: int, total: int) -> None:
+        if done == 3:
+            shutil.rmtree(output)
+
+    message = refused(predict_pictures, predictor, [photos], output, delete)
+    assert message.startswith(f"{output / 'panoptic'}")
+    assert message.endswith(".png: was removed after it was written; run the command again, with --overwrite")
+    assert not (output / "panoptic.json").exists()
+    assert predict_pictures(predictor, [photos], output, ignore, overwrite=True) == COUNT
+    assert contents(output) == plain
+
+
+def test_a_result_that_is_deleted_meanwhile_is_made_by_the_next_run(
+    predictor: Predictor, photos: Path, tmp_path: Path, refused: Refused, plain: dict[str, bytes]
+) -> None:
+    output = tmp_path / "out"
+
+    def delete(done: int, total: int) -> None:
+        if done == 3:
+            min((output / "panoptic").iterdir()).unlink()
+
+    assert refused(predict_pictures, predictor, [photos], output, delete).endswith("run the same command again")
+    times = noted(output)
+    assert predict_pictures(predictor, [photos], output, ignore) == COUNT
+    assert contents(output) == plain
+    assert len(times.items() & noted(output).items()) == 2 * (COUNT - 1)
+
+
+def test_a_nested_journal_is_no_journal(
+    predictor: Predictor, photos: Path, tmp_path: Path, plain: dict[str, bytes]
+) -> None:
+    output = tmp_path / "out"
+    predict_pictures(predictor, [photos], output, ignore)
+    lines = (output / "journal.jsonl").read_text().splitlines()
+    entry = json.loads(lines[1])
+    nested = json.dumps(entry | {"image": {"id": 0}}).replace('{"id": 0}', '{"a":' * 600 + "1" + "}" * 600)
+    (output / "journal.jsonl").write_text("\n".join([lines[0], nested, *lines[2:]]) + "\n")
+    assert predict_pictures(predictor, [photos], output, ignore) == COUNT
+    assert contents(output) == plain

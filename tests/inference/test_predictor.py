@@ -19,7 +19,6 @@ from torch import nn
 from panoptic_blend.checkpoints.io import save_checkpoint
 from panoptic_blend.config.experiment import Config
 from panoptic_blend.formats.categories import Categories, coco_categories
-from panoptic_blend.inference.pictures import find_pictures
 from panoptic_blend.inference.predictor import Predictor, load
 from panoptic_blend.models.build import build_model
 from panoptic_blend.models.panoptic_blend import PanopticBlend
@@ -254,24 +253,3 @@ def test_unknown_device(checkpoint: Path, device: str) -> None:
     message = refused(lambda: load(checkpoint, device=device))
     assert message.startswith(f"device {device!r}: ")
     assert message.endswith("; use cpu, cuda or cuda:0")
-
-
-# --- pictures in folders ---------------------------------------------------------------------------------------------
-
-
-def test_find_pictures(tmp_path: Path) -> None:
-    names = ["b.PNG", "a.jpg", "c.jpeg", "notes.txt", "a.json", "d.webp", "z.other"]
-    for name in names:
-        (tmp_path / name).touch()
-    (tmp_path / "folder.png").mkdir()
-    (tmp_path / "folder.png" / "inner.jpg").touch()
-    found = [path.name for path in find_pictures([tmp_path / "z.other", tmp_path, tmp_path / "a.jpg"])]
-    assert found == ["z.other", "a.jpg", "b.PNG", "c.jpeg", "d.webp", "a.jpg"]
-    assert list(find_pictures([])) == []
-
-
-def test_find_pictures_where_there_are_none(tmp_path: Path) -> None:
-    (tmp_path / "notes.txt").touch()
-    assert refused(lambda: list(find_pictures([tmp_path]))).startswith(f"{tmp_path}: no pictures in this folder; ")
-    missing = tmp_path / "missing"
-    assert refused(lambda: list(find_pictures([missing]))).startswith(f"{missing}: no such file or folder")

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from killable_predict import finish
-from test_pictures import contents, ignore, noted
+from test_pictures import contents, ignore, noted, predict_pictures
 from test_predictor import CATEGORIES, CONFIG, lively
 
 from panoptic_blend.checkpoints.io import save_checkpoint
@@ -18,7 +18,6 @@ from panoptic_blend.formats.archives import Folder
 from panoptic_blend.formats.coco_panoptic import read_panoptic_json
 from panoptic_blend.formats.images import Picture, read_picture
 from panoptic_blend.formats.videos import VideoReader, writing_video
-from panoptic_blend.inference.pictures import predict_pictures
 from panoptic_blend.inference.predictor import Predictor, load
 from panoptic_blend.inference.video import predict_video
 
