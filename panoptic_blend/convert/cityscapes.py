@@ -25,6 +25,7 @@ from panoptic_blend.formats.categories import Categories
 from panoptic_blend.formats.coco_panoptic import Annotation, check_annotations
 from panoptic_blend.formats.images import read_picture
 from panoptic_blend.formats.json_fields import require_records, require_text
+from panoptic_blend.listing import list_files
 from panoptic_blend.structures import Cutout, PanopticBlendError
 
 KIND = "the panoptic JSON of Cityscapes"
@@ -98,7 +99,8 @@ def _annotations(
 
 def _pictures(folder: Path) -> dict[str, Path]:
     """Image id -> picture, found in any city's folder."""
-    return {path.stem.removesuffix(PICTURE): path for path in sorted(folder.rglob(f"*{PICTURE}.*"))}
+    paths = list_files(folder, recursive=True).paths
+    return {path.stem.removesuffix(PICTURE): path for path in paths if path.stem.endswith(PICTURE)}
 
 
 def _labels(

@@ -112,8 +112,10 @@ def _by_image(
     for i, annotation in enumerate(annotations):
         image_id = require_image_id(annotation, "image_id", f"{path.name}: annotations[{i}]")
         if image_id not in result:
+            twin = next((other for other in result if str(other) == str(image_id)), None)
+            remedy = "add it there" if twin is None else f"there it is {twin!r}, so write both alike"
             raise PanopticBlendError(
-                f"{path.name}: annotations[{i}] is for image {image_id!r}, which `images` lacks; add it there"
+                f"{path.name}: annotations[{i}] is for image {image_id!r}, which `images` lacks; {remedy}"
             )
         result[image_id].append(annotation)
     return result

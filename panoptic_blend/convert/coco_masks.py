@@ -9,11 +9,8 @@ import numpy as np
 from pycocotools import mask as coco
 
 from panoptic_blend.convert.coco_shapes import RunLengths, Shape
-from panoptic_blend.convert.records import is_plausible
+from panoptic_blend.convert.records import SLACK, is_plausible
 from panoptic_blend.structures import Cutout, Size
-
-SLACK = 2
-"""Pixels by which tools round coordinates, or draw beyond the border of a picture."""
 
 
 def cutout_of(shape: Shape, size: Size) -> Cutout:

@@ -155,6 +155,8 @@ def _labels(file: _LabelMeFile, categories: Categories, classes: Classes) -> Lab
         category = None if label in classes.void else known[label]
         is_joined = group is not None and category is not None and category.is_thing
         key = (label, str(group)) if is_joined else i
+        if remark := labelme_shapes.doubt(shape, size, where):
+            notes.add(remark, f"{file.name}: shapes[{i}]")
         parts.setdefault(key, []).append(labelme_shapes.cutout_of(shape, size, where))
         meanings[key] = category, CROWD in flags or meanings.get(key, (None, False))[1]
     regions = [LabeledRegion(meanings[key][0], union(cutouts), meanings[key][1]) for key, cutouts in parts.items()]

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from panoptic_blend.convert.records import REACH, Points, points
+from panoptic_blend.convert.records import REACH, SLACK, Points, points
 from panoptic_blend.formats.headers import stored_size
 from panoptic_blend.formats.images import decode_picture
 from panoptic_blend.structures import Cutout, PanopticBlendError, Size
@@ -47,7 +47,7 @@ def cutout_of(shape: Mapping[str, Any], size: Size, where: str) -> Cutout:
         return _bitmap(shape.get("mask"), corners, size, where)
     if kind == "circle" and len(corners) != 2:
         raise PanopticBlendError(f"{where}: a circle has {len(corners)} points, not 2; correct or remove it")
-    if len(corners) < (3 if kind in {"polygon", "oriented_rectangle"} else 2):
+    if len(corners) < _fewest(kind):
         return EMPTY
     extent = corners[0] + (math.dist(*corners) + 0.5) * np.array([[-1], [1]]) if kind == "circle" else corners
     left, top = np.clip(np.floor(extent.min(axis=0)), 0, size[::-1]).astype(int).tolist()
@@ -55,6 +55,20 @@ def cutout_of(shape: Mapping[str, Any], size: Size, where: str) -> Cutout:
     if left == right or top == bottom:
         return EMPTY
     return Cutout(_MASKS[kind](corners - (left, top), (bottom - top, right - left)), top, left)
+
+
+def doubt(shape: Mapping[str, Any], size: Size, where: str) -> str | None:
+    """What is wrong with a shape that has an area, for a count: too few points, or a part outside of the picture."""
+    corners, kind = points(shape.get("points"), size, where), _kind(shape)
+    if len(corners) < _fewest(kind):
+        return "shapes have too few points to enclose an area and were left out"
+    if kind != "circle" and ((corners < -SLACK) | (corners > np.array(size[::-1]) + SLACK)).any():
+        return "shapes reach beyond their picture and were cut off at its border"
+    return None
+
+
+def _fewest(kind: str) -> int:
+    return 3 if kind in {"polygon", "oriented_rectangle"} else 2
 
 
 def _kind(shape: Mapping[str, Any]) -> str:

@@ -15,6 +15,9 @@ from panoptic_blend.structures import PanopticBlendError
 REACH = 10
 """A point may lie up to this many picture sizes away; shapes may cross the border, but farther off is a mistake."""
 
+SLACK = 2
+"""Pixels by which tools round coordinates, or draw beyond the border of a picture."""
+
 MAX_SIDE = 10**6
 """Pictures with more pixels on a side are mistakes."""
 

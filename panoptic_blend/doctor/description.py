@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
@@ -43,9 +44,20 @@ def lines(report: Report) -> Iterator[str]:
             yield from _problem_lines(problem)
     yield ""
     found = [problem for split in report.splits for problem in split.remaining] + list(report.between)
+    yield from _how_to_fix(report)
     errors, warnings = _severities(found)
     left = " left" if any(split.repair for split in report.splits) else ""
     yield f"{errors:,} errors and {warnings:,} warnings{left}" if errors or warnings else "no problems found"
+
+
+def _how_to_fix(report: Report) -> Iterator[str]:
+    """The command of a repair, for the first split with a problem that ``--fix`` corrects."""
+    for split in report.splits:
+        if split.repair is None and any("--fix" in problem.kind.remedy for problem in split.problems):
+            root, name, path = (shlex.quote(printable(str(x))) for x in (report.root, split.name, split.json))
+            yield f"--fix is: panoptic-blend data check {root} --split {name} --fix fixed.json; mv fixed.json {path}"
+            yield ""
+            return
 
 
 def record(report: Report) -> dict[str, Any]:

@@ -191,7 +191,7 @@ IMAGE_SIZE = _error(
 PICTURE_TURNED = _warning(
     "picture-turned",
     "a picture has an orientation tag, which some tools follow and some ignore",
-    "store the picture upright, without the tag",
+    "remove the tag, and turn the picture by it before if the annotation follows the tag",
 )
 PICTURE_EXTRA = _warning("picture-extra", "a picture belongs to no image", "list and annotate it, or remove it")
 PICTURE_TWICE = _warning("picture-twice", "one picture has two names, so it counts twice", "keep one of the two")

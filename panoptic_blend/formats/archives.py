@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from panoptic_blend.files import read_bytes
 from panoptic_blend.formats.names import locate
+from panoptic_blend.listing import litter
 from panoptic_blend.structures import PanopticBlendError
 
 MAX_BYTES = 2**30
@@ -101,13 +102,13 @@ class Folder:
 
 
 def _members(path: Path, example: str | None) -> dict[str, _Member]:
-    """The files of a zip by name, without the entries that macOS adds."""
+    """The files of a zip by name, without those that other programs add."""
     try:
         with zipfile.ZipFile(path) as archive:
             infos = [info for info in archive.infolist() if not info.is_dir()]
     except (OSError, ValueError, NotImplementedError, EOFError, struct.error, zipfile.BadZipFile) as error:
         raise PanopticBlendError(f"{path}: neither a folder nor a complete zip ({error}); fetch it again") from None
-    infos = [info for info in infos if not info.filename.startswith("__MACOSX/")]
+    infos = [info for info in infos if not litter(info.filename)]
     names = [info.filename for info in infos]
     tops = {name.partition("/")[0] if "/" in name else "" for name in names}
     if len(tops) == 1 and "" not in tops and example not in names:

@@ -342,3 +342,14 @@ def test_files_of_other_programs_are_no_part_of_the_data_set(folder: Path) -> No
     assert summary.notes["files of macOS (._*, .DS_Store, __MACOSX) were passed over"] == 2
     assert summary.notes["files of other formats were left out"] == 1
     assert summary.notes["pictures without a LabelMe file were left out"] == 0
+
+
+def test_shapes_that_are_cut_off_or_too_short_are_counted(folder: Path) -> None:
+    cut_off = [rectangle("a", 20, 10, 35, 15), shape("a", [[-9, 0], [5, 0], [5, 5]])]
+    save(
+        folder / "a.json", [rectangle("a", 0, 0, 31.5, 3), *cut_off, shape("a", [[1, 1], [5, 5]]), shape("a", [[1, 1]])]
+    )
+    summary, _ = convert(folder)
+    assert summary.notes["shapes reach beyond their picture and were cut off at its border"] == 2
+    assert summary.notes["shapes have too few points to enclose an area and were left out"] == 2
+    assert any(line.endswith("(first: a.jpg: shapes[1])") for line in lines(summary))

@@ -67,6 +67,16 @@ def test_errors_are_listed_with_first_cases_and_remedy(check: Any, shapes: Path)
     assert "image 1" not in check("--cases", 0)[1]
 
 
+def test_the_command_that_is_shown_repairs(check: Any, shapes: Path, tmp_path: Path) -> None:
+    set_areas(shapes, 7)
+    [line] = [line for line in check()[1].splitlines() if line.startswith("--fix is: ")]
+    program = f"{sys.executable} -c 'from panoptic_blend.cli.main import main; main()'"
+    command = line.removeprefix("--fix is: ").replace("panoptic-blend", program, 1)
+    subprocess.run(command, shell=True, check=True, cwd=tmp_path, stdout=subprocess.DEVNULL)
+    code, out, _ = check()
+    assert code == 0 and "--fix is: " not in out
+
+
 def test_a_repair_is_reported(check: Any, shapes: Path, tmp_path: Path) -> None:
     number, out = set_areas(shapes, 7), tmp_path / "fixed.json"
     content = json.loads((shapes / JSON).read_text())
