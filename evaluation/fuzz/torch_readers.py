@@ -124,10 +124,12 @@ def write_cache(folder: Path) -> None:
 
 
 def read_cache(folder: Path) -> None:
-    """What a sweep fuses again and again; an archive with wrong checksums is made anew before."""
+    """What a sweep checks before it fuses the outputs of a model again."""
     with zipfile.ZipFile(folder / "cache.zip", "w") as archive:
         archive.write(folder / "0.npz", "0.npz")
-    list(FusionCache(folder / "cache.zip", 1).read([0]))
+    cache = FusionCache(folder / "cache.zip", 1)
+    if cache.is_whole():
+        list(cache.read([0]))
 
 
 READERS = (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import struct
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -33,7 +34,11 @@ SOURCES = (
 """Modules of this library that the content of a cache depends on: all that `cache` imports, also indirectly."""
 
 _IDENTITY = "identity.json"
-_BROKEN = (OSError, EOFError, KeyError, ValueError, NotImplementedError, zipfile.BadZipFile, zlib.error)
+_BROKEN = (
+    *(OSError, EOFError, LookupError, ValueError, TypeError, ArithmeticError, RuntimeError, MemoryError),
+    *(SyntaxError, zipfile.BadZipFile, zlib.error, struct.error),
+)
+"""What zipfile and numpy raise for files that are damaged."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,6 +127,13 @@ class FusionCache:
             for index in indices:
                 yield FusionSample.unpack(archive.read(_member(index)))
 
+    def is_whole(self) -> bool:
+        """Whether every sample can be read."""
+        try:
+            return sum(1 for _ in self.read(range(len(self)))) == len(self)
+        except _BROKEN:
+            return False
+
 
 def open_cache(
     path: Path,
@@ -142,7 +154,7 @@ def open_cache(
         PanopticBlendError: an image cannot be read.
     """
     expected = identity(predictor, dataset)
-    reason = _reason_to_run(path, expected)
+    reason = _reason_to_run(path, len(dataset), expected)
     if reason is None:
         say(f"{path}: reused")
         return FusionCache(path, len(dataset))
@@ -198,19 +210,19 @@ def _digest(*parts: bytes) -> str:
     return digest.hexdigest()
 
 
-def _reason_to_run(path: Path, expected: Mapping[str, str]) -> str | None:
+def _reason_to_run(path: Path, number: int, expected: Mapping[str, str]) -> str | None:
     """Why the file cannot be reused; None if it can."""
     if not path.exists():
         return "does not exist yet"
     try:
         with zipfile.ZipFile(path) as archive:
             found = json.loads(archive.read(_IDENTITY))
-            if archive.testzip() is not None:
-                return "is damaged"
     except _BROKEN:
         return "is damaged"
     differing = [name for name in expected if not isinstance(found, dict) or found.get(name) != expected[name]]
-    return f"was made with other {' and '.join(differing)}" if differing else None
+    if differing:
+        return f"was made with other {' and '.join(differing)}"
+    return None if FusionCache(path, number).is_whole() else "is damaged"
 
 
 def _member(index: int) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import os
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
@@ -207,6 +208,18 @@ def test_a_damaged_cache_is_not_reused(dataset: CocoPanoptic, cache: FusionCache
     open_cache(path, blurred(dataset), dataset, quiet, said.append)
     assert said == [f"{path}: is damaged, so the model is run"]
     open_cache(path, blurred(dataset), dataset, no_run)
+
+
+@pytest.mark.parametrize("sample", [b"", b"hello", b"\x93NUMPY\x01\x00\x02\x00{}"])
+def test_a_cache_with_a_broken_sample_and_right_checksums_is_not_reused(
+    dataset: CocoPanoptic, cache: FusionCache, tmp_path: Path, sample: bytes
+) -> None:
+    path, said = tmp_path / "cache.zip", list[str]()
+    with zipfile.ZipFile(cache.path) as whole, zipfile.ZipFile(path, "w") as broken:
+        for name in whole.namelist():
+            broken.writestr(name, sample if name == "1.npz" else whole.read(name))
+    open_cache(path, blurred(dataset), dataset, quiet, said.append)
+    assert said == [f"{path}: is damaged, so the model is run"]
 
 
 def test_an_error_of_the_model_leaves_no_cache(
