@@ -24,7 +24,7 @@ from evaluation.fuzz.runner import Case, Failure, Reader, minimal, run, store
 from panoptic_blend.cli.running import guarded
 from panoptic_blend.structures import PanopticBlendError
 
-_BATCH = 50
+_BATCH = 200
 """Cases of every reader between two looks at the clock."""
 
 
