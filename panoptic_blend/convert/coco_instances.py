@@ -18,14 +18,14 @@ from panoptic_blend.convert.coco_annotations import (
     region_of,
 )
 from panoptic_blend.convert.notes import Notes
+from panoptic_blend.convert.orientation import STORED_SIZE, upright_size
 from panoptic_blend.convert.painting import Labels
 from panoptic_blend.convert.picture_folder import PictureFolder
 from panoptic_blend.convert.records import size_of
 from panoptic_blend.convert.stuff_maps import StuffMaps, read_stuff
 from panoptic_blend.convert.writing import Item, LabeledSource
-from panoptic_blend.files import read_bytes, read_json
+from panoptic_blend.files import read_json
 from panoptic_blend.formats.categories import Categories
-from panoptic_blend.formats.images import decode_picture, read_picture
 from panoptic_blend.formats.json_fields import require_image_id, require_records, require_text
 from panoptic_blend.formats.name_lists import suggestion
 from panoptic_blend.structures import ImageId, PanopticBlendError, Size
@@ -133,15 +133,9 @@ def _labels(
 
 def _size_drawn_on(picture: Path, name: str, annotated: Size, drawn_on: DrawnOn, notes: Notes) -> Size:
     """The size (height, width) of the picture on which shapes were drawn; raises if the picture has another size."""
-    data = read_bytes(picture)
-    read_picture(picture, annotated)
-    height, width = decode_picture(data, picture).shape[:2] if b"Exif" in data[: 2**16] else annotated
-    if (height, width) == annotated:
+    upright = upright_size(picture, annotated)
+    if upright == annotated:
         return annotated
     remedy = "; for the upright one, add --drawn-on upright" if drawn_on == "stored" else ""
-    notes.add(
-        "pictures have an orientation tag and the size that they have without it; their shapes were read as drawn on "
-        f"the {drawn_on} picture{remedy}",
-        name,
-    )
-    return annotated if drawn_on == "stored" else (height, width)
+    notes.add(f"{STORED_SIZE} the {drawn_on} picture{remedy}", name)
+    return annotated if drawn_on == "stored" else upright

@@ -13,8 +13,8 @@ import numpy.typing as npt
 from panoptic_blend.convert.records import REACH, Points
 from panoptic_blend.structures import Size, is_integer
 
-MAX_OUTLINE = 10**7
-"""Maximum length of a polygon's outline in pixels; pycocotools takes about 60 bytes for each."""
+MAX_OUTLINE = 4 * 10**6
+"""Maximum length of a polygon's outline in pixels; pycocotools takes about 100 bytes for each."""
 
 
 NOT_NUMBERS = "a polygon with coordinates that are not numbers"

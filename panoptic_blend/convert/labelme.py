@@ -12,6 +12,7 @@ from typing import Any
 
 from panoptic_blend.convert import labelme_shapes
 from panoptic_blend.convert.notes import Notes
+from panoptic_blend.convert.orientation import STORED_SIZE, upright_size
 from panoptic_blend.convert.painting import LabeledRegion, Labels, union
 from panoptic_blend.convert.picture_folder import PictureFolder
 from panoptic_blend.convert.records import size_of
@@ -140,7 +141,8 @@ def _categories(files: Sequence[_LabelMeFile], classes: Classes, folder: Path) -
 
 def _labels(file: _LabelMeFile, categories: Categories, classes: Classes) -> Labels:
     content = read_json(file.path)
-    size, notes = _size(file, content), Notes()
+    notes = Notes()
+    size = _size(file, content, notes)
     known = {category.name: category for category in categories}
     parts: dict[Hashable, list[Cutout]] = {}
     meanings: dict[Hashable, tuple[Category | None, bool]] = {}
@@ -171,15 +173,21 @@ def _flags(shape: Mapping[str, Any], where: str) -> set[str]:
     return {name for name, is_set in flags.items() if is_set}
 
 
-def _size(file: _LabelMeFile, content: Mapping[str, Any]) -> tuple[int, int]:
+def _size(file: _LabelMeFile, content: Mapping[str, Any], notes: Notes) -> tuple[int, int]:
     """Height and width of the decoded picture, after checking them against the file's, if it has them.
 
-    The picture is turned by its orientation tag, as LabelMe does before it is labeled.
+    The picture is turned by its orientation tag, as LabelMe does before it is labeled, unless the file's size is the
+    one without the tag.
     """
     keys = "imageHeight", "imageWidth"
     stated = None if None in map(content.get, keys) else size_of(content, keys, str(file.path))
+    if file.picture is not None and stated is not None:
+        if upright_size(file.picture, stated) != stated:
+            remedy = "if they were drawn on the upright one, swap imageHeight and imageWidth"
+            notes.add(f"{STORED_SIZE} the stored picture; {remedy}", file.name)
+        return stated
     if file.picture is not None:
-        picture = read_picture(file.picture, stated)
+        picture = read_picture(file.picture)
     else:
         picture = decode_picture(_embedded(file.path), f"{file.path}: its `imageData`", stated)
     return picture.shape[0], picture.shape[1]

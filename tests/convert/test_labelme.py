@@ -255,7 +255,7 @@ def test_unlabeled_pictures_are_counted(folder: Path) -> None:
     summary, data = convert(folder)
     assert [image.file_name for image in data.images] == ["a.jpg"]
     assert "1 pictures have no segment" in lines(summary)
-    assert "1 pictures without a LabelMe file were left out" in lines(summary)
+    assert "1 pictures without a LabelMe file were left out (first: c.png)" in lines(summary)
     data = convert(folder, keep_empty=True, overwrite=True)[1]
     assert [image.file_name for image in data.images] == ["a.jpg", "b.jpg"]
     assert data[1].panoptic.segments == []
@@ -353,3 +353,16 @@ def test_shapes_that_are_cut_off_or_too_short_are_counted(folder: Path) -> None:
     assert summary.notes["shapes reach beyond their picture and were cut off at its border"] == 2
     assert summary.notes["shapes have too few points to enclose an area and were left out"] == 2
     assert any(line.endswith("(first: a.jpg: shapes[1])") for line in lines(summary))
+
+
+def test_a_size_without_the_orientation_tag_is_said(folder: Path) -> None:
+    save(folder / "a.json", [rectangle("a", 0, 0, 5, 5)])  # 30 x 20 as stored, 20 x 30 upright
+    data = (folder / "a.jpg").read_bytes()
+    entry = b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"  # EXIF 2.32, 4.6
+    (folder / "a.jpg").write_bytes(data[:2] + b"\xff\xe1" + (len(entry) + 2).to_bytes(2) + entry + data[2:])
+    said = "read as drawn on the stored picture; if they were drawn on the upright one, swap imageHeight and imageWidth"
+    assert any(said in line for line in lines(convert(folder)[0]))
+    content = json.loads((folder / "a.json").read_text())
+    (folder / "a.json").write_text(json.dumps(content | {"imageHeight": SIZE[1], "imageWidth": SIZE[0]}))
+    summary, data_set = convert(folder, overwrite=True)
+    assert not any(said in line for line in lines(summary)) and data_set.images[0].size == SIZE[::-1]
