@@ -15,6 +15,7 @@ from typing import Any, TypedDict
 from panoptic_blend.files import without_nan
 from panoptic_blend.metrics.conversion import LABEL_DIVISOR, PanopticLike, panoptic_pair
 from panoptic_blend.metrics.overlaps import Comparison, compare, match
+from panoptic_blend.metrics.report_text import report_html, report_text
 from panoptic_blend.structures import Category, PanopticBlendError
 
 GROUPS = ("All", "Things", "Stuff")
@@ -44,7 +45,7 @@ class ClassQuality(Quality):
     fn: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class PanopticReport:
     """Result of `PanopticQuality.compute`; ``report["All"]``, ``["Things"]`` and ``["Stuff"]`` are the means.
 
@@ -66,6 +67,12 @@ class PanopticReport:
         nothing = dict.fromkeys(("pq", "sq", "rq"))
         per_class = {id: {**q, **({} if self.occurs(id) else nothing)} for id, q in self.per_class.items()}
         return {**without_nan(self.groups), "per_class": per_class}
+
+    def __repr__(self) -> str:
+        return report_text(self)
+
+    def _repr_html_(self) -> str:
+        return report_html(self)
 
     def __getitem__(self, group: str) -> GroupQuality:
         """Return the means over ``"All"``, ``"Things"`` or ``"Stuff"`` classes; KeyError for any other name."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from copy import copy
 from pathlib import Path
 from typing import Any, cast
@@ -16,12 +17,21 @@ from panoptic_blend.data.dataset import CocoPanoptic
 from panoptic_blend.data.transforms import PackedTarget
 from panoptic_blend.failures import in_one_line
 from panoptic_blend.formats.categories import Categories
-from panoptic_blend.inference.evaluation import evaluate, require_same_categories
+from panoptic_blend.inference.evaluation import _Scores, evaluate, require_same_categories
 from panoptic_blend.models.fusion import fuse
 from panoptic_blend.models.panoptic_blend import PanopticBlend
 from panoptic_blend.runtime import precision
 from panoptic_blend.shapes.dataset import write_shapes
-from panoptic_blend.structures import Category, Cutout, Detections, Output, PanopticBlendError, instance_masks
+from panoptic_blend.structures import (
+    Category,
+    Cutout,
+    Detections,
+    Output,
+    PanopticBlendError,
+    PanopticMap,
+    Segment,
+    instance_masks,
+)
 
 
 class Oracle(nn.Module):
@@ -34,7 +44,7 @@ class Oracle(nn.Module):
         self._targets = (PackedTarget.from_runs(x.runs(), x.segments, dataset.categories).unpack() for x in maps)
         self._is_silent = is_silent
 
-    def forward(self, images: list[Tensor], output_sizes: list[tuple[int, int]]) -> list[Output]:
+    def predict(self, images: list[Tensor], output_sizes: list[tuple[int, int]]) -> list[Output]:
         assert not self.training
         target = next(self._targets)
         count = 0 if self._is_silent else len(target["labels"])
@@ -87,6 +97,22 @@ def test_empty_predictions_score_zero(dataset: CocoPanoptic) -> None:
     assert 0 < columns["mIoU"] < 0.2, "every pixel is predicted to be a thing, and some are"
 
 
+def test_iou_of_things_alone_and_ap_without_things_are_no_figures() -> None:
+    """Everything is a thing, stuff, or void."""
+    categories = Categories([Category(1, "cat", is_thing=True), Category(2, "sky", is_thing=False)])
+    things, stuff, void = (
+        PanopticMap(np.full((2, 2), bool(segments), np.int32), segments)
+        for segments in ([Segment(1, 1, True, None, 4, None)], [Segment(1, 2, False, None, 4, None)], [])
+    )
+    empty = torch.zeros(0)
+    nothing = Output(empty.reshape(0, 4), empty, empty.long(), [], torch.zeros(2, 2).long(), void, None, None)
+    for truth, expected in ((things, (math.nan, 0.0)), (stuff, (0.0, math.nan)), (void, (math.nan, math.nan))):
+        scores = _Scores(categories)
+        scores.update(truth, nothing)
+        found = scores.evaluation(is_semantic=True)
+        assert (found.mean_iou, found.instances.mask) == pytest.approx(expected, nan_ok=True)
+
+
 def test_categories_must_agree(dataset: CocoPanoptic) -> None:
     def made(*records: tuple[int, bool]) -> Categories:
         return Categories(Category(i, str(i), is_thing) for i, is_thing in records)
@@ -117,7 +143,7 @@ def test_precision_auto_depends_on_the_processor(monkeypatch: pytest.MonkeyPatch
 
 def test_an_exception_of_a_library_says_at_which_image(dataset: CocoPanoptic) -> None:
     class Failing(Oracle):
-        def forward(self, images: list[Tensor], output_sizes: list[tuple[int, int]]) -> list[Output]:
+        def predict(self, images: list[Tensor], output_sizes: list[tuple[int, int]]) -> list[Output]:
             raise torch.OutOfMemoryError("CUDA out of memory")
 
     with pytest.raises(torch.OutOfMemoryError) as error:

@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from branches import branch_of
@@ -15,12 +16,13 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from panoptic_blend import evaluate_files, load, load_config
-from panoptic_blend.checkpoints.io import read_checkpoint
+from panoptic_blend.checkpoints.io import read_checkpoint, read_pq
 from panoptic_blend.checkpoints.states import read_state, save_state, state_files
 from panoptic_blend.config.experiment import Config
 from panoptic_blend.data.dataset import CocoPanoptic
 from panoptic_blend.failures import in_one_line
 from panoptic_blend.files import locked
+from panoptic_blend.formats.images import read_segment_ids, write_segment_ids
 from panoptic_blend.inference.evaluation import require_same_categories
 from panoptic_blend.shapes.dataset import CATEGORIES, write_shapes
 from panoptic_blend.structures import PanopticBlendError
@@ -209,6 +211,42 @@ def test_a_truncated_log_neither_stops_a_run_nor_loses_its_best_weights(
     assert (output / BEST).read_bytes() == best
     records = [json.loads(line) for line in (output / "log.jsonl").read_text().splitlines()]
     assert [("loss" in record, "PQ" in record) for record in records] == [(True, False), (False, True)]
+
+
+def test_figures_over_nothing_are_null_in_the_log_and_the_newest_weights_are_the_best(
+    root: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    data = tmp_path / "data"
+    shutil.copytree(root, data)
+    path = data / "annotations" / "panoptic_val2017.json"
+    content = json.loads(path.read_text())
+    for annotation in content["annotations"]:  # everything is void
+        png = path.with_suffix("") / annotation["file_name"]
+        write_segment_ids(png, np.zeros_like(read_segment_ids(png)))
+        annotation["segments_info"] = []
+    path.write_text(json.dumps(content))
+    output = tmp_path / "run"
+    evaluation = train(
+        config(data, "train.iterations=2", "train.evaluate_every=1", "train.warmup_iterations=0", "train.steps=[1]"),
+        output,
+    )
+    assert np.isnan(evaluation.panoptic["All"]["pq"])
+    lines = (output / "log.jsonl").read_text().splitlines()
+    evaluations = [json.loads(line, parse_constant=pytest.fail) for line in lines if "PQ_Th" in line]
+    assert [(found["iteration"], found["PQ"], found["mIoU"], found["AP_box"]) for found in evaluations] == [
+        (1, None, None, None),
+        (2, None, None, None),
+    ]
+    assert "iteration 2: PQ -  SQ -  RQ -  PQ_Th -  PQ_St -  mIoU -  AP_box -  AP_Th -" in capfd.readouterr().out
+    best, last = load_file(output / BEST), load_file(output / LAST)
+    assert all(torch.equal(best[name], last[name]) for name in last)
+    assert read_pq(output / BEST) == -1
+    assert (output / "curves.png").stat().st_size > 0
+    train(
+        config(data, "train.iterations=2", "train.evaluate_every=1", "train.warmup_iterations=0", "train.steps=[1]"),
+        output,
+        resume=True,
+    )
 
 
 def test_training_starts_from_given_weights(finished: Path, root: Path, tmp_path: Path) -> None:
