@@ -15,7 +15,7 @@ from typing import Any, TypedDict
 from panoptic_blend.files import without_nan
 from panoptic_blend.metrics.conversion import LABEL_DIVISOR, PanopticLike, panoptic_pair
 from panoptic_blend.metrics.overlaps import Comparison, compare, match
-from panoptic_blend.metrics.report_text import report_html, report_text
+from panoptic_blend.metrics.plain_tables import html_table, text_table
 from panoptic_blend.structures import Category, PanopticBlendError
 
 GROUPS = ("All", "Things", "Stuff")
@@ -69,10 +69,20 @@ class PanopticReport:
         return {**without_nan(self.groups), "per_class": per_class}
 
     def __repr__(self) -> str:
-        return report_text(self)
+        return text_table(self._rows())
 
     def _repr_html_(self) -> str:
-        return report_html(self)
+        return html_table(self._rows())
+
+    def _rows(self) -> list[tuple[str, ...]]:
+        """The groups and all classes that occur, in percent."""
+        rows: list[tuple[str, ...]] = [("", "PQ", "SQ", "RQ", "TP", "FP", "FN")]
+        for group, means in self.groups.items():
+            rows.append((f"{group} ({means['n']} classes)", *_percent(means), "", "", ""))
+        for category in filter(lambda category: self.occurs(category.id), self.categories):
+            found, name = self.per_class[category.id], " ".join(category.name.split())
+            rows.append((name, *_percent(found), str(found["tp"]), str(found["fp"]), str(found["fn"])))
+        return rows
 
     def __getitem__(self, group: str) -> GroupQuality:
         """Return the means over ``"All"``, ``"Things"`` or ``"Stuff"`` classes; KeyError for any other name."""
@@ -164,6 +174,11 @@ def categories_by_id(categories: Iterable[Category | Mapping[str, object]]) -> d
             )
         by_id[category.id] = category
     return by_id
+
+
+def _percent(quality: Quality) -> list[str]:
+    figures = quality["pq"], quality["sq"], quality["rq"]
+    return ["-" if math.isnan(figure) else f"{100 * figure:.1f}" for figure in figures]
 
 
 def _mean(classes: Iterable[ClassQuality]) -> GroupQuality:
