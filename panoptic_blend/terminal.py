@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
+from panoptic_blend.failures import doing
 from panoptic_blend.structures import Progress
 
 
@@ -19,7 +20,8 @@ def print_tables(*tables: Table) -> None:
     console = Console()
     if not console.is_terminal:
         console.width = _ANY_WIDTH
-    console.print(*tables)
+    with doing("standard output"):
+        console.print(*tables)
 
 
 _ANY_WIDTH = 2**15

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import io
+
 import pytest
 
+from panoptic_blend.failures import in_one_line
 from panoptic_blend.terminal import bytes_line, print_tables, progress_line, right_aligned
 
 
@@ -53,3 +57,15 @@ def test_tables_are_cut_to_a_terminal_and_nowhere_else(
     monkeypatch.setenv("FORCE_COLOR", "1")
     print_tables(table)
     assert "person riding a bicycle " not in capsys.readouterr().out
+
+
+class _Full(io.StringIO):
+    def flush(self) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_full_disk_behind_standard_output_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdout", _Full())
+    with pytest.raises(OSError, match="No space left") as error:
+        print_tables(right_aligned("category"))
+    assert str(in_one_line(error.value)).startswith("standard output: No space left on device")

@@ -72,8 +72,8 @@ def eight_bits(pixels: npt.NDArray[np.uint16], path: str | Path) -> Picture:
     if bits < 16 and not _told_bits[0]:
         _told_bits[0] = 1
         _log.warning(
-            f"{printable(str(path))}: 16-bit values up to {largest} are read as {bits} bits, divided by "
-            f"{2 ** (bits - 8)}, and so in other pictures; where all need one divisor, save them in 8 bits"
+            f"{printable(str(path))}: 16-bit values up to {largest} are taken for {bits} bits and divided by "
+            f"{2 ** (bits - 8)}; every picture has the divisor of its own largest value, so save them in 8 bits for one"
         )
     return (pixels >> (bits - 8)).astype(np.uint8)
 

@@ -143,7 +143,7 @@ def test_fewer_than_16_bits_are_told_once_with_the_picture(tmp_path: Path, caplo
         (tmp_path / name).write_bytes(encoded(".png", np.array([[largest]], np.uint16)))
         read_picture(tmp_path / name)
     assert len(caplog.messages) == 1
-    assert caplog.messages[0].startswith(f"{tmp_path}/a.png: 16-bit values up to 3376 are read as 12 bits, divided by")
+    assert caplog.messages[0].startswith(f"{tmp_path}/a.png: 16-bit values up to 3376 are taken for 12 bits and")
 
 
 def test_a_palette_is_read_as_colors_and_alpha_uncovers_them(tmp_path: Path) -> None:
