@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import re
 import signal
 import subprocess
 import sys
 from collections.abc import Callable
-from multiprocessing import get_context
+from multiprocessing import get_context, get_start_method
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ from panoptic_blend.data.loader import evaluation_samples
 from panoptic_blend.data.protocol import Sample
 from panoptic_blend.data.workers import ErrorsAsItems, _death, load
 from panoptic_blend.failures import ForeignError
+
+pytestmark = pytest.mark.skipif(get_start_method() != "fork", reason="functions reach a process by fork only")
 
 Refused = Callable[..., str]
 
@@ -103,12 +106,17 @@ def test_a_process_that_is_killed(refused: Refused) -> None:
     assert signal.getsignal(signal.SIGCHLD) == handler  # that of torch raises at any moment
 
 
+def killed(number: signal.Signals) -> None:
+    faulthandler.disable()  # pytest has enabled it
+    os.kill(os.getpid(), number)
+
+
 @pytest.mark.parametrize(
     ("die", "expected"),
     [
         (lambda: os._exit(3), r"died \(exit code 3\); set data.workers=0 to see why"),
-        (lambda: os.kill(os.getpid(), signal.SIGBUS), "enlarge /dev/shm"),
-        (lambda: os.kill(os.getpid(), signal.SIGSEGV), r"died \(signal SIGSEGV\)"),
+        (lambda: killed(signal.SIGBUS), "enlarge /dev/shm"),
+        (lambda: killed(signal.SIGSEGV), r"died \(signal SIGSEGV\)"),
     ],
 )
 def test_how_a_process_died(die: Callable[[], None], expected: str) -> None:
