@@ -180,10 +180,11 @@ def printable(text: str, limit: int = 2000) -> str:
 
 
 def inside(folder: Path, name: str) -> Path:
-    """``folder / name`` for an untrusted name; PanopticBlendError if the path leaves the folder."""
+    """``folder / name`` for an untrusted name; PanopticBlendError if it leaves the folder or has control characters."""
     parts = PurePosixPath(name)
-    is_line = name.splitlines() == [name] and min(name) >= " "
-    if not is_line or parts.is_absolute() or ".." in parts.parts or "\\" in name:
+    if name and (name.splitlines() != [name] or min(name) < " "):
+        raise PanopticBlendError(f"file name {name!r} has control characters; rename the file")
+    if not name or parts.is_absolute() or ".." in parts.parts or "\\" in name:
         raise PanopticBlendError(f"file name {name!r} leads out of its folder; use plain relative names")
     return folder / name
 

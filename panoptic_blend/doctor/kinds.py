@@ -99,7 +99,9 @@ ANNOTATION_DUPLICATE = _error(
 MAP_LISTED_TWICE = _error(
     "png-listed-twice", "annotations of two images name the same PNG", "give each image its own PNG"
 )
-NAME_OUTSIDE = _error("name-outside", "a file name leads out of its folder", "use plain relative names")
+NAME_OUTSIDE = _error(
+    "name-outside", "a file name leads out of its folder or has control characters", "use plain relative names"
+)
 IMAGE_UNANNOTATED = _error(
     "image-without-annotation", "an image has no annotation", "annotate the image, or remove it (--fix does)"
 )

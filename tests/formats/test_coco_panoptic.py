@@ -179,7 +179,11 @@ SEGMENTS = "annotations.1.segments_info"
         ("images.0.file_name", 7, "p.json: image 7: `file_name` is 7, not a file name; correct it"),
         ("images.0.file_name", "../x.jpg", f"p.json: image 7: file name '../x.jpg'{LEADS_OUT}"),
         ("images.0.file_name", "..\\x.jpg", f"p.json: image 7: file name '../x.jpg'{LEADS_OUT}"),
-        ("images.0.file_name", "a\nb.jpg", f"p.json: image 7: file name 'a\\nb.jpg'{LEADS_OUT}"),
+        (
+            "images.0.file_name",
+            "a\nb.jpg",
+            "p.json: image 7: file name 'a\\nb.jpg' has control characters; rename the file",
+        ),
         ("images.0.file_name", "", f"p.json: image 7: file name ''{LEADS_OUT}"),
         ("annotations", ABSENT, f"p.json: no list of records `annotations`{NOT_PANOPTIC}"),
         ("annotations.0", None, f"p.json: no list of records `annotations`{NOT_PANOPTIC}"),
