@@ -106,17 +106,23 @@ def compare(state: Shapes, model: Layout) -> StateDifference:
     )
 
 
-def remedy(comparison: StateDifference) -> str:
-    """Advice for weights that do not fit, for the end of a message."""
+def remedy(comparison: StateDifference, state: Shapes) -> str:
+    """Advice for weights that do not fit, for the end of a message; what it advises works."""
     has_semantic = "semantic.predictor.bias" in comparison.model.shapes
+    partly = ", or train from it with --partial"
+    if not state.keys() & comparison.model.shapes.keys() - PIXEL_STATISTICS:
+        return (
+            f"it has none of the model's names (but {', '.join(list(state)[:2])}), so give the weights of such a model"
+        )
+    if obstacle(comparison, state):
+        return "use the config that it was trained with; `panoptic-blend weights inspect` says what it holds"
     if len(comparison.problems()) == len(comparison.of_classes):
-        advice = "set model.num_things and model.num_stuff to match, or train from it with --partial"
-        return f"it knows other classes; {advice}"
+        return f"it knows other classes; set model.num_things and model.num_stuff to match{partly}"
     if any(name.startswith("semantic.") for name in comparison.unknown) and not has_semantic:
-        return "its semantic head has no place in an instance model; use a panoptic config, or train with --partial"
+        return f"its semantic head has no place in an instance model; use a panoptic config{partly}"
     if any(name.startswith("semantic.") for name in comparison.missing):
-        return "it has no semantic head for a panoptic model; use an instance config, or train with --partial"
-    return "use the config it is for, which `panoptic-blend weights inspect` names"
+        return f"it has no semantic head for a panoptic model; use an instance config{partly}"
+    return f"use the config that it was trained with{partly}"
 
 
 def obstacle(comparison: StateDifference, state: Shapes) -> str | None:

@@ -139,5 +139,5 @@ def _backbone_in(file: WeightsFile) -> str | None:
     """The name of the timm network in a checkpoint's header; names and shapes of weights do not show it."""
     try:
         return parse_config(json.loads(file.header["config"]), "config").model.backbone.name
-    except (KeyError, ValueError, PanopticBlendError):
+    except (KeyError, ValueError, RecursionError, PanopticBlendError):
         return None

@@ -14,11 +14,12 @@ from torch import Tensor, nn
 from panoptic_blend.checkpoints.fitting import align_pyramid, compare, layout_of, obstacle, remedy, shapes_of
 from panoptic_blend.checkpoints.official import adapt
 from panoptic_blend.checkpoints.pickles import reason
-from panoptic_blend.checkpoints.reading import read_header, read_weights, stated_pq
+from panoptic_blend.checkpoints.reading import read_header, read_weights, stated_pq, weights_in
 from panoptic_blend.config.experiment import Config, parse_config
-from panoptic_blend.files import replacing
+from panoptic_blend.files import printable, replacing
 from panoptic_blend.formats.categories import Categories
 from panoptic_blend.models.backbones.protocol import Backbone
+from panoptic_blend.models.build import build_model
 from panoptic_blend.structures import PanopticBlendError
 
 
@@ -58,10 +59,28 @@ def read_categories(path: Path) -> Categories | None:
 def _described(path: Path, header: Mapping[str, str]) -> tuple[Config, Categories]:
     try:
         return parse_config(json.loads(header["config"]), "config"), Categories(json.loads(header["categories"]))
-    except (PanopticBlendError, ValueError, TypeError) as error:
+    except (PanopticBlendError, ValueError, TypeError, AttributeError, RecursionError) as error:
+        reason = printable(str(error), 300)
         raise PanopticBlendError(
-            f"{path}: its header cannot be read ({error}); was it written by another version?"
+            f"{path}: its header cannot be read ({reason}); was it written by another version?"
         ) from None
+
+
+def require_modest(path: Path, config: Config, state: Mapping[str, Tensor]) -> None:
+    """Raise an error if the network of ``config`` is far larger than the weights ``state`` that come with it.
+
+    The config in a file of a stranger may ask for any amount of memory; this costs none.
+    """
+    with torch.device("meta"):
+        wanted = sum(value.numel() for value in build_model(config).state_dict().values())
+    found = sum(value.numel() for value in state.values())
+    if wanted > 2 * found + _SPARE:
+        raise PanopticBlendError(
+            f"{path}: its config describes a network of {wanted:,} numbers, but it holds {found:,}; fetch it again"
+        )
+
+
+_SPARE = 10**7
 
 
 def read_pq(path: Path) -> float:
@@ -88,7 +107,8 @@ def load_weights(
     deformable convolutions too.
 
     Args:
-        source: a file, the word ``imagenet`` for the weights that `Backbone.pretrained_weights` gives, or a state dict.
+        source: a file, the word ``imagenet`` for the weights that `Backbone.pretrained_weights` gives, or a state dict,
+            bare or in what ``torch.load`` returned.
         partial: load what fits, and leave heads unchanged that are missing or know other classes.
         name: what messages call the weights; by default the file.
 
@@ -119,7 +139,9 @@ def load_weights(
         )
     if problems and not partial:
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-        raise PanopticBlendError(f"{name}: not of this architecture: {problems[0]}{more}; {remedy(comparison)}")
+        raise PanopticBlendError(
+            f"{name}: not of this architecture: {problems[0]}{more}; {remedy(comparison, shapes_of(state))}"
+        )
     fitting = {key: x for key, x in state.items() if key in own.shapes and key not in comparison.different}
     _require_numbers(name, fitting, model.state_dict())
     model.load_state_dict(fitting, strict=False)
@@ -141,14 +163,10 @@ def _require_numbers(name: str, state: Mapping[str, Tensor], own: Mapping[str, T
 
 def _state_of(source: str | Path | Mapping[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
     """The state dict of a source of weights, under our names."""
-    if isinstance(source, Mapping):
-        if odd := [key for key, value in source.items() if not isinstance(value, Tensor)]:
-            raise PanopticBlendError(f"state dict: {str(odd[0])[:50]!r} is not a tensor; pass the state dict itself")
-        return adapt(source)
     if str(source) == "imagenet":
         return _imagenet(model)
-    file = read_weights(Path(source))
-    return adapt(file.state, file.author, str(source))
+    file = weights_in(source) if isinstance(source, Mapping) else read_weights(Path(source))
+    return adapt(file.state, file.author, "state dict" if isinstance(source, Mapping) else str(source))
 
 
 def _name_of(source: str | Path | Mapping[str, Tensor], model: nn.Module) -> str:

@@ -113,8 +113,7 @@ class Source:
 
 def source_of(state: Mapping[str, Tensor]) -> Source:
     """The kind of ``state``, by its keys; ours if no other matches."""
-    names = _without_prefix(state)
-    return next(source for source in _sources() if source.is_in(names))
+    return next(source for source in _sources() if source.is_in(state))
 
 
 def adapt(state: Mapping[str, Tensor], author: str = "", name: str = "state dict") -> State:
@@ -129,19 +128,12 @@ def adapt(state: Mapping[str, Tensor], author: str = "", name: str = "state dict
     """
     source = source_of(state)
     try:
-        return source.convert(_without_prefix(state), author)
+        return source.convert(state, author)
     except (RuntimeError, IndexError) as error:
         detail = str(error).splitlines()[0]
         raise PanopticBlendError(
             f"{name}: has the names of a {source.name}, but not its shapes ({detail}); fetch the file again"
         ) from None
-
-
-def _without_prefix(state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-    """Remove the prefix that parallel training adds to every name."""
-    prefix = "module."
-    is_parallel = all(name.startswith(prefix) for name in state)
-    return {name.removeprefix(prefix): value for name, value in state.items()} if is_parallel else state
 
 
 def _sources() -> list[Source]:

@@ -97,6 +97,8 @@ def _require_modest_torch(path: Path) -> None:
         raise EOFError
     with zipfile.ZipFile(path) as archive:
         for entry in archive.infolist():
+            if max(entry.compress_size, entry.file_size) > path.stat().st_size:
+                raise ValueError(f"{entry.filename} claims more bytes than the file has")
             if entry.compress_type != zipfile.ZIP_STORED:  # torch.save compresses nothing
                 raise ValueError(f"{entry.filename} is compressed")
             if entry.filename.endswith("data.pkl"):

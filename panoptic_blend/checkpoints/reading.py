@@ -9,11 +9,13 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from panoptic_blend.checkpoints.pickles import Array, first_bytes, is_torch, read_pickle
+from panoptic_blend.checkpoints.wrappers import state_dict_in, without_wrappers
 from panoptic_blend.files import require_file
 from panoptic_blend.structures import PanopticBlendError
 
@@ -30,31 +32,56 @@ class WeightsFile:
 
 
 def read_weights(path: Path) -> WeightsFile:
-    """Read a state dict, bare or under ``model``, ``state_dict``, ``model_state_dict`` or ``blobs``.
+    """Read a state dict, bare or where trainers put it, under the names of the model (see `wrappers`).
 
     Raises:
         PanopticBlendError: the file is broken, holds no weights, or needs more than arrays and containers.
     """
     if is_safetensors(path):
         with opened(path) as file:
-            return WeightsFile({name: file.get_tensor(name) for name in file.keys()}, header=file.metadata() or {})  # noqa: SIM118
+            named = without_wrappers({name: name for name in file.keys()})  # noqa: SIM118
+            tensors = {name: file.get_tensor(key) for name, key in named.items()}
+            return WeightsFile(tensors, header=file.metadata() or {})
     content = read_pickle(path)
-    state = content if isinstance(content, Mapping) else {}
-    for key in ("model", "state_dict", "model_state_dict", "blobs"):
-        state = state[key] if isinstance(state.get(key), Mapping) else state
+    state = _entries(content, str(path))
+    _require_honest(path, state)
+    return WeightsFile(
+        {name: value.tensor() if isinstance(value, Array) else value.detach() for name, value in state.items()},
+        author=str(content.get("__author__", "")),
+    )
+
+
+def weights_in(content: Mapping[Any, Any]) -> WeightsFile:
+    """What `read_weights` gives for a file with this ``content``: a state dict, or what ``torch.load`` returned.
+
+    Raises:
+        PanopticBlendError: it holds no weights.
+    """
+    state = _entries(content, "state dict")
+    return WeightsFile(
+        {name: torch.as_tensor(value).detach() for name, value in state.items()},
+        author=str(content.get("__author__", "")),
+    )
+
+
+def _entries(content: object, source: str) -> dict[str, Any]:
+    """The state dict in ``content``, under the names of the model."""
+    state: Mapping[Any, Any] = state_dict_in(content, _is_tensor) if isinstance(content, Mapping) else {}
+    if all(isinstance(name, str) for name in state):
+        state = without_wrappers(state)
     if not state or not all(_is_entry(*item) for item in state.items()):
         raise PanopticBlendError(
-            f"{path}: holds no weights; expected a state dict of tensors, bare or under `model`{_oddity(state)}"
+            f"{source}: holds no weights; expected a state dict of tensors, bare or under `model`{_oddity(state)}"
         )
-    _require_honest(path, state)
-    tensors = {
-        str(name): value.tensor() if isinstance(value, Array) else value.detach() for name, value in state.items()
-    }
-    return WeightsFile(tensors, author=str(content.get("__author__", "")))
+    return dict(state)
+
+
+def _is_tensor(value: object) -> bool:
+    return isinstance(value, (Tensor, Array, np.ndarray))
 
 
 def _is_entry(name: object, value: object) -> bool:
-    return isinstance(name, str) and isinstance(value, (Tensor, Array))
+    return isinstance(name, str) and _is_tensor(value)
 
 
 def _oddity(state: Mapping[Any, Any]) -> str:

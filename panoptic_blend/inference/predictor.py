@@ -11,7 +11,14 @@ import torch
 from torch import Tensor
 
 from panoptic_blend.checkpoints.importing import recognize
-from panoptic_blend.checkpoints.io import Checkpoint, is_checkpoint, load_weights, read_categories, read_checkpoint
+from panoptic_blend.checkpoints.io import (
+    Checkpoint,
+    is_checkpoint,
+    load_weights,
+    read_categories,
+    read_checkpoint,
+    require_modest,
+)
 from panoptic_blend.config.experiment import Config, load_config
 from panoptic_blend.config.options import Precision
 from panoptic_blend.data.dataset import to_tensor
@@ -116,6 +123,8 @@ def load(
         known = read_checkpoint(source) if is_checkpoint(source) else recognize(source)
         config, categories = known.config.changed(overrides), known.categories
         state = known.state if isinstance(known, Checkpoint) else source
+        if isinstance(known, Checkpoint):
+            require_modest(source, config, known.state)
     elif weights is None:
         raise PanopticBlendError(f"{name_or_path}: a config has no weights; give a checkpoint, or weights with it")
     elif source.suffix in _WEIGHTS:

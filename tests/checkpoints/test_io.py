@@ -18,11 +18,13 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torchvision.models import ResNet18_Weights, resnet18, resnet34
 
-from panoptic_blend.checkpoints.io import load_weights, read_checkpoint, save_checkpoint
+from panoptic_blend.checkpoints.inspection import inspect_weights
+from panoptic_blend.checkpoints.io import load_weights, read_checkpoint, require_modest, save_checkpoint
 from panoptic_blend.checkpoints.official import rename
 from panoptic_blend.checkpoints.states import read_state
 from panoptic_blend.config.experiment import Config
 from panoptic_blend.formats.categories import Categories
+from panoptic_blend.inference.predictor import load
 from panoptic_blend.models.build import build_model
 from panoptic_blend.models.folding import fold_norms
 from panoptic_blend.models.panoptic_blend import PanopticBlend
@@ -199,7 +201,7 @@ def test_torchvision_weights_of_another_depth() -> None:
     message = refused(tiny(), resnet34().state_dict())
     assert message == (
         "state dict: not of this architecture: backbone.layer1.2.bn1.bias is unknown (and 79 more);"
-        " use the config it is for, which `panoptic-blend weights inspect` names"
+        " use the config that it was trained with; `panoptic-blend weights inspect` says what it holds"
     )
 
 
@@ -266,9 +268,9 @@ def test_missing_and_unknown_tensors() -> None:
     assert "other is unknown;" in refused(tiny(1), state | {"instances.top_layer.weight": weight, "other": weight})
 
 
-@pytest.mark.parametrize("state", [{}, {"unknown": torch.zeros(2)}])
-def test_another_model_altogether(state: dict[str, Tensor]) -> None:
-    assert "not of this architecture" in refused(tiny(), state)
+def test_another_model_altogether() -> None:
+    assert "not of this architecture" in refused(tiny(), {"unknown": torch.zeros(2)})
+    assert "holds no weights" in refused(tiny(), {})
 
 
 # --- broken files ----------------------------------------------------------------------------------------------------
@@ -309,7 +311,9 @@ def test_numbers_that_would_be_wrong_without_a_word() -> None:
     assert refused(tiny(), state | {name: state[name].int()}) == (
         f"state dict: {name} holds torch.int32, not floating-point numbers; export the unquantized weights"
     )
-    assert refused(tiny(), {"x": 1}) == "state dict: 'x' is not a tensor; pass the state dict itself"
+    message = "state dict: holds no weights; expected a state dict of tensors, bare or under `model`"
+    assert refused(tiny(), {"x": 1}) == message
+    assert refused(tiny(), {"x": 1, "y": torch.ones(1)}) == f"{message}, and 'x' is not a tensor"
 
 
 def test_shapes_that_names_do_not_promise() -> None:
@@ -426,6 +430,50 @@ def test_only_safetensors_carry_a_config(tmp_path: Path) -> None:
     torch.save(state_of(tiny()), tmp_path / "weights.pth")
     with pytest.raises(PanopticBlendError, match=r"weights\.pth: holds weights without their config; name the config"):
         read_checkpoint(tmp_path / "weights.pth")
+
+
+NESTED = "[" * 100_000 + "]" * 100_000
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        {"categories": NESTED},
+        {"config": NESTED},
+        *(
+            {key: value}
+            for key in ("config", "categories")
+            for value in ("", "3", "null", "{}x", '"x"', "[[]]", "[1]", "\x00")
+        ),
+        {"categories": '{"a": 1}'},
+        {"config": '{"model": {"fcos": {"num_convs": 10000000}}}'},
+        {"config": '{"model": []}'},
+    ],
+)
+def test_headers_of_any_shape(tmp_path: Path, header: dict[str, str]) -> None:
+    path = tmp_path / "weights.safetensors"
+    whole = {"config": CONFIG.model_dump_json(), "categories": json.dumps(CATEGORIES.records())}
+    save_file({"w": torch.ones(1)}, path, metadata=whole | header)
+    with pytest.raises(PanopticBlendError) as error:
+        read_checkpoint(path)
+    assert str(error.value).startswith(f"{path}: its header cannot be read (")
+    assert "\n" not in str(error.value) and len(str(error.value)) < 1000
+    inspect_weights(path)
+
+
+def test_a_config_that_asks_for_far_more_than_the_file_holds(saved: Path) -> None:
+    checkpoint = read_checkpoint(saved)
+    require_modest(saved, checkpoint.config, checkpoint.state)
+    greedy = checkpoint.config.changed(
+        ["model.fpn.channels=8192", "model.fcos.num_convs=64", "model.fcos.shared_convs=64"]
+    )
+    with pytest.raises(
+        PanopticBlendError, match=r"its config describes a network of \d\d\d,\d+,\d+,\d+ numbers, but it hold"
+    ):
+        require_modest(saved, greedy, checkpoint.state)
+    save_checkpoint(saved, checkpoint.state, greedy, CATEGORIES)
+    with pytest.raises(PanopticBlendError, match="fetch it again"):
+        load(saved)
 
 
 # --- whole or not at all ---------------------------------------------------------------------------------------------

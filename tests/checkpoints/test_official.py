@@ -111,12 +111,6 @@ def test_what_has_no_place_is_kept_so_that_loading_can_object() -> None:
     assert adapt({"basis_module.x": torch.zeros(1), f"{RES}stem.conv1.weight": torch.ones(3)})  # of any shape
 
 
-def test_the_prefix_of_parallel_training_is_taken_off() -> None:
-    state = {f"module.{name}": value for name, value in official().items()}
-    assert source_of(state).name == "official BlendMask"
-    assert adapt(state).keys() == adapt(official()).keys()
-
-
 def test_anchors_are_not_weights() -> None:
     state = zeros(rcnn(PANOPTIC))
     state["proposal_generator.anchor_generator.cell_anchors.0"] = torch.zeros(3, 4)

@@ -72,6 +72,16 @@ def test_other_files_have_no_header(tmp_path: Path) -> None:
     assert read_pq(path) == -1
 
 
+def test_a_member_that_claims_more_than_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "w.pth"
+    torch.save({"w": torch.ones(2)}, path)
+    data = bytearray(path.read_bytes())
+    place = data.index(b"PK\x01\x02")  # the first entry of the directory: packed and plain size from byte 20 on
+    data[place + 20 : place + 28] = (2**32 - 2).to_bytes(4, "little") * 2
+    path.write_bytes(data)
+    assert "claims more bytes than the file has" in refused(path)
+
+
 def test_one_entry_that_is_no_tensor_is_named(tmp_path: Path) -> None:
     torch.save({"w": torch.ones(1), "epoch": 3}, tmp_path / "w.pth")
     assert refused(tmp_path / "w.pth").endswith("bare or under `model`, and 'epoch' is not a tensor")
