@@ -33,7 +33,7 @@ from panoptic_blend.models.panoptic_blend import PanopticBlend
 from panoptic_blend.runtime.precision import half_dtype
 from panoptic_blend.structures import Output, PanopticBlendError, PanopticMap
 
-_WEIGHTS = {".safetensors", ".pth", ".pt", ".pkl"}
+_WEIGHTS = {".safetensors", ".pth", ".pt", ".pkl", ".ckpt", ".bin"}
 
 
 class Predictor:
