@@ -79,7 +79,8 @@ def in_one_line(error: Exception) -> PanopticBlendError:
         where = f"{error.filename}: " if error.filename else where or "operating system: "
         return PanopticBlendError(f"{where}{error.strerror or error}; check the path and the disk")
     else:
-        message = next(iter(str(error).strip().splitlines()), "")
+        lines = str(error).strip().splitlines() or [""]
+        message = lines[-1] if "DataLoader worker process" in lines[0] else lines[0]  # torch adds the whole traceback
         found = ForeignError(f"{where}{type(error).__name__}{message and ': '}{message}")
     found.trace = "".join(traceback.format_exception(error))
     found.folder = next((note.folder for note in notes if note.folder), None)

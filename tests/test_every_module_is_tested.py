@@ -76,6 +76,7 @@ COVERED_BY = {
     "scoring/details": "scoring/test_scoring_details.py",
     "scoring/run": "scoring/test_scoring_details.py",
     "structures": "formats/test_coco_panoptic.py",
+    "sweep/apply": "sweep/test_sweep_cli.py",
     "sweep/description": "sweep/test_sweep_cli.py",
     "training/curves": "training/test_loop.py",
     "training/log": "training/test_loop.py",

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
+from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from panoptic_blend.data.protocol import PanopticDataset
     from panoptic_blend.inference.predictor import Predictor
     from panoptic_blend.runtime.threads import Threads
+
+_BUSY = "wait until it ends, or choose another --output"
 
 
 def evaluate(
@@ -46,7 +49,8 @@ def evaluate(
     for line in exceeded_limits(predictor.config.model, dataset):
         print(line, file=sys.stderr)
     results = output / f"panoptic_{predictor.config.data.val}.json" if output else None
-    with progress_line("evaluating") as progress:
+    lock = locked(output, _BUSY) if output else nullcontext()
+    with doing("evaluate", folder=output), lock, progress_line("evaluating") as progress:
         evaluation = evaluate(
             predictor.model, dataset, predictor.config, results, precision, threads.following(progress)
         )
@@ -61,25 +65,39 @@ def sweep(
     weights: options.Weights = None,
     config: options.Config = None,
     output: options.Output = Path("sweep"),
+    objective: Annotated[
+        Literal["pq", "things", "stuff"], typer.Option(help="Rank by PQ of all classes, of things, or of stuff.")
+    ] = "pq",
+    apply: Annotated[
+        Path | None,
+        typer.Option(metavar="OUT.safetensors", help="Write a copy of the checkpoint with the best setting in it."),
+    ] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes for fusion; default: one per core.")] = None,
     device: options.Device = "cpu",
     precision: options.NetworkPrecision = "32-true",
 ) -> None:
     """Find the best thresholds for fusion: PQ of all combinations, from one run of a model on the validation split."""
+    from panoptic_blend.sweep.apply import apply_setting, require_applicable
     from panoptic_blend.sweep.cache import open_cache
     from panoptic_blend.sweep.description import draw_heat_map, lines, table, write_csv
-    from panoptic_blend.sweep.sweep import sweep
+    from panoptic_blend.sweep.sweep import BEST, sweep
 
+    if apply:
+        require_applicable(model, apply)
     predictor, threads = _predictor(model, weights, config, overrides or (), device, precision)
     dataset = _validation(predictor)
-    with progress_line("running the model") as progress:
-        cache = open_cache(output / "cache.zip", predictor, dataset, threads.following(progress), print)
-    with progress_line("fusing") as progress:
-        found = sweep(cache, dataset, predictor.config, workers, progress)
-    write_csv(found, output / "sweep.csv")
-    draw_heat_map(found, output / "sweep.png")
+    with doing("sweep", folder=output), locked(output, _BUSY):
+        with progress_line("running the model") as progress:
+            cache = open_cache(output / "cache.zip", predictor, dataset, threads.following(progress), print)
+        with progress_line("fusing") as progress, doing("fusing", lower="--workers"):
+            found = sweep(cache, dataset, predictor.config, workers, progress, objective=objective)
+        write_csv(found, output / "sweep.csv")
+        draw_heat_map(found, output / "sweep.png")
     print_tables(table(found))
     print(*lines(found), f"all combinations: {output}/sweep.csv; heat map: {output}/sweep.png", sep="\n")
+    if apply:
+        apply_setting(model, found.highlight(BEST).setting, apply)
+        print(f"the weights with the best setting: {apply}")
 
 
 def predict(
@@ -124,7 +142,7 @@ def predict(
         pictures, remarks = find_pictures(named, recursive, [output / "panoptic", output / "pictures"])
         for remark in remarks:
             print(remark, flush=True)
-        lock = locked(output, "wait until it ends, or choose another --output")
+        lock = locked(output, _BUSY)
         with lock, progress_line("predicting", "images") as progress:
             show = threads.following(progress)
             if video:

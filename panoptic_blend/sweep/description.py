@@ -18,11 +18,14 @@ from panoptic_blend.files import replacing
 from panoptic_blend.metrics.panoptic_quality import GROUPS
 from panoptic_blend.sweep.grid import Setting
 from panoptic_blend.sweep.sweep import BEST, CURRENT, RESAMPLES, Highlight, Sweep
-from panoptic_blend.terminal import right_aligned
+from panoptic_blend.terminal import percent, right_aligned
 
 _COLUMNS = ("confidence", "overlap", "stuff_area", "PQ", "PQ_Th", "PQ_St")
 _MARKERS = {"o": 18, "s": 18, "D": 18, "^": 30, "*": 34}
 """Matplotlib markers of the highlights, in order, with the size in points that leaves the number in a cell visible."""
+
+_NOTICEABLE = 0.001
+"""A loss of PQ, as a fraction, from which on it is warned of."""
 
 _RING: dict[str, Any] = {"markerfacecolor": "none", "markeredgecolor": "red", "markeredgewidth": 1.6}
 
@@ -33,8 +36,8 @@ def table(sweep: Sweep) -> Table:
     title = f"Fusion on {sweep.images} images: confidence/overlap/stuff area"
     result = right_aligned("", *columns, title=title)
     for highlight in sweep.highlights:
-        figures = [f"{100 * value:.2f}" for value in highlight.pq]
-        gain, low, high = (f"{100 * value:+.2f}" for value in (highlight.gain, highlight.low, highlight.high))
+        figures = [percent(value, ".2f") for value in highlight.pq]
+        gain, low, high = (percent(value, "+.2f") for value in (highlight.gain, highlight.low, highlight.high))
         change = ("", "") if highlight.name == CURRENT else (gain, f"{low} {high}")
         style = "bold" if highlight.name == BEST else None
         result.add_row(highlight.name, _short(highlight.setting), *figures, *change, style=style)
@@ -42,7 +45,7 @@ def table(sweep: Sweep) -> Table:
 
 
 def lines(sweep: Sweep) -> Iterator[str]:
-    """The best setting as overrides, how much of its gain is beyond its interval, and the held-out gain."""
+    """The best setting as overrides, how certain its gain is, and what things and stuff gain or pay for it."""
     best = sweep.highlight(BEST)
     yield f"best of {sweep.pq[..., 0].size} combinations: {best.setting.overrides()}"
     if best.setting == sweep.highlight(CURRENT).setting:
@@ -54,7 +57,24 @@ def lines(sweep: Sweep) -> Iterator[str]:
         f"{100 * (best.gain - certain):.2f} are within the confidence interval and {100 * certain:.2f} beyond it "
         f"(95 %, {RESAMPLES} paired resamples of the images)"
     )
-    yield f"held-out gain, chosen on one half of the images and measured on the other: {100 * sweep.held_out_gain:+.2f}"
+    held_out = percent(sweep.held_out_gain, "+.2f")
+    yield f"held-out gain, chosen on one half of the images and measured on the other: {held_out}"
+    yield from _trade(sweep)
+
+
+def _trade(sweep: Sweep) -> Iterator[str]:
+    """PQ of things and of stuff before and after, and a warning where one pays for the other."""
+    before_and_after = (sweep.highlight(name).pq[1:] for name in (CURRENT, BEST))
+    for column, objective, before, after in zip(_COLUMNS[4:], ("things", "stuff"), *before_and_after, strict=True):
+        change = f"{column} {percent(before, '.2f')} -> {percent(after, '.2f')}"
+        if before - after > _NOTICEABLE:
+            share = "all" if not after else f"{100 * (1 - after / before):.0f} %"
+            yield (
+                f"warning: {objective} pay for it, with {share} of their PQ: {change}; to rank by them, give "
+                f"--objective {objective}"
+            )
+        else:
+            yield f"{objective}: {change}"
 
 
 def write_csv(sweep: Sweep, path: Path) -> None:
@@ -139,4 +159,4 @@ def _short(setting: Setting) -> str:
 
 
 def _metric(sweep: Sweep) -> str:
-    return {"All": "PQ", "Things": "PQ_Th"}[sweep.group]
+    return {"All": "PQ", "Things": "PQ_Th", "Stuff": "PQ_St"}[sweep.group]

@@ -6,7 +6,7 @@ import math
 import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -19,11 +19,12 @@ from panoptic_blend.machine import cores, die_with_parent
 from panoptic_blend.metrics.details import Tallies
 from panoptic_blend.metrics.panoptic_quality import GROUPS
 from panoptic_blend.metrics.resampling import compare_results
-from panoptic_blend.structures import Progress
+from panoptic_blend.structures import PanopticBlendError, Progress
 from panoptic_blend.sweep.cache import FusionCache
 from panoptic_blend.sweep.grid import Grid, MatchCounts, Setting, count_matches, published_settings, scaled_stuff_area
 
 Floats = npt.NDArray[np.float64]
+Objective = Literal["pq", "things", "stuff"]
 
 CURRENT, BEST = "current", "best"
 """Names of the highlights that every sweep has."""
@@ -37,7 +38,7 @@ _CHUNK = 8
 
 @dataclass(frozen=True)
 class Highlight:
-    """A setting of special interest, with its PQ, as fractions, in each of `GROUPS`.
+    """A setting of special interest, with its PQ, as fractions, in each of `GROUPS`; NaN where nothing is to be scored.
 
     ``gain`` is its PQ minus that of the current setting, in the ``group`` of the `Sweep`, and ``low`` to ``high`` the
     95 % bootstrap interval of the gain.
@@ -55,7 +56,7 @@ class Highlight:
 class Sweep:
     """The result of a sweep: ``pq`` (confidences, overlaps, stuff areas, 3), as fractions, in each of `GROUPS`.
 
-    ``group`` is the one in which the best setting has the highest PQ: All, or Things for a model without semantic head.
+    ``group`` is the one in which the best setting has the highest PQ, see `sweep`.
     ``images`` is the number of images. ``held_out_gain`` is the gain over the current setting if each half of the
     images is fused with the setting that is best on the other half.
     """
@@ -79,6 +80,7 @@ def sweep(
     workers: int | None = None,
     progress: Progress | None = None,
     grid: Grid | None = None,
+    objective: Objective = "pq",
 ) -> Sweep:
     """Compute PQ for every setting of a grid, and choose the best one.
 
@@ -87,11 +89,18 @@ def sweep(
         workers: number of processes; by default, and at most, one per core. 1: only this process.
         progress: called with the number of images done and the total number.
         grid: the settings to try, which must include the current one; by default `Grid.around` it.
+        objective: the best setting is that with the highest PQ of all classes (without a semantic head: of things), of
+            things, or of stuff.
+
+    Raises:
+        PanopticBlendError: the model has no semantic head, and the objective is stuff.
     """
     categories, has_stuff = dataset.categories, config.model.semantic.enabled
+    if objective == "stuff" and not has_stuff:
+        raise PanopticBlendError("objective stuff: the model has no semantic head; choose things")
     current, area = Setting.from_options(config.model.fusion), scaled_stuff_area(dataset.images.sizes)
     grid = grid or Grid.around(current, area, has_stuff)
-    settings, group = grid.settings(), 0 if has_stuff else 1
+    settings, group = grid.settings(), {"pq": 0 if has_stuff else 1, "things": 1, "stuff": 2}[objective]
     current_index = settings.index(current)
 
     halves = np.zeros((2, len(settings), len(categories), 5))
@@ -117,7 +126,7 @@ def sweep(
 
 
 def qualities(statistics: Floats, categories: Categories) -> Floats:
-    """PQ (..., 3) in each of `GROUPS`, equal to that of `PanopticQuality` to the last bit.
+    """PQ (..., 3) in each of `GROUPS`, equal to that of `PanopticQuality` to the last bit; NaN over nothing.
 
     Args:
         statistics: sum of IoUs, TP, FP and FN (..., classes, 4).
@@ -131,7 +140,8 @@ def qualities(statistics: Floats, categories: Categories) -> Floats:
     for members in (np.ones_like(is_thing), is_thing, ~is_thing):
         rows = of_class[..., members].reshape(-1, members.sum()).tolist()
         sums = np.array([math.fsum(row) for row in rows]).reshape(is_seen.shape[:-1])
-        columns.append(sums / np.maximum(is_seen[..., members].sum(axis=-1), 1))
+        number = is_seen[..., members].sum(axis=-1)
+        columns.append(np.where(number > 0, sums / np.maximum(number, 1), np.nan))
     return np.stack(columns, axis=-1)
 
 
@@ -172,8 +182,9 @@ def _highlights(
 def best_index(pq: Floats, grid: Grid, current: int) -> int:
     """The index of the setting with the highest ``pq`` (settings,).
 
-    Ties go to the setting that is the fewest grid steps away from that with index ``current``.
+    Ties go to the setting that is the fewest grid steps away from that with index ``current``. NaN counts as 0.
     """
+    pq = np.nan_to_num(pq)
     ties = np.flatnonzero(pq == pq.max())
     steps = np.array(np.unravel_index(ties, grid.shape)) - np.array(np.unravel_index([current], grid.shape))
     return int(ties[np.abs(steps).sum(axis=0).argmin()])

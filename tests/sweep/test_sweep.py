@@ -7,6 +7,7 @@ import io
 import os
 import zipfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -166,6 +167,40 @@ def test_a_model_without_semantic_head_is_ranked_by_its_things(cache: FusionCach
     assert found.highlight(BEST).pq[1] == found.pq[..., 1].max()
 
 
+@pytest.mark.parametrize(("objective", "index"), [("pq", 0), ("things", 1), ("stuff", 2)])
+def test_the_best_setting_has_the_highest_pq_of_the_objective(
+    cache: FusionCache, dataset: CocoPanoptic, objective: Any, index: int, tmp_path: Path
+) -> None:
+    found = sweep(cache, dataset, config(), workers=1, objective=objective)
+    assert found.highlight(BEST).pq[index] == found.pq[..., index].max()
+    assert f"gain in {('PQ', 'PQ_Th', 'PQ_St')[index]} over" in list(lines(found))[1]
+    draw_heat_map(found, tmp_path / "map.png")
+
+
+def test_stuff_is_no_objective_without_semantic_head(cache: FusionCache, dataset: CocoPanoptic) -> None:
+    with pytest.raises(PanopticBlendError, match="no semantic head; choose things"):
+        sweep(cache, dataset, config("model.semantic.enabled=false"), objective="stuff")
+
+
+def test_what_things_pay_for_stuff_is_warned_of(found: Sweep) -> None:
+    current, best = found.highlight(CURRENT), found.highlight(BEST)
+    paid = replace(
+        found,
+        highlights=[replace(current, pq=(0.0023, 0.012, 0.001)), replace(best, pq=(0.0116, 0.0, 0.03))],
+    )
+    assert list(lines(paid))[3:] == [
+        "warning: things pay for it, with all of their PQ: PQ_Th 1.20 -> 0.00; to rank by them, give "
+        "--objective things",
+        "stuff: PQ_St 0.10 -> 3.00",
+    ]
+    swapped = replace(found, highlights=[replace(current, pq=(0.2, 0.2, 0.2)), replace(best, pq=(0.3, 0.1995, 0.15))])
+    assert list(lines(swapped))[3:] == [
+        "things: PQ_Th 20.00 -> 19.95",
+        "warning: stuff pay for it, with 25 % of their PQ: PQ_St 20.00 -> 15.00; to rank by them, give "
+        "--objective stuff",
+    ]
+
+
 # The cache
 
 
@@ -198,13 +233,22 @@ def test_a_changed_picture_invalidates_the_cache(shapes: Path, tmp_path: Path) -
     assert said == [f"{path}: was made with other data, so the model is run"]
 
 
-@pytest.mark.parametrize("damage", ["cut short", "a bit", "no zip", "empty"])
+@pytest.mark.parametrize("damage", ["cut short", "a bit", "no zip", "empty", "a member", "a member less"])
 def test_a_damaged_cache_is_not_reused(dataset: CocoPanoptic, cache: FusionCache, tmp_path: Path, damage: str) -> None:
     path, said = tmp_path / "cache.zip", list[str]()
     whole = cache.path.read_bytes()
     third = len(whole) // 3
     flipped = whole[:third] + bytes([whole[third] ^ 4]) + whole[third + 1 :]
-    path.write_bytes({"cut short": whole[:-400], "a bit": flipped, "no zip": b"hello", "empty": b""}[damage])
+    contents = {"cut short": whole[:-400], "a bit": flipped, "no zip": b"hello", "empty": b""}
+    if damage in contents:
+        path.write_bytes(contents[damage])
+    else:  # the checksums of the zip are right
+        with zipfile.ZipFile(cache.path) as source, zipfile.ZipFile(path, "w") as target:
+            for name in source.namelist():
+                if name != "2.npz":
+                    target.writestr(name, source.read(name))
+                elif damage == "a member":
+                    target.writestr(name, source.read(name)[:-99])
     open_cache(path, blurred(dataset), dataset, quiet, said.append)
     assert said == [f"{path}: is damaged, so the model is run"]
     open_cache(path, blurred(dataset), dataset, no_run)
@@ -245,7 +289,8 @@ def counts(*rows: tuple[float, int, int, int]) -> np.ndarray:
 
 def test_quality_by_hand() -> None:
     images = [counts((1.5, 2, 1, 1), (0.75, 1, 0, 0)), counts((0, 0, 0, 0), (0, 0, 1, 0)), np.zeros((2, 4))]
-    assert qualities(np.stack(images), CATEGORIES).tolist() == [[(0.5 + 0.75) / 2, 0.5, 0.75], [0, 0, 0], [0, 0, 0]]
+    expected = [[(0.5 + 0.75) / 2, 0.5, 0.75], [0, np.nan, 0], [np.nan, np.nan, np.nan]]
+    assert np.array_equal(qualities(np.stack(images), CATEGORIES), expected, equal_nan=True)
 
 
 def test_ties_go_to_the_setting_nearest_to_the_current_one() -> None:
@@ -305,7 +350,13 @@ def test_table_and_lines_name_the_best(found: Sweep) -> None:
     best = found.highlight(BEST)
     for word in ("current", "official code", "0.45/0.4/256", f"{100 * best.pq[0]:.2f}", f"{100 * best.gain:+.2f}"):
         assert word in text
-    first, gain, held_out_gain = lines(found)
+    first, gain, held_out_gain, *trade = lines(found)
+    assert trade == [
+        f"{name}: {column} {100 * before:.2f} -> {100 * after:.2f}"
+        for name, column, before, after in zip(
+            ("things", "stuff"), ("PQ_Th", "PQ_St"), found.highlight(CURRENT).pq[1:], best.pq[1:], strict=True
+        )
+    ]
     assert first == f"best of 1254 combinations: {best.setting.overrides()}"
     assert f"{100 * best.gain:.2f}, of which {100 * (best.gain - max(best.low, 0)):.2f} are within" in gain
     assert held_out_gain.endswith(f"{100 * found.held_out_gain:+.2f}")

@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from panoptic_blend import build_model, load_config
-from panoptic_blend.checkpoints.io import save_checkpoint
+from panoptic_blend import build_model, load, load_config
+from panoptic_blend.checkpoints.io import read_checkpoint, save_checkpoint
 from panoptic_blend.cli.main import main
+from panoptic_blend.files import locked
 from panoptic_blend.formats.categories import Categories
 from panoptic_blend.shapes.dataset import CATEGORIES
 
@@ -85,6 +86,38 @@ def test_sweep_agrees_with_evaluate_and_runs_the_model_once(
     report = json.loads(capsys.readouterr().out)
     assert rows["0.75", "0.4", "1024"] == [report[group]["pq"] for group in ("All", "Things", "Stuff")]
     assert 0 < report["All"]["pq"] < 1
+
+
+def test_the_best_setting_is_written_into_a_copy_of_the_checkpoint(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], weights: Path, imitated: Path, tmp_path: Path
+) -> None:
+    applied, root = tmp_path / "applied.safetensors", f"data.root={imitated}"
+    command = "sweep", weights, root, "model.fusion.confidence=0.78", "-o", tmp_path / "out", "--workers", 1
+    assert run(monkeypatch, *command, "--apply", applied) == 0
+    said = capsys.readouterr().out
+    [best] = [line for line in said.splitlines() if line.startswith("best of ")]
+    before, after = read_checkpoint(weights), read_checkpoint(applied)
+    assert after.config == before.config.changed(best.split(": ")[1].split())
+    assert after.config.model.fusion != before.config.model.fusion
+    assert all(torch.equal(value, after.state[name]) for name, value in before.state.items())
+    assert load(applied).config.model.fusion == after.config.model.fusion
+    assert said.endswith(f"the weights with the best setting: {applied}\n")
+
+    for output, reason in (
+        (applied, "already exists"),
+        (tmp_path / "new.pth", "checkpoints end in .safetensors"),
+    ):
+        assert run(monkeypatch, *command, "--apply", output) == 2
+        assert reason in capsys.readouterr().err
+
+
+def test_two_sweeps_do_not_share_a_folder(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], weights: Path, shapes: Path, tmp_path: Path
+) -> None:
+    for command in ("sweep", "evaluate"):
+        with locked(tmp_path / "out", "wait"):
+            assert run(monkeypatch, command, weights, f"data.root={shapes}", "-o", tmp_path / "out") == 2
+        assert "another process is using this folder; wait until it ends" in capsys.readouterr().err
 
 
 def test_missing_data_is_refused_in_one_line(

@@ -1,0 +1,30 @@
+"""Write a fusion setting into a checkpoint."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from panoptic_blend.checkpoints.io import is_checkpoint, read_checkpoint, save_checkpoint
+from panoptic_blend.structures import PanopticBlendError
+from panoptic_blend.sweep.grid import Setting
+
+
+def require_applicable(checkpoint: Path, output: Path) -> None:
+    """Raise an error unless `apply_setting` can copy ``checkpoint`` to ``output``."""
+    if output.suffix != ".safetensors":
+        raise PanopticBlendError(f"{output}: checkpoints end in .safetensors; choose such a name for --apply")
+    if output.exists():
+        raise PanopticBlendError(f"{output}: already exists; choose another name for --apply")
+    if checkpoint.suffix != ".safetensors" or not is_checkpoint(checkpoint):
+        raise PanopticBlendError(
+            f"{checkpoint}: has no config into which --apply can write; import it with `panoptic-blend weights import`"
+        )
+
+
+def apply_setting(checkpoint: Path, setting: Setting, output: Path) -> None:
+    """Write a copy of a checkpoint whose config has the fusion settings of ``setting``.
+
+    Its PQ is not copied: it was that of other settings.
+    """
+    known = read_checkpoint(checkpoint)
+    save_checkpoint(output, known.state, known.config.changed(setting.overrides().split()), known.categories)
