@@ -53,7 +53,7 @@ def write_report(request: ReportRequest, resampling: Resampling, progress: Progr
     if not request.photos.is_dir():
         raise PanopticBlendError(f"{request.photos}: no such folder; say where the photos are with --images")
     folders = request.truth_folder, request.prediction_folder
-    sets = [FilePairs(request.truth, request.prediction, *folders, request.policy)]
+    sets = [FilePairs(request.truth, request.prediction, *folders, request.policy, pictures=True)]
     if request.other:
         sets.append(sets[0].with_results(*request.other))
     encoder = ImageEncoder(sets[0].categories, request.photos, request.side)

@@ -71,6 +71,8 @@ class Pair:
 class FilePairs:
     """The images of a data set, paired with the predictions of one result set.
 
+    ``pictures`` requires the names of the pictures, which scores do not need.
+
     Raises:
         PanopticBlendError: a JSON or folder is missing or broken, or ``policy`` does not allow missing or additional
             predictions.
@@ -83,9 +85,11 @@ class FilePairs:
         truth_folder: str | Path | None = None,
         prediction_folder: str | Path | None = None,
         policy: FilePolicy | None = None,
+        *,
+        pictures: bool = False,
     ) -> None:
         self._truth_path, self._policy = Path(truth_json), policy or FilePolicy()
-        self._truth: PanopticJson = read_panoptic_json(self._truth_path, areas=True, pictures=False)
+        self._truth: PanopticJson = read_panoptic_json(self._truth_path, areas=True, pictures=pictures)
         self._results = self._read_results(Path(prediction_json), prediction_folder)
         self._truth_maps = maps_folder(self._truth_path, truth_folder, self._truth.images.annotations)
 

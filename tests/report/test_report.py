@@ -223,6 +223,13 @@ def test_bad_results_are_named(request_: ReportRequest, files: Small, refused: R
     assert not any(request_.page.parent.glob("*")) and not any(request_.page.parent.glob(".*"))
 
 
+def test_a_picture_without_a_name_is_said(request_: ReportRequest, files: Small, refused: Refused) -> None:
+    found = json.loads(files.truth.read_text())
+    del found["images"][1]["file_name"]
+    files.truth.write_text(json.dumps(found))
+    assert "image 2: `file_name` is None, not a file name" in refused(write_report, request_, FAST)
+
+
 @pytest.mark.parametrize("ids", [[2**53, 2**53 + 1, 10**30], ["ADE_val_1", "ADE_val_2", "<b>"]])
 def test_images_keep_ids_that_javascript_would_round_and_names(
     request_: ReportRequest, files: Small, ids: list[Any]
