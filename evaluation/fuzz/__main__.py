@@ -19,7 +19,6 @@ from typing import Annotated
 
 import typer
 
-from evaluation.fuzz.readers import READERS
 from evaluation.fuzz.runner import Case, Failure, Reader, minimal, run, store
 from panoptic_blend.cli.running import guarded
 from panoptic_blend.structures import PanopticBlendError
@@ -56,9 +55,10 @@ def fuzz(
 
 
 def _readers(names: list[str] | None) -> dict[str, Reader]:
-    from evaluation.fuzz.torch_readers import READERS as TORCH_READERS
+    from evaluation.fuzz import convert_readers, readers, torch_readers  # not in every child, which imports this module
 
-    known = {reader.name: reader for reader in (*READERS, *TORCH_READERS)}
+    groups = readers.READERS, convert_readers.READERS, torch_readers.READERS
+    known = {reader.name: reader for group in groups for reader in group}
     for name in names or ():
         if name not in known:
             raise PanopticBlendError(f"{name}: no such reader; known are {', '.join(known)}")

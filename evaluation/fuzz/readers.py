@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import zipfile
 from pathlib import Path
@@ -11,16 +10,10 @@ from typing import Any
 import cv2
 import numpy as np
 import numpy.typing as npt
-from pycocotools import mask as coco
 
 from evaluation.fuzz.runner import Reader
 from panoptic_blend.config.experiment import load_config
 from panoptic_blend.config.yaml_files import find_config
-from panoptic_blend.convert.cityscapes import read_cityscapes
-from panoptic_blend.convert.coco_instances import Stuff, read_coco_instances
-from panoptic_blend.convert.labelme import Classes, read_labelme
-from panoptic_blend.convert.writing import ConversionOptions, LabeledSource
-from panoptic_blend.convert.writing import write as write_data_set
 from panoptic_blend.doctor.checkup import check
 from panoptic_blend.download.unpacking import unpack_folder
 from panoptic_blend.drawing.results import draw_json
@@ -75,7 +68,7 @@ def write_panoptic(folder: Path) -> None:
     maps = folder / "annotations" / "panoptic_val2017"
     for _, annotation in both:
         write_segment_ids(maps / annotation["file_name"], segment_ids())
-    _write_json(maps.with_suffix(".json"), [a for a, _ in both], [b for _, b in both], CATEGORIES)
+    write_json(maps.with_suffix(".json"), [a for a, _ in both], [b for _, b in both], CATEGORIES)
 
 
 def write_scored(folder: Path) -> None:
@@ -115,98 +108,12 @@ def read_reported(folder: Path) -> None:
 
 def read_drawn(folder: Path) -> None:
     """What ``draw`` does."""
-    draw_json(_json(folder), folder / "val2017", folder / "out", None, 2, None, _no_progress)
+    draw_json(_json(folder), folder / "val2017", folder / "out", None, 2, None, no_progress)
 
 
 def read_checked(folder: Path) -> None:
     """What ``data check --fix`` does."""
     check(folder, "val2017", workers=1, fix=folder.with_suffix(".json"))
-
-
-def write_instances(folder: Path) -> None:
-    """Write COCO instances with polygons and run lengths, and stuff maps with their table."""
-    write_picture_files(folder / "pictures", "1.jpg")
-    write_picture_files(folder / "stuff", "1.png")
-    (folder / "stuff" / "1.png").write_bytes(cv2.imencode(".png", np.full((HEIGHT, WIDTH), 9, np.uint8))[1].tobytes())
-    (folder / "stuff.json").write_text(json.dumps({"9": "grass", "200": "water", "255": None}))
-    mask = np.asfortranarray(segment_ids() == 300).astype(np.uint8)
-    segmentations: list[Any] = [
-        [[1, 1, 6, 1, 6, 6, 1, 6], [8, 1, 10, 1, 10, 4]],
-        {"size": [HEIGHT, WIDTH], "counts": [20, 50, HEIGHT * WIDTH - 70]},
-        {"size": [HEIGHT, WIDTH], "counts": coco.encode(mask)["counts"].decode()},
-    ]
-    annotations = [
-        {"id": i, "image_id": 1, "category_id": 5, "iscrowd": i % 2, "area": 25, "segmentation": segmentation}
-        for i, segmentation in enumerate(segmentations)
-    ]
-    images = [{"id": 1, "file_name": "1.jpg", "height": HEIGHT, "width": WIDTH}]
-    categories = [{"id": 5, "name": "cat"}]
-    _write_json(folder / "instances.json", images, annotations, categories)
-
-
-def read_instances(folder: Path) -> None:
-    """What ``data convert coco-instances`` does."""
-    stuff = Stuff(folder / "stuff", folder / "stuff.json")
-    _convert(read_coco_instances(folder / "instances.json", folder / "pictures", (), stuff), folder)
-
-
-def write_labelme(folder: Path) -> None:
-    """Write LabelMe files of every shape, with the picture beside and inside."""
-    write_picture_files(folder / "labels", "a.jpg", "b.png")
-    forms = {
-        "polygon": [[1, 1], [6, 1], [6, 6]],
-        "rectangle": [[2, 2], [9, 8]],
-        "circle": [[8, 6], [8, 9]],
-        "line": [[0, 0], [9, 9]],
-        "linestrip": [[0, 0], [5, 3], [9, 9]],
-        "point": [[3, 3]],
-    }
-    shapes: list[dict[str, Any]] = [
-        {"label": name, "points": points, "group_id": None, "shape_type": name, "flags": {}}
-        for name, points in forms.items()
-    ]
-    mask = cv2.imencode(".png", np.full((3, 4), 255, np.uint8))[1].tobytes()
-    shapes.append(
-        {
-            "label": "mask",
-            "points": [[2, 2], [5, 4]],
-            "group_id": 1,
-            "shape_type": "mask",
-            "mask": base64.b64encode(mask).decode(),
-        }
-    )
-    embedded = base64.b64encode((folder / "labels" / "b.png").read_bytes()).decode()
-    (folder / "labels" / "b.png").unlink()
-    for name, data in (("a.jpg", None), ("b.png", embedded)):
-        content: dict[str, Any] = {
-            "version": "5.5.0",
-            "flags": {},
-            "shapes": shapes,
-            "imagePath": name,
-            "imageData": data,
-        }
-        text = json.dumps(content | {"imageHeight": HEIGHT, "imageWidth": WIDTH})
-        (folder / "labels" / name).with_suffix(".json").write_text(text)
-
-
-def read_labelme_files(folder: Path) -> None:
-    """What ``data convert labelme`` does."""
-    _convert(read_labelme(folder / "labels", Classes(stuff=("rectangle",)), None), folder)
-
-
-def write_cityscapes(folder: Path) -> None:
-    """Write the panoptic JSON and PNGs of Cityscapes for one picture."""
-    name = "ulm_000001_000019"
-    write_picture_files(folder / "leftImg8bit" / "val" / "ulm", f"{name}_leftImg8bit.png")
-    write_segment_ids(folder / "panoptic" / f"{name}_gtFine_panoptic.png", segment_ids())
-    image, annotation = records(1, (f"{name}_gtFine_leftImg8bit.png", f"{name}_gtFine_panoptic.png"))
-    image["id"] = annotation["image_id"] = name
-    _write_json(folder / "panoptic.json", [image], [annotation], CATEGORIES)
-
-
-def read_cityscapes_files(folder: Path) -> None:
-    """What ``data convert cityscapes`` does."""
-    _convert(read_cityscapes(folder / "panoptic.json", folder / "leftImg8bit"), folder)
 
 
 def write_config(folder: Path) -> None:
@@ -301,7 +208,8 @@ def read_memory(folder: Path) -> None:
     quality.compute()
 
 
-def _write_json(path: Path, images: list[Any], annotations: list[Any], categories: list[dict[str, Any]]) -> None:
+def write_json(path: Path, images: list[Any], annotations: list[Any], categories: list[dict[str, Any]]) -> None:
+    """Write a JSON in the layout of COCO."""
     content = {"images": images, "annotations": annotations, "categories": categories}
     path.write_text(json.dumps(content))
 
@@ -321,12 +229,8 @@ def _array(value: Any) -> Any:
         return value
 
 
-def _convert(source: LabeledSource, folder: Path) -> None:
-    write_data_set(source, ConversionOptions(folder / "out", rest="rest"), _no_progress)
-
-
-def _no_progress(done: int, total: int) -> None:
-    pass
+def no_progress(done: int, total: int) -> None:
+    """Show nothing."""
 
 
 READERS = (
@@ -334,9 +238,6 @@ READERS = (
     Reader("report", write_panoptic, read_reported),
     Reader("draw", write_panoptic, read_drawn),
     Reader("check", write_panoptic, read_checked),
-    Reader("coco-instances", write_instances, read_instances),
-    Reader("labelme", write_labelme, read_labelme_files),
-    Reader("cityscapes", write_cityscapes, read_cityscapes_files),
     Reader("config", write_config, read_config),
     Reader("pictures", write_pictures, read_pictures),
     Reader("videos", write_videos, read_videos),

@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import pytest
 
-from evaluation.fuzz import readers, torch_readers
+from evaluation.fuzz import convert_readers, readers, torch_readers
 from evaluation.fuzz.runner import Case, Reader, run
 
 SLOW = {"inspect-weights", "inspect-checkpoint"}
 """Readers that build every config of the library first."""
 
 
-@pytest.mark.parametrize("group", [readers.READERS, torch_readers.READERS], ids=["without torch", "with torch"])
+WITHOUT_TORCH = readers.READERS + convert_readers.READERS
+
+
+@pytest.mark.parametrize("group", [WITHOUT_TORCH, torch_readers.READERS], ids=["without torch", "with torch"])
 def test_damaged_files_are_refused_or_read(group: tuple[Reader, ...]) -> None:
     known = {reader.name: reader for reader in group if reader.name not in SLOW}
     cases = [Case(name, 0, number) for name in known for number in range(150)]
