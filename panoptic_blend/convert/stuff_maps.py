@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from panoptic_blend.convert.painting import LabeledRegion
-from panoptic_blend.files import inside, read_bytes, read_json, require_file
+from panoptic_blend.files import read_bytes, read_json, require_file
 from panoptic_blend.formats.categories import Categories
 from panoptic_blend.formats.images import decode_values
+from panoptic_blend.formats.names import locate
 from panoptic_blend.structures import Category, Cutout, PanopticBlendError, is_integer
 
 DEFAULT_IGNORE = 255
@@ -33,7 +34,7 @@ class StuffMaps:
         Raises:
             PanopticBlendError: the PNG is missing, not gray, not of ``size`` (height, width), or has an unknown value.
         """
-        path = inside(self.folder, str(PurePosixPath(picture).with_suffix(".png")))
+        path = locate(self.folder, str(PurePosixPath(picture).with_suffix(".png")))
         require_file(path, "every picture needs a stuff PNG, so add it or remove the picture")
         values = decode_values(read_bytes(path), path, size)
         found = np.unique(values).tolist()

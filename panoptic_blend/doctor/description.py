@@ -51,9 +51,9 @@ def lines(report: Report) -> Iterator[str]:
 
 
 def _how_to_fix(report: Report) -> Iterator[str]:
-    """The command of a repair, for the first split with a problem that ``--fix`` corrects."""
+    """The command of a repair, for the first split with a problem that ``--fix`` corrects without a decision."""
     for split in report.splits:
-        if split.repair is None and any("--fix" in problem.kind.remedy for problem in split.problems):
+        if split.repair is None and any("--fix does" in problem.kind.remedy for problem in split.problems):
             root, name, path = (shlex.quote(printable(str(x))) for x in (report.root, split.name, split.json))
             yield f"--fix is: panoptic-blend data check {root} --split {name} --fix fixed.json; mv fixed.json {path}"
             yield ""

@@ -281,6 +281,14 @@ def test_stuff_lies_below_instances(folder: Path, table: dict[str, Any], grass: 
     assert things == {5: True, 9: False, sky: False}
 
 
+def test_stuff_maps_are_found_in_either_unicode_form(folder: Path) -> None:
+    (folder / "stuff.json").write_text('{"1": "sky"}')
+    stuff_png(folder, np.ones(SIZE, np.uint8))
+    (folder / "stuff/köln").rename(folder / "stuff/ko\u0308ln")
+    convert(folder, content(), (), Stuff(folder / "stuff", folder / "stuff.json"))
+    assert sum(segment.area for segment in only_map(folder).segments) == 120
+
+
 def test_a_table_that_names_255_is_believed_and_contradictions_are_refused(folder: Path, refused: Refused) -> None:
     (folder / "stuff.json").write_text('{"0": "sky", "255": "road"}')
     values = np.zeros(SIZE, np.uint8)
