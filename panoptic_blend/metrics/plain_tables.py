@@ -11,8 +11,8 @@ Rows = Sequence[Sequence[str]]
 def text_table(rows: Rows) -> str:
     """Lines with aligned columns: the first one to the left, the others, of numbers, to the right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ([row[0].ljust(widths[0]), *map(str.rjust, row[1:], (w + 1 for w in widths[1:]))] for row in rows)
-    return "\n".join(" ".join(line).rstrip() for line in lines)
+    lines = ([row[0].ljust(widths[0]), *map(str.rjust, row[1:], (w + 2 for w in widths[1:]))] for row in rows)
+    return "\n".join("".join(line).rstrip() for line in lines)
 
 
 def html_table(rows: Rows) -> str:

@@ -16,12 +16,12 @@ def report() -> PanopticReport:
 
 def test_a_report_is_one_readable_table() -> None:
     assert repr(report()).splitlines() == [
-        "                     PQ    SQ    RQ  TP  FP  FN",
-        "All (2 classes)    29.2  43.8  33.3",
-        "Things (2 classes) 29.2  43.8  33.3",
-        "Stuff (0 classes)     -     -     -",
-        "cat                58.3  87.5  66.7   2   2   0",
-        "<b>dog </b>         0.0   0.0   0.0   0   0   1",
+        "                      PQ    SQ    RQ  TP  FP  FN",
+        "All (2 classes)     29.2  43.8  33.3",
+        "Things (2 classes)  29.2  43.8  33.3",
+        "Stuff (0 classes)      -     -     -",
+        "cat                 58.3  87.5  66.7   2   2   0",
+        "<b>dog </b>          0.0   0.0   0.0   0   0   1",
     ]
 
 
