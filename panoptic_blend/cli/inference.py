@@ -55,6 +55,8 @@ def evaluate(
             predictor.model, dataset, predictor.config, results, precision, threads.following(progress)
         )
     print_tables(*evaluation_tables(evaluation.panoptic, evaluation.columns()))
+    for line in evaluation.doubts():
+        print(line)
     if results:
         print(f"results are in {results}")
 

@@ -23,10 +23,14 @@ from panoptic_blend.formats.categories import Categories
 from panoptic_blend.formats.panoptic_writer import PanopticWriter
 from panoptic_blend.inference.forward import run_network
 from panoptic_blend.metrics.average_precision import AveragePrecision, InstanceReport
+from panoptic_blend.metrics.class_pixels import ClassPixels
+from panoptic_blend.metrics.overlaps import compare
 from panoptic_blend.metrics.panoptic_quality import GROUPS, PanopticQuality, PanopticReport
 from panoptic_blend.metrics.semantic_iou import SemanticIoU
+from panoptic_blend.metrics.sparse import Integers
 from panoptic_blend.models.panoptic_blend import PanopticBlend
 from panoptic_blend.runtime.processes import all_gather
+from panoptic_blend.scoring.hopeless import Training, reasons
 from panoptic_blend.structures import THING_CLASS, Detections, Output, PanopticBlendError, PanopticMap, Progress
 
 
@@ -42,6 +46,13 @@ class Evaluation:
     panoptic: PanopticReport
     instances: InstanceReport
     mean_iou: float | None
+    pixels: Integers
+    """Counts (C + 1, C + 1) of `ClassPixels`."""
+
+    def doubts(self, training: Training | None = None) -> list[str]:
+        """At most three lines that say why the model is hopeless, if it is."""
+        columns = self.columns()
+        return reasons(columns.get("PQ", columns["PQ_Th"]), self.pixels, self.panoptic.categories, training)
 
     def columns(self) -> dict[str, float]:
         """The columns of table 1 in BlendMask's appendix A; only those of things without semantic head."""
@@ -136,10 +147,12 @@ class _Scores:
     def __init__(self, categories: Categories) -> None:
         self._categories = categories
         self._quality, self._instances = PanopticQuality(categories), AveragePrecision(categories)
-        self._iou = SemanticIoU(len(categories.stuff_ids) + 1)
+        self._iou, self._pixels = SemanticIoU(len(categories.stuff_ids) + 1), ClassPixels(categories)
 
     def update(self, truth: PanopticMap, output: Output) -> None:
-        self._quality.update(truth, output.panoptic)
+        comparison = compare(truth, output.panoptic)
+        self._quality.add(comparison)
+        self._pixels.update(comparison)
         self._instances.update(truth, _with_ids(output, self._categories))
         self._iou.update(semantic_map(truth, self._categories), output.semantic.cpu().numpy())
 
@@ -147,9 +160,11 @@ class _Scores:
         self._quality.merge(other._quality)
         self._instances.merge(other._instances)
         self._iou.merge(other._iou)
+        self._pixels.merge(other._pixels)
 
     def evaluation(self, is_semantic: bool) -> Evaluation:
-        return Evaluation(self._quality.compute(), self._instances.compute(), self._mean_iou() if is_semantic else None)
+        mean_iou = self._mean_iou() if is_semantic else None
+        return Evaluation(self._quality.compute(), self._instances.compute(), mean_iou, self._pixels.compute())
 
     def _mean_iou(self) -> float:
         found = self._iou.compute()

@@ -23,6 +23,7 @@ from panoptic_blend.inference.evaluation import Evaluation
 from panoptic_blend.models.panoptic_blend import PanopticBlend
 from panoptic_blend.runtime.interruption import Interruption, RunInterruptedError
 from panoptic_blend.runtime.processes import all_gather, starts_run, stop_others, sum_over_ranks
+from panoptic_blend.scoring.hopeless import Training
 from panoptic_blend.structures import PanopticBlendError, Target
 from panoptic_blend.training.batch_norm import one_value_named
 from panoptic_blend.training.curves import draw_curves
@@ -90,6 +91,10 @@ def finish(run: Run) -> Evaluation:
         if left:
             reporter.say(f"trained in {timedelta(seconds=round(time.perf_counter() - start))}")
         evaluation = run.evaluate(reporter)
+        options = run.config.train
+        passes = total * options.batch_size / len(run.training)
+        for line in evaluation.doubts(Training(passes, has_weights=bool(options.weights))):
+            reporter.say(line)
     if run.is_first:
         draw_curves(run.output)
     return evaluation
