@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from typing import Annotated
@@ -41,6 +42,8 @@ def main(*command: str) -> None:
 
     ``--traceback`` may stand anywhere.
     """
+    # matplotlib would tell that it builds its caches, or where, if the home folder cannot be written
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
     arguments = [*command, *sys.argv[1:]]
     flags = [item for item in arguments if item == "--traceback"]
     words = [item for item in arguments if item != "--traceback"]

@@ -10,6 +10,8 @@ import typer
 
 from panoptic_blend.cli import options
 from panoptic_blend.cli.running import stoppable
+from panoptic_blend.failures import doing
+from panoptic_blend.files import locked
 from panoptic_blend.terminal import print_tables, progress_line
 
 
@@ -149,6 +151,7 @@ def draw(
     """Draw panoptic maps over their photos."""
     from panoptic_blend.drawing.results import draw_json
 
-    with progress_line("drawing") as progress:
+    busy = "wait until it ends, or choose another --output"
+    with doing("draw", folder=output), locked(output, busy), progress_line("drawing") as progress:
         count = draw_json(panoptic_json, pictures, output, maps, scale, limit, progress, truth)
     print(f"{count} drawings: {output}")

@@ -28,7 +28,7 @@ from panoptic_blend.runtime.precision import resolve
 from panoptic_blend.structures import Cutout, Output, PanopticMap, Progress, Runs, Segment
 
 SOURCES = (
-    *("structures.py", "extras.py", "files.py", "failures.py", "machine.py", "config", "formats"),
+    *("structures.py", "extras.py", "files.py", "failures.py", "listing.py", "machine.py", "config", "formats"),
     *("models", "data", "checkpoints", "runtime", "inference", "sweep/cache.py"),
 )
 """Modules of this library that the content of a cache depends on: all that `cache` imports, also indirectly."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -325,3 +326,28 @@ def test_what_a_folder_has_beside_pictures_is_said(
         first, second = capsys.readouterr().out.splitlines()
         assert first.startswith(f"{photos}: left out: ") and ".txt files: 1" in first
         assert second.startswith("2 panoptic maps: "), "not those of its own drawings"
+
+
+def test_a_home_folder_that_cannot_be_written_is_not_spoken_of() -> None:
+    code = """
+import contextlib
+from panoptic_blend.cli.main import main
+with contextlib.suppress(SystemExit):
+    main("--help")
+import matplotlib
+matplotlib.get_cachedir()
+"""
+    home = {name: value for name, value in os.environ.items() if name != "MPLCONFIGDIR" and not name.startswith("XDG")}
+    process = subprocess.run(
+        [sys.executable, "-c", code], env=home | {"HOME": os.devnull}, capture_output=True, text=True
+    )
+    assert (process.returncode, process.stderr) == (0, "")
+
+
+def test_two_commands_do_not_draw_into_one_folder(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], root: Path, tmp_path: Path
+) -> None:
+    truth = root / "annotations" / "panoptic_val2017.json"
+    with locked(tmp_path / "out", "wait"):
+        line = error_of(monkeypatch, capsys, "draw", truth, root / "val2017", "--output", tmp_path / "out")
+    assert "another process is using this folder; wait until it ends" in line
