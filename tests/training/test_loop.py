@@ -173,6 +173,12 @@ def test_a_folder_has_one_run_at_a_time(root: Path, tmp_path: Path, monkeypatch:
         train(config(root), tmp_path)
 
 
+def test_limits_that_the_data_exceed_are_said(root: Path, tmp_path: Path) -> None:
+    run = Run(config(root, "model.fcos.detections_per_image=1"), tmp_path, resume=False)
+    assert [remark.split(":")[0] for remark in run.remarks] == ["panoptic_train2017.json", "panoptic_val2017.json"]
+    assert all(remark.endswith("(now 1)") for remark in run.remarks)
+
+
 def copied(run: Path, folder: Path, *left_out: str) -> Path:
     return Path(shutil.copytree(run, folder, ignore=shutil.ignore_patterns(*left_out)))
 
