@@ -134,7 +134,10 @@ class Journal:
 
     def _size(self, name: str) -> int:
         path = inside(self._folder, name)
-        return path.stat().st_size if path.is_file() else -1
+        try:
+            return path.stat().st_size if path.is_file() else -1
+        except OSError:  # no file can have such a long name
+            return -1
 
 
 def prediction_identity(predictor: Predictor, source: Mapping[str, Any]) -> dict[str, Any]:

@@ -392,3 +392,15 @@ def test_a_nested_journal_is_no_journal(
     (output / "journal.jsonl").write_text("\n".join([lines[0], nested, *lines[2:]]) + "\n")
     assert predict_pictures(predictor, [photos], output, ignore) == COUNT
     assert contents(output) == plain
+
+
+def test_a_journal_with_the_name_of_no_possible_file_is_not_believed(
+    predictor: Predictor, photos: Path, tmp_path: Path, plain: dict[str, bytes]
+) -> None:
+    output = tmp_path / "out"
+    predict_pictures(predictor, [photos], output, ignore)
+    first, second, *lines = (output / "journal.jsonl").read_text().splitlines()
+    entry = json.loads(second) | {"files": {"x" * 5000: 1}}
+    (output / "journal.jsonl").write_text("\n".join([first, json.dumps(entry), *lines]) + "\n")
+    assert predict_pictures(predictor, [photos], output, ignore) == COUNT
+    assert contents(output) == plain
