@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, Union
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from torch import Tensor
 
 from panoptic_blend.formats.images import Picture, decode_picture, eight_bits, read_picture
@@ -98,12 +99,15 @@ def _from_tensor(tensor: Tensor) -> Picture:
     if tensor.dim() == 3 and tensor.shape[0] not in (1, 3, 4):
         hint = "turn it with permute(2, 0, 1)" if tensor.shape[2] in (1, 3, 4) else "give (3, H, W) RGB"
         raise PanopticBlendError(f"{seen} is not a picture; {hint}")
+    if tensor.layout is not torch.strided or tensor.device.type == "meta":
+        raise PanopticBlendError(f"{seen} is sparse, or without values; give a dense tensor of pixels")
     plain = tensor.detach().cpu().as_subclass(Tensor)
     array = (plain.float() if plain.is_floating_point() else plain).numpy()
     return _from_array(array.transpose(1, 2, 0) if array.ndim == 3 else array, seen)
 
 
 def _from_array(array: npt.NDArray[Any], seen: str) -> Picture:
+    array = array.astype(array.dtype.newbyteorder("="), copy=False)
     if array.ndim == 2:
         array = array[:, :, None]
     if array.ndim != 3 or array.shape[2] not in (1, 3, 4) or not array.size:

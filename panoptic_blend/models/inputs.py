@@ -17,6 +17,8 @@ from panoptic_blend.structures import PanopticBlendError
 _OVERSHOOT = 0.5
 """How far a float image may leave [0, 1]: noise and bicubic resizing do; 0..255, and subtracted means, go further."""
 
+_PIXELS = {torch.uint8, torch.float16, torch.bfloat16, torch.float32, torch.float64}
+
 
 class Doubts:
     """Conditions on the values of tensors under which an input is refused."""
@@ -59,7 +61,9 @@ def _check_image(image: Any, where: str, doubts: Doubts) -> None:
         refuse(f"{where} is a {type(image).__name__}", f"give a tensor (3, H, W) RGB, which {to_tensor} makes of it")
     if image.dim() != 3 or image.shape[0] != 3 or not image.numel():
         refuse(f"{where} has the shape {shape_of(image)}, not (3, H, W)", _to_three_channels(image))
-    if image.dtype != torch.uint8 and not image.is_floating_point():
+    if image.layout is not torch.strided or image.device.type == "meta":
+        refuse(f"{where} is sparse, or without values", "give a dense tensor of pixels")
+    if image.dtype not in _PIXELS:
         refuse(f"{where} is of type {dtype_of(image)}", "give uint8 from 0 to 255, or float from 0 to 1")
     if image.is_floating_point():
         low, high = image.detach().aminmax()

@@ -104,7 +104,8 @@ class PanopticBlend(nn.Module):
             self._require_trainable()
             images, targets = self._checked(images, targets, is_known=normalizers is not None)
             return self.losses(images, targets, normalizers or self._loss_normalizers(images, targets))
-        if targets is not None and not all(isinstance(target, Mapping) for target in targets):
+        given = targets if isinstance(targets, Sequence) else [targets]
+        if targets is not None and not all(isinstance(target, Mapping) for target in given):
             raise PanopticBlendError("the second argument is no list of targets; pass sizes by name: output_sizes=...")
         doubts = Doubts()
         images = checked_images(images, doubts)

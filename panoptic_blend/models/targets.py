@@ -97,6 +97,8 @@ class _Checker:
         value = given[key]
         if not isinstance(value, Tensor):
             refuse(f"{self.where}: `{key}` is a {type(value).__name__}", f"give torch.as_tensor({key})")
+        if value.layout is not torch.strided:
+            refuse(f"{self.where}: `{key}` is sparse", f"give {key}.to_dense()")
         if value.device != self.device:
             places = f"on {value.device}, the model on {self.device}"
             refuse(f"{self.where}: `{key}` is {places}", "move both to one device")
@@ -139,7 +141,6 @@ class _Checker:
         if not len(boxes):
             return
         height, width = self.size
-        limit = boxes.new_tensor([width, height, width, height])
         form = f"boxes are left, top, right, bottom in pixels of the {width} x {height} image"
         convert = "torchvision.ops.box_convert makes them of x, y, w, h"
 
@@ -152,7 +153,8 @@ class _Checker:
             doubt(wrong.expand(len(boxes)), "goes from 0 to 1", "multiply them by the size of the image")
         wrong = (boxes[:, 2:] <= boxes[:, :2]).any(1)
         doubt(wrong, "has no width or no height", f"{convert}, and instances without pixels are left out")
-        wrong = ((boxes < -1) | (boxes > limit + 1)).any(1)
+        too_far = (boxes[:, 0::2] > width + 1) | (boxes[:, 1::2] > height + 1)
+        wrong = (boxes < -1).any(1) | too_far.any(1)
         doubt(wrong, "lies outside", f"resize boxes with their image; {convert}; clip_boxes_to_image cuts them")
 
     def _masks(self, masks: Tensor, boxes: Tensor) -> Tensor:
@@ -199,13 +201,17 @@ class _Checker:
             refuse(f"{self.where}: `{key}` is of type {dtype_of(found)}", f"give whole numbers: {key}.long()")
         limit = min(high, torch.iinfo(found.dtype).max)
         wrong = (found < 0) | (found > limit)
-        wrong = wrong & (found != IGNORE) if ignored and limit == high else wrong
+        if ignored and torch.iinfo(found.dtype).max >= IGNORE:  # in int8 it would be -1
+            wrong = wrong & (found != IGNORE)
         seen = f"{self.where}: `{key}` holds"
         self.doubts.add(wrong.any(), lambda: f"{seen} {int(found[wrong][0])}; give {allowed}")
         return found
 
     def _is_single(self, iscrowd: Any, count: int) -> Tensor:
-        crowd = torch.as_tensor(iscrowd, device=self.device).as_subclass(Tensor)
+        try:
+            crowd = torch.as_tensor(iscrowd, device=self.device).as_subclass(Tensor)
+        except (TypeError, ValueError, RuntimeError):
+            refuse(f"{self.where}: `iscrowd` is a {type(iscrowd).__name__}", "give (G,) of 0 and 1, or leave it out")
         if tuple(crowd.shape) != (count,):
             refuse(f"{self.where}: `iscrowd` has the shape {shape_of(crowd)}", f"give one for each of {count} labels")
         return crowd == 0

@@ -55,6 +55,9 @@ def test_images_that_are_right(images: Any) -> None:
         ([COLORS[None]], "image 0 has the shape (1, 3, 6, 8), not (3, H, W); give RGB with the channels first"),
         ([COLORS[:, :0]], "image 0 has the shape (3, 0, 8), not (3, H, W); give RGB with the channels first"),
         ([(255 * COLORS).long()], "image 0 is of type int64; give uint8 from 0 to 255, or float from 0 to 1"),
+        ([COLORS.to_sparse()], "image 0 is sparse, or without values; give a dense tensor of pixels"),
+        ([COLORS.to("meta")], "image 0 is sparse, or without values; give a dense tensor of pixels"),
+        ([COLORS.to(torch.complex64)], "image 0 is of type complex64; give uint8 from 0 to 255, or float from 0 to 1"),
         ([COLORS > 0.5], "image 0 is of type bool; give uint8 from 0 to 255, or float from 0 to 1"),
         (
             [np.zeros((6, 8, 3), dtype=np.uint8)],

@@ -431,6 +431,8 @@ def test_one_output_size_per_image(model: PanopticBlend) -> None:
         model(IMAGES, output_sizes=[(10, 10)])
     with pytest.raises(PanopticBlendError, match="pass sizes by name: output_sizes="):
         model(IMAGES, [(10, 10), (10, 10)])
+    with pytest.raises(PanopticBlendError, match="pass sizes by name: output_sizes="):
+        model(IMAGES, 10)
 
 
 @torch.no_grad()

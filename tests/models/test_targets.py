@@ -217,6 +217,12 @@ XYWH[:, 2:] -= XYWH[:, :2]
         (changed(instance_map=torch.full((H, W), 255)), "`instance_map` holds 255; give 0 to 2"),
         (changed(mask_targets=torch.ones(2, 14, 14)), "`mask_targets` is (2, 14, 14) float32; give (2, R, R) bool"),
         (changed(iscrowd=[0]), "`iscrowd` has the shape (1,); give one for each of 2 labels"),
+        (
+            changed(semantic=(GOOD["semantic"] - 1).to(torch.int8)),
+            "`semantic` holds -1; give 0 to 1, and 255 for ignored",
+        ),
+        (changed(masks=MASKS.float().to_sparse()), "`masks` is sparse; give masks.to_dense()"),
+        (changed(iscrowd="no"), "`iscrowd` is a str; give (G,) of 0 and 1, or leave it out"),
         (without("boxes"), "no `boxes`; add (G, 4) float"),
         (without("labels"), "no `labels`; add (G,) int64"),
         (without("masks"), "no `masks`; add (G, H, W) bool, the pixels of each instance"),
