@@ -15,6 +15,7 @@ from pathlib import Path
 from panoptic_blend.convert.notes import Notes
 from panoptic_blend.convert.painting import Labels, Overlap, Painted, paint
 from panoptic_blend.convert.summary import Summary
+from panoptic_blend.failures import doing
 from panoptic_blend.files import inside, locked, read_json, remove_unfinished, replacing
 from panoptic_blend.formats.categories import Categories
 from panoptic_blend.formats.panoptic_writer import PanopticWriter
@@ -160,8 +161,9 @@ def _paint_all(
     """Yield items with their labels and maps, in order; threads suffice, as decoding and filling release the GIL."""
 
     def run(item: Item) -> tuple[Item, Labels, Painted]:
-        labels = item.labels()
-        return item, labels, paint(labels, overlap, rest)
+        with doing(f"converting {item.name}"):
+            labels = item.labels()
+            return item, labels, paint(labels, overlap, rest)
 
     workers = os.cpu_count() or 1
     with ThreadPoolExecutor(workers) as pool:

@@ -10,6 +10,7 @@ from typing import Literal, TypeVar
 
 import numpy as np
 
+from panoptic_blend.failures import doing
 from panoptic_blend.formats.archives import Folder
 from panoptic_blend.formats.categories import Categories
 from panoptic_blend.formats.coco_layout import maps_folder
@@ -199,8 +200,9 @@ def iter_images(
     threads = workers or cores()
 
     def finish(index: int) -> tuple[T, list[str]]:
-        pairs, found = _read_pairs(sets, index, boundary)
-        return work(pairs), found
+        with doing(f"comparing {sets[0].images.file_names[index]}", lower="--workers"):
+            pairs, found = _read_pairs(sets, index, boundary)
+            return work(pairs), found
 
     images = range(len(sets[0]))
     for done, found in overlapped(images, lambda index: index, finish, finishers=threads, queue_depth=2 * threads):

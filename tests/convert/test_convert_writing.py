@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from panoptic_blend.convert.painting import LabeledRegion, Labels
 from panoptic_blend.convert.writing import ConversionOptions, Item, LabeledSource, split_items, store_picture, write
 from panoptic_blend.data.dataset import CocoPanoptic
+from panoptic_blend.failures import in_one_line
 from panoptic_blend.formats.categories import Categories
 from panoptic_blend.formats.images import write_picture
 from panoptic_blend.structures import Category, Cutout, PanopticBlendError
@@ -216,3 +217,12 @@ def test_what_a_killed_conversion_left_is_removed(tmp_path: Path) -> None:
     run(source(tmp_path / "in"), tmp_path / "out", overwrite=True)
     assert not any((tmp_path / "out" / name).exists() for name in left)
     assert (tmp_path / "out/train/.mine").exists()
+
+
+def test_an_exception_of_a_library_says_at_which_picture(tmp_path: Path) -> None:
+    def exhausted() -> Labels:
+        raise MemoryError
+
+    with pytest.raises(MemoryError) as error:
+        run(source(tmp_path / "in", read=exhausted), tmp_path / "out")
+    assert str(in_one_line(error.value)).startswith("converting 0.png: memory ran out; ")

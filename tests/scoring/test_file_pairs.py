@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from panoptic_blend.failures import in_one_line
 from panoptic_blend.formats.images import decode_segment_ids, read_segment_ids, write_segment_ids
 from panoptic_blend.scoring import file_pairs
 from panoptic_blend.scoring.evaluate_files import detail_files, detail_result_sets
@@ -99,3 +100,16 @@ def test_area_mismatches_of_the_truth_are_reported_once(
     assert message.count(" in the JSON and ") == 3 and message.startswith("panoptic_val2017.json: stated areas")
     images = json.loads(truth.read_text())["images"]
     assert all(message.count(f"image {image['id']} ") == 1 for image in images)
+
+
+def test_an_exception_of_a_library_says_at_which_image(
+    truth: Path, results: list[tuple[Path, Path]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def exhausted(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(file_pairs, "decode_segment_ids", exhausted)
+    with pytest.raises(MemoryError) as error:
+        detail_result_sets(truth, results)
+    first = json.loads(truth.read_text())["images"][0]["file_name"]
+    assert str(in_one_line(error.value)) == f"comparing {first}: memory ran out; lower --workers"
