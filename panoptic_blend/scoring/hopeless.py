@@ -93,8 +93,8 @@ def _of_truth(pixels: Integers) -> Iterator[str]:
 def _of_training(training: Training) -> Iterator[str]:
     if training.passes < FEW_PASSES:
         yield (
-            f"{training.passes:.1f} passes over the training images are few; raise train.iterations for at least "
-            f"{FEW_PASSES}"
+            f"{training.passes:.1f} passes over the training images are few; raise train.iterations for {FEW_PASSES} "
+            "passes or more"
         )
     if not training.has_weights:
         yield "training started from random weights; give train.weights=imagenet or a checkpoint"
