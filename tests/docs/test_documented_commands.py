@@ -289,8 +289,8 @@ def check_pip(command: Command, words: list[str]) -> None:
     assert named <= extras.keys(), f"{command}\nthe extras are {', '.join(extras)}"
 
 
-class ParsedError(Exception):
-    """Raised once an experiment's arguments are parsed, before it measures anything."""
+class ParsedError(BaseException):
+    """Raised once an experiment's arguments are parsed, before it measures anything; no handler mistakes it."""
 
 
 def check_experiment(command: Command, words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:

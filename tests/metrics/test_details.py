@@ -136,8 +136,11 @@ def test_the_documented_example_runs(capsys: pytest.CaptureFixture[str]) -> None
     [example] = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
     exec(compile(example, "evaluation.md", "exec"), {})
     lines = capsys.readouterr().out.splitlines()
-    assert float(lines[0]) == pytest.approx((2 / 3 + 3 / 4) / 2)
-    assert lines[3:] == [
+    table, value, budget = lines[:-7], lines[-7], lines[-5]
+    assert table[0].split() == ["PQ", "SQ", "RQ", "TP", "FP", "FN"]
+    assert float(value) == pytest.approx((2 / 3 + 3 / 4) / 2)
+    assert "missed" in budget
+    assert lines[-4:] == [
         f"a.jpg {side} {segment} tp {iou}"
         for side in ("truth", "prediction")
         for segment, iou in ((1, 2 / 3), (2, 0.75))
