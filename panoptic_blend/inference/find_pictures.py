@@ -42,6 +42,7 @@ def find_pictures(
         PanopticBlendError: there is no such file or folder, or a folder has no pictures.
     """
     names: dict[Path, str] = {}
+    known: set[Path] = set()
     remarks: list[str] = []
     for path in inputs:
         if path.is_dir():
@@ -51,8 +52,10 @@ def find_pictures(
             pictures = {path: path.name}
         else:
             raise PanopticBlendError(f"{path}: no such file or folder; check the path")
-        known = {absolute(picture) for picture in names}
-        names |= {picture: name for picture, name in pictures.items() if absolute(picture) not in known}
+        for picture, name in pictures.items():
+            if (place := absolute(picture)) not in known:
+                known.add(place)
+                names[picture] = name
     return _with_results(_distinguished(names)), remarks
 
 
