@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
 from panoptic_blend.doctor import kinds
 from panoptic_blend.doctor.kinds import Finding, Kind
 from panoptic_blend.doctor.pixels import size_text
 from panoptic_blend.doctor.records import LISTS, Contents, flag, identifier, segments, size
-from panoptic_blend.files import read_bytes
+from panoptic_blend.files import read_json
 from panoptic_blend.formats.json_fields import Record, file_name, integer
 from panoptic_blend.structures import ImageId, PanopticBlendError
 
@@ -22,7 +20,7 @@ KEPT = {*LISTS, "id", "image_id", "category_id", "iscrowd", "height", "width", "
 def check_instances(path: Path, contents: Contents) -> Iterator[Finding]:
     """Compare images, sizes, thing categories, and the counts of instances and crowds per image and category."""
     try:
-        content = _read(path)
+        content = read_json(path, _kept)
     except PanopticBlendError as error:
         yield Finding(kinds.INSTANCES_UNREADABLE, str(error))
         return
@@ -37,12 +35,9 @@ def check_instances(path: Path, contents: Contents) -> Iterator[Finding]:
         yield from _counts(kind, instances, contents, is_crowd)
 
 
-def _read(path: Path) -> Any:
-    """Parse the file without its polygons, which are most of it."""
-    try:
-        return json.loads(read_bytes(path), object_hook=lambda record: {k: record[k] for k in KEPT & record.keys()})
-    except (ValueError, RecursionError) as error:
-        raise PanopticBlendError(f"{path}: not valid JSON ({error})") from None
+def _kept(record: Record) -> Record:
+    """A record of the file without its polygons, which are most of it."""
+    return {key: record[key] for key in KEPT & record.keys()}
 
 
 def _images(instances: Contents, contents: Contents) -> Iterator[Finding]:
