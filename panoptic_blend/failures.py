@@ -79,12 +79,22 @@ def in_one_line(error: Exception) -> PanopticBlendError:
         where = f"{error.filename}: " if error.filename else where or "operating system: "
         return PanopticBlendError(f"{where}{error.strerror or error}; check the path and the disk")
     else:
-        lines = str(error).strip().splitlines() or [""]
-        message = lines[-1] if "DataLoader worker process" in lines[0] else lines[0]  # torch adds the whole traceback
-        found = ForeignError(f"{where}{type(error).__name__}{message and ': '}{message}")
+        found = ForeignError(f"{where}{in_short(error)}")
     found.trace = "".join(traceback.format_exception(error))
     found.folder = next((note.folder for note in notes if note.folder), None)
     return found
+
+
+def in_short(error: Exception) -> str:
+    """The type and the message of an exception in one line, such as ``MemoryError: Unable to allocate 2 GiB``."""
+    name, message = type(error).__name__, first_line(error)
+    return name if message == name else f"{name}: {message}"
+
+
+def first_line(error: Exception) -> str:
+    """The first line of the message of an exception; its type if it has no message, as a bare ``assert``."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[-1] if "DataLoader worker process" in lines[0] else lines[0]  # torch adds the whole traceback
 
 
 def is_out_of_memory(error: Exception) -> bool:

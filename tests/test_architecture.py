@@ -45,7 +45,7 @@ LAYERS = (
 NEEDS_TORCH = {"models", "data", "checkpoints", "runtime", "inference", "training", "sweep", "demo"}
 ONLY = {
     "metrics": {"structures", "files"},
-    "models": {"structures", "extras", "files", "config"},
+    "models": {"structures", "extras", "files", "failures", "config"},
 }
 """Packages that may import less than their rank allows: definitions know no files, networks no data sets."""
 

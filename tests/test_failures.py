@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from panoptic_blend.failures import ForeignError, doing, in_one_line
+from panoptic_blend.failures import ForeignError, doing, first_line, in_one_line, in_short
 from panoptic_blend.structures import PanopticBlendError
 
 
@@ -115,3 +115,14 @@ def test_the_traceback_is_kept_in_the_folder_of_the_command_if_there_is_one(
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "absent"))
     found.folder = None
     assert found.keep_trace() is None
+
+
+@pytest.mark.parametrize(
+    ("error", "line", "short"),
+    [
+        (AssertionError(), "AssertionError", "AssertionError"),
+        (ValueError("\nfirst\nsecond"), "first", "ValueError: first"),
+    ],
+)
+def test_an_exception_in_short_is_one_line_even_without_a_message(error: Exception, line: str, short: str) -> None:
+    assert (first_line(error), in_short(error)) == (line, short)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from panoptic_blend.failures import first_line
 from panoptic_blend.models.backbones.protocol import IMAGENET_PIXELS
 from panoptic_blend.models.backbones.resnet import without_classifier
 from panoptic_blend.structures import PanopticBlendError
@@ -130,7 +131,7 @@ def adapt(state: Mapping[str, Tensor], author: str = "", name: str = "state dict
     try:
         return source.convert(state, author)
     except (RuntimeError, IndexError) as error:
-        detail = str(error).splitlines()[0]
+        detail = first_line(error)
         raise PanopticBlendError(
             f"{name}: has the names of a {source.name}, but not its shapes ({detail}); fetch the file again"
         ) from None

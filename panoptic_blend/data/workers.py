@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
 from itertools import chain
 from multiprocessing import active_children
@@ -17,6 +17,7 @@ import cv2
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from panoptic_blend.failures import in_short
 from panoptic_blend.files import printable
 from panoptic_blend.machine import die_with_parent
 from panoptic_blend.structures import PanopticBlendError
@@ -85,8 +86,9 @@ def _by_processes(dataset: ErrorsAsItems[T], batches: Iterable[list[Any]], count
     try:
         iterator = _quietly_started(loader)
     except OSError as error:
+        reason = printable(in_short(error), 300)
         raise PanopticBlendError(
-            f"{count} data loading processes cannot be started ({_in_short(error)}); lower data.workers (0 needs none)"
+            f"{count} data loading processes cannot be started ({reason}); lower data.workers (0 needs none)"
         ) from error
     processes = set(active_children()) - others
     try:
@@ -153,7 +155,7 @@ def _opened(sealed: bytes | PanopticBlendError) -> list[Any]:
 
 def _not_passed(error: Exception) -> PanopticBlendError:
     """The error for items that a worker cannot pass on to the main process."""
-    text = _in_short(error)
+    text = printable(in_short(error), 300)
     if "No space left" in text:
         return PanopticBlendError(_NO_SPACE)
     if "Too many open files" in text or "ancdata" in text:  # of which torch needs one for each tensor on its way
@@ -176,9 +178,3 @@ def _death(processes: Iterable[BaseProcess]) -> PanopticBlendError:
     return PanopticBlendError(
         f"a data loading process died ({how}); set data.workers=0 to see why, or lower it if memory ran out"
     )
-
-
-def _in_short(error: Exception) -> str:
-    """An exception in one line, such as ``MemoryError: Unable to allocate 2 GiB``."""
-    text: Sequence[str] = str(error).splitlines()
-    return printable(f"{type(error).__name__}: {text[0]}" if text else type(error).__name__, limit=300)

@@ -23,6 +23,7 @@ from panoptic_blend.config.experiment import Config, load_config
 from panoptic_blend.config.options import Precision
 from panoptic_blend.data.dataset import to_tensor
 from panoptic_blend.data.transforms import resize_image, size_for
+from panoptic_blend.failures import first_line
 from panoptic_blend.formats.categories import Categories, default_categories
 from panoptic_blend.formats.images import Picture
 from panoptic_blend.inference.forward import run_network
@@ -146,4 +147,4 @@ def _moved(model: PanopticBlend, device: str) -> PanopticBlend:
     try:
         return model.to(device).to(memory_format=torch.channels_last)
     except (RuntimeError, AssertionError) as error:
-        raise PanopticBlendError(f"device {device!r}: {str(error).splitlines()[0]}; use cpu, cuda or cuda:0") from None
+        raise PanopticBlendError(f"device {device!r}: {first_line(error)}; use cpu, cuda or cuda:0") from None

@@ -9,6 +9,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+from panoptic_blend.failures import in_short
 from panoptic_blend.structures import PanopticBlendError
 
 STAGES = {"c2": 4, "c3": 8, "c4": 16, "c5": 32}
@@ -115,9 +116,8 @@ def require_backbone(backbone: object) -> None:
     try:
         found = trial(backbone)
     except Exception as error:  # from code that is not ours
-        first = next(iter(str(error).splitlines()), "")
         raise PanopticBlendError(
-            f"{where}: fails on an image of 64 x 96 pixels ({type(error).__name__}: {first}); correct its forward"
+            f"{where}: fails on an image of 64 x 96 pixels ({in_short(error)}); correct its forward"
         ) from error
     if found != expected:
         raise PanopticBlendError(f"{where}: gives {found} for 64 x 96 pixels; it must give {expected}")

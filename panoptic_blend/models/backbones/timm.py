@@ -9,6 +9,7 @@ from typing import Any, Literal
 from torch import Tensor, nn
 
 from panoptic_blend.extras import require_extra
+from panoptic_blend.failures import first_line
 from panoptic_blend.models.backbones.freezing import PartlyFrozen
 from panoptic_blend.models.backbones.protocol import (
     STAGES,
@@ -75,7 +76,7 @@ class TimmBackbone(PartlyFrozen):
         try:
             found = trial(self)
         except (AssertionError, RuntimeError) as error:
-            found, problem = {}, str(error).splitlines()[0]
+            found, problem = {}, first_line(error)
         if found != expected_of_trial(self.channels):
             raise PanopticBlendError(
                 f"model.backbone.name: {self.name} cannot read 64 x 96 pixels ({problem}); choose another network"
