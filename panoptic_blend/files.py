@@ -134,14 +134,17 @@ def _is_running(process: int) -> bool:
 
 
 @contextmanager
-def locked(folder: Path, remedy: str, patience: float = 0) -> Iterator[None]:
+def locked(folder: Path, option: str = "", patience: float = 0) -> Iterator[None]:
     """Lock ``folder`` for this process, waiting up to ``patience`` seconds for another process to release it.
 
     The folder is created if absent and removed if still empty at the end. The operating system releases the lock when
     the process ends in any way. A file or operating system without locks is not locked.
 
+    Args:
+        option: the option that names the folder, for the message.
+
     Raises:
-        PanopticBlendError: another process holds the lock; the message ends with ``remedy``.
+        PanopticBlendError: another process holds the lock.
     """
     folder.mkdir(parents=True, exist_ok=True)
     handle = os.open(folder, os.O_RDONLY) if fcntl else None
@@ -150,6 +153,7 @@ def locked(folder: Path, remedy: str, patience: float = 0) -> Iterator[None]:
             deadline = time.monotonic() + patience
             while not _try_lock(handle):
                 if time.monotonic() >= deadline:
+                    remedy = f"wait until it ends{option and f', or choose another {option}'}"
                     raise PanopticBlendError(f"{folder}: another process is using this folder; {remedy}")
                 time.sleep(0.2)
         try:

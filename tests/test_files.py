@@ -197,14 +197,14 @@ def test_only_temporary_files_of_dead_processes_are_removed(tmp_path: Path) -> N
 
 def test_a_locked_folder_is_refused_to_others(tmp_path: Path) -> None:
     folder = tmp_path / "new"
-    with locked(folder, "wait"):
+    with locked(folder):
         refusal = pytest.raises(PanopticBlendError, match="new: another process is using this folder; wait")
-        with refusal, locked(folder, "wait"):
+        with refusal, locked(folder):
             pass
         (folder / "result").write_text("")
-    with locked(folder, "wait"):
+    with locked(folder):
         assert list(folder.iterdir()) == [folder / "result"]
-    with locked(tmp_path / "empty", "wait"):
+    with locked(tmp_path / "empty"):
         pass
     assert not (tmp_path / "empty").exists()
 

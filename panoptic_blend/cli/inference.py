@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from panoptic_blend.inference.predictor import Predictor
     from panoptic_blend.runtime.threads import Threads
 
-_BUSY = "wait until it ends, or choose another --output"
-
 
 def evaluate(
     model: options.Model,
@@ -49,7 +47,7 @@ def evaluate(
     for line in exceeded_limits(predictor.config.model, dataset):
         print(line, file=sys.stderr)
     results = output / f"panoptic_{predictor.config.data.val}.json" if output else None
-    lock = locked(output, _BUSY) if output else nullcontext()
+    lock = locked(output, "--output") if output else nullcontext()
     with doing("evaluate", folder=output), lock, progress_line("evaluating") as progress:
         evaluation = evaluate(
             predictor.model, dataset, predictor.config, results, precision, threads.following(progress)
@@ -88,7 +86,7 @@ def sweep(
         require_applicable(model, apply)
     predictor, threads = _predictor(model, weights, config, overrides or (), device, precision)
     dataset = _validation(predictor)
-    with doing("sweep", folder=output), locked(output, _BUSY):
+    with doing("sweep", folder=output), locked(output, "--output"):
         with progress_line("running the model") as progress:
             cache = open_cache(output / "cache.zip", predictor, dataset, threads.following(progress), print)
         with progress_line("fusing") as progress, doing("fusing", lower="--workers"):
@@ -144,7 +142,7 @@ def predict(
         pictures, remarks = find_pictures(named, recursive, [output / "panoptic", output / "pictures"])
         for remark in remarks:
             print(remark, flush=True)
-        lock = locked(output, _BUSY)
+        lock = locked(output, "--output")
         with lock, progress_line("predicting", "images") as progress:
             show = threads.following(progress)
             if video:

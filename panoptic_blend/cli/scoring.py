@@ -151,7 +151,6 @@ def draw(
     """Draw panoptic maps over their photos."""
     from panoptic_blend.drawing.results import draw_json
 
-    busy = "wait until it ends, or choose another --output"
-    with doing("draw", folder=output), locked(output, busy), progress_line("drawing") as progress:
+    with doing("draw", folder=output), locked(output, "--output"), progress_line("drawing") as progress:
         count = draw_json(panoptic_json, pictures, output, maps, scale, limit, progress, truth)
     print(f"{count} drawings: {output}")

@@ -83,7 +83,7 @@ def write(source: LabeledSource, options: ConversionOptions, progress: Progress)
     _require_distinct(source)
     for split in splits:
         _require_outside(source, options, split)
-    with locked(options.root, "wait until it ends, or choose another --out"):
+    with locked(options.root, "--out"):
         for split in splits:
             _require_free(options, split)
         _require_same_categories(categories, options, splits)

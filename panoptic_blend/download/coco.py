@@ -135,7 +135,7 @@ def prepare(request: DownloadRequest, feedback: Feedback | None = None, retries:
     feedback, retries = feedback or Feedback(), retries or RetryPolicy()
     digests = _read_checksums(request.checksums) if request.checksums else None
     request.root.mkdir(parents=True, exist_ok=True)
-    with locked(request.root, "wait until it ends"), _full_disk_reported(request.root):
+    with locked(request.root), _full_disk_reported(request.root):
         todo = plan(request, retries)
         require_space(request.root, todo.required_space(), "COCO")
         for part in todo.complete:

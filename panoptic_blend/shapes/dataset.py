@@ -233,7 +233,7 @@ def write_shapes(
             f"at least one scene, and at most {VAL_START} training scenes"
         )
     splits = {name: range(first, first + n) for name, first, n in (("train", 0, train), ("val", VAL_START, val)) if n}
-    with locked(Path(root), "wait until it ends, or choose another --out"):
+    with locked(Path(root), "--out"):
         _write_splits(Path(root), splits, seed, progress)
 
 

@@ -64,8 +64,7 @@ def train(
             is not finite.
         RunInterruptedError: the run was interrupted by SIGTERM or Ctrl-C; its state is saved and can be resumed.
     """
-    remedy = "wait for it, or choose another --output"
-    lock = locked(output, remedy, _PATIENCE) if starts_run() else nullcontext()
+    lock = locked(output, "--output", _PATIENCE) if starts_run() else nullcontext()
     with lock, Interruption() as interruption:
         run = Run(config, output, resume, interruption, datasets, share_cores)
         try:

@@ -120,7 +120,7 @@ def test_annotations_and_photos_are_not_overwritten(
 def test_two_runs_cannot_predict_into_one_folder(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], weights: Path, root: Path, tmp_path: Path
 ) -> None:
-    with locked(tmp_path / "out", "wait"):
+    with locked(tmp_path / "out"):
         message = error_of(monkeypatch, capsys, "predict", weights, root / "val2017", "-o", tmp_path / "out")
     assert "another process is using this folder" in message
     assert "journal.jsonl" not in {path.name for path in tmp_path.rglob("*")}
@@ -348,6 +348,6 @@ def test_two_commands_do_not_draw_into_one_folder(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], root: Path, tmp_path: Path
 ) -> None:
     truth = root / "annotations" / "panoptic_val2017.json"
-    with locked(tmp_path / "out", "wait"):
+    with locked(tmp_path / "out"):
         line = error_of(monkeypatch, capsys, "draw", truth, root / "val2017", "--output", tmp_path / "out")
     assert "another process is using this folder; wait until it ends" in line

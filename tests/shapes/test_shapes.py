@@ -230,7 +230,7 @@ def test_two_processes_do_not_mix_and_leftovers_are_removed(tmp_path: Path) -> N
     write_shapes(tmp_path, train=1, val=0)
     left = tmp_path / "train2017" / ".000000000002.999999999.part.jpg"
     left.touch()
-    with locked(tmp_path, "wait"), pytest.raises(PanopticBlendError, match="another process is using this folder"):
+    with locked(tmp_path), pytest.raises(PanopticBlendError, match="another process is using this folder"):
         write_shapes(tmp_path, train=1, val=0)
     write_shapes(tmp_path, train=1, val=0)
     assert not left.exists()

@@ -115,7 +115,7 @@ def test_two_sweeps_do_not_share_a_folder(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], weights: Path, shapes: Path, tmp_path: Path
 ) -> None:
     for command in ("sweep", "evaluate"):
-        with locked(tmp_path / "out", "wait"):
+        with locked(tmp_path / "out"):
             assert run(monkeypatch, command, weights, f"data.root={shapes}", "-o", tmp_path / "out") == 2
         assert "another process is using this folder; wait until it ends" in capsys.readouterr().err
 

@@ -168,8 +168,8 @@ def test_a_run_is_not_overwritten(finished: Path, root: Path) -> None:
 
 def test_a_folder_has_one_run_at_a_time(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("panoptic_blend.training.loop._PATIENCE", 0.0)
-    message = "another process is using this folder; wait for it, or choose another --output"
-    with locked(tmp_path, "wait"), pytest.raises(PanopticBlendError, match=message):
+    message = "another process is using this folder; wait until it ends, or choose another --output"
+    with locked(tmp_path), pytest.raises(PanopticBlendError, match=message):
         train(config(root), tmp_path)
 
 
