@@ -28,6 +28,7 @@ from panoptic_blend.config.experiment import Config, load_config, parse_config
 from panoptic_blend.config.options import Model
 from panoptic_blend.config.yaml_files import config_names
 from panoptic_blend.models.build import build_model
+from panoptic_blend.models.inputs import dtype_of
 from panoptic_blend.structures import PanopticBlendError
 
 
@@ -86,7 +87,7 @@ def inspect_weights(path: Path) -> Inspection:
         architecture=architecture,
         num_tensors=len(file.state),
         num_parameters=sum(value.numel() for value in parameters),
-        dtypes=tuple(sorted({str(value.dtype).removeprefix("torch.") for value in parameters})),
+        dtypes=tuple(sorted(set(map(dtype_of, parameters)))),
         has_config="config" in file.header,
         has_categories="categories" in file.header,
         pq=stated_pq(file.header),

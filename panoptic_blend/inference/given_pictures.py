@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from panoptic_blend.formats.images import Picture, decode_picture, eight_bits, read_picture
+from panoptic_blend.models.inputs import OVERSHOOT, dtype_of, shape_of
 from panoptic_blend.structures import PanopticBlendError
 
 if TYPE_CHECKING:
@@ -24,9 +25,6 @@ GivenPicture: TypeAlias = Union[str, os.PathLike[str], bytes, npt.NDArray[Any], 
 
 GivenPictures: TypeAlias = list[GivenPicture] | tuple[GivenPicture, ...] | Iterator[GivenPicture]
 """Several pictures."""
-
-_OVERSHOOT = 0.5
-"""How far floats may leave [0, 1], where they are cut off: resizing overshoots; 0..255 goes further."""
 
 
 def are_many(given: object) -> bool:
@@ -95,7 +93,7 @@ def _from_pil(image: Image) -> Picture:
 
 
 def _from_tensor(tensor: Tensor) -> Picture:
-    seen = f"a tensor of shape {tuple(tensor.shape)} and type {str(tensor.dtype).removeprefix('torch.')}"
+    seen = f"a tensor of shape {shape_of(tensor)} and type {dtype_of(tensor)}"
     if tensor.dim() == 3 and tensor.shape[0] not in (1, 3, 4):
         hint = "turn it with permute(2, 0, 1)" if tensor.shape[2] in (1, 3, 4) else "give (3, H, W) RGB"
         raise PanopticBlendError(f"{seen} is not a picture; {hint}")
@@ -118,7 +116,7 @@ def _from_array(array: npt.NDArray[Any], seen: str) -> Picture:
     if colors.dtype == np.uint16:
         return eight_bits(colors, seen)
     if colors.dtype.kind == "f":
-        if not (colors.min() >= -_OVERSHOOT and colors.max() <= 1 + _OVERSHOOT):
+        if not (colors.min() >= -OVERSHOOT and colors.max() <= 1 + OVERSHOOT):
             values = f"holds {colors.min():.4g} to {colors.max():.4g}, but floats go from 0 to 1"
             raise PanopticBlendError(f"{seen} {values}; divide it by its largest possible value, or give uint8")
         return (colors.clip(0, 1) * 255 + 0.5).astype(np.uint8)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from panoptic_blend.structures import PanopticBlendError
 
-_OVERSHOOT = 0.5
+OVERSHOOT = 0.5
 """How far a float image may leave [0, 1]: noise and bicubic resizing do; 0..255, and subtracted means, go further."""
 
 _PIXELS = {torch.uint8, torch.float16, torch.bfloat16, torch.float32, torch.float64}
@@ -67,7 +67,7 @@ def _check_image(image: Any, where: str, doubts: Doubts) -> None:
         refuse(f"{where} is of type {dtype_of(image)}", "give uint8 from 0 to 255, or float from 0 to 1")
     if image.is_floating_point():
         low, high = image.detach().aminmax()
-        doubts.add(~((low >= -_OVERSHOOT) & (high <= 1 + _OVERSHOOT)), lambda: _out_of_range(image, where))
+        doubts.add(~((low >= -OVERSHOOT) & (high <= 1 + OVERSHOOT)), lambda: _out_of_range(image, where))
 
 
 def _to_three_channels(image: Tensor) -> str:
@@ -82,7 +82,7 @@ def _to_three_channels(image: Tensor) -> str:
 
 def _out_of_range(image: Tensor, where: str) -> str:
     low, high = (float(x) for x in image.aminmax())
-    scaled = low >= -_OVERSHOOT and high > 1 + _OVERSHOOT
+    scaled = low >= -OVERSHOOT and high > 1 + OVERSHOOT
     remedy = "divide it by 255" if scaled else "give it as it is in the file: the model normalizes it by itself"
     return f"{where} holds {low:.4g} to {high:.4g}, but a float image goes from 0 to 1; {remedy}"
 
