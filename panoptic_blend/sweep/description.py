@@ -45,7 +45,7 @@ def table(sweep: Sweep) -> Table:
 
 
 def lines(sweep: Sweep) -> Iterator[str]:
-    """The best setting as overrides, how certain its gain is, and what things and stuff gain or pay for it."""
+    """The best setting as overrides, how certain its gain is, and what things and stuff gain or lose."""
     best = sweep.highlight(BEST)
     yield f"best of {sweep.pq[..., 0].size} combinations: {best.setting.overrides()}"
     if best.setting == sweep.highlight(CURRENT).setting:
@@ -63,18 +63,15 @@ def lines(sweep: Sweep) -> Iterator[str]:
 
 
 def _trade(sweep: Sweep) -> Iterator[str]:
-    """PQ of things and of stuff before and after, and a warning where one pays for the other."""
+    """PQ of things and of stuff before and after, and a warning where one of them loses."""
     before_and_after = (sweep.highlight(name).pq[1:] for name in (CURRENT, BEST))
     for column, objective, before, after in zip(_COLUMNS[4:], ("things", "stuff"), *before_and_after, strict=True):
-        change = f"{column} {percent(before, '.2f')} -> {percent(after, '.2f')}"
+        change = f"{percent(before, '.2f')} -> {percent(after, '.2f')}"
         if before - after > _NOTICEABLE:
-            share = "all" if not after else f"{100 * (1 - after / before):.0f} %"
-            yield (
-                f"warning: {objective} pay for it, with {share} of their PQ: {change}; to rank by them, give "
-                f"--objective {objective}"
-            )
+            share, remedy = 1 - after / before, f"to rank by {objective}, add --objective {objective}"
+            yield f"warning: {column} falls by {100 * share:.0f} %, {change}; {remedy}"
         else:
-            yield f"{objective}: {change}"
+            yield f"{objective}: {column} {change}"
 
 
 def write_csv(sweep: Sweep, path: Path) -> None:

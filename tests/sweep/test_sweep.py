@@ -189,15 +189,13 @@ def test_what_things_pay_for_stuff_is_warned_of(found: Sweep) -> None:
         highlights=[replace(current, pq=(0.0023, 0.012, 0.001)), replace(best, pq=(0.0116, 0.0, 0.03))],
     )
     assert list(lines(paid))[3:] == [
-        "warning: things pay for it, with all of their PQ: PQ_Th 1.20 -> 0.00; to rank by them, give "
-        "--objective things",
+        "warning: PQ_Th falls by 100 %, 1.20 -> 0.00; to rank by things, add --objective things",
         "stuff: PQ_St 0.10 -> 3.00",
     ]
     swapped = replace(found, highlights=[replace(current, pq=(0.2, 0.2, 0.2)), replace(best, pq=(0.3, 0.1995, 0.15))])
     assert list(lines(swapped))[3:] == [
         "things: PQ_Th 20.00 -> 19.95",
-        "warning: stuff pay for it, with 25 % of their PQ: PQ_St 20.00 -> 15.00; to rank by them, give "
-        "--objective stuff",
+        "warning: PQ_St falls by 25 %, 20.00 -> 15.00; to rank by stuff, add --objective stuff",
     ]
 
 
