@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypedDict
 
-from panoptic_blend.files import without_nan
+from panoptic_blend.files import printable, without_nan
 from panoptic_blend.metrics.conversion import LABEL_DIVISOR, PanopticLike, panoptic_pair
 from panoptic_blend.metrics.overlaps import Comparison, compare, match
 from panoptic_blend.metrics.plain_tables import html_table, text_table
@@ -80,7 +80,7 @@ class PanopticReport:
         for group, means in self.groups.items():
             rows.append((f"{group} ({means['n']} classes)", *_percent(means), "", "", ""))
         for category in filter(lambda category: self.occurs(category.id), self.categories):
-            found, name = self.per_class[category.id], " ".join(category.name.split())
+            found, name = self.per_class[category.id], printable(category.name)
             rows.append((name, *_percent(found), str(found["tp"]), str(found["fp"]), str(found["fn"])))
         return rows
 

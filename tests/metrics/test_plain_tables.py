@@ -21,12 +21,12 @@ def test_a_report_is_one_readable_table() -> None:
         "Things (2 classes)  29.2  43.8  33.3",
         "Stuff (0 classes)      -     -     -",
         "cat                 58.3  87.5  66.7   2   2   0",
-        "<b>dog </b>          0.0   0.0   0.0   0   0   1",
+        r"<b>dog\n</b>         0.0   0.0   0.0   0   0   1",
     ]
 
 
 def test_names_are_escaped_in_html() -> None:
     found = report()._repr_html_()
-    assert "<td>&lt;b&gt;dog &lt;/b&gt;</td><td>0.0</td>" in found
+    assert r"<td>&lt;b&gt;dog\n&lt;/b&gt;</td><td>0.0</td>" in found
     assert "<td>Stuff (0 classes)</td><td>-</td>" in found
     assert found.count("<tr>") == found.count("</tr>") == 6
