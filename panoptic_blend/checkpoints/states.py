@@ -89,4 +89,4 @@ def _require_intact(path: Path) -> None:
     except Exception as error:  # a damaged archive makes zipfile raise anything
         raise PanopticBlendError(f"{path}: damaged, or not a training state ({reason(error)}); use another") from None
     if damaged:
-        raise PanopticBlendError(f"{path}: its checksum is wrong; the disk has damaged it")
+        raise PanopticBlendError(f"{path}: its checksum is wrong, so it is damaged; use another")
