@@ -115,7 +115,7 @@ def iterate(run: Run, reporter: Reporter) -> None:
         run.forward.train()
         parts = batch.parts(-(-len(batch.images) // (options.images_per_step or len(batch.images))))
         what = f"iteration {run.iteration + 1} on {', '.join(batch.names)}"
-        with doing(what, lower=_MEMORY), one_value_named(run.iteration, batch.names):
+        with doing(what, lower=_MEMORY), one_value_named(run.iteration + 1, batch.names):
             own = add_gradients(run.fabric, run.forward, run.model, parts)
         losses = {name: value.item() for name, value in sum_over_ranks(run.fabric, [own]).items()}
         if not np.isfinite(sum(losses.values())):

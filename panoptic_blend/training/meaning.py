@@ -124,9 +124,9 @@ def _differences(before: Any, now: Any) -> list[str]:
     return [f"{key} {old.get(key)} -> {new.get(key)}" for key in {**old, **new} if old.get(key) != new.get(key)]
 
 
-def _listed(differences: Sequence[str], limit: int = 8) -> str:
-    more = [f"and {len(differences) - limit} more"] if len(differences) > limit else []
-    return ", ".join([*differences[:limit], *more])
+def _listed(differences: Sequence[str]) -> str:
+    more = [f"and {len(differences) - 8} more"] if len(differences) > 8 else []
+    return ", ".join([*differences[:8], *more])
 
 
 def _leaves(options: Any, name: str = "") -> Iterator[tuple[str, Any]]:
