@@ -96,7 +96,7 @@ def sweep(
     print_tables(table(found))
     print(*lines(found), f"all combinations: {output}/sweep.csv; heat map: {output}/sweep.png", sep="\n")
     if apply:
-        apply_setting(model, found.highlight(BEST).setting, apply)
+        apply_setting(model, predictor.config, found.highlight(BEST).setting, apply)
         print(f"the weights with the best setting: {apply}")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from panoptic_blend.checkpoints.io import is_checkpoint, read_checkpoint, save_checkpoint
+from panoptic_blend.config.experiment import Config
 from panoptic_blend.structures import PanopticBlendError
 from panoptic_blend.sweep.grid import Setting
 
@@ -21,10 +22,12 @@ def require_applicable(checkpoint: Path, output: Path) -> None:
         )
 
 
-def apply_setting(checkpoint: Path, setting: Setting, output: Path) -> None:
+def apply_setting(checkpoint: Path, swept: Config, setting: Setting, output: Path) -> None:
     """Write a copy of a checkpoint whose config has the fusion settings of ``setting``.
 
-    Its PQ is not copied: it was that of other settings.
+    The other options of model and test are those of ``swept``, the config for which the setting was found. The PQ of
+    the checkpoint is not copied: it was that of other settings.
     """
     known = read_checkpoint(checkpoint)
-    save_checkpoint(output, known.state, known.config.changed(setting.overrides().split()), known.categories)
+    config = known.config.model_copy(update={"model": swept.model, "test": swept.test})
+    save_checkpoint(output, known.state, config.changed(setting.overrides().split()), known.categories)

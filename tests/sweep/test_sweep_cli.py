@@ -92,12 +92,13 @@ def test_the_best_setting_is_written_into_a_copy_of_the_checkpoint(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], weights: Path, imitated: Path, tmp_path: Path
 ) -> None:
     applied, root = tmp_path / "applied.safetensors", f"data.root={imitated}"
-    command = "sweep", weights, root, "model.fusion.confidence=0.78", "-o", tmp_path / "out", "--workers", 1
+    changes = "model.fusion.confidence=0.78", "test.long_side=1000"
+    command = "sweep", weights, root, *changes, "-o", tmp_path / "out", "--workers", 1
     assert run(monkeypatch, *command, "--apply", applied) == 0
     said = capsys.readouterr().out
     [best] = [line for line in said.splitlines() if line.startswith("best of ")]
     before, after = read_checkpoint(weights), read_checkpoint(applied)
-    assert after.config == before.config.changed(best.split(": ")[1].split())
+    assert after.config == before.config.changed([changes[1], *best.split(": ")[1].split()])
     assert after.config.model.fusion != before.config.model.fusion
     assert all(torch.equal(value, after.state[name]) for name, value in before.state.items())
     assert load(applied).config.model.fusion == after.config.model.fusion
