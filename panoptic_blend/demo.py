@@ -37,9 +37,8 @@ def run_demo(output: Path, data_root: Path, name: str = "demo/shapes_r18") -> No
         with progress_line("generating Shapes") as progress:
             write_shapes(data_root, 2000, 200, progress=lambda done: progress(done, 2200))
     print(f"data set: {data_root}")
-    evaluation = train(
-        config, output, resume=True, share_cores=True
-    )  # a finished run is not trained again, only evaluated
+    # a finished run is not trained again, only evaluated
+    evaluation = train(config, output, resume=True, share_cores=True)
     print_tables(quality_table(evaluation.panoptic), column_table(evaluation.columns()))
     predictor = load(output / LAST, precision=config.train.precision)
     for path in draw_figures(predictor, CocoPanoptic(data_root, config.data.val), output / "figures"):

@@ -9,18 +9,8 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 _KEYS = (
-    *(
-        "model",
-        "state_dict",
-        "model_state_dict",
-        "blobs",
-        "module",
-        "model_state",
-        "net",
-        "network",
-        "weights",
-        "params",
-    ),
+    *("model", "state_dict", "model_state_dict", "blobs", "module"),
+    *("model_state", "net", "network", "weights", "params"),
     *("model_ema", "ema_model", "ema", "ema_state_dict", "state_dict_ema", "model_ema_state_dict", "params_ema"),
     *("swa_model", "swa_state_dict", "averaged_model", "shadow"),
 )

@@ -51,9 +51,9 @@ def read_stuff(folder: Path, table: Path, ignore: int | None, things: Categories
 
     ``table`` is a JSON that names the values of the maps: ``{"1": "road", "2": "sky", "0": null}``, or a COCO JSON with
     the values as the ids of its ``categories``. The value ``ignore``, null, and values of thing classes are void,
-    because things come from the instances. If ``ignore`` is None, 255 is void unless the table
-    names it. The id of a stuff class is its value; if any value is the id of another
-    category, all stuff ids are shifted behind the ids of the instances.
+    because things come from the instances. If ``ignore`` is None, 255 is void unless the table names it. The id of a
+    stuff class is its value; if any value is the id of another category, all stuff ids are shifted behind the ids of
+    the instances.
     """
     if not folder.is_dir():
         raise PanopticBlendError(f"{folder}: no such folder of stuff PNGs; check --stuff-maps")

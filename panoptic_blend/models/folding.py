@@ -24,10 +24,10 @@ _IN_ORDER = {kind.forward for kind in (nn.Sequential, ResNet, BasicBlock, Bottle
 def fold_norms(model: nn.Module) -> None:
     """Multiply the batch norms of ``model``, in evaluation mode, into the convolutions whose outputs they read.
 
-    The outputs stay the same but for rounding; the model can no longer be trained, nor load weights, which it says
-    itself from now on (``is_folded``) if it is a `PanopticBlend`. In our own modules
-    the order of the layers shows which convolution a norm reads. In a foreign backbone it is observed in a forward
-    pass, and a norm that cannot be folded exactly stays.
+    The outputs stay the same but for rounding. The model can no longer be trained, nor load weights; its ``is_folded``
+    is true from now on, and a `PanopticBlend` then refuses both. In our own modules the order of the layers shows which
+    convolution a norm reads. In a foreign backbone it is observed in a forward pass, and a norm that cannot be folded
+    exactly stays.
     """
     backbone = getattr(model, "backbone", None)
     foreign = [backbone] if isinstance(backbone, nn.Module) and not isinstance(backbone, ResNet) else []

@@ -133,10 +133,9 @@ class Reporter:
 
 
 def read_log(folder: Path) -> list[dict[str, Any]]:
-    """Read the log of a run: records of iterations have ``loss``, those of evaluations ``PQ_Th``. A figure
-    over nothing, such as mIoU without stuff, is None.
+    """Read the log of a run: records of iterations have ``loss``, those of evaluations ``PQ_Th``.
 
-    Lines that a crash has cut short are ignored.
+    A figure over nothing, such as mIoU without stuff, is None. Lines that a crash has cut short are ignored.
     """
     path = folder / _LOG
     lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []
