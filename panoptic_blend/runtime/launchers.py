@@ -130,13 +130,18 @@ def _of_ranks(launcher: str, environment: Mapping[str, str]) -> Placement:
     count = _number(environment, "WORLD_SIZE")
     per_node = _number(environment, "LOCAL_WORLD_SIZE", count if "LOCAL_RANK" in environment else 1)
     rank = _number(environment, "RANK")
+    if per_node < 1 or count % per_node:
+        raise PanopticBlendError(
+            f"{launcher} has started {count} tasks, {per_node} of them on this node; start the same number on each, as "
+            "with --nproc_per_node"
+        )
     return Placement(
         launcher,
         rank,
         _number(environment, "LOCAL_RANK", 0),
-        rank // max(per_node, 1),
+        rank // per_node,
         count,
-        _evenly(launcher, count, count // per_node if per_node else 0),
+        per_node,
         environment.get("MASTER_ADDR", "127.0.0.1"),
         _number(environment, "MASTER_PORT", 29500),
     )
@@ -158,6 +163,11 @@ def _of_slurm(environment: Mapping[str, str]) -> Placement | None:
     if count == 1 and is_shell:
         return None
     nodes = _number(environment, f"{prefix}NODES", _number(environment, "SLURM_NNODES", 1))
+    if nodes < 1 or count % nodes:
+        raise PanopticBlendError(
+            f"SLURM has started {count} tasks on {nodes} nodes; start the same number on each, as with "
+            "--ntasks-per-node"
+        )
     hosts = environment.get("SLURM_STEP_NODELIST") or environment.get("SLURM_NODELIST") or "127.0.0.1"
     job = _number(environment, "SLURM_JOB_ID", 0)
     return Placement(
@@ -166,7 +176,7 @@ def _of_slurm(environment: Mapping[str, str]) -> Placement | None:
         _number(environment, "SLURM_LOCALID", 0),
         _number(environment, "SLURM_NODEID", 0),
         count,
-        _evenly("SLURM", count, nodes),
+        count // nodes,
         environment.get("MASTER_ADDR") or SLURMEnvironment.resolve_root_node_address(hosts),
         _number(environment, "MASTER_PORT", 15000 + (job + 101 * max(step, 0)) % 10000),
         is_certain=step >= 0 and not is_shell,
@@ -193,16 +203,6 @@ def await_others(placement: Placement) -> TCPStore:
             f"SLURM_NTASKS is {placement.count}, but not all of these tasks have come within {PATIENCE} s; start them "
             "with srun, or this process alone with `env -u SLURM_NTASKS`"
         ) from error
-
-
-def _evenly(launcher: str, count: int, nodes: int) -> int:
-    """The number of tasks on each node."""
-    if nodes < 1 or count % nodes:
-        raise PanopticBlendError(
-            f"{launcher} has started {count} tasks on {nodes} nodes; start the same number on each, as with "
-            "--ntasks-per-node"
-        )
-    return count // nodes
 
 
 def _number(environment: Mapping[str, str], name: str, default: int | None = None) -> int:

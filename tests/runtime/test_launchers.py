@@ -128,7 +128,8 @@ def test_variables_that_make_no_sense(refused: Refused) -> None:
         "the environment variable WORLD_SIZE is 'two', not a number; correct or unset it"
     )
     assert "LOCAL_WORLD_SIZE" in refused(find_placement, TORCHRUN | {"LOCAL_WORLD_SIZE": "-1"})
-    assert "4 tasks on 0 nodes" in refused(find_placement, TORCHRUN | {"LOCAL_WORLD_SIZE": "8"})
+    assert "4 tasks, 8 of them on this node" in refused(find_placement, TORCHRUN | {"LOCAL_WORLD_SIZE": "8"})
+    assert "4 tasks, 3 of them on this node" in refused(find_placement, TORCHRUN | {"LOCAL_WORLD_SIZE": "3"})
     assert refused(find_placement, TORCHRUN | {"LOCAL_WORLD_SIZE": "0"})
 
 
