@@ -85,6 +85,15 @@ def in_one_line(error: Exception) -> PanopticBlendError:
     return found
 
 
+def reworded(error: PanopticBlendError, message: str) -> PanopticBlendError:
+    """An error with another message; that of a foreign exception keeps its trace and folder."""
+    if not isinstance(error, ForeignError):
+        return PanopticBlendError(message)
+    found = ForeignError(message)
+    found.trace, found.folder = error.trace, error.folder
+    return found
+
+
 def in_short(error: Exception) -> str:
     """The type and the message of an exception in one line, such as ``MemoryError: Unable to allocate 2 GiB``."""
     name, message = type(error).__name__, first_line(error)

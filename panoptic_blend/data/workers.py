@@ -17,7 +17,7 @@ import cv2
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from panoptic_blend.failures import in_short
+from panoptic_blend.failures import in_short, reworded
 from panoptic_blend.files import printable
 from panoptic_blend.machine import die_with_parent
 from panoptic_blend.structures import PanopticBlendError
@@ -58,7 +58,7 @@ class ErrorsAsItems(Dataset[Loaded[T]]):
         first = failures[0]
         if self._substitute:
             count = f"{len(failures)} images in a row cannot be read; run `panoptic-blend data check`"
-            first = PanopticBlendError(f"{first} ({count})")
+            first = reworded(first, f"{first} ({count})")
         return Loaded(None, [], first)  # type: ignore[arg-type]
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from torch import Tensor
 
 from panoptic_blend.drawing.overlay import draw
-from panoptic_blend.failures import ForeignError, doing, in_one_line
+from panoptic_blend.failures import ForeignError, doing, in_one_line, reworded
 from panoptic_blend.files import printable, replacing, require_no_overwrite
 from panoptic_blend.formats.images import Picture, read_picture, write_picture
 from panoptic_blend.formats.panoptic_writer import PanopticWriter
@@ -104,11 +104,9 @@ def _report(output: Path, failures: Sequence[PanopticBlendError], total: int) ->
     first = failures[0]
     where = f", all in {listed}" if len(failures) > 1 else ""
     message = f"{first} ({len(failures)} of {total} pictures failed{where}; the rest is written)"
-    foreign = next((failure for failure in failures if isinstance(failure, ForeignError)), None)
-    if foreign is None:
-        raise PanopticBlendError(message)
-    error = ForeignError(message)
-    error.trace, error.folder = foreign.trace, output
+    error = reworded(next((failure for failure in failures if isinstance(failure, ForeignError)), first), message)
+    if isinstance(error, ForeignError):
+        error.folder = output
     raise error
 
 

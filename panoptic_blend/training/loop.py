@@ -17,7 +17,7 @@ from torch import Tensor
 from panoptic_blend.config.experiment import Config
 from panoptic_blend.data.loader import Batch
 from panoptic_blend.data.protocol import PanopticDataset
-from panoptic_blend.failures import doing
+from panoptic_blend.failures import doing, reworded
 from panoptic_blend.files import locked, replacing
 from panoptic_blend.inference.evaluation import Evaluation
 from panoptic_blend.models.panoptic_blend import PanopticBlend
@@ -176,20 +176,21 @@ def add_gradients(
 
 def _next_batch(run: Run, batches: Iterator[Batch], reporter: Reporter) -> Batch:
     """The next batch; raises an error in every process if one of the processes failed or was interrupted."""
-    batch, failure = None, ""
+    batch: Batch | None = None
+    failure: PanopticBlendError | None = None
     try:
         batch = next(batches)
     except PanopticBlendError as error:
-        failure = str(error)
+        failure = error
     skipped = batch.skipped if batch else []
-    flags = {"failure": bool(failure), "stop": run.interruption.is_requested, "skipped": bool(skipped)}
+    flags = {"failure": failure is not None, "stop": run.interruption.is_requested, "skipped": bool(skipped)}
     found = sum_over_ranks(run.fabric, [{k: torch.tensor(v, device=run.fabric.device) for k, v in flags.items()}])
     if found["stop"]:  # checked first, because the same signal may have killed a data loading process
         run.checkpoint()
         raise RunInterruptedError(f"interrupted at iteration {run.iteration}; continue with --resume auto")
     if found["failure"]:
-        failure = next(filter(None, all_gather(run.fabric, failure)))
-        raise PanopticBlendError(f"iteration {run.iteration}: {failure}")
+        first = next(filter(None, all_gather(run.fabric, failure)))
+        raise reworded(first, f"iteration {run.iteration}: {first}")
     if found["skipped"]:
         reporter.skipped(run.iteration + 1, [line for lines in all_gather(run.fabric, skipped) for line in lines])
     assert batch is not None

@@ -20,9 +20,9 @@ from panoptic_blend.checkpoints.io import read_checkpoint, read_pq
 from panoptic_blend.checkpoints.states import read_state, save_state, state_files
 from panoptic_blend.config.experiment import Config
 from panoptic_blend.data.dataset import CocoPanoptic
-from panoptic_blend.failures import in_one_line
+from panoptic_blend.failures import ForeignError, in_one_line
 from panoptic_blend.files import locked
-from panoptic_blend.formats.images import read_segment_ids, write_segment_ids
+from panoptic_blend.formats.images import Picture, read_segment_ids, write_segment_ids
 from panoptic_blend.inference.evaluation import require_same_categories
 from panoptic_blend.shapes.dataset import CATEGORIES, write_shapes
 from panoptic_blend.structures import PanopticBlendError
@@ -333,6 +333,19 @@ def test_a_data_set_without_readable_pictures_ends_the_run(root: Path, tmp_path:
         picture.write_bytes(b"")
     with pytest.raises(PanopticBlendError, match=r"iteration 0: .*cannot be decoded"):
         train(config(tmp_path / "data", "train.iterations=4", "data.on_error=skip"), tmp_path / "run")
+
+
+@pytest.mark.parametrize("on_error", ["error", "skip"])
+def test_an_exception_of_a_data_set_keeps_its_traceback(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, on_error: str
+) -> None:
+    def broken(self: CocoPanoptic, index: int) -> Picture:
+        raise KeyError("x")
+
+    monkeypatch.setattr(CocoPanoptic, "picture", broken)
+    with pytest.raises(ForeignError, match=r"iteration 0: loading 0000\d+\.jpg of .*: KeyError: 'x'") as error:
+        train(config(root, f"data.on_error={on_error}", "data.workers=0"), tmp_path / "run")
+    assert "in broken" in error.value.trace
 
 
 @pytest.mark.parametrize("precision", ["bf16-mixed", "16-mixed"])
