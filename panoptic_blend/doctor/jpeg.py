@@ -39,7 +39,7 @@ def _zeros(data: bytes) -> str | None:
             is_sequential = True
         elif kind == _TABLES:
             symbols.update(_symbols_of_zeros(content))
-        elif kind == _SCAN and is_sequential:
+        elif kind == _SCAN and is_sequential and content:
             selectors = content[2 : 2 + 2 * content[0] : 2]
             end = data.find(_END, start + length)  # what follows is no part of the picture
             place = data.find(bytes(_ZEROS), start + length, end if end >= 0 else None)

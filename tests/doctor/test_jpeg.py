@@ -62,3 +62,7 @@ def test_what_libjpeg_prints_is_overheard_and_does_not_reach_the_terminal(capfd:
     assert found(data[: len(data) // 2] + b"\xff\xd9") == "premature end of data segment"
     assert "extraneous bytes before marker 0xd9" in str(found(data[:-2] + b"12345678" + data[-2:]))
     assert capfd.readouterr().err == ""
+
+
+def test_a_scan_without_a_header_is_left_to_the_decoder() -> None:
+    assert damage(b"\xff\xd8\xff\xc0\x00\x02\xff\xda\x00\x02" + bytes(100), "") is None
