@@ -55,7 +55,7 @@ def _how_to_fix(report: Report) -> Iterator[str]:
     for split in report.splits:
         if split.repair is None and any("--fix does" in problem.kind.remedy for problem in split.problems):
             root, name, path = (shlex.quote(printable(str(x))) for x in (report.root, split.name, split.json))
-            yield f"--fix is: panoptic-blend data check {root} --split {name} --fix fixed.json; mv fixed.json {path}"
+            yield f"to repair: panoptic-blend data check {root} --split {name} --fix fixed.json; mv fixed.json {path}"
             yield ""
             return
 

@@ -25,7 +25,7 @@ def parse_names(values: Iterable[str] | None, option: str) -> list[str]:
             [row] = csv.reader([value], skipinitialspace=True, strict=True)
         except (csv.Error, ValueError):
             raise PanopticBlendError(
-                f"{option} {value}: is no list of names; separate names by commas, and quote those with a comma, "
+                f"{option} {value}: is not a list of names; separate names by commas, and quote those with a comma, "
                 "as in 'sky,\"road, route\"'"
             ) from None
         names += [name.strip() for name in row if name.strip()]

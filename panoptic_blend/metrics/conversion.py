@@ -43,12 +43,12 @@ def panoptic_pair(
 ) -> tuple[PanopticMap, PanopticMap]:
     """Convert the truth and the prediction of one image with `panoptic_map`.
 
-    Raises the errors of `panoptic_map`, and PanopticBlendError if the two have evidently changed places.
+    Raises the errors of `panoptic_map`, and PanopticBlendError if the two have evidently been swapped.
     """
     if _has(truth, "score") and _has(prediction, "iscrowd", "area") and not _has(prediction, "score"):
         raise PanopticBlendError(
-            "truth: its segments have scores, those of the prediction have `iscrowd` or `area` instead: the two have "
-            "changed places; give update(truth=..., prediction=...); torchmetrics takes the prediction first"
+            "truth: its segments have scores, those of the prediction have `iscrowd` or `area` instead, so the two "
+            "are swapped; give update(truth=..., prediction=...); torchmetrics takes the prediction first"
         )
     return (
         panoptic_map(truth, categories, "truth", label_divisor),

@@ -106,7 +106,7 @@ class PanopticBlend(nn.Module):
             return self.losses(images, targets, normalizers or self._loss_normalizers(images, targets))
         given = targets if isinstance(targets, Sequence) else [targets]
         if targets is not None and not all(isinstance(target, Mapping) for target in given):
-            raise PanopticBlendError("the second argument is no list of targets; pass sizes by name: output_sizes=...")
+            raise PanopticBlendError("the second argument is not a list of targets; pass sizes as output_sizes=...")
         doubts = Doubts()
         images = checked_images(images, doubts)
         doubts.settle()

@@ -114,7 +114,7 @@ def find_placement(environment: Mapping[str, str]) -> Placement | None:
     """The place of this process among the tasks of torchrun, SLURM or another launcher; None if none started it.
 
     Raises:
-        PanopticBlendError: a variable is no number, or the nodes have different numbers of tasks.
+        PanopticBlendError: a variable is not a number, or the nodes have different numbers of tasks.
     """
     if "TORCHELASTIC_RUN_ID" in environment:
         return _of_ranks("torchrun", environment)

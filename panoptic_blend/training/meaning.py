@@ -54,20 +54,20 @@ def compare(state: Mapping[str, Any], own: Mapping[str, Any], output: Path) -> l
     anew = f"start a new run in another --output with --weights {output / LAST}"
     if "categories" in kept and (different := _classes(kept["categories"], own["categories"])):
         raise PanopticBlendError(
-            f"{output}: its states are of a run with other classes ({different}); resume it on the data set of that "
+            f"{output}: its states belong to a run with other classes ({different}); resume it on the data set of that "
             f"run, or {anew} --partial"
         )
     for split in ("training", "validation"):
         if split in kept and kept[split] != own[split]:
             before, now = kept[split]["number"], own[split]["number"]
             raise PanopticBlendError(
-                f"{output}: its states are of a run with other {split} images ({before} there, "
+                f"{output}: its states belong to a run with other {split} images ({before} there, "
                 f"{now if now != before else f'{now} others'} now); resume it on the data set of that run, or {anew}"
             )
     if different := _listed(_differences(_learned(kept), _learned(own))):
         raise PanopticBlendError(
-            f"{output}: its states are of a run with another model or optimizer ({different}); use the options of that "
-            "run, or choose another --output"
+            f"{output}: its states belong to a run with another model or optimizer ({different}); use the options of "
+            "that run, or choose another --output"
         )
     remarks = _schedule(kept.get("options", {}), own["options"], output, anew)
     if state["iteration"] > (total := own["options"]["train"]["iterations"]):
@@ -76,7 +76,7 @@ def compare(state: Mapping[str, Any], own: Mapping[str, Any], output: Path) -> l
             f"train.iterations={state['iteration']} or more, or choose another --output"
         )
     if missing := [name for name in _COMPARED if name not in kept]:
-        remarks.append(f"the state is of an older version, without {', '.join(missing)}: these cannot be compared")
+        remarks.append(f"the state comes from an older version, without {', '.join(missing)}: these cannot be compared")
     return remarks
 
 

@@ -69,12 +69,12 @@ def test_errors_are_listed_with_first_cases_and_remedy(check: Any, shapes: Path)
 
 def test_the_command_that_is_shown_repairs(check: Any, shapes: Path, tmp_path: Path) -> None:
     set_areas(shapes, 7)
-    [line] = [line for line in check()[1].splitlines() if line.startswith("--fix is: ")]
+    [line] = [line for line in check()[1].splitlines() if line.startswith("to repair: ")]
     program = f"{sys.executable} -c 'from panoptic_blend.cli.main import main; main()'"
-    command = line.removeprefix("--fix is: ").replace("panoptic-blend", program, 1)
+    command = line.removeprefix("to repair: ").replace("panoptic-blend", program, 1)
     subprocess.run(command, shell=True, check=True, cwd=tmp_path, stdout=subprocess.DEVNULL)
     code, out, _ = check()
-    assert code == 0 and "--fix is: " not in out
+    assert code == 0 and "to repair: " not in out
 
 
 def test_a_repair_is_reported(check: Any, shapes: Path, tmp_path: Path) -> None:

@@ -60,7 +60,7 @@ def test_crowds_of_things_become_instances(root: Path) -> None:
                 segment["iscrowd"] = int(segment["category_id"] in (3, 4))
 
     edit(only_crowds)(root)
-    assert not any(line.startswith("--fix is: ") for line in lines(check(root, workers=1)))  # it would change nothing
+    assert not any(line.startswith("to repair: ") for line in lines(check(root, workers=1)))  # it would change nothing
     assert found(root) == {"no-instances": ("category 3 ('cat'): 2 crowds", "category 4 ('dog'): 4 crowds")}
     content = fixed(root, Edits(crowds_as_instances=True))
     flags = [segment["iscrowd"] for a in content["annotations"] for segment in a["segments_info"]]

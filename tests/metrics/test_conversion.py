@@ -179,7 +179,7 @@ def test_truth_and_prediction_that_have_changed_places_are_refused(refused: Refu
             second.segments[0] = replace(second.segments[0], is_crowd=True)
         for update in (metric.update, lambda *maps: details.update("a.jpg", *maps)):
             message = refused(update, first, second)
-            assert "changed places" in message and "update(truth=..., prediction=...)" in message
+            assert "are swapped" in message and "update(truth=..., prediction=...)" in message
     metric.update(annotated, predicted)
     metric.update(predicted, predicted)  # one model against another
     metric.update(predicted, (IDS, RECORDS))

@@ -429,9 +429,9 @@ def test_outputs_may_be_used_while_gradients_are_on(model: PanopticBlend) -> Non
 def test_one_output_size_per_image(model: PanopticBlend) -> None:
     with pytest.raises(PanopticBlendError, match="1 output_sizes for 2 images; give one per image"):
         model(IMAGES, output_sizes=[(10, 10)])
-    with pytest.raises(PanopticBlendError, match="pass sizes by name: output_sizes="):
+    with pytest.raises(PanopticBlendError, match="pass sizes as output_sizes="):
         model(IMAGES, [(10, 10), (10, 10)])
-    with pytest.raises(PanopticBlendError, match="pass sizes by name: output_sizes="):
+    with pytest.raises(PanopticBlendError, match="pass sizes as output_sizes="):
         model(IMAGES, 10)
 
 

@@ -192,7 +192,7 @@ def test_weights_without_a_state_are_not_overwritten(finished: Path, root: Path,
 
 def test_a_resumed_run_keeps_its_model_and_optimizer(finished: Path, root: Path) -> None:
     for change in ("train.optimizer=sgd", "model.backbone.frozen_stages=1"):
-        with pytest.raises(PanopticBlendError, match=r"states are of a run with another model or optimizer"):
+        with pytest.raises(PanopticBlendError, match=r"states belong to a run with another model or optimizer"):
             train(config(root, change), finished, resume=True)
 
 
@@ -203,7 +203,7 @@ def test_a_state_of_another_version_is_refused(
     output = copied(finished, tmp_path / "run")
     [path] = state_files(output)
     save_state(output, {**read_state(path), "fixed": fixed})
-    with pytest.raises(PanopticBlendError, match=r"states are of a run with another model or optimizer"):
+    with pytest.raises(PanopticBlendError, match=r"states belong to a run with another model or optimizer"):
         train(config(root), output, resume=True)
 
 

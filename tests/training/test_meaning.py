@@ -66,7 +66,7 @@ def test_other_classes(shapes: Path, refused: Refused, edit: Callable[[dict[str,
     old, new = next((a, b) for a, b in pairs if a != b)
     known, found = (f"{x[0]} {x[1]!r}, {'thing' if x[2] else 'stuff'}" if x else "no class" for x in (old, new))
     assert refused(compare, state(before), now, OUTPUT) == (
-        f"{OUTPUT}: its states are of a run with other classes ({known} there, {found} now); "
+        f"{OUTPUT}: its states belong to a run with other classes ({known} there, {found} now); "
         f"resume it on the data set of that run, or {ANEW} --partial"
     )
 
@@ -91,7 +91,7 @@ def test_other_images(
     before = of(shapes)
     edited(shapes, edit, split)
     assert refused(compare, state(before), of(shapes), OUTPUT) == (
-        f"{OUTPUT}: its states are of a run with other {counts}; resume it on the data set of that run, or {ANEW}"
+        f"{OUTPUT}: its states belong to a run with other {counts}; resume it on the data set of that run, or {ANEW}"
     )
 
 
@@ -108,7 +108,7 @@ def test_another_batch_size(shapes: Path, refused: Refused) -> None:
 def test_another_model_or_optimizer(shapes: Path, refused: Refused) -> None:
     now = of(shapes, "model.fusion.confidence=0.3", "train.optimizer=sgd")
     assert refused(compare, state(of(shapes)), now, OUTPUT) == (
-        f"{OUTPUT}: its states are of a run with another model or optimizer (model.fusion.confidence 0.2 -> 0.3, "
+        f"{OUTPUT}: its states belong to a run with another model or optimizer (model.fusion.confidence 0.2 -> 0.3, "
         "train.optimizer adamw -> sgd); use the options of that run, or choose another --output"
     )
 
@@ -134,7 +134,8 @@ def test_a_state_of_an_older_version(shapes: Path) -> None:
     old = {key: own[key] for key in ("model", "optimizer")}
     del old["model"]["fcos"]["nms"]  # options that it did not know have their defaults
     assert compare(state(old), own, OUTPUT) == [
-        "the state is of an older version, without categories, training, validation, options: these cannot be compared"
+        "the state comes from an older version, without categories, training, validation, options: these cannot be "
+        "compared"
     ]
 
 
