@@ -32,7 +32,7 @@ class WeightsFile:
 
 
 def read_weights(path: Path) -> WeightsFile:
-    """Read a state dict, bare or where trainers put it, under the names of the model (see `wrappers`).
+    """Read a state dict, bare or under the key that trainers use, under the names of the model (see `wrappers`).
 
     Raises:
         PanopticBlendError: the file is broken, holds no weights, or needs more than arrays and containers.

@@ -107,9 +107,7 @@ def predict(
     ] = None,
     video: Annotated[
         Path | None,
-        typer.Option(
-            help="A video instead of pictures (as is a single input that ends as videos do); drawn as an MP4."
-        ),
+        typer.Option(help="A video instead of pictures (as is a single input with a video's suffix); drawn as an MP4."),
     ] = None,
     every: Annotated[int, typer.Option(min=1, help="Use only every N-th frame of the video.", metavar="N")] = 1,
     recursive: Annotated[bool, typer.Option("--recursive", help="Take the pictures of subfolders too.")] = False,

@@ -19,6 +19,6 @@ def exceeded_limits(options: Model, dataset: PanopticDataset) -> list[str]:
         return []
     number, name = sum(count > limit for count in counts), dataset.images.file_names[counts.index(most)]
     return [
-        f"{dataset.name}: {number} of {len(counts)} images have more things than the model finds in one, up to {most} "
-        f"in {name}; set model.{branch}.detections_per_image={most} (now {limit})"
+        f"{dataset.name}: {number} of {len(counts)} images have more things than the model can find in an image, up "
+        f"to {most} in {name}; set model.{branch}.detections_per_image={most} (now {limit})"
     ]

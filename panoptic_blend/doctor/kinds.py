@@ -193,7 +193,7 @@ IMAGE_SIZE = _error(
 PICTURE_TURNED = _warning(
     "picture-turned",
     "a picture has an orientation tag, which some tools follow and some ignore",
-    "remove the tag, and turn the picture by it before if the annotation follows the tag",
+    "remove the tag; if the annotation follows it, first rotate the picture accordingly",
 )
 PICTURE_EXTRA = _warning("picture-extra", "a picture belongs to no image", "list and annotate it, or remove it")
 PICTURE_TWICE = _warning("picture-twice", "one picture has two names, so it counts twice", "keep one of the two")

@@ -63,7 +63,8 @@ def devices_and_nodes(placement: Placement | None, options: Train, environment: 
     ):
         if given not in (1, here):
             own = ", or let train start its own with `env -u SLURM_NTASKS`" if placement.launcher == "SLURM" else ""
-            what = "tasks on each node" if name == "devices" else "nodes"
+            plural = "" if here == 1 else "s"
+            what = f"task{plural} on each node" if name == "devices" else f"node{plural}"
             raise PanopticBlendError(
                 f"train.{name} is {given}, but {placement.launcher} says {here} {what}; start it with {flag}={given}, "
                 f"or without --{name}{own}"

@@ -130,7 +130,7 @@ class Threads:
 
 @dataclass(frozen=True)
 class Times:
-    """Processor times in seconds since the start of the system, and the time ``at`` which they were read."""
+    """Processor times in seconds since the start of the system, and ``at``, the time of the reading."""
 
     at: float
     normal: float

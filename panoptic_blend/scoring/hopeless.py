@@ -51,7 +51,7 @@ def reasons(pq: float, pixels: Integers, categories: Sequence[Category], trainin
     if not pq < HOPELESS_PQ or not pixels.any():
         return []
     found = [*_of_prediction(pixels, categories), *_of_truth(pixels), *(_of_training(training) if training else ())]
-    found = found or ["what is predicted is in the wrong places; look at it with `panoptic-blend report`"]
+    found = found or ["the predictions are in the wrong places; look at them with `panoptic-blend report`"]
     return [f"PQ is {100 * pq:.2f}: {reason}" for reason in found[:MOST_REASONS]]
 
 
@@ -72,7 +72,8 @@ def _of_prediction(pixels: Integers, categories: Sequence[Category]) -> Iterator
         worst = int(np.where(rows == columns, 0, labeled[rows, columns]).argmax())
         yield (
             f"the classes are wrong: {renamed:.0%} of the pixels agree once classes are renamed, {right:.0%} before "
-            f"(`{names[rows[worst]]}` is predicted as `{names[columns[worst]]}`); compare those of weights and data"
+            f"(`{names[rows[worst]]}` is predicted as `{names[columns[worst]]}`); compare the classes of the weights "
+            "with those of the data"
         )
     predicted, truth = pixels[:, 1:].sum(axis=0), pixels[1:].sum(axis=1)
     first = int(predicted.argmax())

@@ -34,8 +34,8 @@ def test_images_with_more_things_than_the_model_finds(generated: Path) -> None:
     assert exceeded_limits(limited(most), dataset) == []
     name = content["images"][counts.index(most)]["file_name"]
     assert exceeded_limits(limited(most - 1), dataset) == [
-        f"panoptic_train2017.json: {counts.count(most)} of 7 images have more things than the model finds in one, up "
-        f"to {most} in {name}; set model.fcos.detections_per_image={most} (now {most - 1})"
+        f"panoptic_train2017.json: {counts.count(most)} of 7 images have more things than the model can find in an "
+        f"image, up to {most} in {name}; set model.fcos.detections_per_image={most} (now {most - 1})"
     ]
     [line] = exceeded_limits(Model(instances="mask_rcnn", mask_rcnn=MaskRCNN(detections_per_image=1)), dataset)
     assert line.endswith(f"set model.mask_rcnn.detections_per_image={most} (now 1)")

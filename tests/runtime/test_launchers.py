@@ -94,7 +94,7 @@ def test_the_launcher_is_believed(environment: dict[str, str], options: Train, e
         (
             TASK | {"SLURM_NTASKS": "2", "SLURM_PROCID": "0"},
             Train(devices=2),
-            "train.devices is 2, but SLURM says 1 tasks on each node; start it with --ntasks-per-node=2, or without "
+            "train.devices is 2, but SLURM says 1 task on each node; start it with --ntasks-per-node=2, or without "
             "--devices, or let train start its own with `env -u SLURM_NTASKS`",
         ),
         (

@@ -44,7 +44,7 @@ CASES: dict[str, tuple[list[list[int]], Training, str | None]] = {
 def test_reasons_begin_at_their_thresholds(case: str) -> None:
     pixels, training, expected = CASES[case]
     [line] = reasons(0.0099, np.array(pixels), CATEGORIES, training)
-    assert line.startswith(f"PQ is 0.99: {expected or 'what is predicted is in the wrong places'}")
+    assert line.startswith(f"PQ is 0.99: {expected or 'the predictions are in the wrong places'}")
 
 
 def test_a_model_that_is_fine_or_not_measured_gets_no_line() -> None:
