@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 
 from panoptic_blend.convert.notes import Notes
 from panoptic_blend.convert.painting import Labels, Painted
-from panoptic_blend.doctor.pixels import MUCH_VOID
 from panoptic_blend.files import printable
 from panoptic_blend.formats.categories import Categories
+from panoptic_blend.metrics.class_pixels import MUCH_VOID
 
 
 @dataclass

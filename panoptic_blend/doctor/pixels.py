@@ -16,10 +16,8 @@ from panoptic_blend.doctor.records import Contents, brief, identifier, image_lab
 from panoptic_blend.formats.images import PICTURE_SUFFIXES
 from panoptic_blend.formats.json_fields import Record, file_name
 from panoptic_blend.listing import litter
+from panoptic_blend.metrics.class_pixels import MUCH_VOID
 from panoptic_blend.structures import Size
-
-MUCH_VOID = 0.5
-"""A larger share of void pixels is worth a warning."""
 
 Numbers = tuple[int | float, ...]
 Facts = TypeVar("Facts", PictureFacts, MapFacts)

@@ -10,6 +10,9 @@ from panoptic_blend.metrics.overlaps import Comparison
 from panoptic_blend.metrics.sparse import Integers
 from panoptic_blend.structures import Category, PanopticBlendError
 
+MUCH_VOID = 0.5
+"""A truth with a larger share of void pixels teaches little."""
+
 
 class ClassPixels:
     """Counts pixels by their classes in truth and prediction, over any number of images; crowds count for their class.

@@ -9,6 +9,7 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from panoptic_blend.files import printable
+from panoptic_blend.metrics.class_pixels import MUCH_VOID
 from panoptic_blend.metrics.sparse import Integers
 from panoptic_blend.structures import Category
 
@@ -25,9 +26,6 @@ ALL_VOID = 0.95
 
 ONE_CLASS, OF_TRUTH = 0.95, 0.8
 """One class everywhere: it has the first share of what is predicted, and less than the second of the truth."""
-
-VOID_TRUTH = 0.5
-"""Much of the truth is void from this share on."""
 
 FEW_PASSES = 10
 """Fewer passes over the data teach little."""
@@ -84,7 +82,7 @@ def _of_prediction(pixels: Integers, categories: Sequence[Category]) -> Iterator
 
 def _of_truth(pixels: Integers) -> Iterator[str]:
     void = pixels[0].sum() / pixels.sum()
-    if void >= VOID_TRUTH:
+    if void > MUCH_VOID:
         yield (
             f"{void:.0%} of the pixels of the truth are void, from which nothing is learned; `data convert` makes them "
             "a class of stuff with --rest background"
