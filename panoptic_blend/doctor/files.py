@@ -21,10 +21,10 @@ from panoptic_blend.doctor.kinds import (
 )
 from panoptic_blend.formats.archives import Folder
 from panoptic_blend.formats.images import decode_picture, decode_segment_ids
+from panoptic_blend.formats.png import PNG_SIGNATURE
 from panoptic_blend.formats.quiet import quiet
 from panoptic_blend.structures import PanopticBlendError, PanopticMap, Segment, Size
 
-PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 COLORS = {0: "gray", 2: "RGB", 3: "palette", 4: "gray with alpha", 6: "RGBA"}
 """Color types of PNG (PNG specification, 11.2.2)."""
 

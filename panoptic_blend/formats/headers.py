@@ -8,6 +8,7 @@ import struct
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from panoptic_blend.formats.png import PNG_SIGNATURE
 from panoptic_blend.structures import PanopticBlendError, Size
 
 MAX_PIXELS = 200_000_000
@@ -146,7 +147,7 @@ def _netpbm(data: bytes) -> Size:
 
 
 _FORMATS: tuple[tuple[bytes, Callable[[bytes], Size]], ...] = (
-    (rb"\x89PNG\r\n\x1a\n.{4}IHDR", _png),
+    (re.escape(PNG_SIGNATURE) + b".{4}IHDR", _png),
     (rb"\xff\xd8\xff", _jpeg),
     (rb"II[*+]\0|MM\0[*+]", _tiff),
     (rb"RIFF.{4}WEBP", _webp),

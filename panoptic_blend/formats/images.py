@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from panoptic_blend.files import printable, read_bytes, replacing
 from panoptic_blend.formats.headers import require_decodable, undecodable
-from panoptic_blend.formats.png import GRAY, PALETTE, decode_rgb, without_palette
+from panoptic_blend.formats.png import GRAY, PALETTE, PNG_SIGNATURE, decode_rgb, without_palette
 from panoptic_blend.formats.quiet import quiet
 from panoptic_blend.structures import PanopticBlendError, Size
 
@@ -130,7 +130,7 @@ def decode_values(data: bytes, path: str | Path, size: Size | None = None) -> np
             ``size`` (height, width).
     """
     _require_size(require_decodable(data, path), size, path)
-    if not data.startswith(b"\x89PNG"):
+    if not data.startswith(PNG_SIGNATURE):
         raise PanopticBlendError(f"{path}: not a PNG, and other formats change values; save it as a gray PNG")
     depth, color = data[24:26]
     if color not in (GRAY, PALETTE):

@@ -20,10 +20,12 @@ try:
 except ImportError:
     pyspng = None
 
-MAX_PIXELS = 2**26
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+"""The first bytes of every PNG (5.2)."""
+
+MAX_FAST_PIXELS = 2**26
 """PNGs whose header states more pixels are left to OpenCV."""
 
-_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _RGB = [8, 2, 0, 0, 0]
 """Bit depth, color type, compression, filter and interlace methods in the header."""
 _BLOCK = 0xFFFF
@@ -36,7 +38,7 @@ GRAY, PALETTE = 0, 3
 
 def without_palette(data: bytes) -> bytes:
     """A gray or palette PNG as a gray one with the same values: its chunks IHDR, IDAT and IEND, up to a broken one."""
-    parts, place = [_SIGNATURE], len(_SIGNATURE)
+    parts, place = [PNG_SIGNATURE], len(PNG_SIGNATURE)
     while place + 12 <= len(data):
         size, kind = struct.unpack_from(">I4s", data, place)
         end = place + 12 + size
@@ -54,24 +56,24 @@ def decode_rgb(data: bytes) -> npt.NDArray[np.uint8] | None:
 
     Returns None for every other file, and if the libraries are not installed.
     """
-    if pyspng is None or not data.startswith(_SIGNATURE):
+    if pyspng is None or not data.startswith(PNG_SIGNATURE):
         return None
     try:
         kinds, contents = zip(*_chunks(data), strict=True)
         width, height, *form = struct.unpack(">IIBBBBB", contents[0])
         is_plain = kinds == (b"IHDR", *[b"IDAT"] * (len(kinds) - 2), b"IEND") and not contents[-1]
-        if not is_plain or form != _RGB or width * height > MAX_PIXELS:
+        if not is_plain or form != _RGB or width * height > MAX_FAST_PIXELS:
             return None
         stored = b"".join(_stored(b"".join(contents[1:-1]), height * (1 + 3 * width)))
         chunks = *_chunk(b"IHDR", contents[0]), *_chunk(b"IDAT", stored), *_chunk(b"IEND")
-        return pyspng.load(b"".join((_SIGNATURE, *chunks)))
+        return pyspng.load(b"".join((PNG_SIGNATURE, *chunks)))
     except (ValueError, struct.error, zlib_ng.error, RuntimeError):
         return None
 
 
 def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
     """Yield type and content of each chunk; ValueError or struct.error if one is broken."""
-    place = len(_SIGNATURE)
+    place = len(PNG_SIGNATURE)
     while place < len(data):
         size, kind = struct.unpack_from(">I4s", data, place)
         content = data[place + 8 : place + 8 + size]
