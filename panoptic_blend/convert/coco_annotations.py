@@ -10,6 +10,7 @@ from panoptic_blend.convert.coco_masks import contradicts, cutout_of, exceeds
 from panoptic_blend.convert.coco_shapes import MalformedShapeError, Polygons, RunLengths, Shape, read_shape
 from panoptic_blend.convert.notes import Notes
 from panoptic_blend.convert.painting import LabeledRegion
+from panoptic_blend.convert.records import CUT_OFF
 from panoptic_blend.formats.categories import Categories
 from panoptic_blend.formats.json_fields import require_integer
 from panoptic_blend.structures import Category, PanopticBlendError, Size
@@ -113,7 +114,7 @@ def region_of(instance: Instance, size: Size, rules: Rules, notes: Notes) -> Lab
         notes.add("polygons of fewer than three points were left out", where, shape.num_short)
     if exceeds(shape, size):
         fits = "" if exceeds(shape, size[::-1]) else ", but fit a picture of swapped height and width"
-        notes.add(f"shapes reach beyond their picture and were cut off at its border{fits}", where)
+        notes.add(f"{CUT_OFF}{fits}", where)
     elif contradicts(cutout, instance.record):
         notes.add("masks differ grossly from the `bbox` or `area` of their annotation; look at some", where)
     is_crowd = instance.is_crowd and not rules.crowds_as_instances

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from panoptic_blend.convert.records import REACH, SLACK, Points, points
+from panoptic_blend.convert.records import CUT_OFF, REACH, SLACK, Points, points
 from panoptic_blend.formats.headers import stored_size
 from panoptic_blend.formats.images import decode_picture
 from panoptic_blend.structures import Cutout, PanopticBlendError, Size
@@ -63,7 +63,7 @@ def doubt(shape: Mapping[str, Any], size: Size, where: str) -> str | None:
     if len(corners) < _fewest(kind):
         return "shapes have too few points to enclose an area and were left out"
     if kind != "circle" and ((corners < -SLACK) | (corners > np.array(size[::-1]) + SLACK)).any():
-        return "shapes reach beyond their picture and were cut off at its border"
+        return CUT_OFF
     return None
 
 

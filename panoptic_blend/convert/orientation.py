@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from panoptic_blend.files import read_bytes
-from panoptic_blend.formats.images import decode_picture
+from panoptic_blend.formats.images import decode_picture, may_be_turned
 from panoptic_blend.structures import Size
 
 STORED_SIZE = (
@@ -21,7 +21,7 @@ def upright_size(picture: Path, annotated: Size) -> Size:
     """
     data = read_bytes(picture)
     decode_picture(data, picture, annotated)
-    if b"Exif" not in data[: 2**16]:
+    if not may_be_turned(data):
         return annotated
     height, width = decode_picture(data, picture).shape[:2]
     return height, width

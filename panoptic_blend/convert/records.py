@@ -18,6 +18,9 @@ REACH = 10
 SLACK = 2
 """Pixels by which tools round coordinates, or draw beyond the border of a picture."""
 
+CUT_OFF = "shapes reach beyond their picture and were cut off at its border"
+"""The remark on shapes with points that lie outside by more than ``SLACK``."""
+
 MAX_SIDE = 10**6
 """Pictures with more pixels on a side are mistakes."""
 

@@ -20,7 +20,7 @@ from panoptic_blend.doctor.kinds import (
     Kind,
 )
 from panoptic_blend.formats.archives import Folder
-from panoptic_blend.formats.images import decode_picture, decode_segment_ids
+from panoptic_blend.formats.images import decode_picture, decode_segment_ids, may_be_turned
 from panoptic_blend.formats.png import PNG_SIGNATURE
 from panoptic_blend.formats.quiet import quiet
 from panoptic_blend.structures import PanopticBlendError, PanopticMap, Segment, Size
@@ -90,7 +90,7 @@ class FileInspector:
                 picture = decode_picture(data, name)
                 said = printed()
             stored = None
-            if b"Exif" in data[: 2**16]:
+            if may_be_turned(data):
                 other = decode_picture(data, name, turn=False)
                 stored = None if np.array_equal(other, picture) else other.shape[:2]
         except PanopticBlendError:

@@ -141,6 +141,11 @@ def decode_values(data: bytes, path: str | Path, size: Size | None = None) -> np
     return values
 
 
+def may_be_turned(data: bytes) -> bool:
+    """Whether a picture file holds metadata (EXIF) in which an orientation tag can be."""
+    return b"Exif" in data[: 2**16]
+
+
 def _require_size(found: Size, size: Size | None, path: str | Path) -> None:
     if size is not None and found != size:
         raise PanopticBlendError(f"{path}: {_size(found)}, but its picture is {_size(size)}; write it in that size")
