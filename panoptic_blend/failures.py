@@ -67,9 +67,12 @@ def doing(activity: str, *, lower: str = "", folder: Path | None = None) -> Iter
 
 def in_one_line(error: Exception) -> PanopticBlendError:
     """The error to report for any exception: itself if it is ours, else one that says what was being done."""
+    notes = [note for note in getattr(error, "__notes__", ()) if isinstance(note, _Activity)]
+    folder = next((note.folder for note in notes if note.folder), None)
+    if isinstance(error, ForeignError):
+        error.folder = error.folder or folder  # it was made in another process
     if isinstance(error, PanopticBlendError):
         return error
-    notes = [note for note in getattr(error, "__notes__", ()) if isinstance(note, _Activity)]
     where = f"{notes[0]}: " if notes else ""
     if is_out_of_memory(error):
         lower = next((note.options for note in notes if note.options), "")
@@ -81,7 +84,7 @@ def in_one_line(error: Exception) -> PanopticBlendError:
     else:
         found = ForeignError(f"{where}{in_short(error)}")
     found.trace = "".join(traceback.format_exception(error))
-    found.folder = next((note.folder for note in notes if note.folder), None)
+    found.folder = folder
     return found
 
 

@@ -95,6 +95,14 @@ def test_an_error_of_the_system_names_its_file_or_else_what_was_being_done() -> 
     assert str(in_one_line(fail(denied))) == "out/a.png: Permission denied; check the path and the disk"
 
 
+def test_an_error_of_another_process_gets_the_folder_of_the_command(tmp_path: Path) -> None:
+    with pytest.raises(ForeignError) as error, doing("train", folder=tmp_path):
+        raise in_one_line(ValueError("wrong"))
+    found = in_one_line(error.value)
+    assert found is error.value and error.value.folder == tmp_path
+    assert str(found) == "ValueError: wrong"
+
+
 def test_the_traceback_is_kept_in_the_folder_of_the_command_if_there_is_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
