@@ -105,8 +105,7 @@ def in_short(error: Exception) -> str:
 
 def first_line(error: Exception) -> str:
     """The first line of the message of an exception; its type if it has no message, as a bare ``assert``."""
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return lines[-1] if "DataLoader worker process" in lines[0] else lines[0]  # torch adds the whole traceback
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def is_out_of_memory(error: Exception) -> bool:

@@ -68,8 +68,6 @@ def test_any_other_exception_says_what_was_being_done_and_its_first_line() -> No
     assert str(found) == "iteration 3 on a.jpg: KeyError: 'x'"
     assert str(in_one_line(ValueError("first\nsecond"))) == "ValueError: first"
     assert str(in_one_line(AssertionError())) == "AssertionError"
-    of_a_worker = "Caught ValueError in DataLoader worker process 0.\nOriginal Traceback:\nline 3\nValueError: bad\n"
-    assert str(in_one_line(ValueError(of_a_worker))) == "ValueError: ValueError: bad"
 
 
 def test_the_error_stays_of_its_type_and_its_traceback_shows_what_was_being_done() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
@@ -17,7 +17,7 @@ from torch.utils.data import Dataset, Sampler
 from panoptic_blend.data.protocol import PanopticDataset, read_sample
 from panoptic_blend.data.transforms import Augmentation, PackedTarget, resize_image, size_for
 from panoptic_blend.data.workers import ErrorsAsItems, Loaded, load
-from panoptic_blend.failures import doing, in_one_line
+from panoptic_blend.failures import doing
 from panoptic_blend.structures import ImageId, PanopticMap, Runs, Target
 
 _MAX_SUBSTITUTES = 100
@@ -197,15 +197,10 @@ class _EvaluationSamples(Dataset[EvaluationSample]):
             return EvaluationSample(sample.image_id, sample.file_name, resized, sample.image, sample.panoptic)
 
 
-@contextmanager
-def _named(dataset: PanopticDataset, index: int) -> Iterator[None]:
-    """Turn an exception that is not ours into an error that names the image; it survives the way between processes."""
+def _named(dataset: PanopticDataset, index: int) -> AbstractContextManager[None]:
+    """Note the image on every exception."""
     activity = f"loading {dataset.images.file_names[index]} of {dataset.name}"
-    try:
-        with doing(activity, lower="data.workers, data.short_sides or test.short_side"):
-            yield
-    except Exception as error:
-        raise in_one_line(error) from None
+    return doing(activity, lower="data.workers, data.short_sides or test.short_side")
 
 
 @dataclass(frozen=True)

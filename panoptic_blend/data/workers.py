@@ -7,6 +7,8 @@ import signal
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
+from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from multiprocessing import active_children
 from multiprocessing.process import BaseProcess
@@ -17,17 +19,32 @@ import cv2
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from panoptic_blend.failures import in_short, reworded
+from panoptic_blend.failures import in_one_line, in_short, reworded
 from panoptic_blend.files import printable
 from panoptic_blend.machine import die_with_parent
 from panoptic_blend.structures import PanopticBlendError
 
 T = TypeVar("T")
 
-_NO_SPACE = (
-    "shared memory is full, so a data loading process cannot pass on its images; enlarge /dev/shm (docker run "
-    "--shm-size=8g), or lower data.workers (0 needs no shared memory)"
-)
+
+@dataclass(frozen=True)
+class WorkersOption:
+    """The option that sets the number of processes, for messages: its ``name``, and its ``least`` value.
+
+    With the least value the work is done in this process, without any other. ``process`` says what one of them is.
+    """
+
+    name: str
+    least: int
+    process: str
+
+    @property
+    def to_lower(self) -> str:
+        """The advice to start fewer processes."""
+        return f"lower {self.name} ({self.least} needs none)"
+
+
+DATA_WORKERS = WorkersOption("data.workers", 0, "data loading process")
 
 
 class Loaded(NamedTuple, Generic[T]):
@@ -53,8 +70,8 @@ class ErrorsAsItems(Dataset[Loaded[T]]):
         for key in chain([item], self._substitute(item) if self._substitute else ()):
             try:
                 return Loaded(self._dataset[key], [str(failure) for failure in failures])
-            except PanopticBlendError as error:
-                failures.append(error)
+            except Exception as error:
+                failures.append(in_one_line(error))
         first = failures[0]
         if self._substitute:
             count = f"{len(failures)} images in a row cannot be read; run `panoptic-blend data check`"
@@ -62,14 +79,22 @@ class ErrorsAsItems(Dataset[Loaded[T]]):
         return Loaded(None, [], first)  # type: ignore[arg-type]
 
 
-def load(dataset: ErrorsAsItems[T], batches: Iterable[list[Any]], workers: int) -> Iterator[list[Loaded[T]]]:
-    """The items of each batch of keys, loaded by ``workers`` processes, at most one per core (0: in this process).
+def load(
+    dataset: ErrorsAsItems[T], batches: Iterable[list[Any]], workers: int, option: WorkersOption = DATA_WORKERS
+) -> Iterator[list[Loaded[T]]]:
+    """The items of each batch of keys, loaded by ``workers`` processes, at most one per core.
+
+    With the least value of the ``option``, by default 0, they are loaded in this process.
 
     Raises:
         PanopticBlendError: an item cannot be read; or a process cannot be started, dies, or cannot pass on its items.
     """
     count = min(workers, os.cpu_count() or 1)
-    source = _by_processes(dataset, batches, count) if count else ([dataset[key] for key in keys] for keys in batches)
+    source: Generator[list[Loaded[T]]]
+    if count > option.least:
+        source = _by_processes(dataset, batches, count, option)
+    else:
+        source = ([dataset[key] for key in keys] for keys in batches)
     with closing(source):
         for items in source:
             for item in items:
@@ -78,34 +103,40 @@ def load(dataset: ErrorsAsItems[T], batches: Iterable[list[Any]], workers: int) 
             yield items
 
 
-def _by_processes(dataset: ErrorsAsItems[T], batches: Iterable[list[Any]], count: int) -> Generator[list[Loaded[T]]]:
+def _by_processes(
+    dataset: ErrorsAsItems[T], batches: Iterable[list[Any]], count: int, option: WorkersOption
+) -> Generator[list[Loaded[T]]]:
     others = set(active_children())
     loader: DataLoader[Any] = DataLoader(
-        dataset, batch_sampler=batches, num_workers=count, collate_fn=_seal, worker_init_fn=_prepare_worker
+        dataset,
+        batch_sampler=batches,
+        num_workers=count,
+        collate_fn=partial(_seal, option),
+        worker_init_fn=_prepare_worker,
     )
     try:
         iterator = _quietly_started(loader)
     except OSError as error:
         reason = printable(in_short(error), 300)
         raise PanopticBlendError(
-            f"{count} data loading processes cannot be started ({reason}); lower data.workers (0 needs none)"
+            f"{count} {option.process}es cannot be started ({reason}); {option.to_lower}"
         ) from error
     processes = set(active_children()) - others
     try:
-        while (sealed := _next(iterator, processes)) is not None:
-            yield _opened(sealed)
+        while (sealed := _next(iterator, processes, option)) is not None:
+            yield _opened(sealed, option)
     finally:
         del iterator  # ends the processes at once; in a cycle of references they would take five seconds each
 
 
-def _next(iterator: Iterator[T], processes: Iterable[BaseProcess]) -> T | None:
+def _next(iterator: Iterator[T], processes: Iterable[BaseProcess], option: WorkersOption) -> T | None:
     """The next item, or None at the end."""
     try:
         return next(iterator, None)
     except RuntimeError as error:
         if not str(error).startswith("DataLoader worker (pid"):
             raise
-    raise _death(processes)  # outside of the handler, because the traceback there refers to the iterator
+    raise _death(processes, option)  # outside of the handler, because the traceback there refers to the iterator
 
 
 def _quietly_started(loader: DataLoader[Any]) -> Iterator[Any]:
@@ -131,7 +162,7 @@ def _prepare_worker(worker: int) -> None:
     torch.set_num_threads(1)
 
 
-def _seal(items: list[Any]) -> bytes | PanopticBlendError:
+def _seal(option: WorkersOption, items: list[Any]) -> bytes | PanopticBlendError:
     """The items as bytes, with their tensors in shared memory.
 
     torch would do this in a thread of the worker, which prints an error and sends nothing: the main process would wait
@@ -140,41 +171,47 @@ def _seal(items: list[Any]) -> bytes | PanopticBlendError:
     try:
         return bytes(ForkingPickler.dumps(items))
     except Exception as error:
-        return _not_passed(error)
+        return _not_passed(error, option)
 
 
-def _opened(sealed: bytes | PanopticBlendError) -> list[Any]:
+def _opened(sealed: bytes | PanopticBlendError, option: WorkersOption) -> list[Any]:
     if isinstance(sealed, PanopticBlendError):
         raise sealed
     try:
         items: list[Any] = ForkingPickler.loads(sealed)
     except Exception as error:  # of the system calls that fetch shared memory, or of a class that cannot be unpickled
-        raise _not_passed(error) from error
+        raise _not_passed(error, option) from error
     return items
 
 
-def _not_passed(error: Exception) -> PanopticBlendError:
+def _not_passed(error: Exception, option: WorkersOption) -> PanopticBlendError:
     """The error for items that a worker cannot pass on to the main process."""
     text = printable(in_short(error), 300)
     if "No space left" in text:
-        return PanopticBlendError(_NO_SPACE)
+        return _no_space(option)
     if "Too many open files" in text or "ancdata" in text:  # of which torch needs one for each tensor on its way
-        remedy = "raise the limit of open files (ulimit -n 65536), or lower data.workers (0 needs none)"
+        remedy = f"raise the limit of open files (ulimit -n 65536), or {option.to_lower}"
     else:
-        remedy = "set data.workers=0, which passes nothing on"
-    return PanopticBlendError(f"a data loading process cannot pass on its images ({text}); {remedy}")
+        remedy = f"set {option.name}={option.least}, which passes nothing on"
+    return PanopticBlendError(f"a {option.process} cannot pass on its data ({text}); {remedy}")
 
 
-def _death(processes: Iterable[BaseProcess]) -> PanopticBlendError:
+def _no_space(option: WorkersOption) -> PanopticBlendError:
+    """The error for full shared memory."""
+    return PanopticBlendError(
+        f"shared memory is full, so a {option.process} cannot pass on its data; enlarge /dev/shm (docker run "
+        f"--shm-size=8g), or lower {option.name} ({option.least} needs no shared memory)"
+    )
+
+
+def _death(processes: Iterable[BaseProcess], option: WorkersOption) -> PanopticBlendError:
     """The error for a worker that died."""
     code = next((process.exitcode for process in processes if process.exitcode), 0)
     if code == -signal.SIGKILL:
-        return PanopticBlendError(
-            "a data loading process was killed, perhaps because memory ran out; lower data.workers"
-        )
+        return PanopticBlendError(f"a {option.process} was killed, perhaps because memory ran out; lower {option.name}")
     if hasattr(signal, "SIGBUS") and code == -signal.SIGBUS:
-        return PanopticBlendError(_NO_SPACE)
+        return _no_space(option)
     how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
     return PanopticBlendError(
-        f"a data loading process died ({how}); set data.workers=0 to see why, or lower it if memory ran out"
+        f"a {option.process} died ({how}); set {option.name}={option.least} to see why, or lower it if memory ran out"
     )

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import math
-import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from panoptic_blend.config.experiment import Config
 from panoptic_blend.data.protocol import PanopticDataset
+from panoptic_blend.data.workers import ErrorsAsItems, WorkersOption, load
+from panoptic_blend.failures import doing
 from panoptic_blend.formats.categories import Categories
-from panoptic_blend.machine import cores, die_with_parent
+from panoptic_blend.machine import cores
 from panoptic_blend.metrics.details import Tallies
 from panoptic_blend.metrics.panoptic_quality import GROUPS
 from panoptic_blend.metrics.resampling import compare_results
@@ -34,6 +35,8 @@ RESAMPLES = 2000
 
 _CHUNK = 8
 """Maximum number of images in a task of a worker."""
+
+_WORKERS = WorkersOption("--workers", 1, "fusing process")
 
 
 @dataclass(frozen=True)
@@ -215,20 +218,15 @@ class _WorkerPool:
         self, settings: list[Setting], chunks: Sequence[Sequence[int]], progress: Progress | None = None
     ) -> Iterator[Floats]:
         """For each chunk of image indices, the counts (settings, classes, 5) summed over its images."""
-        workers = min(self.workers, cores())
-        loader = DataLoader(
-            _Chunks(self.cache, self.categories, settings, chunks),
-            batch_size=None,
-            num_workers=workers if workers > 1 else 0,
-            collate_fn=_unchanged,
-            worker_init_fn=_prepare_worker,
-        )
+        counts = ErrorsAsItems(_Chunks(self.cache, self.categories, settings, chunks))
+        singles = [[number] for number in range(len(chunks))]
+        loaded = load(counts, singles, min(self.workers, cores()), _WORKERS)
         done = 0
-        for chunk, counts in zip(chunks, loader, strict=True):
+        for chunk, [item] in zip(chunks, loaded, strict=True):
             done += len(chunk)
             if progress:
                 progress(done, len(self.cache))
-            yield counts
+            yield item.value
 
 
 @dataclass(frozen=True)
@@ -240,21 +238,9 @@ class _Chunks(Dataset[Floats]):
     settings: list[Setting]
     chunks: Sequence[Sequence[int]] = field(repr=False)
 
-    def __len__(self) -> int:
-        return len(self.chunks)
-
     def __getitem__(self, number: int) -> Floats:
         counts = np.zeros((len(self.settings), len(self.categories), 5))
-        for sample in self.cache.read(self.chunks[number]):
-            counts += count_matches(sample, self.settings, self.categories).counts
+        with doing("fusing", lower=_WORKERS.name):
+            for sample in self.cache.read(self.chunks[number]):
+                counts += count_matches(sample, self.settings, self.categories).counts
         return counts
-
-
-def _unchanged(counts: Any) -> Any:
-    return counts
-
-
-def _prepare_worker(worker: int) -> None:
-    """Leave Ctrl-C to the main process, and end with it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    die_with_parent()

@@ -20,7 +20,7 @@ from torch.utils.data import Dataset
 from panoptic_blend.data.dataset import CocoPanoptic
 from panoptic_blend.data.loader import evaluation_samples
 from panoptic_blend.data.protocol import Sample
-from panoptic_blend.data.workers import ErrorsAsItems, _death, load
+from panoptic_blend.data.workers import DATA_WORKERS, ErrorsAsItems, _death, load
 from panoptic_blend.failures import ForeignError
 
 pytestmark = pytest.mark.skipif(get_start_method() != "fork", reason="functions reach a process by fork only")
@@ -74,17 +74,17 @@ def test_items_come_in_order(workers: int) -> None:
     [
         (
             RuntimeError("unable to allocate shared memory(shm) for file </torch_1_2_3>: No space left on device (28)"),
-            "shared memory is full, so a data loading process cannot pass on its images; enlarge /dev/shm "
+            "shared memory is full, so a data loading process cannot pass on its data; enlarge /dev/shm "
             "(docker run --shm-size=8g), or lower data.workers (0 needs no shared memory)",
         ),
         (
             OSError(24, "Too many open files"),
-            "a data loading process cannot pass on its images (OSError: [Errno 24] Too many open files); "
+            "a data loading process cannot pass on its data (OSError: [Errno 24] Too many open files); "
             "raise the limit of open files (ulimit -n 65536), or lower data.workers (0 needs none)",
         ),
         (
             ValueError("two\nlines"),
-            "a data loading process cannot pass on its images (ValueError: two); "
+            "a data loading process cannot pass on its data (ValueError: two); "
             "set data.workers=0, which passes nothing on",
         ),
     ],
@@ -96,7 +96,7 @@ def test_items_that_cannot_be_passed_on(error: Exception, expected: str, refused
 
 def test_an_item_that_cannot_be_received(refused: Refused) -> None:
     message = refused(load_all, Unreceivable)
-    assert "cannot pass on its images (ConnectionRefusedError: [Errno 111] Connection refused)" in message
+    assert "cannot pass on its data (ConnectionRefusedError: [Errno 111] Connection refused)" in message
 
 
 def test_a_process_that_is_killed(refused: Refused) -> None:
@@ -123,7 +123,7 @@ def test_how_a_process_died(die: Callable[[], None], expected: str) -> None:
     process = get_context("fork").Process(target=die)
     process.start()
     process.join()
-    assert re.search(expected, str(_death([process])))
+    assert re.search(expected, str(_death([process], DATA_WORKERS)))
 
 
 def test_processes_that_cannot_be_started(monkeypatch: pytest.MonkeyPatch, refused: Refused) -> None:

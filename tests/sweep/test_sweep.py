@@ -8,7 +8,9 @@ import os
 import zipfile
 from collections.abc import Iterator
 from dataclasses import replace
+from multiprocessing import get_start_method
 from pathlib import Path
+from signal import SIGKILL
 from typing import Any, cast
 
 import numpy as np
@@ -18,9 +20,11 @@ from rich.console import Console
 from torch import Tensor, nn
 
 from panoptic_blend.config.experiment import Config, load_config
+from panoptic_blend.data import workers
 from panoptic_blend.data.dataset import CocoPanoptic
 from panoptic_blend.data.loader import evaluation_samples
 from panoptic_blend.data.transforms import PackedTarget
+from panoptic_blend.failures import ForeignError
 from panoptic_blend.formats.categories import Categories
 from panoptic_blend.formats.images import read_picture
 from panoptic_blend.inference.evaluation import evaluate
@@ -154,10 +158,42 @@ def test_its_processes_end_with_it(
     cache: FusionCache, dataset: CocoPanoptic, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sweeps, "cores", lambda: 2)
-    monkeypatch.setattr(sweeps, "die_with_parent", lambda: (tmp_path / str(os.getpid())).touch())
+    monkeypatch.setattr(workers, "die_with_parent", lambda: (tmp_path / str(os.getpid())).touch())
     sweep(cache, dataset, config(), workers=2, grid=Grid((0.2,), (0.4,), (128,)))
     assert list(tmp_path.iterdir())
     assert not (tmp_path / str(os.getpid())).exists()
+
+
+@pytest.mark.skipif(get_start_method() != "fork", reason="functions reach a process by fork only")
+def test_a_killed_process_ends_a_sweep_in_one_line(
+    cache: FusionCache, dataset: CocoPanoptic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sweeps, "cores", lambda: 2)
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    main = os.getpid()
+
+    def die(*given: object) -> None:
+        assert os.getpid() != main
+        os.kill(os.getpid(), SIGKILL)
+
+    monkeypatch.setattr(sweeps, "count_matches", die)
+    with pytest.raises(PanopticBlendError) as error:
+        sweep(cache, dataset, config(), workers=2)
+    assert str(error.value) == "a fusing process was killed, perhaps because memory ran out; lower --workers"
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_memory_that_runs_out_while_fusing_names_the_option(
+    cache: FusionCache, dataset: CocoPanoptic, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def fail(*given: object) -> None:
+        raise MemoryError("3 GiB")
+
+    monkeypatch.setattr(sweeps, "count_matches", fail)
+    with pytest.raises(ForeignError) as error:
+        sweep(cache, dataset, config(), workers=number)
+    assert str(error.value) == "fusing: memory ran out; lower --workers"
+    assert "in __getitem__" in error.value.trace
 
 
 def test_a_model_without_semantic_head_is_ranked_by_its_things(cache: FusionCache, dataset: CocoPanoptic) -> None:
