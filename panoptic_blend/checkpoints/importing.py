@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from panoptic_blend.checkpoints.architecture import Architecture, architecture_of
 from panoptic_blend.checkpoints.fitting import Shapes, is_backbone, shapes_of
 from panoptic_blend.checkpoints.inspection import match_configs, with_classes
-from panoptic_blend.checkpoints.io import is_checkpoint, load_weights, save_checkpoint
+from panoptic_blend.checkpoints.io import is_checkpoint, load_weights, require_new_checkpoint, save_checkpoint
 from panoptic_blend.checkpoints.official import adapt
 from panoptic_blend.checkpoints.reading import read_weights
 from panoptic_blend.config.experiment import Config, load_config
@@ -63,10 +62,7 @@ def import_weights(
     Raises:
         PanopticBlendError: ``out`` exists, or the weights cannot be recognized or are a checkpoint of ours already.
     """
-    if out.suffix != ".safetensors":
-        raise PanopticBlendError(f"{out}: checkpoints are safetensors; name it {out.with_suffix('.safetensors').name}")
-    if os.path.lexists(out):
-        raise PanopticBlendError(f"{out}: exists already; choose another name or remove it")
+    require_new_checkpoint(out)
     if is_checkpoint(source):
         raise PanopticBlendError(f"{source}: is a checkpoint of ours, with config and categories; use it directly")
     found = recognize(source, config, categories)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +31,14 @@ class Checkpoint:
     state: dict[str, Tensor]
     config: Config
     categories: Categories
+
+
+def require_new_checkpoint(path: Path) -> None:
+    """Raise an error unless a checkpoint can be written to ``path`` without replacing anything."""
+    if path.suffix != ".safetensors":
+        raise PanopticBlendError(f"{path}: checkpoints are safetensors; name it {path.stem}.safetensors")
+    if os.path.lexists(path):
+        raise PanopticBlendError(f"{path}: already exists; choose another name or remove it")
 
 
 def save_checkpoint(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from panoptic_blend.checkpoints.io import is_checkpoint, read_checkpoint, save_checkpoint
+from panoptic_blend.checkpoints.io import is_checkpoint, read_checkpoint, require_new_checkpoint, save_checkpoint
 from panoptic_blend.config.experiment import Config
 from panoptic_blend.structures import PanopticBlendError
 from panoptic_blend.sweep.grid import Setting
@@ -12,10 +12,7 @@ from panoptic_blend.sweep.grid import Setting
 
 def require_applicable(checkpoint: Path, output: Path) -> None:
     """Raise an error unless `apply_setting` can copy ``checkpoint`` to ``output``."""
-    if output.suffix != ".safetensors":
-        raise PanopticBlendError(f"{output}: checkpoints end in .safetensors; choose such a name for --apply")
-    if output.exists():
-        raise PanopticBlendError(f"{output}: already exists; choose another name for --apply")
+    require_new_checkpoint(output)
     if checkpoint.suffix != ".safetensors" or not is_checkpoint(checkpoint):
         raise PanopticBlendError(
             f"{checkpoint}: has no config into which --apply can write; import it with `panoptic-blend weights import`"

@@ -147,11 +147,12 @@ def test_nothing_is_overwritten(bare: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.safetensors"
     import_weights(bare, out)
     before = out.read_bytes()
-    assert refused(bare, out) == f"{out}: exists already; choose another name or remove it"
-    assert refused(out, out).startswith(f"{out}: exists already")
+    assert refused(bare, out) == f"{out}: already exists; choose another name or remove it"
+    assert refused(out, out).startswith(f"{out}: already exists")
     assert out.read_bytes() == before
     assert "is a checkpoint of ours" in refused(out, tmp_path / "again.safetensors")
     assert refused(bare, bare) == f"{bare}: checkpoints are safetensors; name it bare.safetensors"
+    assert refused(bare, Path()).startswith(".: checkpoints are safetensors; ")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bare.pth", "out.safetensors"]
 
 
@@ -186,4 +187,4 @@ def test_inspect_and_import(
     assert found["file"] == str(out)
     assert (found["has_config"], found["fits"]) == (True, ["demo/shapes_r18"])
     assert run(monkeypatch, "weights", "import", bare, out) == 2
-    assert capsys.readouterr().err == f"error: {out}: exists already; choose another name or remove it\n"
+    assert capsys.readouterr().err == f"error: {out}: already exists; choose another name or remove it\n"

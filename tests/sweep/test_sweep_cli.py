@@ -104,9 +104,11 @@ def test_the_best_setting_is_written_into_a_copy_of_the_checkpoint(
     assert load(applied).config.model.fusion == after.config.model.fusion
     assert said.endswith(f"the weights with the best setting: {applied}\n")
 
+    (tmp_path / "link.safetensors").symlink_to(tmp_path / "nowhere")
     for output, reason in (
         (applied, "already exists"),
-        (tmp_path / "new.pth", "checkpoints end in .safetensors"),
+        (tmp_path / "link.safetensors", "already exists"),
+        (tmp_path / "new.pth", "checkpoints are safetensors; name it new.safetensors"),
     ):
         assert run(monkeypatch, *command, "--apply", output) == 2
         assert reason in capsys.readouterr().err
