@@ -69,9 +69,8 @@ def _described(path: Path, header: Mapping[str, str]) -> tuple[Config, Categorie
     try:
         return parse_config(json.loads(header["config"]), "config"), Categories(json.loads(header["categories"]))
     except (PanopticBlendError, ValueError, TypeError, AttributeError, RecursionError) as error:
-        reason = printable(str(error), 300)
         raise PanopticBlendError(
-            f"{path}: its header cannot be read ({reason}); was it written by another version?"
+            f"{path}: its header cannot be read ({printable(str(error), 300)}); was it written by another version?"
         ) from None
 
 

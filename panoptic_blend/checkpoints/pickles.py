@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from panoptic_blend.checkpoints.opcodes import require_modest
-from panoptic_blend.files import read_bytes, require_file
+from panoptic_blend.files import printable, read_bytes, require_file
 from panoptic_blend.structures import PanopticBlendError
 
 
@@ -47,7 +47,8 @@ def read_pickle(path: Path) -> Any:
     if wanted.startswith("torch."):
         remedy = "save the state_dict() instead of the module" if ".nn." in wanted else "write it with torch.save"
     raise PanopticBlendError(
-        f"{path}: not a file of tensors (it wants {_printable(wanted)}, which is neither array nor container); {remedy}"
+        f"{path}: not a file of tensors (it wants {printable(wanted, 100)}, which is neither array nor container); "
+        f"{remedy}"
     )
 
 
@@ -79,11 +80,7 @@ def loads(content: bytes) -> Any:
 def reason(error: Exception) -> str:
     """The first line of an error message, without torch's preamble."""
     text = str(error).rpartition("WeightsUnpickler error: ")[2].strip()
-    return _printable((text or type(error).__name__).splitlines()[0])
-
-
-def _printable(text: str) -> str:
-    return "".join(c if c.isprintable() else "?" for c in text)[:100]
+    return printable((text or type(error).__name__).splitlines()[0], 100)
 
 
 def _require_modest_torch(path: Path) -> None:

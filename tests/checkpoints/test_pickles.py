@@ -199,7 +199,7 @@ def test_classes_and_methods_by_opcode(tmp_path: Path) -> None:
 
 def test_a_name_of_several_lines_is_one_line(tmp_path: Path) -> None:
     content = b"\x80\x04\x8c\x04o\n\x1bs\x8c\x06system\x93."
-    assert "(it wants o??s.system, which" in refused(tmp_path / "weights", content)
+    assert r"(it wants o\n\x1bs.system, which" in refused(tmp_path / "weights", content)
 
 
 def test_tensors_of_a_plain_pickle_are_refused_with_the_way_out(tmp_path: Path) -> None:
