@@ -22,6 +22,7 @@ from panoptic_blend.formats.categories import Categories
 from panoptic_blend.formats.images import PICTURE_SUFFIXES, decode_picture, read_picture
 from panoptic_blend.formats.json_fields import require_records, require_text
 from panoptic_blend.formats.name_lists import suggestion
+from panoptic_blend.formats.names import with_slashes
 from panoptic_blend.structures import Category, Cutout, PanopticBlendError
 
 KIND = "a LabelMe JSON"
@@ -100,7 +101,7 @@ def _scan(path: Path, folder: Path, gallery: PictureFolder) -> _LabelMeFile:
         for i, shape in enumerate(shapes)
         if labelme_shapes.has_area(shape, f"{path}: shapes[{i}]")
     }
-    image_path = require_text(content, "imagePath", str(path)).replace("\\", "/")  # as on Windows
+    image_path = with_slashes(require_text(content, "imagePath", str(path)))
     subfolder, name = path.parent.relative_to(folder).as_posix(), PurePosixPath(image_path).name
     own = [posixpath.join(subfolder, image_path), posixpath.join(subfolder, name)]
     for candidate in own if gallery.folder == folder else [own[1], name]:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import re
-import unicodedata
 from collections import Counter
-from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
+from panoptic_blend.formats.names import composed, ends
 from panoptic_blend.listing import Listing, list_files
 
 
@@ -24,7 +22,7 @@ class PictureFolder:
 
     def find(self, name: str) -> str | None:
         """The path of a picture relative to the folder; None if there is no such file."""
-        return next((found for end in _ends(name) if (found := self._exact(end) or self._similar(end))), None)
+        return next((found for end in ends(name) if (found := self._exact(end) or self._similar(end))), None)
 
     @cached_property
     def listing(self) -> Listing:
@@ -48,19 +46,6 @@ class PictureFolder:
         return self._names.get(_canonical(name))
 
 
-def is_foreign(name: str) -> bool:
-    """Whether a name is a path of Windows, an absolute path or a URL."""
-    return "\\" in name or name.startswith("/") or re.match(r"[A-Za-z][A-Za-z0-9+.-]*:", name) is not None
-
-
-def _ends(name: str) -> Iterator[str]:
-    """The paths relative to the folder that a name may mean, the longest first; none leaves the folder."""
-    parts = [part for part in PurePosixPath(name.replace("\\", "/")).parts if part not in {"/", "."}]
-    for start in range(len(parts) if is_foreign(name) else 1):
-        if parts[start:] and ".." not in parts[start:]:
-            yield "/".join(parts[start:])
-
-
 def _canonical(name: str) -> str:
-    path = PurePosixPath(unicodedata.normalize("NFC", name))
+    path = PurePosixPath(composed(name))
     return str(path.with_suffix(path.suffix.lower()))

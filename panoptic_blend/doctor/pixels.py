@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
@@ -15,6 +14,7 @@ from panoptic_blend.doctor.kinds import Finding, Kind
 from panoptic_blend.doctor.records import Contents, brief, identifier, image_label, segment_id, segments, size
 from panoptic_blend.formats.images import PICTURE_SUFFIXES
 from panoptic_blend.formats.json_fields import Record, file_name
+from panoptic_blend.formats.names import composed
 from panoptic_blend.listing import litter
 from panoptic_blend.metrics.class_pixels import MUCH_VOID
 from panoptic_blend.structures import Size
@@ -54,8 +54,8 @@ def _extra(kind: Kind, names: set[str], records: list[Record], suffixes: set[str
 
 def _unnamed(names: set[str], records: list[Record]) -> Iterator[str]:
     """The files that no record names, in whatever Unicode form."""
-    known = {unicodedata.normalize("NFC", str(record.get("file_name"))) for record in records}
-    return (name for name in names if unicodedata.normalize("NFC", name) not in known)
+    known = {composed(str(record.get("file_name"))) for record in records}
+    return (name for name in names if composed(name) not in known)
 
 
 def left_out(contents: Contents, evidence: Evidence) -> Counter[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import struct
-import unicodedata
 import zipfile
 import zlib
 from collections.abc import Sequence
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from panoptic_blend.files import read_bytes
-from panoptic_blend.formats.names import locate
+from panoptic_blend.formats.names import locate, unicode_forms
 from panoptic_blend.listing import litter
 from panoptic_blend.structures import PanopticBlendError
 
@@ -97,7 +96,7 @@ class Folder:
 
     def _spelled(self, name: str) -> str:
         """The name in the Unicode form in which the zip has it."""
-        forms = name, *(unicodedata.normalize(form, name) for form in ("NFC", "NFD"))
+        forms = name, *unicode_forms(name)
         return next((form for form in forms if form in (self._members or ())), name)
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Iterator, Sequence
+from pathlib import Path, PurePosixPath
 from posixpath import commonpath, dirname, relpath
 
 from panoptic_blend.files import inside
@@ -17,7 +17,7 @@ def local_names(names: Sequence[str]) -> list[str]:
     Backslashes become ``/``. Absolute paths, with or without a drive, lose the folder that all of them are in, because
     it is a folder of another machine; relative ones stay. `inside` checks the results, as any other names.
     """
-    plain = [re.sub(r"^[A-Za-z]:/", "/", name.replace("\\", "/")) for name in names]
+    plain = [re.sub(r"^[A-Za-z]:/", "/", with_slashes(name)) for name in names]
     absolute = {name for name in plain if name.startswith("/") and name.isprintable()}
     if not absolute:
         return plain
@@ -25,14 +25,40 @@ def local_names(names: Sequence[str]) -> list[str]:
     return [relpath(f"/{name.lstrip('/')}", common) if name in absolute else name for name in plain]
 
 
+def with_slashes(name: str) -> str:
+    """A path with ``/`` where Windows writes backslashes."""
+    return name.replace("\\", "/")
+
+
+def ends(name: str) -> Iterator[str]:
+    """The relative paths that a name may mean in a folder of this machine, the longest first; none leaves the folder.
+
+    Of a path of Windows, an absolute path or a URL, which was a name in another folder, each end may be meant.
+    """
+    is_foreign = "\\" in name or name.startswith("/") or re.match(r"[A-Za-z][A-Za-z0-9+.-]*:", name) is not None
+    parts = [part for part in PurePosixPath(with_slashes(name)).parts if part not in {"/", "."}]
+    for start in range(len(parts) if is_foreign else 1):
+        if parts[start:] and ".." not in parts[start:]:
+            yield "/".join(parts[start:])
+
+
+def composed(name: str) -> str:
+    """A name in which ``é`` is one character (NFC); two names of the same letters become equal."""
+    return unicodedata.normalize("NFC", name)
+
+
+def unicode_forms(name: str) -> tuple[str, str]:
+    """A name as most programs write it (`composed`), and as macOS does, where ``é`` is two characters (NFD)."""
+    return composed(name), unicodedata.normalize("NFD", name)
+
+
 def locate(folder: Path, name: str) -> Path:
     """The path of a file in a folder; a name in another Unicode form counts if only that is there.
 
-    macOS writes ``é`` as two characters (NFD), most other programs as one (NFC). The file need not exist. Raises
-    PanopticBlendError if the name leads out of the folder.
+    The file need not exist. Raises PanopticBlendError if the name leads out of the folder.
     """
     path = inside(folder, name)
     if name.isascii() or path.exists():
         return path
-    others = (folder / unicodedata.normalize(form, name) for form in ("NFC", "NFD"))
+    others = (folder / other for other in unicode_forms(name))
     return next((other for other in others if other.exists()), path)

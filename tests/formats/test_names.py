@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from panoptic_blend.files import inside
 from panoptic_blend.formats.archives import Folder
-from panoptic_blend.formats.names import local_names, locate
+from panoptic_blend.formats.names import composed, ends, local_names, locate
 from panoptic_blend.structures import PanopticBlendError
 
 NAME = "größe/é.jpg"
@@ -38,6 +38,25 @@ def test_names_become_relative(names: list[str], expected: list[str]) -> None:
     assert local_names(names) == expected
 
 
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("val/a.jpg", ["val/a.jpg"]),
+        ("./a.jpg", ["a.jpg"]),
+        ("../a.jpg", []),
+        ("val\\a.jpg", ["val/a.jpg", "a.jpg"]),
+        ("C:\\val\\a.jpg", ["C:/val/a.jpg", "val/a.jpg", "a.jpg"]),
+        ("/data/val/a.jpg", ["data/val/a.jpg", "val/a.jpg", "a.jpg"]),
+        ("https://host/a.jpg", ["https:/host/a.jpg", "host/a.jpg", "a.jpg"]),
+        ("/data/../a.jpg", ["a.jpg"]),
+        ("", []),
+        ("/", []),
+    ],
+)
+def test_ends_of_names_from_other_folders(name: str, expected: list[str]) -> None:
+    assert list(ends(name)) == expected
+
+
 @given(st.lists(st.text(st.sampled_from("./\\ac:\n\0"), max_size=9), max_size=4))
 def test_no_name_leads_out_of_a_folder_unnoticed(names: list[str]) -> None:
     for name in local_names(names):
@@ -55,3 +74,4 @@ def test_both_unicode_forms_name_the_same_file(tmp_path: Path, names: list[str])
     assert locate(tmp_path, names[1]).read_bytes() == b"x"
     assert names[1] in Folder(tmp_path) and Folder(tmp_path).read(names[1]) == b"x"
     assert locate(tmp_path, "é.jpg") == tmp_path / "é.jpg"
+    assert {composed(form(NAME)) for form in FORMS} == {FORMS[0](NAME)}
