@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import errno
 import glob
+import hashlib
 import json
 import math
 import os
 import re
 import shutil
+import socket
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -26,6 +28,10 @@ _JSON_EXPANSION = 12
 """The largest plausible ratio of this memory to the size of a file; lists of ``[x,y]`` reach 11, COCO about 4."""
 _JSON_MEMORY = 2**29
 """The memory for lists and objects that is not questioned."""
+_HOST = hashlib.sha256(socket.gethostname().encode()).hexdigest()[:6]
+"""Marks the temporary files of this host: another one may write to the same folder."""
+_ABANDONED = 24 * 3600
+"""The age in seconds at which a temporary file of another host, whose processes are not known, counts as left."""
 
 try:
     import fcntl
@@ -41,7 +47,7 @@ def replacing(path: Path, *, durable: bool = False) -> Iterator[Path]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     remove_unfinished(left for left in _unfinished(path.parent) if left.name.startswith(f".{path.stem}."))
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+    temporary = path.with_name(f".{path.stem}.{process_mark()}.part{path.suffix}")
     try:
         with name_in_errors(path, temporary):
             yield temporary
@@ -96,8 +102,8 @@ def filling(folder: Path, *, overwrite: bool = False) -> Iterator[Path]:
         require_empty(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     remove_unfinished(folder.parent.glob(f".{glob.escape(folder.name)}.*.part"))
-    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.part")
-    old = folder.with_name(f".{folder.name}.old.{os.getpid()}.part")
+    temporary = folder.with_name(f".{folder.name}.{process_mark()}.part")
+    old = folder.with_name(f".{folder.name}.old.{process_mark()}.part")
     shutil.rmtree(temporary, ignore_errors=True)
     try:
         with name_in_errors(folder, temporary):
@@ -111,11 +117,22 @@ def filling(folder: Path, *, overwrite: bool = False) -> Iterator[Path]:
             shutil.rmtree(left, ignore_errors=True)
 
 
+def process_mark() -> str:
+    """The host and the number of this process, for the names of its temporary files and folders."""
+    return f"{_HOST}-{os.getpid()}"
+
+
 def remove_unfinished(paths: Iterable[Path]) -> None:
-    """Remove the files and folders among ``paths`` that killed processes left in `replacing` or `filling`."""
+    """Remove the files and folders among ``paths`` that killed processes left in `replacing` or `filling`.
+
+    Those of another host, or of another container, are removed when they have not changed for a day.
+    """
     for path in list(paths):
-        name = re.fullmatch(r"\..+\.(\d+)\.part(\.\w+)?", path.name)
-        if not name or path.is_symlink() or _is_running(int(name[1])):
+        name = re.fullmatch(r"\..+\.(?:([0-9a-f]{6})-)?(\d+)\.part(\.\w+)?", path.name)
+        if not name or path.is_symlink():
+            continue
+        is_ours = name[1] in {None, _HOST}  # earlier versions left out the host
+        if _is_running(int(name[2])) if is_ours else _has_changed(path):
             continue
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
@@ -131,6 +148,14 @@ def _is_running(process: int) -> bool:
     except (OSError, OverflowError):  # a process of another user, or a number that no process can have
         pass
     return True
+
+
+def _has_changed(path: Path) -> bool:
+    """Whether a file or folder has changed within the last day."""
+    try:
+        return time.time() < path.stat().st_mtime + _ABANDONED
+    except OSError:  # it has just been renamed or removed
+        return True
 
 
 @contextmanager

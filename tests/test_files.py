@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from panoptic_blend.files import (
     inside,
     locked,
     printable,
+    process_mark,
     read_bytes,
     read_json,
     remove_unfinished,
@@ -193,6 +195,33 @@ def test_only_temporary_files_of_dead_processes_are_removed(tmp_path: Path) -> N
     (tmp_path / ".folder.1.part").mkdir()
     remove_unfinished(tmp_path.iterdir())
     assert set(tmp_path.iterdir()) == {alive, *others, tmp_path / ".folder.1.part"}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="processes are not looked up there")
+def test_temporary_files_of_another_host_are_removed_after_a_day(tmp_path: Path) -> None:
+    mine = process_mark().split("-")[0]
+    other = "fedcba" if mine != "fedcba" else "abcdef"
+    hours = {
+        f".state.{other}-999999999.part.pt": 23,  # its process may be alive, although there is none of this number here
+        f".old.{other}-{os.getpid()}.part.pt": 25,
+        f".own.{mine}-999999999.part.pt": 0,
+        f".long.{process_mark()}.part.pt": 25,
+        f".folder.{other}-7.part": 25,
+        f".busy.{other}-7.part": 23,
+        f".notes.{other}x-7.part": 25,
+    }
+    for name, age in hours.items():
+        path = tmp_path / name
+        path.touch() if path.suffix == ".pt" else path.mkdir()
+        os.utime(path, (changed := time.time() - 3600 * age, changed))
+    remove_unfinished(tmp_path.iterdir())
+    assert {path.name.split(".")[1] for path in tmp_path.iterdir()} == {"state", "long", "busy", "notes"}
+
+
+def test_the_host_is_in_temporary_names(tmp_path: Path) -> None:
+    with replacing(tmp_path / "a.png") as file, filling(tmp_path / "b") as folder:
+        file.touch()
+        assert file.name == f".a.{process_mark()}.part.png" and folder.name == f".b.{process_mark()}.part"
 
 
 def test_a_locked_folder_is_refused_to_others(tmp_path: Path) -> None:

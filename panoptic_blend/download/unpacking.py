@@ -6,6 +6,7 @@ size and with the free space; length and CRC-32 of the unpacked files are compar
 
 from __future__ import annotations
 
+import glob
 import os
 import re
 import stat
@@ -17,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from zipfile import ZipFile, ZipInfo
 
-from panoptic_blend.files import inside, name_in_errors, replacing, require_space
+from panoptic_blend.files import inside, name_in_errors, remove_unfinished, replacing, require_space
 from panoptic_blend.structures import PanopticBlendError, Progress
 
 _CHUNK = 1 << 20
@@ -106,8 +107,7 @@ def unpack_file(path: Path, member: str, target: Path, progress: Progress = _no_
         if member not in archive.namelist():
             raise PanopticBlendError(f"{path}: has no {member}; get the official archive")
         info = archive.getinfo(member)
-        for stale in target.parent.glob(f".{target.stem}.*.part{target.suffix}"):
-            stale.unlink()  # left by a run that was killed
+        remove_unfinished(target.parent.glob(f".{glob.escape(target.stem)}.*.part{glob.escape(target.suffix)}"))
         require_space(target.parent, info.file_size, f"unpacking {target.name}")
         with replacing(target, durable=True) as temporary:
             _write(archive, info, temporary, progress)

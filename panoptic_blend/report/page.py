@@ -6,7 +6,6 @@ import base64
 import glob
 import hashlib
 import json
-import os
 import re
 import secrets
 import shutil
@@ -16,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from panoptic_blend.files import name_in_errors, remove_unfinished, replacing
+from panoptic_blend.files import name_in_errors, process_mark, remove_unfinished, replacing
 from panoptic_blend.structures import PanopticBlendError
 
 _TEMPLATE = Path(__file__).parent / "template"
@@ -76,7 +75,7 @@ def writing(page: Path) -> Iterator[Assets]:
     """Yield assets to fill, and to `publish` in the block; temporary files are removed in any case."""
     page.parent.mkdir(parents=True, exist_ok=True)
     remove_unfinished(page.parent.glob(f".{glob.escape(page.stem)}*.part*"))  # left by a process that was killed
-    temporary = page.with_name(f".{files_folder(page).name}.{os.getpid()}.part")
+    temporary = page.with_name(f".{files_folder(page).name}.{process_mark()}.part")
     shutil.rmtree(temporary, ignore_errors=True)
     try:
         temporary.mkdir()
@@ -105,7 +104,7 @@ def publish(
     else:
         content = content | {"folder": folder.name}
         assets.add_script("report", {})
-    old = page.with_name(f".{folder.name}.old.{os.getpid()}.part")
+    old = page.with_name(f".{folder.name}.old.{process_mark()}.part")
     try:
         with replacing(page) as temporary:
             # newlines unchanged, because the digests depend on them
@@ -133,11 +132,12 @@ def _require_only_writer(temporary: Path) -> None:
     Every process first creates its own folder and then looks for others, so that never both of two processes go on;
     if they start at the same time, both may fail.
     """
-    stem = temporary.name.removesuffix(f".{os.getpid()}.part")
-    others = set(temporary.parent.glob(f"{glob.escape(stem)}.[0-9]*.part")) - {temporary}
+    stem = temporary.name.removesuffix(f".{process_mark()}.part")
+    others = set(temporary.parent.glob(f"{glob.escape(stem)}.[0-9a-f]*.part")) - {temporary}
     if others:
         raise PanopticBlendError(
-            f"{min(others)}: another process is writing this report; wait for it, or choose another --out"
+            f"{min(others)}: another process is writing this report; wait for it, choose another --out, or remove this "
+            "folder if no process writes it"
         )
 
 

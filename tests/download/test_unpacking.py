@@ -76,7 +76,7 @@ def test_one_file_is_unpacked(path: Path, tmp_path: Path) -> None:
     write(path, {"annotations/a.json": b"{}"})
     target = tmp_path / "annotations" / "a.json"
     target.parent.mkdir()
-    (target.parent / ".a.1234.part.json").write_bytes(b"of a run that was killed")
+    (target.parent / ".a.999999999.part.json").write_bytes(b"of a run that was killed")
     unpack_file(path, "annotations/a.json", target)
     assert target.read_bytes() == b"{}" and list(target.parent.iterdir()) == [target]
 

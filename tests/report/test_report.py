@@ -20,6 +20,7 @@ import pytest
 from reporting_files import EVIL, Small, small
 
 from panoptic_blend.cli import main as cli
+from panoptic_blend.files import process_mark
 from panoptic_blend.formats.images import decode_picture, write_picture, write_segment_ids
 from panoptic_blend.report import command
 from panoptic_blend.report.command import ReportRequest, write_report
@@ -293,7 +294,8 @@ def test_a_report_that_appeared_in_the_meantime_is_kept(request_: ReportRequest,
 
 
 def test_two_processes_cannot_write_one_report(request_: ReportRequest, refused: Refused) -> None:
-    other = request_.page.with_name(f".report_files.{os.getppid()}.part")  # of a running process
+    host = process_mark().split("-")[0]
+    other = request_.page.with_name(f".report_files.{host}-{os.getppid()}.part")  # of a running process
     other.mkdir(parents=True)
     message = refused(write_report, replace(request_, overwrite=True), FAST)
     assert message.startswith(f"{other}: another process is writing this report; ")
