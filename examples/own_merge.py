@@ -32,7 +32,7 @@ def sharpened(crops: Tensor, attentions: Tensor, temperature: float) -> Tensor:
 def main() -> None:
     """Train one step with another merge than the config's, and say which parameters its gradient reached.
 
-    In the library the merge would be a name in ``config/options.py`` (`Blender.merge`) and a line in
+    In the library the merge would be a name in ``config/model_options.py`` (`Blender.merge`) and a line in
     ``models/build.py``; nothing else knows which merge a model has.
     """
     argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()

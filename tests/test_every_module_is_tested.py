@@ -25,6 +25,8 @@ COVERED_BY = {
     "cli/weights": "checkpoints/test_weights_cli.py",
     "config/experiment": "config/test_config.py",
     "config/linear_rule": "config/test_config.py",
+    "config/model_options": "config/test_config.py",
+    "config/option_types": "config/test_config.py",
     "config/options": "config/test_config.py",
     "config/yaml_files": "config/test_config.py",
     "config/yaml_text": "config/test_config.py",

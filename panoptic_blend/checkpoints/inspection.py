@@ -25,7 +25,7 @@ from panoptic_blend.checkpoints.fitting import (
 from panoptic_blend.checkpoints.official import adapt, source_of
 from panoptic_blend.checkpoints.reading import WeightsFile, read_weights, stated_pq
 from panoptic_blend.config.experiment import Config, load_config, parse_config
-from panoptic_blend.config.options import Model
+from panoptic_blend.config.model_options import Model
 from panoptic_blend.config.yaml_files import config_names
 from panoptic_blend.models.build import build_model
 from panoptic_blend.models.inputs import dtype_of

@@ -13,7 +13,9 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, Field, PrivateAttr, ValidationError, model_validator
 
-from panoptic_blend.config.options import Data, Model, Options, Test, Train
+from panoptic_blend.config.model_options import Model
+from panoptic_blend.config.option_types import Options
+from panoptic_blend.config.options import Data, Test, Train
 from panoptic_blend.config.yaml_files import apply_overrides, find_config, read_options
 from panoptic_blend.files import printable
 from panoptic_blend.structures import PanopticBlendError

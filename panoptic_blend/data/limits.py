@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from panoptic_blend.config.options import Model
+from panoptic_blend.config.model_options import Model
 from panoptic_blend.data.dataset import CocoPanoptic
 from panoptic_blend.data.protocol import PanopticDataset
 

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from typing import Any
 
-from panoptic_blend.config.options import FCOS
+from panoptic_blend.config.model_options import FCOS
 from panoptic_blend.doctor import kinds
 from panoptic_blend.doctor.kinds import Finding, Kind
 from panoptic_blend.doctor.records import LISTS, Contents, brief, flag, identifier, image_label, segment_id, segments

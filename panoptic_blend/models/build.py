@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 
 from panoptic_blend.config.experiment import Config
-from panoptic_blend.config.options import Model
+from panoptic_blend.config.model_options import Model
 from panoptic_blend.models.backbones.protocol import Backbone, require_backbone
 from panoptic_blend.models.backbones.resnet import ResNet
 from panoptic_blend.models.backbones.timm import TimmBackbone

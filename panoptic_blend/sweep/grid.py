@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from panoptic_blend.config.options import Fusion
+from panoptic_blend.config.model_options import Fusion
 from panoptic_blend.formats.categories import Categories
 from panoptic_blend.metrics.overlaps import Comparison, match
 from panoptic_blend.metrics.sparse import SparseTable

@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from panoptic_blend.config.experiment import Config
-from panoptic_blend.config.options import Model
+from panoptic_blend.config.model_options import Model
 from panoptic_blend.data.protocol import PanopticDataset
 from panoptic_blend.structures import PanopticBlendError
 from panoptic_blend.training.initialization import LAST

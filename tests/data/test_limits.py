@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from panoptic_blend.config.experiment import load_config
-from panoptic_blend.config.options import MaskRCNN, Model
+from panoptic_blend.config.model_options import MaskRCNN, Model
 from panoptic_blend.data.dataset import CocoPanoptic
 from panoptic_blend.data.limits import exceeded_limits
 

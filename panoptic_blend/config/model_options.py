@@ -1,0 +1,222 @@
+"""The options of the model, with their types, meanings and defaults."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+from pydantic import Field, model_validator
+
+from panoptic_blend.config.option_types import Count, Fraction, Options, PathText, Text, Weight
+
+Layers = Annotated[int, Field(ge=0, le=64)]
+Channels = Annotated[int, Field(ge=1, le=2**13, strict=True)]
+Width = Annotated[int, Field(ge=32, le=2**13, multiple_of=32)]
+RoISide = Annotated[int, Field(ge=1, le=512, strict=True)]
+
+
+class Backbone(Options):
+    kind: Literal["resnet", "timm"] = "resnet"
+    """A torchvision ResNet, or a timm network (extra ``timm``)."""
+    norm: Literal["frozen_bn", "bn", "gn"] = "frozen_bn"
+    """Normalization: batch norm with fixed statistics, with trained ones, or group norm (kind resnet only).
+    In a timm network it applies to batch norms; other norms are always trained."""
+    frozen_stages: Annotated[int, Field(ge=0, le=5)] = 2
+    """How many of stem, c2, c3, c4, c5 are not trained."""
+    depth: Literal[18, 34, 50, 101] = 50
+    """Kind resnet: layers of the ResNet."""
+    deformable_every: Layers = 0
+    """Kind resnet: modulated deformable 3x3 convolutions in blocks 0, n, 2n, ... of c3-c5; 0 for none.
+    Depth 50 or 101."""
+    name: Text | None = None
+    """Kind timm: the name of the network, such as ``convnext_tiny``, with or without a tag of weights."""
+    pretrained: bool | PathText = True
+    """Kind timm: the weights that ``train.weights=imagenet`` loads: true for timm's own, which it downloads, or the
+    path of a file with timm's names; false if there are none. Nothing else loads them."""
+    drop_path: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Kind timm: stochastic depth: the probability that a block is skipped in training, which rises linearly from 0 at
+    the first block to this value at the last."""
+
+    _OF_KIND: ClassVar = {"resnet": ("depth", "deformable_every"), "timm": ("name", "pretrained", "drop_path")}
+    """The options that only one kind has; the others every kind has."""
+
+    def arguments(self) -> dict[str, Any]:
+        """The options that this kind has, without ``kind``."""
+        return self.model_dump(exclude={"kind", *self._of_other_kinds()})
+
+    def _of_other_kinds(self) -> list[str]:
+        return [name for kind, names in self._OF_KIND.items() if kind != self.kind for name in names]
+
+    @model_validator(mode="after")
+    def _has_an_effect(self) -> Self:
+        for name in self._of_other_kinds():
+            if (value := getattr(self, name)) != (default := type(self).model_fields[name].default):
+                reset = "null" if default is None else default
+                raise ValueError(
+                    f"{name}={value} has no effect with kind {self.kind}; leave it out, or reset what a base config "
+                    f"says by model.backbone.{name}={reset}"
+                )
+        if self.kind == "timm" and self.norm == "gn":
+            raise ValueError("norm=gn needs kind resnet; a timm network keeps its norms, and norm=bn trains them")
+        if self.kind == "timm" and not self.name:
+            raise ValueError("kind timm needs the name of a network; give one, such as name=convnext_tiny")
+        return self
+
+    @model_validator(mode="after")
+    def _has_bottlenecks(self) -> Self:
+        if self.deformable_every and self.depth < 50:
+            raise ValueError("deformable_every needs the bottlenecks of depth 50 or 101")
+        return self
+
+
+class FPN(Options):
+    """Feature pyramid network."""
+
+    channels: Width = 256
+    """Channels of every pyramid level and of the towers of FCOS."""
+
+
+class FCOS(Options):
+    """FCOS detector of BlendMask."""
+
+    shared_convs: Layers = 0
+    """Convolutions that precede both towers, shared by classification and box regression."""
+    num_convs: Layers = 4
+    """Convolutions in each of the two towers, for classification and for box regression."""
+    size_limits: Annotated[tuple[Weight, ...], Field(min_length=2, max_length=8)] = (64, 128, 256, 512)
+    """Ranges of P3, P4, ...: the largest distance in pixels from a location to a side of its box.
+    One more level follows, without a limit."""
+    center_radius: Annotated[float, Field(gt=0, le=1000)] = 1.5
+    """Center sampling: locations within this many strides of the center of a box are positive."""
+    score_threshold: Fraction = 0.05
+    """Minimum class probability times center-ness of a candidate."""
+    candidates_per_level: Count = 1000
+    """Number of best candidates per level that enter non-maximum suppression."""
+    nms: Fraction = 0.6
+    """IoU above which non-maximum suppression removes the box with the lower score; within each class."""
+    detections_per_image: Count = 100
+    """Maximum number of instances per image."""
+
+    @model_validator(mode="after")
+    def _sizes_rise(self) -> Self:
+        if any(low >= high for low, high in pairwise((0, *self.size_limits))):
+            raise ValueError(f"size_limits must rise from level to level, not {list(self.size_limits)}")
+        return self
+
+
+class Bottom(Options):
+    """Bottom module of BlendMask, which predicts the bases."""
+
+    kind: Literal["proto", "deeplab", "shared"] = "proto"
+    """Architecture: ProtoNet, the decoder of DeepLabV3+, or a second predictor on the trunk of the semantic head."""
+    features: Annotated[
+        tuple[Literal["c3", "c4", "c5", "p2", "p3", "p4", "p5"], ...], Field(min_length=1, max_length=7)
+    ] = (
+        "p3",
+        "p4",
+        "p5",
+    )
+    """Input features, finest first: any number for proto, a fine and a coarse one for deeplab."""
+    num_bases: Channels = 4
+    """K, the number of bases."""
+    channels: Channels = 128
+    """Channels of the bottom module and of the auxiliary head."""
+    num_convs: Layers = 3
+    """Kind proto: convolutions before upsampling."""
+    loss_weight: Weight = 0.3
+    """Weight of the auxiliary thing-semantic loss; 0 removes its head."""
+
+    @model_validator(mode="after")
+    def _has_what_it_reads(self) -> Self:
+        if any(fine[1] >= coarse[1] for fine, coarse in pairwise(self.features)):
+            raise ValueError(f"features must be finest first, not {', '.join(self.features)}")
+        if self.kind == "deeplab" and len(self.features) != 2:
+            raise ValueError("kind deeplab reads two features, a fine and a coarse one: features=[p3, p5]")
+        return self
+
+
+class Blender(Options):
+    """Blender of BlendMask, which merges bases and attentions into masks."""
+
+    merge: Literal["blend", "assemble"] = "blend"
+    """Blend bases with predicted attentions, or assemble K = M * M bases without attentions as in FCIS."""
+    roi_size: RoISide = 56
+    """R, the side of the pooled bases."""
+    attention_size: RoISide = 14
+    """M, the side of an attention map; 1 gives the weighted sum of YOLACT."""
+    interpolation: Literal["bilinear", "nearest"] = "bilinear"
+    """How attention maps are resized to R x R."""
+    pooling: Literal["align", "pool"] = "align"
+    """How bases are cropped: RoIAlign, or RoIPool with its quantized bins."""
+
+
+class MaskRCNN(Options):
+    """Mask R-CNN, the instance branch of Panoptic-FPN."""
+
+    head_channels: Channels = 1024
+    """Channels of the two fully connected layers of the box head."""
+    mask_channels: Channels = 256
+    """Channels of the convolutions of the mask head."""
+    score_threshold: Fraction = 0.05
+    """Minimum class probability of a detection."""
+    nms: Fraction = 0.5
+    """IoU above which non-maximum suppression removes the box with the lower score; within each class."""
+    detections_per_image: Count = 100
+    """Maximum number of instances per image."""
+
+
+class Semantic(Options):
+    """Semantic head of Panoptic-FPN."""
+
+    enabled: bool = True
+    """Whether there is a semantic head; without it the model predicts instances only."""
+    channels: Width = 128
+    """Channels of the semantic head."""
+    loss_weight: Weight = 0.5
+    """Weight of the semantic loss."""
+
+
+class Fusion(Options):
+    """Fusion of instances and semantics into a panoptic map."""
+
+    confidence: Fraction = 0.2
+    """Minimum score of an instance in the panoptic map."""
+    overlap: Fraction = 0.4
+    """Maximum fraction of an instance that instances with higher scores may cover."""
+    stuff_area: Annotated[int, Field(ge=0, le=2**40)] = 4096
+    """Minimum area of a stuff segment in pixels."""
+
+
+class Model(Options):
+    """The network and the fusion of its predictions."""
+
+    num_things: Annotated[int, Field(ge=1, le=254)] = 80
+    """C, the number of thing classes; training takes it from the data set."""
+    num_stuff: Annotated[int, Field(ge=0, le=254)] = 53
+    """S, the number of stuff classes; training takes it from the data set."""
+    instances: Literal["blendmask", "mask_rcnn"] = "blendmask"
+    """Instance branch: BlendMask (fcos, bottom, blender), or Mask R-CNN as in Panoptic-FPN (mask_rcnn)."""
+    backbone: Backbone = Backbone()
+    """Backbone: a ResNet or a network of timm."""
+    fpn: FPN = FPN()
+    """Feature pyramid network, shared by all heads."""
+    fcos: FCOS = FCOS()
+    """BlendMask: FCOS detector."""
+    bottom: Bottom = Bottom()
+    """BlendMask: bottom module."""
+    blender: Blender = Blender()
+    """BlendMask: blender."""
+    mask_rcnn: MaskRCNN = MaskRCNN()
+    """Mask R-CNN: box and mask heads."""
+    semantic: Semantic = Semantic()
+    """Semantic head."""
+    fusion: Fusion = Fusion()
+    """Fusion of instances and semantics into a panoptic map."""
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.bottom.kind == "shared" and not self.semantic.enabled:
+            raise ValueError("bottom.kind=shared reads the semantic head; set semantic.enabled=true")
+        if self.blender.merge == "assemble" and self.bottom.num_bases != self.blender.attention_size**2:
+            raise ValueError("blender.merge=assemble needs bottom.num_bases = blender.attention_size squared")
+        return self
