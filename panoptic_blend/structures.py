@@ -72,15 +72,6 @@ class Target(TypedDict):
     thing_semantic: NotRequired[Tensor]
 
 
-def instance_masks(target: Target) -> Tensor:
-    """The masks (G, H, W) bool of a target, derived from its ``instance_map`` if it has no ``masks``."""
-    if "masks" in target:
-        return target["masks"]
-    instances = target["instance_map"]
-    numbers = instances.new_tensor(range(1, len(target["labels"]) + 1))
-    return instances == numbers[:, None, None]
-
-
 @dataclass(frozen=True)
 class Detections:
     """Instances of one image: boxes (D, 4) and scores (D,) float, labels (D,) int64, masks (D, H, W) bool."""

@@ -16,7 +16,8 @@ from panoptic_blend.models.fcos import FCOSHead, LevelPredictions, unravel
 from panoptic_blend.models.fcos_targets import Assignment, centerness
 from panoptic_blend.models.instance_branch import Features
 from panoptic_blend.models.postprocess import Candidates, Instances, cut_masks
-from panoptic_blend.structures import IGNORE, Size, Target, instance_masks
+from panoptic_blend.models.targets import instance_masks
+from panoptic_blend.structures import IGNORE, Size, Target
 
 _FIELDS = ("logits", "distances", "centerness", "features")
 """The tensors of `LevelPredictions`."""

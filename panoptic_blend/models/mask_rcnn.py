@@ -18,7 +18,8 @@ from torchvision.ops import roi_align
 from panoptic_blend.models.batching import at_least_float32
 from panoptic_blend.models.instance_branch import Features
 from panoptic_blend.models.postprocess import Instances, cut_masks
-from panoptic_blend.structures import PanopticBlendError, Size, Target, instance_masks
+from panoptic_blend.models.targets import instance_masks
+from panoptic_blend.structures import PanopticBlendError, Size, Target
 
 _RPN_SAMPLES = 256
 """Anchors per image that the loss of the proposals is computed on."""

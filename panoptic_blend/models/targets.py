@@ -56,6 +56,15 @@ def checked_targets(
     ]
 
 
+def instance_masks(target: Target) -> Tensor:
+    """The masks (G, H, W) bool of a target, derived from its ``instance_map`` if it has no ``masks``."""
+    if "masks" in target:
+        return target["masks"]
+    instances = target["instance_map"]
+    numbers = instances.new_tensor(range(1, len(target["labels"]) + 1))
+    return instances == numbers[:, None, None]
+
+
 @dataclass(frozen=True)
 class _Checker:
     """Checks the target of one image."""

@@ -24,8 +24,9 @@ from panoptic_blend.data.transforms import PackedTarget
 from panoptic_blend.formats.coco_layout import find_root, find_split
 from panoptic_blend.formats.images import Picture, write_picture
 from panoptic_blend.formats.panoptic_writer import PanopticWriter
+from panoptic_blend.models.targets import instance_masks
 from panoptic_blend.shapes.dataset import VAL_START, generate
-from panoptic_blend.structures import Category, PanopticMap, Segment, instance_masks
+from panoptic_blend.structures import Category, PanopticMap, Segment
 
 Refused = Callable[..., str]
 Ids = npt.NDArray[np.int32]

@@ -21,7 +21,8 @@ from torchvision.transforms.v2 import functional
 from panoptic_blend.data.dataset import CocoPanoptic
 from panoptic_blend.data.transforms import Augmentation, PackedTarget, resize_ids, resize_image, semantic_map, size_for
 from panoptic_blend.formats.categories import Categories
-from panoptic_blend.structures import IGNORE, Category, PanopticMap, Runs, Segment, Target, instance_masks
+from panoptic_blend.models.targets import instance_masks
+from panoptic_blend.structures import IGNORE, Category, PanopticMap, Runs, Segment, Target
 
 Ids = npt.NDArray[np.integer[Any]]
 

@@ -20,6 +20,7 @@ from panoptic_blend.formats.categories import Categories
 from panoptic_blend.inference.evaluation import _Scores, evaluate, require_same_categories
 from panoptic_blend.models.fusion import fuse
 from panoptic_blend.models.panoptic_blend import PanopticBlend
+from panoptic_blend.models.targets import instance_masks
 from panoptic_blend.runtime import precision
 from panoptic_blend.shapes.dataset import write_shapes
 from panoptic_blend.structures import (
@@ -30,7 +31,6 @@ from panoptic_blend.structures import (
     PanopticBlendError,
     PanopticMap,
     Segment,
-    instance_masks,
 )
 
 
