@@ -70,12 +70,14 @@ class Threads:
     Args:
         is_shared: whether to follow the free cores; otherwise torch's number stays.
         number: the number to begin with, at most torch's own; by default as many as there are free cores.
+        rest: the least time in seconds between two changes, for a caller to which each change is expensive.
     """
 
-    def __init__(self, is_shared: bool, number: int | None = None) -> None:
+    def __init__(self, is_shared: bool, number: int | None = None, rest: float = 0.0) -> None:
         self._is_shared = is_shared and not any(os.environ.get(name) for name in _USER_SETTINGS)
         self._most, self._first = torch.get_num_threads(), number
         self._direction, self._row, self._patience = 0, 0, FOR_MORE
+        self._rest, self._rests_until = rest, 0.0
         if self._is_shared:
             self._before = Times.now()
 
@@ -110,10 +112,11 @@ class Threads:
         direction = (number > self.number) - (number < self.number)
         self._row = self._row + 1 if direction == self._direction else 1
         self._direction = direction
-        if not direction or self._row < (FOR_LESS if direction < 0 else self._patience):
+        is_too_soon = self._row < (FOR_LESS if direction < 0 else self._patience) or self._before.at < self._rests_until
+        if not direction or is_too_soon:
             return False
         torch.set_num_threads(number)
-        self._row = 0
+        self._row, self._rests_until = 0, self._before.at + self._rest
         if direction < 0:
             self._patience = min(2 * self._patience, AT_MOST)
         return True

@@ -46,6 +46,8 @@ from panoptic_blend.training.optimizer import build_optimizer, require_full_rate
 from panoptic_blend.training.provenance import record_start
 
 _FULL = StateDictOptions(full_state_dict=True, cpu_offload=True)
+_THREADS_REST = 60.0
+"""The least time in seconds between two changes of the number of threads, because each one saves a state."""
 
 
 class Run:
@@ -83,7 +85,8 @@ class Run:
         self.shard = Shard(self.fabric.global_rank, self.fabric.world_size)
         self.precision = resolve(config.train.precision, self.fabric.device)
         is_alone_on_cpu = self.fabric.device.type == "cpu" and self.shard.count == 1
-        self.threads = Threads(share_cores and is_alone_on_cpu, state.get("threads") if state else None)
+        threads = state.get("threads") if state else None
+        self.threads = Threads(share_cores and is_alone_on_cpu, threads, rest=_THREADS_REST)
         torch.manual_seed(config.seed)
         self.model: PanopticBlend = build_model(config)
         require_variance(self.model, config, self.training.images.sizes, self.shard.count)

@@ -126,6 +126,20 @@ def test_threads_follow_the_load_and_do_not_swing(clock: Clock) -> None:
     assert clock.observe(shared, 32) == 31 * [1] + [2]
 
 
+def test_a_change_waits_for_the_rest_after_the_one_before(clock: Clock) -> None:
+    """At the end of the rest, the observations during it count: only a load that lasts changes the number."""
+    shared = Threads(is_shared=True, rest=60)
+    shared.start()
+    clock.load = 0.7
+    assert clock.observe(shared, 3) == [2, 1, 1]  # the first change does not wait
+    clock.load = 0.0
+    assert clock.observe(shared, 30) == 28 * [1] + 2 * [2]  # 60 seconds after the change, instead of 34
+    clock.load = 0.7
+    assert clock.observe(shared, 29) == 28 * [2] + [1]
+    clock.load = 0.0
+    assert clock.observe(shared, 32) == 31 * [1] + [2]  # a longer patience is not prolonged
+
+
 def test_follow_observes_no_more_often_than_said(clock: Clock) -> None:
     shared = Threads(is_shared=True)
     shared.start()

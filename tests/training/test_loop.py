@@ -7,6 +7,7 @@ import re
 import shutil
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -24,6 +25,7 @@ from panoptic_blend.failures import ForeignError, in_one_line
 from panoptic_blend.files import locked
 from panoptic_blend.formats.images import Picture, read_segment_ids, write_segment_ids
 from panoptic_blend.inference.evaluation import require_same_categories
+from panoptic_blend.runtime.threads import Threads
 from panoptic_blend.shapes.dataset import CATEGORIES, write_shapes
 from panoptic_blend.structures import PanopticBlendError
 from panoptic_blend.training import loop
@@ -147,7 +149,9 @@ def test_another_number_of_threads_is_saved_and_kept_when_resuming(
         "the run had 1 threads and now has 2: last digits may differ"
     ]
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr("panoptic_blend.training.run.Threads", made := Mock(wraps=Threads))
     assert Run(config(root, "train.iterations=3"), tmp_path, resume=True, share_cores=True).threads.number == 1
+    assert made.call_args.kwargs == {"rest": 60}  # seconds between two states
     torch.set_num_threads(before)
 
 
