@@ -244,10 +244,13 @@ class Category:
     color: tuple[int, int, int] | None = None
 
     @classmethod
-    def parse(cls, record: Category | Mapping[str, object]) -> Category:
+    def parse(cls, record: object) -> Category:
         """Read a category, or one entry of the ``categories`` of a COCO panoptic JSON; an unreadable color is None."""
         if isinstance(record, Category):
             return record
+        if not isinstance(record, Mapping):
+            seen = f"{record!r:.80}" if isinstance(record, str | int | None) else type(record).__name__
+            raise PanopticBlendError(f"categories are a list of records with id, name, isthing, not {seen}; give these")
         where = f"category {dict(record)}"
         missing = [key for key in ("id", "isthing") if key not in record]
         if missing:

@@ -142,9 +142,17 @@ def from_detectron2(
     return _from_records(ids, records, categories, name)
 
 
+def require_divisor(value: object) -> int:
+    """Return ``label_divisor`` as an int; PanopticBlendError unless it is a positive whole number."""
+    number = whole_number(value)
+    if number is None or number < 1:
+        raise PanopticBlendError(f"label_divisor is {value!r}; give a positive whole number")
+    return number
+
+
 def _label_records(labels: Ids, label_divisor: int, category_ids: Mapping[int, int], name: str) -> list[dict[str, Any]]:
     """One record for each label (H, W), which is number * ``label_divisor`` + instance; -1 is void."""
-    records = []
+    label_divisor, records = require_divisor(label_divisor), []
     for label in np.unique(Runs.from_pixels(labels).values).tolist():
         if label == -1:
             continue

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from panoptic_blend.metrics.causes import Cause, Diagnosis, diagnose
-from panoptic_blend.metrics.conversion import LABEL_DIVISOR, PanopticLike, panoptic_pair
+from panoptic_blend.metrics.conversion import LABEL_DIVISOR, PanopticLike, panoptic_pair, require_divisor
 from panoptic_blend.metrics.overlaps import Comparison, SegmentTable, compare, match
 from panoptic_blend.metrics.panoptic_quality import PanopticQuality, PanopticReport, categories_by_id
 from panoptic_blend.metrics.sparse import Floats
@@ -70,7 +70,7 @@ class PanopticDetails:
     ) -> None:
         self.categories = categories_by_id(categories)
         self.boundary = boundary
-        self._label_divisor = label_divisor
+        self._label_divisor = require_divisor(label_divisor)
         self._comparisons: dict[ImageKey, Comparison] = {}
 
     def update(self, image: ImageKey, truth: PanopticLike, prediction: PanopticLike) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, TypedDict
 
 from panoptic_blend.files import printable, without_nan
-from panoptic_blend.metrics.conversion import LABEL_DIVISOR, PanopticLike, panoptic_pair
+from panoptic_blend.metrics.conversion import LABEL_DIVISOR, PanopticLike, panoptic_pair, require_divisor
 from panoptic_blend.metrics.overlaps import Comparison, compare, match
 from panoptic_blend.metrics.plain_tables import html_table, text_table
 from panoptic_blend.structures import Category, PanopticBlendError
@@ -101,7 +101,7 @@ class PanopticQuality:
     def __init__(
         self, categories: Sequence[Category | Mapping[str, object]], *, label_divisor: int = LABEL_DIVISOR
     ) -> None:
-        self._categories, self._label_divisor = categories_by_id(categories), label_divisor
+        self._categories, self._label_divisor = categories_by_id(categories), require_divisor(label_divisor)
         self.reset()
 
     def reset(self) -> None:
@@ -165,9 +165,10 @@ class PanopticQuality:
 
 
 def categories_by_id(categories: Iterable[Category | Mapping[str, object]]) -> dict[int, Category]:
-    """Parse the categories of a data set by id; PanopticBlendError if two have the same id."""
+    """Parse the categories of a data set by id; PanopticBlendError if one is no record, or two have the same id."""
     by_id: dict[int, Category] = {}
-    for category in map(Category.parse, categories):
+    records = categories if isinstance(categories, Iterable) else [categories]  # which `parse` refuses
+    for category in map(Category.parse, records):
         if category.id in by_id:
             raise PanopticBlendError(
                 f"categories `{by_id[category.id].name}` and `{category.name}` share id {category.id}; ids are unique"

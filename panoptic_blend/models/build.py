@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 from panoptic_blend.config.experiment import Config
 from panoptic_blend.config.model_options import Model
@@ -21,6 +22,7 @@ from panoptic_blend.models.mask_rcnn import MaskRCNN
 from panoptic_blend.models.panoptic_blend import PanopticBlend
 from panoptic_blend.models.postprocess import decode, suppress
 from panoptic_blend.models.semantic import SemanticHead
+from panoptic_blend.structures import PanopticBlendError
 
 BACKBONES: dict[str, Callable[..., Backbone]] = {"resnet": ResNet, "timm": TimmBackbone}
 """What ``model.backbone.kind`` names; called with the options of its kind."""
@@ -34,8 +36,12 @@ def build_model(config: Config, backbone: Backbone | None = None, labels_from: i
         labels_from: the label of the first thing in targets and outputs: 0, or 1 as in torchvision's detection models.
 
     Raises:
-        PanopticBlendError: ``backbone`` is not a `Backbone`, or ``labels_from`` neither 0 nor 1.
+        PanopticBlendError: ``config`` is not a `Config`, ``backbone`` not a `Backbone`, or ``labels_from`` neither 0
+            nor 1.
     """
+    if not isinstance(config, Config):
+        remedy = f"give load_config({str(config)!r})" if isinstance(config, str | Path) else "give one of load_config"
+        raise PanopticBlendError(f"a {type(config).__name__} is not a Config; {remedy}")
     options, semantic = config.model, config.model.semantic
     if backbone is None:
         backbone = BACKBONES[options.backbone.kind](**options.backbone.arguments())

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from panoptic_blend.metrics.confusion import confusion
+from panoptic_blend.metrics.conversion import from_detectron2
 from panoptic_blend.metrics.details import PanopticDetails
 from panoptic_blend.metrics.overlaps import compare
 from panoptic_blend.metrics.panoptic_quality import PanopticQuality
@@ -145,3 +146,25 @@ def test_the_documented_example_runs(capsys: pytest.CaptureFixture[str]) -> None
         for side in ("truth", "prediction")
         for segment, iou in ((1, 2 / 3), (2, 0.75))
     ]
+
+
+@pytest.mark.parametrize("metric", [PanopticQuality, PanopticDetails])
+@pytest.mark.parametrize(
+    ("categories", "seen"), [({1: "cat"}, "1"), (3, "3"), (["cat"], "'cat'"), ("cat", "'c'"), ([[1, "cat"]], "list")]
+)
+def test_categories_that_are_no_records_are_refused(
+    metric: Callable[..., object], categories: object, seen: str, refused: Refused
+) -> None:
+    expected = f"categories are a list of records with id, name, isthing, not {seen}; give these"
+    assert refused(metric, categories) == expected
+
+
+@pytest.mark.parametrize("metric", [PanopticQuality, PanopticDetails])
+@pytest.mark.parametrize("divisor", [0, -1000, 0.5, "1000"])
+def test_a_label_divisor_is_a_positive_whole_number(
+    metric: Callable[..., object], divisor: object, refused: Refused
+) -> None:
+    expected = f"label_divisor is {divisor!r}; give a positive whole number"
+    assert refused(lambda: metric(CATEGORIES, label_divisor=divisor)) == expected
+    labels = np.full((1, 1), 1000)
+    assert refused(lambda: from_detectron2((labels, None), {}, [], [], label_divisor=divisor)) == expected  # type: ignore[arg-type]

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 import torch
 from branches import backbone_of, branch_of
@@ -159,3 +162,14 @@ def test_seed_decides_the_weights() -> None:
         states.append(build_model(Config().changed(overrides)).state_dict())
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
     assert not torch.equal(states[0]["backbone.conv1.weight"], states[2]["backbone.conv1.weight"])
+
+
+@pytest.mark.parametrize(
+    ("given", "remedy"),
+    [
+        ("demo/shapes_r18", "a str is not a Config; give load_config('demo/shapes_r18')"),
+        ({}, "give one of load_config"),
+    ],
+)
+def test_what_is_not_a_config(given: Any, remedy: str, refused: Callable[..., str]) -> None:
+    assert refused(build_model, given).endswith(remedy)
