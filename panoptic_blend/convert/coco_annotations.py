@@ -81,6 +81,7 @@ def read_instances(
     malformed: Malformed,
 ) -> Iterator[Instance]:
     """Read the annotations of a picture; those with a malformed shape are only noted in ``malformed``."""
+    sizes = {size} if rules.drawn_on == "stored" else {size, size[::-1]}  # the orientation tag is read later
     for i, annotation in enumerate(annotations):
         short = f"annotation {annotation.get('id', i)} of {name}"
         where = f"{source}: {short}"
@@ -92,7 +93,7 @@ def read_instances(
             raise PanopticBlendError(f"{where}: `iscrowd` is {crowd!r}, not 0 or 1; correct it")
         try:
             shape = read_shape(annotation, size)
-            if isinstance(shape, RunLengths) and shape.size != size and rules.drawn_on == "stored":
+            if isinstance(shape, RunLengths) and shape.size not in sizes:
                 raise MalformedShapeError(OTHER_SIZE, _sizes(shape, size))
         except MalformedShapeError as error:
             malformed.add(error, short)

@@ -19,7 +19,7 @@ import cv2
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from panoptic_blend.failures import in_one_line, in_short, reworded
+from panoptic_blend.failures import ForeignError, in_one_line, in_short, reworded
 from panoptic_blend.files import printable
 from panoptic_blend.machine import die_with_parent
 from panoptic_blend.structures import PanopticBlendError
@@ -72,6 +72,8 @@ class ErrorsAsItems(Dataset[Loaded[T]]):
                 return Loaded(self._dataset[key], [str(failure) for failure in failures])
             except Exception as error:
                 failures.append(in_one_line(error))
+                if isinstance(failures[-1], ForeignError):  # memory ran out, or the data set is at fault
+                    return Loaded(None, [], failures[-1])  # type: ignore[arg-type]
         first = failures[0]
         if self._substitute:
             count = f"{len(failures)} images in a row cannot be read; run `panoptic-blend data check`"

@@ -190,7 +190,7 @@ def _next_batch(run: Run, batches: Iterator[Batch], reporter: Reporter) -> Batch
         raise RunInterruptedError(f"interrupted at iteration {run.iteration}; continue with --resume auto")
     if found["failure"]:
         first = next(filter(None, all_gather(run.fabric, failure)))
-        raise reworded(first, f"iteration {run.iteration}: {first}")
+        raise reworded(first, f"iteration {run.iteration + 1}: {first}")
     if found["skipped"]:
         reporter.skipped(run.iteration + 1, [line for lines in all_gather(run.fabric, skipped) for line in lines])
     assert batch is not None
@@ -203,12 +203,12 @@ def _raise_not_finite(run: Run, batch: Batch, own: Mapping[str, Tensor], losses:
     path = run.output / f"not_finite_{run.shard.rank}.pt"
     if not is_finite:
         with replacing(path) as temporary:
-            content = {"iteration": run.iteration, "names": batch.names, "losses": dict(own)}
+            content = {"iteration": run.iteration + 1, "names": batch.names, "losses": dict(own)}
             torch.save({**content, "images": batch.images, "targets": batch.targets}, temporary)
     found = all_gather(run.fabric, [] if is_finite else [(", ".join(batch.names), str(path))])
     names, kept = (", ".join(items) for items in zip(*(pair for pairs in found for pair in pairs), strict=True))
     listed = ", ".join(f"{name} {value:.4g}" for name, value in losses.items())
     raise PanopticBlendError(
-        f"iteration {run.iteration}: the loss is not finite ({listed}) on {names}; "
+        f"iteration {run.iteration + 1}: the loss is not finite ({listed}) on {names}; "
         f"the batch is saved in {kept}; lower train.lr or set train.clip_norm"
     )

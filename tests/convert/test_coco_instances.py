@@ -182,6 +182,10 @@ def test_shapes_drawn_on_the_upright_picture_are_said_and_read_on_request(folder
     assert data_set.images[0].size == (12, 8) and data_set.picture(0).shape == (12, 8, 3)
     said = "\n".join(lines(summary))
     assert "read as drawn on the upright picture (first" in said and "beyond" not in said
+    rle = {"size": [5, 5], "counts": [0, 25]}
+    data["annotations"].append(data["annotations"][0] | {"id": 99, "segmentation": rle})
+    summary = convert(folder, data, overwrite=True, rules=Rules(drawn_on="upright", skip_malformed=True))
+    assert summary.notes["annotations were left out, as each has an RLE of another size than its picture"] == 1
 
 
 @pytest.mark.parametrize(

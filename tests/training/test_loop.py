@@ -271,13 +271,13 @@ def test_a_loss_that_is_not_finite_is_reported_with_terms_and_files(finished: Pa
     save_file(weights, tmp_path / "broken.safetensors")
     run = Run(config(root, f"train.weights={tmp_path / 'broken.safetensors'}"), tmp_path / "run", resume=False)
     with pytest.raises(
-        PanopticBlendError, match=r"iteration 0: .*loss_semantic (nan|inf).* on 0000\d+\.jpg, 0000\d+\.jpg"
+        PanopticBlendError, match=r"iteration 1: .*loss_semantic (nan|inf).* on 0000\d+\.jpg, 0000\d+\.jpg"
     ) as error:
         finish(run)
     path = tmp_path / "run" / "not_finite_0.pt"
     assert str(path) in str(error.value)
     kept = torch.load(path, weights_only=True)
-    assert kept["iteration"] == 0
+    assert kept["iteration"] == 1
     assert kept["names"] == re.findall(r"0000\d+\.jpg", str(error.value))
     assert [image.dtype for image in kept["images"]] == [torch.uint8] * 2
     assert kept["targets"][0]["boxes"].shape[1] == 4
@@ -335,7 +335,7 @@ def test_a_data_set_without_readable_pictures_ends_the_run(root: Path, tmp_path:
     shutil.copytree(root, tmp_path / "data")
     for picture in (tmp_path / "data" / "train2017").iterdir():
         picture.write_bytes(b"")
-    with pytest.raises(PanopticBlendError, match=r"iteration 0: .*cannot be decoded"):
+    with pytest.raises(PanopticBlendError, match=r"iteration 1: .*cannot be decoded"):
         train(config(tmp_path / "data", "train.iterations=4", "data.on_error=skip"), tmp_path / "run")
 
 
@@ -347,9 +347,10 @@ def test_an_exception_of_a_data_set_keeps_its_traceback(
         raise KeyError("x")
 
     monkeypatch.setattr(CocoPanoptic, "picture", broken)
-    with pytest.raises(ForeignError, match=r"iteration 0: loading 0000\d+\.jpg of .*: KeyError: 'x'") as error:
+    with pytest.raises(ForeignError, match=r"iteration 1: loading 0000\d+\.jpg of .*: KeyError: 'x'") as error:
         train(config(root, f"data.on_error={on_error}", "data.workers=0"), tmp_path / "run")
     assert "in broken" in error.value.trace
+    assert "in a row" not in str(error.value)  # other images are no substitute
 
 
 @pytest.mark.parametrize("precision", ["bf16-mixed", "16-mixed"])
