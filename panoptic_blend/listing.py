@@ -47,7 +47,7 @@ class Listing:
 
 
 def list_files(folder: Path, *, recursive: bool) -> Listing:
-    """List a folder, without hidden files and those that other programs leave; linked folders are not entered.
+    """List the regular files of a folder but hidden ones and those of other programs; linked folders are not entered.
 
     Raises:
         PanopticBlendError: the folder, or one in it, may not be read.
@@ -60,6 +60,12 @@ def list_files(folder: Path, *, recursive: bool) -> Listing:
 
     for parent, folders, names in os.walk(folder, onerror=refuse):
         passed_over.update(kind for name in (*folders, *names) if (kind := litter(name)))
-        paths.extend(path for name in names if not litter(name) and (path := Path(parent, name)).is_file())
+        entries = [Path(parent, name) for name in names if not litter(name)]
+        paths.extend(path for path in entries if path.is_file())
+        passed_over.update(
+            "links that lead nowhere" if path.is_symlink() else "pipes, sockets and devices"
+            for path in entries
+            if not path.is_file()
+        )
         folders[:] = [name for name in folders if recursive and not litter(name)]
     return Listing(sorted(paths), passed_over)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,6 +23,12 @@ def print_tables(*tables: Table) -> None:
         console.width = _ANY_WIDTH
     with doing("standard output"):
         console.print(*tables)
+
+
+def print_json(value: object) -> None:
+    """Print a value as one line of JSON."""
+    with doing("standard output"):
+        print(json.dumps(value))
 
 
 _ANY_WIDTH = 2**15

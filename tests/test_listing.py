@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -47,3 +48,12 @@ def test_files_of_other_programs_are_passed_over_and_counted(tmp_path: Path) -> 
 
 def test_a_folder_that_cannot_be_listed_is_named(tmp_path: Path, refused: Refused) -> None:
     assert str(tmp_path / "absent") in refused(lambda: list_files(tmp_path / "absent", recursive=True))
+
+
+def test_what_is_no_file_is_counted(tmp_path: Path) -> None:
+    (tmp_path / "a.png").touch()
+    (tmp_path / "dead.png").symlink_to("nowhere.png")
+    os.mkfifo(tmp_path / "pipe.png")
+    listing = list_files(tmp_path, recursive=False)
+    assert listing.paths == [tmp_path / "a.png"]
+    assert listing.passed_over == {"links that lead nowhere": 1, "pipes, sockets and devices": 1}

@@ -8,7 +8,7 @@ import io
 import pytest
 
 from panoptic_blend.failures import in_one_line
-from panoptic_blend.terminal import bytes_line, print_tables, progress_line, right_aligned
+from panoptic_blend.terminal import bytes_line, print_json, print_tables, progress_line, right_aligned
 
 
 def test_bytes_are_shown_on_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -69,3 +69,8 @@ def test_a_full_disk_behind_standard_output_is_named(monkeypatch: pytest.MonkeyP
     with pytest.raises(OSError, match="No space left") as error:
         print_tables(right_aligned("category"))
     assert str(in_one_line(error.value)).startswith("standard output: No space left on device")
+
+
+def test_json_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    print_json({"pq": None, "n": 1})
+    assert capsys.readouterr().out == '{"pq": null, "n": 1}\n'

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -11,7 +10,7 @@ import typer
 from panoptic_blend.cli.convert import CrowdRule, convert
 from panoptic_blend.cli.options import AsJson
 from panoptic_blend.cli.running import stoppable
-from panoptic_blend.terminal import print_tables, progress_line
+from panoptic_blend.terminal import print_json, print_tables, progress_line
 
 data = typer.Typer(help="Download, generate, convert and check data sets.", no_args_is_help=True)
 data.add_typer(convert, name="convert")
@@ -60,7 +59,7 @@ def data_check(
     with stoppable("stopped; nothing was written"), progress_line("checking") as progress:
         report = check(root, split, cases=cases, workers=workers, progress=progress, fix=fix, edits=edits)
     if as_json:
-        print(json.dumps(record(report)))
+        print_json(record(report))
     else:
         print_tables(summary_table(report))
         print(*lines(report), sep="\n")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -12,7 +11,7 @@ from panoptic_blend.cli import options
 from panoptic_blend.cli.running import stoppable
 from panoptic_blend.failures import doing
 from panoptic_blend.files import locked
-from panoptic_blend.terminal import print_tables, progress_line
+from panoptic_blend.terminal import print_json, print_tables, progress_line
 
 
 def pq(
@@ -56,7 +55,7 @@ def pq(
                     truth, prediction, truth_folder, prediction_folder, progress, policy=policy, workers=workers
                 )
             if as_json:
-                print(json.dumps(report.figures()))
+                print_json(report.figures())
             else:
                 print_tables(class_table(report), quality_table(report))
                 if remark := nothing_to_score(report):
@@ -79,7 +78,7 @@ def pq(
         with progress_line(f"comparing {' and '.join(names)}") as progress:
             findings = score_in_detail(request, resampling, progress)
     if as_json:
-        print(json.dumps(summary(findings, resampling)))
+        print_json(summary(findings, resampling))
         return
     from panoptic_blend.scoring.detail_tables import all_tables, rare_classes
 

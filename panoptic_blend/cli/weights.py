@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from panoptic_blend.cli.options import AsJson
+from panoptic_blend.terminal import print_json
 
 weights = typer.Typer(help="Inspect files of weights, and import those of other projects.", no_args_is_help=True)
 
@@ -23,7 +23,10 @@ def weights_inspect(
     from panoptic_blend.checkpoints.inspection import inspect_weights
 
     inspection = inspect_weights(file)
-    print(json.dumps({"file": str(file), **record(inspection)}) if as_json else f"{file}: {lines(inspection)}")
+    if as_json:
+        print_json({"file": str(file), **record(inspection)})
+    else:
+        print(f"{file}: {lines(inspection)}")
 
 
 @weights.command("import")

@@ -165,7 +165,7 @@ def _decode(data: bytes, path: str | Path, flags: int) -> npt.NDArray[Any]:
 
 
 def _encode(path: Path, rgb: Picture) -> bytes:
-    if not cv2.haveImageWriter(path.name):
+    if not path.suffix.isascii() or not cv2.haveImageWriter(f"any{path.suffix}"):  # OpenCV dies of other characters
         raise PanopticBlendError(f"{path}: cannot write {path.suffix} pictures; use .png or .jpg")
     options = [cv2.IMWRITE_JPEG_QUALITY, 95] if path.suffix.lower() in {".jpg", ".jpeg"} else []
     ok, data = cv2.imencode(path.suffix, rgb[:, :, ::-1], options)

@@ -149,6 +149,7 @@ def writing_video(path: Path, fps: float) -> Iterator[Callable[[Picture, float],
 
 def _open(file: cv2.VideoWriter, path: Path, fps: float, shape: tuple[int, ...]) -> None:
     height, width = shape[:2]
+    _require_text(path)
     with quiet:
         file.open(str(path), cv2.VideoWriter.fourcc(*"mp4v"), fps, (width, height))
     if not file.isOpened():
@@ -156,5 +157,14 @@ def _open(file: cv2.VideoWriter, path: Path, fps: float, shape: tuple[int, ...])
 
 
 def _capture(path: Path) -> cv2.VideoCapture:
+    _require_text(path)
     with quiet:
         return cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
+
+
+def _require_text(path: Path) -> None:
+    """Refuse a path that is not valid UTF-8, of which OpenCV dies."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise PanopticBlendError(f"{path}: its name is not valid UTF-8; rename it") from None

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import errno
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 
 from torch import Tensor
@@ -53,10 +55,10 @@ def predict_pictures(
 ) -> int:
     """Write ``output``/panoptic.json, its PNGs in panoptic/, and drawings in pictures/; return the number of pictures.
 
-    If the names of all pictures are different numbers, as in COCO, these are their image ids; otherwise the ids are
-    1, 2, ... On a GPU pictures are read, predicted and written in parallel. Images that an interrupted run has finished
-    are not predicted again (see `Journal`). A picture that fails, in whichever step, costs only itself; `FAILURES` in
-    ``output`` lists all that did.
+    A picture whose name is a number, as in COCO, has it as its image id; the others are counted from 1 (so are those
+    whose numbers are equal). On a GPU pictures are read, predicted and written in parallel. Images that an interrupted
+    run has finished are not predicted again (see `Journal`). A picture that fails, in whichever step, costs only
+    itself; `FAILURES` in ``output`` lists all that did.
 
     Args:
         pictures: see `find_pictures`.
@@ -171,10 +173,18 @@ class _PictureSteps:
             self.failures[job.source] = failure
 
 
+def _image_ids(stems: Sequence[str]) -> list[int]:
+    """The numbers that are names, unless two are equal; all others are counted from 1, without these numbers."""
+    numbers = [int(stem) if stem.isascii() and stem.isdigit() else None for stem in stems]
+    times = Counter(numbers)
+    own = [number if times[number] == 1 else None for number in numbers]
+    taken = set(own)
+    others = (number for number in count(1) if number not in taken)
+    return [next(others) if number is None else number for number in own]
+
+
 def _jobs(pictures: Sequence[FoundPicture], output: Path) -> list[_PictureJob]:
-    stems = [picture.path.stem for picture in pictures]
-    numbers = [int(stem) if stem.isascii() and stem.isdigit() else -1 for stem in stems]
-    ids = numbers if min(numbers) >= 0 and len(set(numbers)) == len(numbers) else range(1, len(numbers) + 1)
+    ids = _image_ids([picture.path.stem for picture in pictures])
     return [
         _PictureJob(
             image_id,

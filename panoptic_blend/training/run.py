@@ -49,6 +49,9 @@ _FULL = StateDictOptions(full_state_dict=True, cpu_offload=True)
 _THREADS_REST = 60.0
 """The least time in seconds between two changes of the number of threads, because each one saves a state."""
 
+_REPEATS = 4
+"""A batch may take every image this often without a remark; small data sets are repeated in one."""
+
 
 class Run:
     """The state of a training run in one process; `loop.finish` trains it to the end. Arguments are as in `loop.train`.
@@ -77,6 +80,8 @@ class Run:
         self.config = config = config.changed([f"model.num_things={things}", f"model.num_stuff={stuff}"])
         for dataset in (self.training, self.validation):
             self.remarks += exceeded_limits(config.model, dataset)
+        if (times := config.train.batch_size / len(self.training)) > _REPEATS:
+            self.remarks.append(f"each step takes every training image {times:.0f} times; lower train.batch_size")
         self.meaning = meaning(config, self.training, self.validation)
         state = newest_state(output, self.remarks.append) if resume else None
 

@@ -288,7 +288,7 @@ def test_the_option_traceback_prints_it_wherever_it_stands(
     ("output", "error"),
     [
         (">&-", "error: standard output is closed; redirect it to a file or to /dev/null\n"),
-        (">/dev/full", "error: panoptic-blend pq: No space left on device; check the path and the disk\n"),
+        (">/dev/full", "error: standard output: No space left on device; check the path and the disk\n"),
         ("| true", ""),
     ],
 )

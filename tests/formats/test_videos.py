@@ -186,3 +186,11 @@ def test_an_incomplete_video_does_not_appear(tmp_path: Path) -> None:
         add(frame(1), 0.04)
         add(frame(2, (24, 32)), 0.08)  # of another size, which OpenCV ignores
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_name_that_is_not_utf_8_is_refused(tmp_path: Path, refused: Refused) -> None:
+    path = tmp_path / "lat\udce9.mp4"  # OpenCV would end the process
+    path.write_bytes(b"")
+    assert "its name is not valid UTF-8; rename it" in refused(VideoReader, path)
+    with pytest.raises(PanopticBlendError, match="not valid UTF-8"), writing_video(path, 5) as add:
+        add(frame(1), 0.04)

@@ -404,3 +404,25 @@ def test_a_journal_with_the_name_of_no_possible_file_is_not_believed(
     (output / "journal.jsonl").write_text("\n".join([first, json.dumps(entry), *lines]) + "\n")
     assert predict_pictures(predictor, [photos], output, ignore) == COUNT
     assert contents(output) == plain
+
+
+@pytest.mark.parametrize(
+    ("stems", "ids"),
+    [
+        (["000000000139", "000000000285"], [139, 285]),
+        (["000012", "a"], [12, 1]),
+        (["1", "a", "b", "3"], [1, 2, 4, 3]),
+        (["000012", "12", "7"], [1, 2, 7]),  # two files with one number
+        (["a"], [1]),
+    ],
+)
+def test_image_ids_are_the_numbers_that_are_names(stems: list[str], ids: list[int]) -> None:
+    assert pictures._image_ids(stems) == ids
+
+
+def test_a_name_that_is_not_utf_8_is_predicted_too(predictor: Predictor, photos: Path, tmp_path: Path) -> None:
+    name = "lat\udce9.png"  # OpenCV would end the process if it saw this name
+    write_picture(photos / name, np.zeros((20, 30, 3), np.uint8))
+    found, _ = find_pictures([photos / name])
+    assert pictures.predict_pictures(predictor, found, tmp_path / "out", lambda done, total: None) == 1
+    assert (tmp_path / "out" / "panoptic" / name).exists()
