@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import cast, overload
@@ -21,6 +22,7 @@ from panoptic_blend.checkpoints.io import (
 )
 from panoptic_blend.config.experiment import Config, load_config
 from panoptic_blend.config.options import Precision
+from panoptic_blend.config.yaml_files import config_names
 from panoptic_blend.data.dataset import to_tensor
 from panoptic_blend.data.transforms import resize_image, size_for
 from panoptic_blend.failures import first_line
@@ -127,7 +129,7 @@ def load(
         if isinstance(known, Checkpoint):
             require_modest(source, config, known.state)
     elif weights is None:
-        raise PanopticBlendError(f"{name_or_path}: a config has no weights; give a checkpoint, or weights with it")
+        raise PanopticBlendError(f"{name_or_path}: {_why_no_weights(source)}")
     elif source.suffix in _WEIGHTS:
         raise PanopticBlendError(f"{name_or_path}: is a file of weights, and so is {weights}; give only one of these")
     else:
@@ -141,6 +143,18 @@ def load(
     if dtype := half_dtype(precision, model.pixel_mean.device):
         round_weights(model, dtype)
     return Predictor(model, config, categories, precision)
+
+
+def _why_no_weights(path: Path) -> str:
+    """Why the name of a config, or the path of something that does not end like a file of weights, holds no weights."""
+    exists = os.path.lexists(path)
+    if path.as_posix() in config_names() or (exists and path.suffix in (".yaml", ".yml")):
+        return "a config has no weights; give a checkpoint, or weights with it"
+    if not exists:
+        return "no such file or config; check the path"
+    if path.is_dir():
+        return "is a folder; give the checkpoint in it, such as last.safetensors"
+    return "is neither a checkpoint nor a config; give a checkpoint, such as last.safetensors"
 
 
 def _moved(model: PanopticBlend, device: str) -> PanopticBlend:

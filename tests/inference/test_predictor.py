@@ -231,6 +231,21 @@ def test_a_config_has_no_weights() -> None:
     )
 
 
+def test_what_holds_no_weights(tmp_path: Path) -> None:
+    (tmp_path / "x.json").write_text("{}")
+    (tmp_path / "x.yaml").write_text("seed: 1")
+    for name, expected in (
+        ("zz", "no such file or config; check the path"),
+        ("zz.yaml", "no such file or config; check the path"),
+        ("a" * 5000, "no such file or config; check the path"),
+        ("", "is a folder; give the checkpoint in it, such as last.safetensors"),
+        ("x.json", "is neither a checkpoint nor a config; give a checkpoint, such as last.safetensors"),
+        ("x.yaml", "a config has no weights; give a checkpoint, or weights with it"),
+    ):
+        path = tmp_path / name
+        assert refused(lambda path=path: load(path)) == f"{path}: {expected}"
+
+
 def test_two_files_of_weights(checkpoint: Path) -> None:
     assert refused(lambda: load(checkpoint, "other.pth")) == (
         f"{checkpoint}: is a file of weights, and so is other.pth; give only one of these"
