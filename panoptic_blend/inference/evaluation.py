@@ -174,16 +174,31 @@ class _Scores:
 
 def require_same_categories(model: Categories, dataset: PanopticDataset) -> None:
     """Raise an error unless ``dataset`` has the categories that a model was trained on."""
-    data = dataset.categories
-    if [(c.id, c.is_thing) for c in model] != [(c.id, c.is_thing) for c in data]:
-        other = sorted({c.id for c in model} ^ {c.id for c in data})
-        difference: str | None = f"only one has id {other[0]}" if other else "things and stuff differ"
-    else:
-        difference = model.first_mismatch(data)
-    if difference:
+    if difference := _difference(model, dataset.categories):
         raise PanopticBlendError(
-            f"{dataset.name}: its categories are not the model's ({difference}); use a data set with these categories"
+            f"{dataset.annotation or dataset.name}: its categories are not the model's: {difference}; "
+            "use a data set with the model's categories, or train on this one"
         )
+
+
+def _difference(model: Categories, data: Categories) -> str | None:
+    """The first difference in ids, in things and stuff, or in the names that both know; None if there is none."""
+    lacking = [(c.id, c.name, "the model") for c in data if c.id not in model.by_id]
+    lacking += [(c.id, c.name, "the data set") for c in model if c.id not in data.by_id]
+    if lacking:
+        category_id, name, side = min(lacking)
+        return f"id {category_id}, {name!r}, is not in {side}"
+    pairs, kinds = list(zip(model, data, strict=True)), ("stuff", "a thing")
+    for ours, theirs in pairs:
+        if ours.is_thing != theirs.is_thing:
+            return f"id {ours.id} is {kinds[theirs.is_thing]} here and {kinds[ours.is_thing]} in the model"
+    if model.first_mismatch(data) is None:
+        return None
+    return next(
+        f"id {ours.id} is {theirs.name!r} here and {ours.name!r} in the model"
+        for ours, theirs in pairs
+        if ours.name != theirs.name
+    )
 
 
 def _with_ids(output: Output, categories: Categories) -> Detections:

@@ -120,12 +120,20 @@ def test_categories_must_agree(dataset: CocoPanoptic) -> None:
     other = copy(dataset)
     other.categories = made((5, False), (1, True))
     require_same_categories(made((1, True), (5, False)), other)
-    other.categories = made((1, True), (7, True))
-    expected = r"^panoptic_val2017.json: its categories .*\(only one has id 5\)"
-    with pytest.raises(PanopticBlendError, match=expected):
-        require_same_categories(made((1, True), (5, False)), other)
-    other.categories = made((1, True), (5, True))
-    with pytest.raises(PanopticBlendError, match="things and stuff differ"):
+    for records, difference in (
+        ([(1, True), (7, True)], "id 5, '5', is not in the data set"),
+        ([(1, True), (5, False), (3, True)], "id 3, '3', is not in the model"),
+        ([(1, True), (5, True)], "id 5 is a thing here and stuff in the model"),
+    ):
+        other.categories = made(*records)
+        with pytest.raises(PanopticBlendError) as error:
+            require_same_categories(made((1, True), (5, False)), other)
+        assert str(error.value) == (
+            f"{dataset.paths.json}: its categories are not the model's: {difference}; "
+            "use a data set with the model's categories, or train on this one"
+        )
+    other.categories = Categories([Category(1, "1", True), Category(5, "grass", False)])
+    with pytest.raises(PanopticBlendError, match=r"id 5 is 'grass' here and '5' in the model; use a data set"):
         require_same_categories(made((1, True), (5, False)), other)
 
 
