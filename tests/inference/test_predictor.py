@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -243,7 +244,7 @@ def test_what_holds_no_weights(tmp_path: Path) -> None:
         ("x.yaml", "a config has no weights; give a checkpoint, or weights with it"),
     ):
         path = tmp_path / name
-        assert refused(lambda path=path: load(path)) == f"{path}: {expected}"
+        assert refused(partial(load, path)) == f"{path}: {expected}"
 
 
 def test_two_files_of_weights(checkpoint: Path) -> None:
