@@ -116,10 +116,21 @@ def _from_array(array: npt.NDArray[Any], seen: str) -> Picture:
     if colors.dtype == np.uint16:
         return eight_bits(colors, seen)
     if colors.dtype.kind == "f":
-        if not (colors.min() >= -OVERSHOOT and colors.max() <= 1 + OVERSHOOT):
-            values = f"holds {colors.min():.4g} to {colors.max():.4g}, but floats go from 0 to 1"
-            raise PanopticBlendError(f"{seen} {values}; divide it by its largest possible value, or give uint8")
-        return (colors.clip(0, 1) * 255 + 0.5).astype(np.uint8)
+        return _from_floats(colors, seen)
     if colors.dtype != np.uint8:
-        raise PanopticBlendError(f"{seen} is not a picture; give (H, W, 3) uint8 RGB")
+        call = ".to(torch.uint8)" if seen.startswith("a tensor") else ".astype(np.uint8)"
+        is_whole = colors.dtype.kind in "biu" and not seen.startswith("a PIL")
+        hint = f"; if its values go from 0 to 255, convert it with {call}" if is_whole else ""
+        raise PanopticBlendError(f"{seen} is not a picture; give (H, W, 3) uint8 RGB{hint}")
     return np.ascontiguousarray(colors)
+
+
+def _from_floats(colors: npt.NDArray[Any], seen: str) -> Picture:
+    if not np.isfinite(colors).all():
+        raise PanopticBlendError(f"{seen} holds values that are not finite; replace NaN and infinity")
+    lowest, highest = colors.min(), colors.max()
+    if not -OVERSHOOT <= lowest <= highest <= 1 + OVERSHOOT:
+        remedy = "divide it by its largest possible value" if lowest >= -OVERSHOOT else "undo its normalization"
+        values = f"holds {lowest:.4g} to {highest:.4g}, but floats go from 0 to 1"
+        raise PanopticBlendError(f"{seen} {values}; {remedy}, or give uint8")
+    return (colors.clip(0, 1) * 255 + 0.5).astype(np.uint8)

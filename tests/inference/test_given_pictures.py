@@ -139,14 +139,20 @@ def test_other_modes_of_pil() -> None:
         ),
         (
             np.zeros((4, 5, 3), np.int64),
-            "an array of shape (4, 5, 3) and type int64 is not a picture; give (H, W, 3) uint",
+            "an array of shape (4, 5, 3) and type int64 is not a picture; give (H, W, 3) uint8 RGB; "
+            "if its values go from 0 to 255, convert it with .astype(np.uint8)",
         ),
-        (np.zeros((4, 5), bool), "an array of shape (4, 5) and type bool is not a picture"),
+        (
+            np.zeros((4, 5), bool),
+            "an array of shape (4, 5) and type bool is not a picture; give (H, W, 3) uint8 RGB; if",
+        ),
         (
             1.0 * RGB,
             ", but floats go from 0 to 1; divide it by its largest possible value, or give uint8",
         ),
-        (np.full((4, 5, 3), np.nan), "holds nan to nan, but floats go from 0 to 1"),
+        (np.full((4, 5, 3), np.nan), "type float64 holds values that are not finite; replace NaN and infinity"),
+        (np.full((4, 5, 3), -np.inf), "type float64 holds values that are not finite; replace NaN and infinity"),
+        (RGB / 127.5 - 1, ", but floats go from 0 to 1; undo its normalization, or give uint8"),
         (
             TENSOR.permute(1, 2, 0),
             "a tensor of shape (5, 7, 3) and type uint8 is not a picture; turn it with permute(2, 0, 1)",
@@ -154,7 +160,10 @@ def test_other_modes_of_pil() -> None:
         (TENSOR.float(), "a tensor of shape (3, 5, 7) and type float32 holds "),
         (TENSOR.to_sparse(), "is sparse, or without values; give a dense tensor of pixels"),
         (TENSOR.to("meta"), "is sparse, or without values; give a dense tensor of pixels"),
-        (TENSOR.long(), "a tensor of shape (3, 5, 7) and type int64 is not a picture; give (H, W, 3) uint8 RGB"),
+        (
+            TENSOR.long(),
+            "is not a picture; give (H, W, 3) uint8 RGB; if its values go from 0 to 255, convert it with .to(",
+        ),
         (Image.fromarray(300 * RGB[..., 0].astype(np.float32)), "a PIL image of mode F holds "),
     ],
 )
