@@ -82,6 +82,8 @@ def _merge(base: Any, changes: Any) -> Any:
 
 def apply_overrides(options: Any, overrides: Iterable[str], schedule: Schedule, notes: list[str]) -> Any:
     """Apply ``key=value`` overrides to ``options`` and rescale the schedule; other arguments as in `read_options`."""
+    if isinstance(overrides, str):  # whose items are letters
+        raise PanopticBlendError(f"{overrides!r}: overrides are a list; give [{overrides!r}]")
     changes: Any = {}
     for item in overrides:
         key, equals, value = item.partition("=")

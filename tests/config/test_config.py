@@ -447,3 +447,11 @@ def test_values_that_are_not_numbers_are_refused_by_name(tmp_path: Path, options
     (tmp_path / "broken.yaml").write_text(f"base: base.yaml\n{options}")
     with pytest.raises(PanopticBlendError, match=r"option `train|a whole number of more than 18"):
         load_config(tmp_path / "broken.yaml")
+
+
+def test_overrides_are_a_list() -> None:
+    override = "model.num_things=3"
+    expected = f"'{override}': overrides are a list; give ['{override}']"
+    with pytest.raises(PanopticBlendError) as error:
+        load_config("demo/shapes_r18", override)
+    assert str(error.value) == expected
