@@ -13,7 +13,6 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
 import torch
 
 from panoptic_blend.machine import cores
@@ -144,14 +143,16 @@ class Times:
     @classmethod
     def now(cls) -> Times:
         """Read the times of the cores that this process may use, and of it and its child processes."""
-        process, cpus = psutil.Process(), psutil.cpu_times(percpu=True)
+        import psutil  # not needed where the network is on a GPU
+
+        cpus = psutil.cpu_times(percpu=True)
         if hasattr(os, "sched_getaffinity"):
             cpus = [cpus[core] for core in os.sched_getaffinity(0) if core < len(cpus)]
         normal = sum(getattr(cpu, kind, 0.0) for cpu in cpus for kind in ("user", "system", "irq", "softirq"))
         low = sum(getattr(cpu, "nice", 0.0) for cpu in cpus)
         if hasattr(os, "getpriority") and os.getpriority(os.PRIO_PROCESS, 0) > 0:
             normal, low = normal + low, 0.0  # programs of low priority are equals of this one
-        return cls(time.monotonic(), normal, low, _own_seconds(process), _waited_seconds())
+        return cls(time.monotonic(), normal, low, _own_seconds(), _waited_seconds())
 
     def since(self, before: Times) -> Usage:
         """The usage by other programs between two readings."""
@@ -164,9 +165,11 @@ class Times:
         return Usage(max(0.0, others) / seconds, max(0.0, equals) / seconds, waited)
 
 
-def _own_seconds(process: psutil.Process) -> float:
-    """Processor time of a process and of its children, those that have ended included."""
-    total = 0.0
+def _own_seconds() -> float:
+    """Processor time of this process and of its children, those that have ended included."""
+    import psutil
+
+    process, total = psutil.Process(), 0.0
     for member in (process, *process.children(recursive=True)):
         try:
             times = member.cpu_times()
