@@ -106,9 +106,12 @@ def _by_image(
     annotations: Sequence[dict[str, Any]], images: Sequence[Mapping[str, Any]], path: Path
 ) -> dict[ImageId, list[dict[str, Any]]]:
     """Image id -> its annotations, in the order of the file."""
-    result: dict[ImageId, list[dict[str, Any]]] = {
-        require_image_id(image, "id", f"{path.name}: images[{i}]"): [] for i, image in enumerate(images)
-    }
+    result: dict[ImageId, list[dict[str, Any]]] = {}
+    for i, image in enumerate(images):
+        image_id = require_image_id(image, "id", f"{path.name}: images[{i}]")
+        if image_id in result:
+            raise PanopticBlendError(f"{path.name}: image {image_id} is listed twice; image ids are unique")
+        result[image_id] = []
     for i, annotation in enumerate(annotations):
         image_id = require_image_id(annotation, "image_id", f"{path.name}: annotations[{i}]")
         if image_id not in result:

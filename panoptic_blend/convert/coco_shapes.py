@@ -105,7 +105,7 @@ def _corners(part: Sequence[float], size: Size) -> Points:
         raise MalformedShapeError(NOT_NUMBERS)
     farthest = np.abs(corners).max(initial=0)
     if farthest > REACH * max(size):
-        detail = f"a polygon with the coordinate {farthest:.0f} in a picture of {size[1]} x {size[0]}"
+        detail = f"a polygon with the coordinate {farthest:g} in a picture of {size[1]} x {size[0]}"
         raise MalformedShapeError("a polygon with a point far outside of its picture", detail)
     outline = np.abs(np.diff(corners, axis=0, append=corners[:1])).max(axis=1, initial=0).sum()
     if outline > MAX_OUTLINE:

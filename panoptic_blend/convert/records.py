@@ -56,7 +56,7 @@ def points(values: Any, size: tuple[int, int], where: str) -> Points:
     farthest = array.flat[np.abs(array).argmax()]
     if abs(farthest) > REACH * max(size):
         raise PanopticBlendError(
-            f"{where}: a point has the coordinate {farthest:.0f} in a picture of {size[1]} x {size[0]}; "
+            f"{where}: a point has the coordinate {farthest:g} in a picture of {size[1]} x {size[0]}; "
             "correct or remove it"
         )
     return array

@@ -349,7 +349,8 @@ MALFORMED: list[tuple[Any, str]] = [
     ([[1, 2, 3, 4, "5", 6]], "a polygon with coordinates that are not numbers"),
     ([[1, 2, 3, 4, float("nan"), 6]], "a polygon with coordinates that are not numbers"),
     ([[1, 2, 3, 4, int("9" * 401), 6]], "a polygon with coordinates that are not numbers"),
-    ([[1, 2, 3, 4, 1e12, 6]], "a polygon with the coordinate 1000000000000 in a picture of 12 x 10"),
+    ([[1, 2, 3, 4, -1e300, 6]], "a polygon with the coordinate 1e+300 in a picture of 12 x 10"),
+    ([[1, 2, 3, 4, 1e12, 6]], "a polygon with the coordinate 1e+12 in a picture of 12 x 10"),
     ([[0, 0, 100, 100] * 60000], "a polygon whose outline is 12000000 pixels long"),  # needs gigabytes in pycocotools
     ({"size": [12, 10], "counts": [120]}, "an RLE of [height, width] [12, 10] in a picture of [10, 12]"),
     ({"size": [10**9, 10**9], "counts": [10**18]}, "an RLE of [height, width] [1000000000, 1000000000]"),
@@ -381,7 +382,7 @@ MALFORMED: list[tuple[Any, str]] = [
         (changed("images.0.file_name", "b.jpg"), "pictures/b.jpg: no such file"),
         (changed("images.0.height", 11), "an RLE of [height, width] [10, 12] in a picture of [11, 12]"),
         (changed("images.0.width", 0), "its size is 0 x 10 pixels"),
-        (changed("images", content()["images"] * 2), "is listed 2 times"),
+        (changed("images", content()["images"] * 2), "is listed twice"),
         *(
             (changed(MASK, mask), f"annotation 1000000000000000000 of köln/a b.jpg has {kind}")
             for mask, kind in MALFORMED
@@ -453,3 +454,10 @@ def test_real_annotations_survive_the_way_through_coco_instances(coco_sample: Pa
         assert described(before) == described(after)
         pairs = np.unique(np.stack([before.segment_ids.ravel(), after.segment_ids.ravel()]), axis=1).T
         assert len(pairs) == len(before.segments) + 1  # one to one, void included
+
+
+def test_an_image_id_used_twice_is_told_before_annotations_that_miss_theirs(folder: Path, refused: Refused) -> None:
+    data = content()
+    data["images"].append({**data["images"][0], "file_name": "other.jpg"})
+    data["annotations"][1]["image_id"] = 6
+    assert refused(convert, folder, data) == f"instances.json: image {2**40} is listed twice; image ids are unique"
