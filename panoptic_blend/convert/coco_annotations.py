@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from panoptic_blend.convert.coco_masks import contradicts, cutout_of, exceeds
 from panoptic_blend.convert.coco_shapes import MalformedShapeError, Polygons, RunLengths, Shape, read_shape
 from panoptic_blend.convert.notes import Notes
+from panoptic_blend.convert.orientation import upright_size
 from panoptic_blend.convert.painting import LabeledRegion
 from panoptic_blend.convert.records import CUT_OFF
 from panoptic_blend.formats.categories import Categories
@@ -50,19 +52,27 @@ OTHER_SIZE = "an RLE of another size than its picture"
 
 
 class Malformed:
-    """The annotations of a JSON whose shape is malformed."""
+    """The annotations of a JSON whose shape is malformed; the JSON is of the pictures in the folder ``pictures``."""
 
-    def __init__(self, source: str) -> None:
-        self._source, self._notes, self._first = source, Notes(), ""
+    def __init__(self, source: str, pictures: Path) -> None:
+        self._source, self._pictures, self._notes, self._first = source, pictures, Notes(), ""
+        self._first_picture, self._first_size = pictures, (0, 0)
 
-    def add(self, error: MalformedShapeError, where: str) -> None:
-        self._first = self._first or f"{where} has {error.detail}"
+    def add(self, error: MalformedShapeError, where: str, name: str, size: Size) -> None:
+        """Note an annotation of the picture ``name``, to which the JSON gives the ``size``."""
+        if not self._first:
+            self._first, self._first_picture = f"{where} has {error.detail}", self._pictures / name
+            self._first_size = size
         self._notes.add(f"annotations were left out, as each has {error.kind}", where)
 
     def settle(self, is_skipped: bool, notes: Notes) -> None:
-        """Add the malformed shapes to ``notes`` if they are to be skipped, or raise an error about them."""
+        """Add the malformed shapes to ``notes`` if they are to be skipped, or raise an error about them.
+
+        A picture of another size than that in the JSON is told instead, as its shapes may be right.
+        """
         total = self._notes.total()
         if total and not is_skipped:
+            upright_size(self._first_picture, self._first_size)
             others = f", and {total - 1} more have no valid mask either" if total > 1 else ""
             raise PanopticBlendError(
                 f"{self._source}: {self._first}{others}; "
@@ -96,7 +106,7 @@ def read_instances(
             if isinstance(shape, RunLengths) and shape.size not in sizes:
                 raise MalformedShapeError(OTHER_SIZE, _sizes(shape, size))
         except MalformedShapeError as error:
-            malformed.add(error, short)
+            malformed.add(error, short, name, size)
             continue
         yield Instance(short, annotation, categories.by_id[category_id], shape, bool(crowd))
 

@@ -67,7 +67,7 @@ def read_coco_instances(
     if stuff:
         maps, categories = read_stuff(stuff.maps, stuff.classes, stuff.ignore, categories)
     annotations_of = _by_image(annotations, images, path)
-    folder, notes, malformed, items = PictureFolder(pictures), Notes(), Malformed(path.name), []
+    folder, notes, malformed, items = PictureFolder(pictures), Notes(), Malformed(path.name, pictures), []
     for i, image in enumerate(images):
         image_id = require_image_id(image, "id", f"{path.name}: images[{i}]")
         where = f"{path.name}: image {image_id}"

@@ -62,7 +62,10 @@ def decode_picture(data: bytes, path: str | Path, size: Size | None = None, *, t
 
 
 def _other_size(path: str | Path, found: tuple[int, ...], size: Size) -> PanopticBlendError:
-    return PanopticBlendError(f"{path}: {_size(found)}, annotated as {_size(size)}; restore the original")
+    return PanopticBlendError(
+        f"{path}: {_size(found)}, annotated as {_size(size)}; "
+        "restore the original, or correct width and height in the JSON"
+    )
 
 
 def eight_bits(pixels: npt.NDArray[np.uint16], path: str | Path) -> Picture:

@@ -380,7 +380,10 @@ MALFORMED: list[tuple[Any, str]] = [
         (changed("images.0.file_name", "../a.jpg"), "pictures/../a.jpg: no such file"),
         (changed("images.0.file_name", "/etc/passwd"), "/etc/passwd: no such file"),
         (changed("images.0.file_name", "b.jpg"), "pictures/b.jpg: no such file"),
-        (changed("images.0.height", 11), "an RLE of [height, width] [10, 12] in a picture of [11, 12]"),
+        (
+            changed("images.0.height", 11),
+            "12 x 10 pixels, annotated as 12 x 11 pixels; restore the original, or correct",
+        ),
         (changed("images.0.width", 0), "its size is 0 x 10 pixels"),
         (changed("images", content()["images"] * 2), "is listed twice"),
         *(
@@ -461,3 +464,15 @@ def test_an_image_id_used_twice_is_told_before_annotations_that_miss_theirs(fold
     data["images"].append({**data["images"][0], "file_name": "other.jpg"})
     data["annotations"][1]["image_id"] = 6
     assert refused(convert, folder, data) == f"instances.json: image {2**40} is listed twice; image ids are unique"
+
+
+def test_a_picture_of_another_size_is_told_before_run_lengths_of_another_size(folder: Path, refused: Refused) -> None:
+    data = content()
+    data["images"][0]["width"] = 13
+    assert refused(convert, folder, data) == (
+        f"{folder / 'pictures/köln/a b.jpg'}: 12 x 10 pixels, annotated as 13 x 10 pixels; "
+        "restore the original, or correct width and height in the JSON"
+    )
+    data["images"][0]["width"] = 12
+    data["annotations"][1]["segmentation"] = {"size": [10, 13], "counts": [130]}
+    assert "has an RLE of [height, width] [10, 13] in a picture of [10, 12]" in refused(convert, folder, data)

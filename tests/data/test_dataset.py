@@ -334,7 +334,10 @@ def test_broken_files_are_named_on_access(shapes: Path, refused: Refused) -> Non
         assert refused(dataset.__getitem__, index) == expected
     write_picture(small, gray(10, 20))
     height, width = dataset.images[2].size
-    expected = f"{small}: 20 x 10 pixels, annotated as {width} x {height} pixels; restore the original"
+    expected = (
+        f"{small}: 20 x 10 pixels, annotated as {width} x {height} pixels; "
+        "restore the original, or correct width and height in the JSON"
+    )
     assert refused(dataset.__getitem__, 2) == expected
 
 

@@ -240,7 +240,10 @@ def test_an_annotation_of_the_stored_frame_wins_over_orientation(tmp_path: Path,
 def test_pictures_of_another_size_are_refused(refused: Refused, tmp_path: Path) -> None:
     path = tmp_path / "photo.jpg"
     path.write_bytes(jpeg(quadrants(), 6))
-    expected = f"{path}: 48 x 32 pixels, annotated as 480 x 640 pixels; restore the original"
+    expected = (
+        f"{path}: 48 x 32 pixels, annotated as 480 x 640 pixels; "
+        "restore the original, or correct width and height in the JSON"
+    )
     assert refused(read_picture, path, (640, 480)) == expected
 
 
