@@ -422,7 +422,9 @@ def test_splits_must_have_the_same_categories(root: Path, tmp_path: Path) -> Non
     content["categories"].append({"id": 77, "name": "cloud", "isthing": 0})
     val.unlink()
     val.write_text(json.dumps(content))
-    with pytest.raises(PanopticBlendError, match=r"panoptic_val2017.json: its categories .*id 77\)"):
+    with pytest.raises(
+        PanopticBlendError, match=r"panoptic_val2017.json: its categories .*: id 77, 'cloud', is not in"
+    ):
         Run(config(tmp_path), tmp_path / "run", resume=False)
 
 
