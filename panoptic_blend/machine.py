@@ -36,7 +36,7 @@ def keep_freed_memory() -> None:
 
 
 def die_with_parent() -> None:
-    """End this process, started by `multiprocessing`, as soon as its parent has ended in any way; call it at its start.
+    """End this process of ``multiprocessing`` as soon as its parent has ended in any way; call it at its start.
 
     Without it, a worker whose parent was killed may wait forever: it holds copies of both ends of its pipes itself.
     A parent's end closes the sentinel of the child it started last, whose end closes that of the one before, and so on.
