@@ -135,6 +135,8 @@ def decode_values(data: bytes, path: str | Path, size: Size | None = None) -> np
     _require_size(require_decodable(data, path), size, path)
     if not data.startswith(PNG_SIGNATURE):
         raise PanopticBlendError(f"{path}: not a PNG, and other formats change values; save it as a gray PNG")
+    if len(data) < 26:  # cut off inside the header
+        raise undecodable(path)
     depth, color = data[24:26]
     if color not in (GRAY, PALETTE):
         raise PanopticBlendError(f"{path}: has colors or an alpha channel; save the class values as a gray PNG")

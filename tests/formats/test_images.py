@@ -192,6 +192,11 @@ def test_palette_pngs_are_read_by_index(tmp_path: Path) -> None:
         assert (decode_values(data, "a.png", (9, 13)) == values).all()
 
 
+@pytest.mark.parametrize("length", range(8, 60))
+def test_labels_that_are_cut_off_anywhere_are_refused(length: int, refused: Refused) -> None:
+    assert "cannot be decoded" in refused(decode_values, png(4, 1, bytes(5), 8, 0)[:length], "a.png")
+
+
 def test_labels_of_another_kind_are_refused(refused: Refused) -> None:
     assert "has colors or an alpha channel" in refused(decode_values, png(1, 1, bytes(4)), "a.png")
     assert "not a PNG, and other formats" in refused(
