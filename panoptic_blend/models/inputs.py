@@ -21,25 +21,29 @@ _PIXELS = {torch.uint8, torch.float16, torch.bfloat16, torch.float32, torch.floa
 
 
 class Doubts:
-    """Conditions on the values of tensors under which an input is refused."""
+    """Conditions on the values of tensors under which an input is refused; nothing is computed until they are settled.
+
+    The values of a training step's input are read once, although it is brought to one form twice.
+    """
 
     def __init__(self) -> None:
-        self._flags: list[Tensor] = []
-        self._messages: list[Callable[[], str]] = []
+        self._flags: list[Callable[[], Tensor]] = []
+        self._messages: list[Callable[[Tensor], str]] = []
 
-    def add(self, flag: Tensor, message: Callable[[], str]) -> None:
-        """Refuse with ``message`` if ``flag``, a boolean scalar, is true."""
-        self._flags.append(flag)
+    def add(self, wrong: Callable[[], Tensor], message: Callable[[Tensor], str]) -> None:
+        """Refuse an input of which any element of ``wrong``, a boolean tensor, is true, with the message for it."""
+        self._flags.append(wrong)
         self._messages.append(message)
 
     def settle(self) -> None:
         """Raise PanopticBlendError for the first condition that holds; all are read from their device at once."""
         if not self._flags:
             return
-        device = self._flags[0].device
-        held = torch.stack([flag.detach().to(device) for flag in self._flags]).tolist()
+        wrong = [flag() for flag in self._flags]
+        held = torch.stack([flags.any().to(wrong[0].device) for flags in wrong]).tolist()
         if any(held):
-            raise PanopticBlendError(self._messages[held.index(True)]())
+            first = held.index(True)
+            raise PanopticBlendError(self._messages[first](wrong[first]))
 
 
 def checked_images(images: Any, doubts: Doubts) -> list[Tensor]:
@@ -66,8 +70,7 @@ def _check_image(image: Any, where: str, doubts: Doubts) -> None:
     if image.dtype not in _PIXELS:
         refuse(f"{where} is of type {dtype_of(image)}", "give uint8 from 0 to 255, or float from 0 to 1")
     if image.is_floating_point():
-        low, high = image.detach().aminmax()
-        doubts.add(~((low >= -OVERSHOOT) & (high <= 1 + OVERSHOOT)), lambda: _out_of_range(image, where))
+        doubts.add(lambda: _is_out_of_range(image.detach()), lambda _: _out_of_range(image, where))
 
 
 def _to_three_channels(image: Tensor) -> str:
@@ -78,6 +81,11 @@ def _to_three_channels(image: Tensor) -> str:
     if image.dim() == 3 and image.shape[0] == 4:
         return "drop its alpha with image[:3]"
     return "give RGB with the channels first"
+
+
+def _is_out_of_range(image: Tensor) -> Tensor:
+    low, high = image.aminmax()
+    return ~((low >= -OVERSHOOT) & (high <= 1 + OVERSHOOT))
 
 
 def _out_of_range(image: Tensor, where: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -123,7 +123,7 @@ class _Checker:
         low = self.classes.labels_from
         high = low + self.classes.num_things - 1
         labels = labels.long()
-        self.doubts.add(((labels < low) | (labels > high)).any(), lambda: self._label_message(labels, low, high))
+        self.doubts.add(lambda: (labels < low) | (labels > high), lambda _: self._label_message(labels, low, high))
         return labels - low
 
     def _label_message(self, labels: Tensor, low: int, high: int) -> str:
@@ -153,18 +153,22 @@ class _Checker:
         form = f"boxes are left, top, right, bottom in pixels of the {width} x {height} image"
         convert = "torchvision.ops.box_convert makes them of x, y, w, h"
 
-        def doubt(wrong: Tensor, seen: str, advice: str) -> None:
-            self.doubts.add(wrong.any(), lambda: f"{self.where}: {_first(boxes, wrong)}, {seen}: {form}; {advice}")
+        def doubt(wrong: Callable[[], Tensor], seen: str, advice: str) -> None:
+            self.doubts.add(wrong, lambda found: f"{self.where}: {_first(boxes, found)}, {seen}: {form}; {advice}")
 
-        doubt(~boxes.isfinite().all(1), "is not finite", "leave such instances out")
+        doubt(lambda: ~boxes.isfinite().all(1), "is not finite", "leave such instances out")
         if max(self.size) > 2:  # a box of less than a pixel is one that was divided by the size of the image
-            wrong = ((boxes <= 1) & (boxes >= 0)).all() & (boxes != boxes.round()).any()
-            doubt(wrong.expand(len(boxes)), "goes from 0 to 1", "multiply them by the size of the image")
-        wrong = (boxes[:, 2:] <= boxes[:, :2]).any(1)
-        doubt(wrong, "has no width or no height", f"{convert}, and instances without pixels are left out")
-        too_far = (boxes[:, 0::2] > width + 1) | (boxes[:, 1::2] > height + 1)
-        wrong = (boxes < -1).any(1) | too_far.any(1)
-        doubt(wrong, "lies outside", f"resize boxes with their image; {convert}; clip_boxes_to_image cuts them")
+            doubt(lambda: _are_normalized(boxes), "goes from 0 to 1", "multiply them by the size of the image")
+        doubt(
+            lambda: (boxes[:, 2:] <= boxes[:, :2]).any(1),
+            "has no width or no height",
+            f"{convert}, and instances without pixels are left out",
+        )
+        doubt(
+            lambda: (boxes < -1).any(1) | ((boxes[:, 0::2] > width + 1) | (boxes[:, 1::2] > height + 1)).any(1),
+            "lies outside",
+            f"resize boxes with their image; {convert}; clip_boxes_to_image cuts them",
+        )
 
     def _masks(self, masks: Tensor, boxes: Tensor) -> Tensor:
         masks = masks.reshape(0, *self.size) if not masks.numel() else masks
@@ -173,9 +177,11 @@ class _Checker:
             remedy = "give one mask of the size of the image per box"
             refuse(f"{self.where}: `masks` has the shape {shape_of(masks)}, not {wanted}", remedy)
         if masks.dtype != torch.bool:
-            given, wrong = masks, (masks != 0) & (masks != 1)
-            seen = f"{self.where}: `masks` holds"
-            self.doubts.add(wrong.any(), lambda: f"{seen} {given[wrong][0].item():.4g}; give 0 and 1, or masks > 0.5")
+            given, seen = masks, f"{self.where}: `masks` holds"
+            self.doubts.add(
+                lambda: (given != 0) & (given != 1),
+                lambda wrong: f"{seen} {given[wrong][0].item():.4g}; give 0 and 1, or masks > 0.5",
+            )
             masks = masks.bool()
         if len(boxes):
             self._doubt_masks(masks, boxes.detach())
@@ -183,12 +189,12 @@ class _Checker:
 
     def _doubt_masks(self, masks: Tensor, boxes: Tensor) -> None:
         """Doubt boxes beyond which most of the masks reach: they are in another format, order or scale."""
-        beyond = _reach_beyond(masks, boxes)
         form = "boxes are left, top, right, bottom in pixels; torchvision.ops.masks_to_boxes makes them"
-        self.doubts.add(
-            2 * beyond.sum() > masks.flatten(1).any(1).sum(),
-            lambda: f"{self.where}: the mask of {_first(boxes, beyond)} reaches far beyond it, and so do most: {form}",
-        )
+
+        def message(beyond: Tensor) -> str:
+            return f"{self.where}: the mask of {_first(boxes, beyond)} reaches far beyond it, and so do most: {form}"
+
+        self.doubts.add(lambda: _reach_beyond_mostly(masks, boxes), message)
 
     def _mask_targets(self, masks: Tensor, count: int) -> Tensor:
         if masks.dim() != 3 or len(masks) != count or masks.dtype != torch.bool:
@@ -208,12 +214,10 @@ class _Checker:
             )
         if not _is_whole(found):
             refuse(f"{self.where}: `{key}` is of type {dtype_of(found)}", f"give whole numbers: {key}.long()")
-        limit = min(high, torch.iinfo(found.dtype).max)
-        wrong = (found < 0) | (found > limit)
-        if ignored and torch.iinfo(found.dtype).max >= IGNORE:  # in int8 it would be -1
-            wrong = wrong & (found != IGNORE)
         seen = f"{self.where}: `{key}` holds"
-        self.doubts.add(wrong.any(), lambda: f"{seen} {int(found[wrong][0])}; give {allowed}")
+        self.doubts.add(
+            lambda: _are_beyond(found, high, ignored), lambda wrong: f"{seen} {int(found[wrong][0])}; give {allowed}"
+        )
         return found
 
     def _is_single(self, iscrowd: Any, count: int) -> Tensor:
@@ -224,6 +228,24 @@ class _Checker:
         if tuple(crowd.shape) != (count,):
             refuse(f"{self.where}: `iscrowd` has the shape {shape_of(crowd)}", f"give one for each of {count} labels")
         return crowd == 0
+
+
+def _are_normalized(boxes: Tensor) -> Tensor:
+    """Whether all boxes (G, 4) lie in 0..1, for each of them: (G,)."""
+    return (((boxes <= 1) & (boxes >= 0)).all() & (boxes != boxes.round()).any()).expand(len(boxes))
+
+
+def _are_beyond(found: Tensor, high: int, ignored: bool) -> Tensor:
+    """Which whole numbers are not in 0..``high``, nor `IGNORE` if ``ignored``."""
+    largest = torch.iinfo(found.dtype).max
+    wrong = (found < 0) | (found > min(high, largest))
+    return wrong & (found != IGNORE) if ignored and largest >= IGNORE else wrong  # in int8 it would be -1
+
+
+def _reach_beyond_mostly(masks: Tensor, boxes: Tensor) -> Tensor:
+    """`_reach_beyond`, if that are most of the masks with pixels; else none."""
+    beyond = _reach_beyond(masks, boxes)
+    return beyond & (2 * beyond.sum() > masks.flatten(1).any(1).sum())
 
 
 def _reach_beyond(masks: Tensor, boxes: Tensor) -> Tensor:

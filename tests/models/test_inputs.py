@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -82,6 +83,6 @@ def test_doubts_are_read_together_and_the_first_is_said() -> None:
     doubts = Doubts()
     doubts.settle()
     for number, flag in enumerate([False, True, True]):
-        doubts.add(torch.tensor(flag), lambda number=number: f"doubt {number}")  # type: ignore[misc]
+        doubts.add(partial(torch.tensor, flag), lambda _, number=number: f"doubt {number}")  # type: ignore[misc]
     with pytest.raises(PanopticBlendError, match="doubt 1"):
         doubts.settle()
