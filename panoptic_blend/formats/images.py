@@ -157,8 +157,7 @@ def _require_size(found: Size, size: Size | None, path: str | Path) -> None:
 
 
 def _decode(data: bytes, path: str | Path, flags: int) -> npt.NDArray[Any]:
-    """The pixels of a picture file as ``cv2.imdecode`` returns them for ``flags``."""
-    require_decodable(data, path)
+    """The pixels of a file that `require_decodable` has passed, as ``cv2.imdecode`` returns them for ``flags``."""
     try:
         with quiet:
             pixels = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), flags)
