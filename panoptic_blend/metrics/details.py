@@ -13,10 +13,9 @@ from panoptic_blend.metrics.conversion import LABEL_DIVISOR, PanopticLike, panop
 from panoptic_blend.metrics.overlaps import Comparison, SegmentTable, compare, match
 from panoptic_blend.metrics.panoptic_quality import PanopticQuality, PanopticReport, categories_by_id
 from panoptic_blend.metrics.sparse import Floats
-from panoptic_blend.structures import Category, PanopticBlendError
+from panoptic_blend.structures import Category, ImageId, PanopticBlendError
 
 Outcome = Literal["tp", "fp", "fn", "ignored"]
-ImageKey = int | str
 
 SIZES = {"small": (0, 32**2), "medium": (32**2, 96**2), "large": (96**2, 2**62)}
 """COCO's size classes: minimum area in pixels, and the area below which a segment is."""
@@ -26,7 +25,7 @@ SIZES = {"small": (0, 32**2), "medium": (32**2, 96**2), "large": (96**2, 2**62)}
 class SegmentRow:
     """One segment of the truth or of a prediction; `PanopticDetails.segments` defines the fields."""
 
-    image: ImageKey
+    image: ImageId
     side: Literal["truth", "prediction"]
     segment: int
     category: int
@@ -44,7 +43,7 @@ class SegmentRow:
 class Tallies:
     """IoU sums and counts per image and class: float64 (images, classes), classes in the order of ``categories``."""
 
-    images: tuple[ImageKey, ...]
+    images: tuple[ImageId, ...]
     categories: tuple[Category, ...]
     iou_sum: Floats
     tp: Floats
@@ -71,14 +70,14 @@ class PanopticDetails:
         self.categories = categories_by_id(categories)
         self.boundary = boundary
         self._label_divisor = require_divisor(label_divisor)
-        self._comparisons: dict[ImageKey, Comparison] = {}
+        self._comparisons: dict[ImageId, Comparison] = {}
 
-    def update(self, image: ImageKey, truth: PanopticLike, prediction: PanopticLike) -> None:
+    def update(self, image: ImageId, truth: PanopticLike, prediction: PanopticLike) -> None:
         """Add an image under its id or name; maps and errors are as for `PanopticQuality.update`."""
         pair = panoptic_pair(truth, prediction, self.categories, self._label_divisor)
         self.add(image, compare(*pair, boundary=self.boundary))
 
-    def add(self, image: ImageKey, comparison: Comparison) -> None:
+    def add(self, image: ImageId, comparison: Comparison) -> None:
         """Add an image that is already compared, with known categories; PanopticBlendError if it was added before."""
         if image in self._comparisons:
             raise PanopticBlendError(f"image {image!r} is added twice; keep one")
@@ -106,11 +105,11 @@ class PanopticDetails:
         return len(self._comparisons)
 
     @property
-    def images(self) -> tuple[ImageKey, ...]:
+    def images(self) -> tuple[ImageId, ...]:
         """Keys of the images: ids in ascending order, then names."""
         return tuple(sorted(self._comparisons, key=lambda image: (isinstance(image, str), image)))
 
-    def comparisons(self) -> Iterator[tuple[ImageKey, Comparison]]:
+    def comparisons(self) -> Iterator[tuple[ImageId, Comparison]]:
         """Yield the key and the comparison of every image, in the order of `images`."""
         for image in self.images:
             yield image, self._comparisons[image]
@@ -163,7 +162,7 @@ class PanopticDetails:
                 fp[row, prediction[index]] += 1
         return Tallies(self.images, tuple(self.categories.values()), iou_sum, tp, fp, fn)
 
-    def diagnoses(self) -> Iterator[tuple[ImageKey, Comparison, Diagnosis]]:
+    def diagnoses(self) -> Iterator[tuple[ImageId, Comparison, Diagnosis]]:
         """Yield the key, the comparison and the diagnosed causes of every image."""
         things = frozenset(category.id for category in self.categories.values() if category.is_thing)
         for image, comparison in self.comparisons():
@@ -181,7 +180,7 @@ class PanopticDetails:
             yield from segment_rows(image, comparison, diagnosis)
 
 
-def segment_rows(image: ImageKey, comparison: Comparison, diagnosis: Diagnosis) -> Iterator[SegmentRow]:
+def segment_rows(image: ImageId, comparison: Comparison, diagnosis: Diagnosis) -> Iterator[SegmentRow]:
     """Yield the rows of `PanopticDetails.segments` for one image."""
     matches = diagnosis.matches
     pairs = list(zip(matches.truth.tolist(), matches.prediction.tolist(), matches.iou.tolist(), strict=True))
@@ -194,7 +193,7 @@ def segment_rows(image: ImageKey, comparison: Comparison, diagnosis: Diagnosis) 
 
 
 def _row(
-    image: ImageKey,
+    image: ImageId,
     side: Literal["truth", "prediction"],
     index: int,
     comparison: Comparison,

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from panoptic_blend.metrics.details import ImageKey, Tallies
+from panoptic_blend.metrics.details import Tallies
 from panoptic_blend.metrics.panoptic_quality import GROUPS
 from panoptic_blend.metrics.sparse import Floats
 from panoptic_blend.metrics.weighted_quality import WeightedQuality
-from panoptic_blend.structures import PanopticBlendError
+from panoptic_blend.structures import ImageId, PanopticBlendError
 
 ENOUGH_IMAGES = 6
 """Number of images an interval needs: of five, one resample in 17 has only one."""
@@ -56,7 +56,7 @@ class Intervals:
 class ImageDifference:
     """PQ of one image in two result sets, over the classes that occur in it; NaN if none occurs."""
 
-    image: ImageKey
+    image: ImageId
     first: float
     second: float
 
