@@ -14,6 +14,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = "panoptic_blend"
 LAYERS = (
     "structures",
+    "instances",
     "extras",
     "files",
     "failures",
@@ -44,7 +45,7 @@ LAYERS = (
 
 NEEDS_TORCH = {"models", "data", "checkpoints", "runtime", "inference", "training", "sweep", "demo"}
 ONLY = {
-    "metrics": {"structures", "files"},
+    "metrics": {"structures", "instances", "files"},
     "models": {"structures", "extras", "files", "failures", "config"},
 }
 """Packages that may import less than their rank allows: definitions know no files, networks no data sets."""

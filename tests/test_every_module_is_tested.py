@@ -60,6 +60,7 @@ COVERED_BY = {
     "formats/json_fields": "formats/test_coco_panoptic.py",
     "inference/forward": "inference/test_evaluation.py",
     "inference/journal": "inference/test_pictures.py",
+    "instances": "metrics/test_average_precision.py",
     "metrics/confusion": "metrics/test_details.py",
     "metrics/error_budget": "metrics/test_causes.py",
     "metrics/map_arrays": "metrics/test_conversion.py",

@@ -18,6 +18,7 @@ from panoptic_blend.data.protocol import PanopticDataset, read_sample
 from panoptic_blend.data.transforms import Augmentation, PackedTarget, resize_image, size_for
 from panoptic_blend.data.workers import ErrorsAsItems, Loaded, load
 from panoptic_blend.failures import doing
+from panoptic_blend.instances import TrueInstances
 from panoptic_blend.structures import ImageId, PanopticMap, Runs, Target
 
 _MAX_SUBSTITUTES = 100
@@ -47,6 +48,7 @@ class EvaluationSample:
     """One evaluation image with its ground truth.
 
     ``image`` (3, h, w) uint8 is resized for the network, ``original`` (3, H, W) uint8 is the image as read.
+    ``instances`` are those of `Sample`.
     """
 
     image_id: ImageId
@@ -54,6 +56,7 @@ class EvaluationSample:
     image: Tensor
     original: Tensor
     truth: PanopticMap
+    instances: TrueInstances | None = None
 
 
 @dataclass(frozen=True)
@@ -194,7 +197,8 @@ class _EvaluationSamples(Dataset[EvaluationSample]):
             sample = read_sample(self._dataset, index)
             size = sample.image.shape[1], sample.image.shape[2]
             resized = resize_image(sample.image, size_for(size, *self._sides))
-            return EvaluationSample(sample.image_id, sample.file_name, resized, sample.image, sample.panoptic)
+            truth = sample.panoptic, sample.instances
+            return EvaluationSample(sample.image_id, sample.file_name, resized, sample.image, *truth)
 
 
 def _named(dataset: PanopticDataset, index: int) -> AbstractContextManager[None]:

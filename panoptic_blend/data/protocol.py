@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from panoptic_blend.formats.categories import Categories
+from panoptic_blend.instances import TrueInstances
 from panoptic_blend.structures import ImageId, PanopticBlendError, PanopticMap, Size
 
 
@@ -18,13 +19,15 @@ from panoptic_blend.structures import ImageId, PanopticBlendError, PanopticMap, 
 class Sample:
     """One image with its ground truth, before augmentation and resizing.
 
-    ``image`` is (3, H, W) uint8 RGB; the segments of ``panoptic`` (H, W) have dataset category ids.
+    ``image`` is (3, H, W) uint8 RGB; the segments of ``panoptic`` (H, W) have dataset category ids. ``instances`` are
+    the things of an annotation of their own, which may overlap; without them, things are segments of ``panoptic``.
     """
 
     image_id: ImageId
     file_name: str
     image: Tensor
     panoptic: PanopticMap
+    instances: TrueInstances | None = None
 
 
 class ImageTable(Protocol):

@@ -1,0 +1,59 @@
+"""Instances of one image as COCO's instance files have them: boxes and run-length masks, which may overlap.
+
+Here boxes are ``x, y, width, height``, as in these files, because the official AP is computed from these four numbers;
+everywhere else in the library they are two corners.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from panoptic_blend.structures import Size
+
+
+@dataclass(frozen=True, eq=False)
+class TrueInstances:
+    """The annotated instances of one image of ``size`` (height, width), G of them, in the order of their file."""
+
+    size: Size
+    category_ids: npt.NDArray[np.int64]
+    """Category ids of the data set (G,)."""
+    boxes: npt.NDArray[np.float64]
+    """Boxes (G, 4) as x, y, width, height in pixels."""
+    masks: Sequence[bytes]
+    """G masks, as the compressed run lengths of pycocotools."""
+    areas: npt.NDArray[np.float64]
+    """The ``area`` of the annotations (G,) in pixels, which need not be that of the masks."""
+    is_crowd: npt.NDArray[np.bool_]
+    """Whether each annotation (G,) is a region of many instances that cannot be told apart."""
+
+    def __len__(self) -> int:
+        return len(self.category_ids)
+
+
+@dataclass(frozen=True, eq=False)
+class FoundInstances:
+    """The detections of one image of ``size`` (height, width), D of them, in the order of their file."""
+
+    size: Size
+    category_ids: npt.NDArray[np.int64]
+    """Category ids of the data set (D,)."""
+    scores: npt.NDArray[np.float64]
+    """Scores (D,)."""
+    boxes: npt.NDArray[np.float64]
+    """Boxes (D, 4) as x, y, width, height in pixels."""
+    masks: Sequence[bytes] | None
+    """D masks, as the compressed run lengths of pycocotools; None for detections that are boxes only."""
+
+    def __len__(self) -> int:
+        return len(self.category_ids)
+
+
+def run_lengths(size: Size, masks: Sequence[bytes]) -> list[dict[str, Any]]:
+    """Masks as the records that the functions of ``pycocotools.mask`` take."""
+    return [{"size": list(size), "counts": mask} for mask in masks]
