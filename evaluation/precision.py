@@ -71,10 +71,9 @@ def compare(predictor: Predictor, dataset: CocoPanoptic) -> tuple[list[PanopticR
     samples = evaluation_samples(dataset, test.short_side, test.long_side, predictor.config.data.workers)
     with progress_line("comparing", "images") as progress:
         for done, sample in enumerate(samples, start=1):
-            size = sample.truth.segment_ids.shape
-            maps = [run_network(predictor.model, sample.image, size, categories, x).panoptic for x in PRECISIONS]
+            maps = [run_network(predictor.model, sample.image, sample.size, categories, x).panoptic for x in PRECISIONS]
             for quality, panoptic in zip(qualities, maps, strict=True):
-                quality.update(sample.truth, panoptic)
+                quality.update(sample.panoptic_truth(), panoptic)
             total += difference(*maps)
             progress(done, len(dataset))
     return [quality.compute() for quality in qualities], total

@@ -62,7 +62,7 @@ def draw_figures(predictor: Predictor, dataset: PanopticDataset, folder: Path) -
 def _comparison(predictor: Predictor, dataset: PanopticDataset, index: int) -> Picture:
     sample = dataset[index]
     photo = _picture(sample)
-    maps = sample.panoptic, predictor.predict(photo)
+    maps = sample.panoptic_truth(), predictor.predict(photo)
     drawn = [draw(*enlarge(photo, panoptic, _SCALE), dataset.categories) for panoptic in maps]
     return side_by_side([_enlarged(photo), *drawn], ["photo", "truth", "prediction"])
 

@@ -14,12 +14,12 @@ import numpy as np
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
-from panoptic_blend.data.protocol import PanopticDataset, read_sample
+from panoptic_blend.data.protocol import PanopticDataset, read_sample, require_panoptic
 from panoptic_blend.data.transforms import Augmentation, PackedTarget, resize_image, size_for
 from panoptic_blend.data.workers import ErrorsAsItems, Loaded, load
 from panoptic_blend.failures import doing
 from panoptic_blend.instances import TrueInstances
-from panoptic_blend.structures import ImageId, PanopticMap, Runs, Target
+from panoptic_blend.structures import ImageId, PanopticMap, Runs, Size, Target
 
 _MAX_SUBSTITUTES = 100
 """Maximum number of images that are tried instead of one that cannot be read."""
@@ -48,15 +48,28 @@ class EvaluationSample:
     """One evaluation image with its ground truth.
 
     ``image`` (3, h, w) uint8 is resized for the network, ``original`` (3, H, W) uint8 is the image as read.
-    ``instances`` are those of `Sample`.
+    ``truth`` and ``instances`` are ``panoptic`` and ``instances`` of the `Sample`.
     """
 
     image_id: ImageId
     file_name: str
     image: Tensor
     original: Tensor
-    truth: PanopticMap
+    truth: PanopticMap | None
     instances: TrueInstances | None = None
+
+    @property
+    def size(self) -> Size:
+        """Height and width of the image as read."""
+        return self.original.shape[1], self.original.shape[2]
+
+    def panoptic_truth(self) -> PanopticMap:
+        """``truth``, for what cannot do without.
+
+        Raises:
+            PanopticBlendError: the data set has no panoptic annotation.
+        """
+        return require_panoptic(self.truth, self.file_name)
 
 
 @dataclass(frozen=True)
@@ -180,9 +193,9 @@ class _TrainingSamples(Dataset[tuple[Tensor, PackedTarget, str]]):
         with _named(self._dataset, index):
             sample = read_sample(self._dataset, index)
             rng = np.random.default_rng([self._seed, position, index])
-            image, numbers = self._augmentation(sample.image, sample.panoptic.index(), rng)
-            runs = Runs.from_pixels(numbers)
-            target = PackedTarget.from_runs(runs, sample.panoptic.segments, self._dataset.categories)
+            panoptic = sample.panoptic_truth()
+            image, numbers = self._augmentation(sample.image, panoptic.index(), rng)
+            target = PackedTarget.from_runs(Runs.from_pixels(numbers), panoptic.segments, self._dataset.categories)
             return image, target, sample.file_name
 
 

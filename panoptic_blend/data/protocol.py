@@ -20,14 +20,23 @@ class Sample:
     """One image with its ground truth, before augmentation and resizing.
 
     ``image`` is (3, H, W) uint8 RGB; the segments of ``panoptic`` (H, W) have dataset category ids. ``instances`` are
-    the things of an annotation of their own, which may overlap; without them, things are segments of ``panoptic``.
+    the things of an annotation of their own, which may overlap; without them, things are segments of ``panoptic``. One
+    of the two may be None, if the data set has no annotation of its kind.
     """
 
     image_id: ImageId
     file_name: str
     image: Tensor
-    panoptic: PanopticMap
+    panoptic: PanopticMap | None
     instances: TrueInstances | None = None
+
+    def panoptic_truth(self) -> PanopticMap:
+        """``panoptic``, for what cannot do without.
+
+        Raises:
+            PanopticBlendError: the data set has no panoptic annotation.
+        """
+        return require_panoptic(self.panoptic, self.file_name)
 
 
 class ImageTable(Protocol):
@@ -98,17 +107,35 @@ def read_sample(dataset: PanopticDataset, index: int) -> Sample:
     return sample
 
 
+def require_panoptic(panoptic: PanopticMap | None, file_name: str) -> PanopticMap:
+    """The panoptic map of an image, for what cannot do without.
+
+    Raises:
+        PanopticBlendError: there is none.
+    """
+    if panoptic is None:
+        raise PanopticBlendError(
+            f"{file_name}: has no panoptic annotation, which this needs; make one with `panoptic-blend data convert "
+            "coco-instances`"
+        )
+    return panoptic
+
+
 def _problem(sample: Sample, size: Size, categories: Categories) -> str | None:
     """What is wrong with a sample that should have ``size`` (height, width); None if nothing is."""
     image, panoptic = sample.image, sample.panoptic
     if not isinstance(image, Tensor) or image.dtype != torch.uint8 or image.ndim != 3 or image.shape[0] != 3:
         found = f"{image.dtype} of shape {tuple(image.shape)}" if isinstance(image, Tensor) else type(image).__name__
         return f"its pixels are {found}, not a uint8 tensor (3, H, W)"
-    shapes = {"pixels": tuple(image.shape[1:]), "segment ids": panoptic.segment_ids.shape}
+    shapes = {"pixels": tuple(image.shape[1:])}
+    if panoptic is not None:
+        shapes["segment ids"] = panoptic.segment_ids.shape
+    if sample.instances is not None:
+        shapes["instances"] = sample.instances.size
     for name, shape in shapes.items():
         if shape != size:
             return f"its {name} have the size {shape}, but the image table says {size}"
-    for segment in panoptic.segments:
+    for segment in panoptic.segments if panoptic else ():
         category = categories.by_id.get(segment.category)
         if category is None or category.is_thing != segment.is_thing:
             known = "unknown" if category is None else f"a {'thing' if category.is_thing else 'stuff class'}"

@@ -108,9 +108,8 @@ def evaluate(
             samples = evaluation_samples(dataset, test.short_side, test.long_side, config.data.workers, shard)
             for done, sample in enumerate(samples, start=1):
                 with doing(f"evaluating {sample.file_name}", lower="test.short_side or test.long_side"):
-                    size = sample.truth.segment_ids.shape
-                    output = run_network(model, sample.image, size, dataset.categories, precision)
-                    scores.update(sample.truth, output)
+                    output = run_network(model, sample.image, sample.size, dataset.categories, precision)
+                    scores.update(sample.panoptic_truth(), output)
                     if writer:
                         writer.add(sample.image_id, sample.file_name, output.panoptic)
                 if watch:

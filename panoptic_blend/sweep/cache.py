@@ -26,8 +26,8 @@ from panoptic_blend.runtime.precision import resolve
 from panoptic_blend.structures import Cutout, Output, PanopticMap, Progress, Runs, Segment
 
 SOURCES = (
-    *("structures.py", "extras.py", "files.py", "failures.py", "listing.py", "machine.py", "config", "formats"),
-    *("models", "data", "checkpoints", "runtime", "inference", "sweep/cache.py"),
+    *("structures.py", "instances.py", "extras.py", "files.py", "failures.py", "listing.py", "machine.py", "config"),
+    *("formats", "models", "data", "checkpoints", "runtime", "inference", "sweep/cache.py"),
 )
 """Modules of this library that the content of a cache depends on: all that `cache` imports, also indirectly."""
 
@@ -157,9 +157,11 @@ def open_cache(
     with replacing(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as file:
         for index, sample in enumerate(samples):
             with doing(f"running the model on {sample.file_name}", lower="test.short_side or test.long_side"):
-                size = sample.truth.segment_ids.shape
-                output = run_network(predictor.model, sample.image, size, predictor.categories, predictor.precision)
-                file.writestr(_member(index), FusionSample.from_output(output, sample.truth).pack())
+                truth = sample.panoptic_truth()
+                output = run_network(
+                    predictor.model, sample.image, sample.size, predictor.categories, predictor.precision
+                )
+                file.writestr(_member(index), FusionSample.from_output(output, truth).pack())
             progress(index + 1, len(dataset))
         file.writestr(_IDENTITY, json.dumps(expected))
     return FusionCache(path, len(dataset))

@@ -88,7 +88,7 @@ def test_both_variants_are_read_with_the_same_pixels(root: Path, pictures: str, 
         (number, name, name == "car") for name, number in ids.items()
     ]
     assert (data.picture(1) == picture(1)).all()
-    found = data[0].panoptic
+    found = data.truth(0)
     assert [(s.category, s.is_crowd, s.area) for s in found.segments] == [
         (ids["road"], False, 4),
         (ids["sky"], False, 3),
@@ -98,7 +98,7 @@ def test_both_variants_are_read_with_the_same_pixels(root: Path, pictures: str, 
     ]
     for segment, old in zip(found.segments, (7, 23, 26, 26001, 26002), strict=True):
         assert ((found.segment_ids == segment.id) == (old == IDS)).all()
-    assert [(s.category, s.area) for s in data[1].panoptic.segments] == [(ids["sky"], 15)]
+    assert [(s.category, s.area) for s in data[1].panoptic_truth().segments] == [(ids["sky"], 15)]
 
 
 def changed(key: str, index: int, **values: object) -> dict[str, Any]:

@@ -66,7 +66,7 @@ def convert(
 def only_map(folder: Path) -> PanopticMap:
     data = CocoPanoptic(folder / "out", "train")
     assert len(data) == 1
-    return data[0].panoptic
+    return data[0].panoptic_truth()
 
 
 def described(panoptic: PanopticMap) -> set[tuple[int, bool, int]]:
@@ -178,7 +178,7 @@ def test_shapes_drawn_on_the_upright_picture_are_said_and_read_on_request(folder
     assert "1 shapes reach beyond their picture and were cut off at its border, but fit a picture of swapped" in said
     summary = convert(folder, data, overwrite=True, rules=Rules(drawn_on="upright"))
     data_set = CocoPanoptic(folder / "out", "train")
-    assert described(data_set[0].panoptic) == {(5, False, 48)}
+    assert described(data_set[0].panoptic_truth()) == {(5, False, 48)}
     assert data_set.images[0].size == (12, 8) and data_set.picture(0).shape == (12, 8, 3)
     said = "\n".join(lines(summary))
     assert "read as drawn on the upright picture (first" in said and "beyond" not in said

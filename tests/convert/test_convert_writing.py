@@ -147,18 +147,18 @@ def test_empty_pictures_are_left_out_by_default(tmp_path: Path, refused: Refused
     assert "no picture of the split train has a segment" in refused(lambda: run(found, tmp_path / "out"))
     assert run(found, tmp_path / "out", keep_empty=True) == {"train": 2}
     data = CocoPanoptic(tmp_path / "out", "train")
-    assert [data[i].panoptic.segments for i in range(len(data))] == [[], []]
+    assert [data[i].panoptic_truth().segments for i in range(len(data))] == [[], []]
 
 
 def test_rest_is_a_new_or_an_existing_stuff_class(tmp_path: Path, refused: Refused) -> None:
     found = source(tmp_path / "in", 1)
     run(found, tmp_path / "out", rest="ground")
     data = CocoPanoptic(tmp_path / "out", "train")
-    assert {(segment.category, segment.area) for segment in data[0].panoptic.segments} == {(4, 4), (5, 8)}
+    assert {(segment.category, segment.area) for segment in data[0].panoptic_truth().segments} == {(4, 4), (5, 8)}
     assert "is a thing, but --rest must be stuff" in refused(lambda: run(found, tmp_path / "2", rest="cat"))
     known = LabeledSource(found.path, [], Categories([CAT, Category(9, "ground", False)]), found.items)
     run(known, tmp_path / "3", rest="ground")
-    assert {s.category for s in CocoPanoptic(tmp_path / "3", "train")[0].panoptic.segments} == {4, 9}
+    assert {s.category for s in CocoPanoptic(tmp_path / "3", "train")[0].panoptic_truth().segments} == {4, 9}
 
 
 @given(st.integers(2, 60), st.floats(0.01, 0.9), st.integers(0, 3))

@@ -57,7 +57,10 @@ def convert(
 
 
 def areas(data: CocoPanoptic, index: int = 0) -> list[tuple[str, int]]:
-    return [(data.categories.by_id[segment.category].name, segment.area) for segment in data[index].panoptic.segments]
+    return [
+        (data.categories.by_id[segment.category].name, segment.area)
+        for segment in data[index].panoptic_truth().segments
+    ]
 
 
 @pytest.fixture
@@ -85,7 +88,7 @@ def test_a_group_is_one_instance_and_flags_can_make_it_a_crowd(folder: Path) -> 
     ]
     save(folder / "a.json", parts)
     summary, data = convert(folder)
-    assert [(s.category, s.area, s.is_crowd) for s in data[0].panoptic.segments] == [
+    assert [(s.category, s.area, s.is_crowd) for s in data[0].panoptic_truth().segments] == [
         (1, 4 + 9, True),
         (2, 4, False),
         (1, 1, False),
@@ -142,7 +145,7 @@ def test_masks_are_placed_at_their_first_point(folder: Path) -> None:
     save(folder / "a.json", [shape("a", points, "mask", mask=code) for points, _ in places])
     data = convert(folder)[1]
     assert areas(data) == [("a", area) for _, area in places]
-    assert data[0].panoptic.segment_ids[5:7, 4:7].tolist() == [[1, 1, 0], [0, 1, 1]]
+    assert data[0].panoptic_truth().segment_ids[5:7, 4:7].tolist() == [[1, 1, 0], [0, 1, 1]]
 
 
 @given(arrays(bool, array_shapes(min_dims=2, max_dims=2, min_side=3, max_side=16)))
@@ -161,8 +164,8 @@ def test_shapes_written_as_labelme_masks_converts_back(generated: Path, folder: 
     truth, meanings = CocoPanoptic(generated, "val2017"), {}
     folder.mkdir()
     for i, image in enumerate(truth.images):
-        ids, shapes = truth[i].panoptic.segment_ids, []
-        for segment in truth[i].panoptic.segments:
+        ids, shapes = truth[i].panoptic_truth().segment_ids, []
+        for segment in truth[i].panoptic_truth().segments:
             bitmap = (ids == segment.id).astype(np.uint8)
             x0, y0, x1, y1 = segment.box or (0, 0, 0, 0)
             code = base64.b64encode(cv2.imencode(".png", bitmap[y0:y1, x0:x1])[1].tobytes()).decode()
@@ -178,7 +181,7 @@ def test_shapes_written_as_labelme_masks_converts_back(generated: Path, folder: 
     summary, data = convert(folder, Classes(stuff=stuff))
     assert summary.contested == summary.hidden == 0
     for i in range(len(truth)):
-        before, after = truth[i].panoptic, data[i].panoptic
+        before, after = truth.truth(i), data.truth(i)
         assert ((before.segment_ids == 0) == (after.segment_ids == 0)).all()
         assert [(s.area, s.box, s.is_crowd) for s in before.segments] == [
             (s.area, s.box, s.is_crowd) for s in after.segments
@@ -258,7 +261,7 @@ def test_unlabeled_pictures_are_counted(folder: Path) -> None:
     assert "1 pictures without a LabelMe file were left out (first: c.png)" in lines(summary)
     data = convert(folder, keep_empty=True, overwrite=True)[1]
     assert [image.file_name for image in data.images] == ["a.jpg", "b.jpg"]
-    assert data[1].panoptic.segments == []
+    assert data[1].panoptic_truth().segments == []
 
 
 @pytest.mark.parametrize(

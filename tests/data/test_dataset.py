@@ -80,8 +80,8 @@ def test_shapes_are_read_as_they_were_generated(generated: Path) -> None:
         assert sample.image.dtype == torch.uint8
         assert sample.image.shape == (3, *scene.image.shape[:2])
         assert np.abs(sample.image.permute(1, 2, 0).numpy().astype(int) - scene.image).mean() < 8
-        assert (sample.panoptic.segment_ids == scene.panoptic.segment_ids).all()
-        assert sample.panoptic.segments == scene.panoptic.segments
+        assert (sample.panoptic_truth().segment_ids == scene.panoptic.segment_ids).all()
+        assert sample.panoptic_truth().segments == scene.panoptic.segments
         assert (dataset.picture(index) == sample.image.permute(1, 2, 0).numpy()).all()
         assert dataset.truth(index).segments == scene.panoptic.segments
 
@@ -97,9 +97,11 @@ def test_real_coco_is_read(coco_sample: Path) -> None:
     dataset = CocoPanoptic(coco_sample, SPLIT)
     assert (len(dataset), len(dataset.categories.thing_ids), len(dataset.categories.stuff_ids)) == (2, 80, 53)
     sample = dataset[0]
-    assert (sample.image_id, sample.image.shape, len(sample.panoptic.segments)) == (142238, (3, 427, 640), 18)
-    target = PackedTarget.from_runs(sample.panoptic.runs(), sample.panoptic.segments, dataset.categories).unpack()
-    things = [s for s in sample.panoptic.segments if s.is_thing and not s.is_crowd]
+    assert (sample.image_id, sample.image.shape, len(sample.panoptic_truth().segments)) == (142238, (3, 427, 640), 18)
+    target = PackedTarget.from_runs(
+        sample.panoptic_truth().runs(), sample.panoptic_truth().segments, dataset.categories
+    ).unpack()
+    things = [s for s in sample.panoptic_truth().segments if s.is_thing and not s.is_crowd]
     assert target["boxes"].shape == (len(things), 4) and len(things) < 18
     assert int(target["semantic"].max()) == 255 and 0 in target["semantic"]
 
@@ -134,7 +136,7 @@ def test_folders_may_be_symlinks_and_have_any_name(shapes: Path, tmp_path: Path)
     (odd / SPLIT).symlink_to(tmp_path / "photos on a big disk", target_is_directory=True)
     (tmp_path / "link").symlink_to(odd, target_is_directory=True)
     for root in (odd, tmp_path / "link"):
-        assert CocoPanoptic(str(root), SPLIT)[0].panoptic.segments == expected
+        assert CocoPanoptic(str(root), SPLIT)[0].panoptic_truth().segments == expected
 
 
 def test_pictures_may_lie_in_folders_and_have_any_name(tmp_path: Path) -> None:
@@ -142,7 +144,7 @@ def test_pictures_may_lie_in_folders_and_have_any_name(tmp_path: Path) -> None:
     names = ["aachen/a 1.jpg", "köln/写真 (2).png", "x.y.jpeg"]
     dataset = write_set(tmp_path, {name: (gray(4, 6), ids, [GRASS]) for name in names})
     assert [dataset[i].file_name for i in range(3)] == names
-    assert all((dataset[i].panoptic.segment_ids == 5).all() for i in range(3))
+    assert all((dataset[i].panoptic_truth().segment_ids == 5).all() for i in range(3))
 
 
 def test_images_may_lack_things_or_stuff_or_any_segment(tmp_path: Path) -> None:
@@ -203,7 +205,7 @@ def test_exif_rotation_is_applied_if_the_annotation_has_it(tmp_path: Path, annot
     sample = dataset[0]
     assert sample.image.shape == (3, *ids.shape) == ((3, 32, 16) if annotated == "upright" else (3, 16, 32))
     bright = sample.image.float().mean(dim=0).numpy() > 127
-    assert (bright == (sample.panoptic.segment_ids == 3)).all()
+    assert (bright == (sample.panoptic_truth().segment_ids == 3)).all()
 
 
 def test_missing_parts_are_named(shapes: Path, refused: Refused, tmp_path: Path) -> None:
@@ -349,7 +351,7 @@ def test_a_map_that_disagrees_with_its_json_is_named_on_access(shapes: Path, ref
     expected = f"panoptic_val2017.json: image {first}: segment 77 is in the JSON"
     assert refused(dataset.__getitem__, 0).startswith(expected)
     assert f"/{second:012d}.png but not in" in refused(dataset.__getitem__, 1)
-    assert dataset[2].panoptic.segments
+    assert dataset[2].panoptic_truth().segments
 
 
 @pytest.mark.parametrize("top", ["", "panoptic_val2017/"])

@@ -145,10 +145,10 @@ def test_evaluation_samples_are_every_image_once_in_order_and_unchanged(dataset:
         assert [sample.image_id for sample in samples] == [image.id for image in dataset.images]
         for sample, source in zip(samples, expected, strict=True):
             assert sample.file_name == source.file_name and torch.equal(sample.original, source.image)
-            height, width = source.panoptic.segment_ids.shape
+            height, width = source.panoptic_truth().segment_ids.shape
             assert sample.image.shape == (3, *size_for((height, width), 50, 70))
-            assert (sample.truth.segment_ids == source.panoptic.segment_ids).all()
-            assert sample.truth.segments == source.panoptic.segments
+            assert (sample.panoptic_truth().segment_ids == source.panoptic_truth().segment_ids).all()
+            assert sample.panoptic_truth().segments == source.panoptic_truth().segments
 
 
 def test_a_broken_image_of_a_later_batch_does_not_stop_an_earlier_one(shapes: Path) -> None:

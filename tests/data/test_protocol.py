@@ -88,6 +88,17 @@ def test_a_sweep_runs_the_model_again_for_another_version_of_the_data(finished: 
     ]
 
 
+def test_a_sweep_of_data_without_panoptic_annotation_says_what_to_do(
+    finished: Path, tmp_path: Path, refused: Callable[..., str]
+) -> None:
+    predictor, data = load(finished / LAST), Broken(lambda sample: replace(sample, panoptic=None))
+    message = refused(open_cache, tmp_path / "cache.zip", predictor, data, lambda done, total: None)
+    assert message == (
+        "0.png: has no panoptic annotation, which this needs; make one with `panoptic-blend data convert "
+        "coco-instances`"
+    )
+
+
 class Broken(Squares):
     """Squares whose samples are changed on the way out."""
 
@@ -100,8 +111,8 @@ class Broken(Squares):
 
 
 def with_segment(sample: Sample, category: int, is_thing: bool) -> Sample:
-    segments = [Segment(1, category, is_thing, None, 0, None), sample.panoptic.segments[1]]
-    return replace(sample, panoptic=PanopticMap(sample.panoptic.segment_ids, segments))
+    segments = [Segment(1, category, is_thing, None, 0, None), sample.panoptic_truth().segments[1]]
+    return replace(sample, panoptic=PanopticMap(sample.panoptic_truth().segment_ids, segments))
 
 
 @pytest.mark.parametrize(

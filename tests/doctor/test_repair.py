@@ -115,7 +115,7 @@ def test_images_and_annotations_without_counterpart_are_removed(root: Path, make
     assert check(copy).is_sound
     dataset = CocoPanoptic(copy, SPLIT)
     assert {image.id for image in dataset.images} in ({1}, {1, 2})
-    assert [len(dataset[i].panoptic.segments) for i in range(len(dataset))] == [5] * len(dataset)
+    assert [len(dataset[i].panoptic_truth().segments) for i in range(len(dataset))] == [5] * len(dataset)
 
 
 @settings(max_examples=30)

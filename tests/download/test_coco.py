@@ -81,7 +81,9 @@ def test_all_parts_are_fetched_and_a_second_run_sends_no_request(
     for split, count in (("train2017", 7), ("val2017", 3)):
         ours, theirs = CocoPanoptic(wanted.root, split), CocoPanoptic(generated, split)
         assert len(ours) == count
-        assert all((ours[i].panoptic.segment_ids == theirs[i].panoptic.segment_ids).all() for i in range(count))
+        assert all(
+            (ours[i].panoptic_truth().segment_ids == theirs[i].panoptic_truth().segment_ids).all() for i in range(count)
+        )
         assert folder_of(wanted.root / split) == folder_of(generated / split)
     said: list[str] = []
     prepare(wanted, Feedback(say=said.append))
@@ -100,7 +102,7 @@ def test_two_images_of_coco_itself(
     dataset, original = CocoPanoptic(tmp_path, "val2017"), CocoPanoptic(coco_sample, "val2017")
     for i in range(2):
         assert (dataset[i].image == original[i].image).all()
-        assert dataset[i].panoptic.segments == original[i].panoptic.segments
+        assert dataset[i].panoptic_truth().segments == original[i].panoptic_truth().segments
 
 
 def test_a_second_split_reuses_the_archive_of_the_first(server: FileServer, wanted: DownloadRequest) -> None:
