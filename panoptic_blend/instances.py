@@ -49,6 +49,12 @@ class FoundInstances:
     """Boxes (D, 4) as x, y, width, height in pixels."""
     masks: Sequence[bytes] | None
     """D masks, as the compressed run lengths of pycocotools; None for detections that are boxes only."""
+    areas: npt.NDArray[np.float64] | None = None
+    """Areas (D,) by which unmatched detections, of boxes and of masks, are small, medium or large.
+
+    None for those of the boxes, which pycocotools takes for results that have boxes; for others it takes those of the
+    masks.
+    """
 
     def __len__(self) -> int:
         return len(self.category_ids)

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from panoptic_blend.convert.coco_masks import contradicts, cutout_of, exceeds
-from panoptic_blend.convert.coco_shapes import MalformedShapeError, Polygons, RunLengths, Shape, read_shape
 from panoptic_blend.convert.notes import Notes
 from panoptic_blend.convert.orientation import upright_size
 from panoptic_blend.convert.painting import LabeledRegion
 from panoptic_blend.convert.records import CUT_OFF
 from panoptic_blend.formats.categories import Categories
+from panoptic_blend.formats.coco_shapes import MalformedShapeError, Polygons, RunLengths, Shape, read_shape
 from panoptic_blend.formats.json_fields import require_integer
 from panoptic_blend.structures import Category, PanopticBlendError, Size
 

@@ -8,17 +8,14 @@ from typing import Any
 import numpy as np
 from pycocotools import mask as coco
 
-from panoptic_blend.convert.coco_shapes import RunLengths, Shape
 from panoptic_blend.convert.records import SLACK, is_plausible
+from panoptic_blend.formats.coco_shapes import RunLengths, Shape, compressed
 from panoptic_blend.structures import Cutout, Size
 
 
 def cutout_of(shape: Shape, size: Size) -> Cutout:
     """The pixels of a shape in a picture of ``size`` (height, width), which is also the size of an RLE."""
-    if isinstance(shape, RunLengths):
-        rle = coco.frPyObjects({"size": list(shape.size), "counts": shape.counts.tolist()}, *size)
-    else:
-        rle = coco.merge(coco.frPyObjects([part.ravel().tolist() for part in shape.parts], *size))
+    rle = {"size": list(size), "counts": compressed(shape, size)}
     left, top, width, height = coco.toBbox(rle).astype(int).tolist()
     return Cutout(coco.decode(rle)[top : top + height, left : left + width].astype(bool), top, left)
 

@@ -16,7 +16,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from panoptic_blend.convert.records import CUT_OFF, REACH, SLACK, Points, points
+from panoptic_blend.convert.records import CUT_OFF, SLACK, Points, points
+from panoptic_blend.formats.coco_shapes import REACH
 from panoptic_blend.formats.headers import stored_size
 from panoptic_blend.formats.images import decode_picture
 from panoptic_blend.structures import Cutout, PanopticBlendError, Size

@@ -9,11 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from panoptic_blend.formats.coco_shapes import REACH
 from panoptic_blend.formats.json_fields import require_integer
 from panoptic_blend.structures import PanopticBlendError
-
-REACH = 10
-"""A point may lie up to this many picture sizes away; shapes may cross the border, but farther off is a mistake."""
 
 SLACK = 2
 """Pixels by which tools round coordinates, or draw beyond the border of a picture."""

@@ -19,10 +19,10 @@ from pycocotools import mask as coco
 from panoptic_blend.convert.coco_annotations import DEFAULT_RULES, Rules
 from panoptic_blend.convert.coco_instances import Stuff, read_coco_instances
 from panoptic_blend.convert.coco_masks import cutout_of
-from panoptic_blend.convert.coco_shapes import MalformedShapeError, read_shape
 from panoptic_blend.convert.summary import Summary, lines
 from panoptic_blend.convert.writing import ConversionOptions, write
 from panoptic_blend.data.dataset import CocoPanoptic
+from panoptic_blend.formats.coco_shapes import MalformedShapeError, read_shape
 from panoptic_blend.formats.images import write_picture
 from panoptic_blend.structures import PanopticMap
 

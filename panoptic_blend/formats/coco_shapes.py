@@ -9,9 +9,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from pycocotools import mask as coco
 
-from panoptic_blend.convert.records import REACH, Points
 from panoptic_blend.structures import Size, is_integer
+
+REACH = 10
+"""A point may lie up to this many picture sizes away; shapes may cross the border, but farther off is a mistake."""
 
 MAX_OUTLINE = 4 * 10**6
 """Maximum length of a polygon's outline in pixels; pycocotools takes about 100 bytes for each."""
@@ -35,7 +38,7 @@ class Polygons:
     ``num_short`` more had fewer points, which enclose no area.
     """
 
-    parts: Sequence[Points]
+    parts: Sequence[npt.NDArray[np.float64]]
     num_short: int
 
 
@@ -48,6 +51,19 @@ class RunLengths:
 
 
 Shape = Polygons | RunLengths
+
+
+def compressed(shape: Shape, size: Size) -> bytes:
+    """The mask of a shape in a picture of ``size`` (height, width), as the compressed run lengths of pycocotools.
+
+    It is rasterized as COCO itself does. The ``size`` of run lengths is their own.
+    """
+    if isinstance(shape, RunLengths):
+        encoded = coco.frPyObjects({"size": list(shape.size), "counts": shape.counts.tolist()}, *shape.size)
+    else:
+        encoded = coco.merge(coco.frPyObjects([part.ravel().tolist() for part in shape.parts], *size))
+    counts: bytes = encoded["counts"]
+    return counts
 
 
 def read_shape(annotation: Mapping[str, Any], size: Size) -> Shape:
@@ -96,7 +112,7 @@ def _polygons(parts: Sequence[Any], size: Size) -> Polygons:
     return Polygons(long, len(read) - len(long))
 
 
-def _corners(part: Sequence[float], size: Size) -> Points:
+def _corners(part: Sequence[float], size: Size) -> npt.NDArray[np.float64]:
     try:
         corners = np.array(part, np.float64).reshape(-1, 2)
     except OverflowError:
