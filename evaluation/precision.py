@@ -66,9 +66,9 @@ def difference(first: PanopticMap, second: PanopticMap) -> Difference:
 
 def compare(predictor: Predictor, dataset: CocoPanoptic) -> tuple[list[PanopticReport], Difference]:
     """PQ of the model in each of ``PRECISIONS``, and the differences between the maps."""
-    categories, test, total = predictor.categories, predictor.config.test, Difference()
+    categories, total = predictor.categories, Difference()
     qualities = [PanopticQuality(categories) for _ in PRECISIONS]
-    samples = evaluation_samples(dataset, test.short_side, test.long_side, predictor.config.data.workers)
+    samples = evaluation_samples(dataset, predictor.resizing, predictor.config.data.workers)
     with progress_line("comparing", "images") as progress:
         for done, sample in enumerate(samples, start=1):
             maps = [run_network(predictor.model, sample.image, sample.size, categories, x).panoptic for x in PRECISIONS]

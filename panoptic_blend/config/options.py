@@ -103,10 +103,12 @@ class Train(Options):
 
 
 class Test(Options):
-    """The image size in inference."""
+    """How pictures are resized in inference."""
 
     __test__ = False
     short_side: PixelSide = 800
     """Short side of the network's input in pixels."""
     long_side: PixelSide = 1333
     """Maximum long side in pixels; it takes precedence over the short side."""
+    resize: Literal["antialiased", "opencv"] = "antialiased"
+    """Bilinear with antialiasing, as detectron2 resizes, or OpenCV's bilinear without it, as mmdetection does."""

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from panoptic_blend.data.protocol import PanopticDataset, read_sample, require_panoptic
-from panoptic_blend.data.transforms import Augmentation, PackedTarget, resize_image, size_for
+from panoptic_blend.data.transforms import Augmentation, PackedTarget, Resizing
 from panoptic_blend.data.workers import ErrorsAsItems, Loaded, load
 from panoptic_blend.failures import doing
 from panoptic_blend.instances import TrueInstances
@@ -141,15 +141,15 @@ def _prefetched(batches: Iterator[Batch]) -> Iterator[Batch]:
 
 
 def evaluation_samples(
-    dataset: PanopticDataset, short_side: int, long_side: int, workers: int = 0, shard: Shard = WHOLE
+    dataset: PanopticDataset, resizing: Resizing, workers: int = 0, shard: Shard = WHOLE
 ) -> Iterator[EvaluationSample]:
-    """Every image of the ``shard`` of a data set once, in order, resized as in `size_for`.
+    """Every image of the ``shard`` of a data set once, in order, resized for the network.
 
     Raises:
         PanopticBlendError: an image cannot be read, or a loading process fails.
     """
     singles = [[index] for index in shard.range_of(len(dataset))]
-    for [loaded] in load(ErrorsAsItems(_EvaluationSamples(dataset, short_side, long_side)), singles, workers):
+    for [loaded] in load(ErrorsAsItems(_EvaluationSamples(dataset, resizing)), singles, workers):
         yield loaded.value
 
 
@@ -202,15 +202,14 @@ class _TrainingSamples(Dataset[tuple[Tensor, PackedTarget, str]]):
 class _EvaluationSamples(Dataset[EvaluationSample]):
     """Evaluation samples, by image index."""
 
-    def __init__(self, dataset: PanopticDataset, short_side: int, long_side: int) -> None:
-        self._dataset, self._sides = dataset, (short_side, long_side)
+    def __init__(self, dataset: PanopticDataset, resizing: Resizing) -> None:
+        self._dataset, self._resizing = dataset, resizing
 
     def __getitem__(self, index: int) -> EvaluationSample:
         with _named(self._dataset, index):
             sample = read_sample(self._dataset, index)
-            size = sample.image.shape[1], sample.image.shape[2]
-            resized = resize_image(sample.image, size_for(size, *self._sides))
             truth = sample.panoptic, sample.instances
+            resized = self._resizing(sample.image)
             return EvaluationSample(sample.image_id, sample.file_name, resized, sample.image, *truth)
 
 

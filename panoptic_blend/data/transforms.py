@@ -32,6 +32,25 @@ def resize_image(image: Tensor, size: tuple[int, int]) -> Tensor:
     return resized
 
 
+@dataclass(frozen=True)
+class Resizing:
+    """The resize of pictures in inference; the options are those of `panoptic_blend.config.options.Test`."""
+
+    short_side: int
+    long_side: int
+    resize: Literal["antialiased", "opencv"] = "antialiased"
+
+    def __call__(self, image: Tensor) -> Tensor:
+        """Resize an image (3, H, W) uint8 to the size of `size_for`."""
+        size = size_for((image.shape[1], image.shape[2]), self.short_side, self.long_side)
+        return resize_image(image, size) if self.resize == "antialiased" else _resize_by_opencv(image, size)
+
+
+def _resize_by_opencv(image: Tensor, size: tuple[int, int]) -> Tensor:
+    pixels = image.permute(1, 2, 0).numpy()
+    return torch.from_numpy(cv2.resize(pixels, (size[1], size[0]), interpolation=cv2.INTER_LINEAR)).permute(2, 0, 1)
+
+
 def resize_ids(ids: Ids, size: tuple[int, int]) -> Ids:
     """Resize a map (H, W), int32 or uint8, to ``size`` (height, width); each pixel takes the value at its center."""
     rows, columns = (((np.arange(n) + 0.5) * old / n).astype(np.intp) for n, old in zip(size, ids.shape, strict=True))

@@ -17,7 +17,7 @@ from panoptic_blend.config.experiment import Config
 from panoptic_blend.config.options import Precision
 from panoptic_blend.data.loader import WHOLE, EvaluationSample, Shard, evaluation_samples
 from panoptic_blend.data.protocol import PanopticDataset
-from panoptic_blend.data.transforms import semantic_map
+from panoptic_blend.data.transforms import Resizing, semantic_map
 from panoptic_blend.failures import doing, in_one_line
 from panoptic_blend.formats.categories import Categories
 from panoptic_blend.formats.panoptic_writer import PanopticWriter
@@ -103,9 +103,9 @@ def evaluate(
     with writer if writer and shard.rank == 0 else nullcontext():  # one process writes the JSON, all write PNGs
         if writer:
             writer.reserve(dataset.images.file_names[: own.start])
-        test = config.test
+        resizing = Resizing(**config.test.model_dump())
         try:
-            samples = evaluation_samples(dataset, test.short_side, test.long_side, config.data.workers, shard)
+            samples = evaluation_samples(dataset, resizing, config.data.workers, shard)
             for done, sample in enumerate(samples, start=1):
                 with doing(f"evaluating {sample.file_name}", lower="test.short_side or test.long_side"):
                     output = run_network(model, sample.image, sample.size, dataset.categories, precision)

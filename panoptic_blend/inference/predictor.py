@@ -24,7 +24,7 @@ from panoptic_blend.config.experiment import Config, load_config
 from panoptic_blend.config.options import Precision
 from panoptic_blend.config.yaml_files import config_names
 from panoptic_blend.data.dataset import to_tensor
-from panoptic_blend.data.transforms import resize_image, size_for
+from panoptic_blend.data.transforms import Resizing
 from panoptic_blend.failures import first_line
 from panoptic_blend.formats.categories import Categories, default_categories
 from panoptic_blend.formats.images import Picture
@@ -53,6 +53,7 @@ class Predictor:
         self, model: PanopticBlend, config: Config, categories: Categories, precision: Precision = "32-true"
     ) -> None:
         self.model, self.config, self.categories, self.precision = model.eval(), config, categories, precision
+        self.resizing = Resizing(**config.test.model_dump())
 
     @overload
     def predict(self, picture: GivenPicture) -> PanopticMap: ...
@@ -89,9 +90,7 @@ class Predictor:
         if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8 or not pixels.size:
             seen = f"an array of shape {pixels.shape} and type {pixels.dtype}"
             raise PanopticBlendError(f"{seen} is not a picture; give (H, W, 3) uint8 RGB")
-        size = pixels.shape[0], pixels.shape[1]
-        test = self.config.test
-        return resize_image(to_tensor(pixels), size_for(size, test.short_side, test.long_side))
+        return self.resizing(to_tensor(pixels))
 
     def run(self, image: Tensor, size: tuple[int, ...]) -> Output:
         """Run the model on the result of `prepare`; all outputs, at ``size`` (height, width)."""

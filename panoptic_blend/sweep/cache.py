@@ -152,8 +152,7 @@ def open_cache(
         say(f"{path}: reused")
         return FusionCache(path, len(dataset))
     say(f"{path}: {reason}, so the model is run")
-    test = predictor.config.test
-    samples = evaluation_samples(dataset, test.short_side, test.long_side, predictor.config.data.workers)
+    samples = evaluation_samples(dataset, predictor.resizing, predictor.config.data.workers)
     with replacing(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as file:
         for index, sample in enumerate(samples):
             with doing(f"running the model on {sample.file_name}", lower="test.short_side or test.long_side"):

@@ -22,7 +22,7 @@ from panoptic_blend.data.loader import (
     evaluation_samples,
     training_batches,
 )
-from panoptic_blend.data.transforms import Augmentation, size_for
+from panoptic_blend.data.transforms import Augmentation, Resizing, size_for
 from panoptic_blend.structures import PanopticBlendError
 
 Refused = Callable[..., str]
@@ -133,7 +133,7 @@ def test_errors_reach_the_caller_unchanged(shapes: Path, refused: Refused, worke
     path.write_bytes(path.read_bytes()[:500])
     expected = f"{path}: cannot be decoded; it is cut short or not a picture, so fetch it again"
     assert refused(first, training_batches(dataset, AUGMENTATION, 1, seed=0, workers=workers), 3) == expected
-    samples = evaluation_samples(dataset, 64, 80, workers)
+    samples = evaluation_samples(dataset, Resizing(64, 80), workers)
     assert next(samples).image_id == dataset.images[0].id  # images before the broken one are not lost
     assert refused(next, samples) == expected
 
@@ -141,7 +141,7 @@ def test_errors_reach_the_caller_unchanged(shapes: Path, refused: Refused, worke
 def test_evaluation_samples_are_every_image_once_in_order_and_unchanged(dataset: CocoPanoptic) -> None:
     expected = [dataset[index] for index in range(len(dataset))]
     for workers in (0, 2):
-        samples = list(evaluation_samples(dataset, 50, 70, workers))
+        samples = list(evaluation_samples(dataset, Resizing(50, 70), workers))
         assert [sample.image_id for sample in samples] == [image.id for image in dataset.images]
         for sample, source in zip(samples, expected, strict=True):
             assert sample.file_name == source.file_name and torch.equal(sample.original, source.image)
@@ -155,7 +155,7 @@ def test_a_broken_image_of_a_later_batch_does_not_stop_an_earlier_one(shapes: Pa
     dataset = CocoPanoptic(shapes, "val2017")
     last = shapes / "annotations" / "panoptic_val2017" / dataset.images[2].annotation.png
     last.unlink()
-    samples = evaluation_samples(dataset, 64, 80, workers=1)
+    samples = evaluation_samples(dataset, Resizing(64, 80), workers=1)
     assert [next(samples).image_id for _ in range(2)] == [image.id for image in dataset.images[:2]]
     with pytest.raises(PanopticBlendError, match=f"^{last}: no such file; check the path\n"):  # a note
         next(samples)
@@ -185,7 +185,7 @@ def test_shards_add_up_to_the_whole(dataset: CocoPanoptic, processes: int) -> No
     for i, batch in enumerate(whole):
         assert [name for shard in shards for name in shard[i].names] == batch.names
         assert all(map(torch.equal, [image for shard in shards for image in shard[i].images], batch.images))
-    samples = [evaluation_samples(dataset, 64, 80, shard=Shard(rank, processes)) for rank in range(processes)]
+    samples = [evaluation_samples(dataset, Resizing(64, 80), shard=Shard(rank, processes)) for rank in range(processes)]
     assert [sample.image_id for shard in samples for sample in shard] == list(dataset.images.ids)
 
 

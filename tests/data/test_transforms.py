@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
+from golden_weights import GOLDEN
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
@@ -19,7 +20,15 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional
 
 from panoptic_blend.data.dataset import CocoPanoptic
-from panoptic_blend.data.transforms import Augmentation, PackedTarget, resize_ids, resize_image, semantic_map, size_for
+from panoptic_blend.data.transforms import (
+    Augmentation,
+    PackedTarget,
+    Resizing,
+    resize_ids,
+    resize_image,
+    semantic_map,
+    size_for,
+)
 from panoptic_blend.formats.categories import Categories
 from panoptic_blend.models.targets import instance_masks
 from panoptic_blend.structures import IGNORE, Category, PanopticMap, Runs, Segment, Target
@@ -116,6 +125,25 @@ def test_the_memory_layout_changes_no_value(height: int, width: int, to_height: 
 def test_a_picture_may_shrink_to_one_pixel() -> None:
     """Torch refuses this for a picture in three planes."""
     assert resize_image(torch.full((3, 4, 5), 7, dtype=torch.uint8), (1, 1)).tolist() == [[[7]]] * 3
+
+
+def test_resizing_as_mmdetection() -> None:
+    """Sizes to the pixel, and values to the rounding of OpenCV's versions, in either layout of memory."""
+    with np.load(GOLDEN / "M1.npz") as golden:
+        sizes, given_, expected = (golden[f"unit_resize_{name}"] for name in ("sizes", "image_in", "image_out"))
+    assert len(sizes) == 32
+    for height, width, new_height, new_width, *scales in sizes.tolist():
+        found = size_for((int(height), int(width)), 800, 1333)
+        assert found == (new_height, new_width)
+        assert [found[1] / width, found[0] / height] == scales
+    image = torch.from_numpy(given_).permute(2, 0, 1)
+    for layout in (image, image.contiguous()):
+        found_image = Resizing(80, 133, "opencv")(layout)
+        assert found_image.shape == (3, 80, 113) and found_image.dtype == torch.uint8
+        assert (found_image.permute(1, 2, 0).int() - torch.from_numpy(expected).int()).abs().max() <= 1
+    small = Resizing(32, 64, "opencv")(image)  # smaller is where it differs from antialiasing
+    assert torch.equal(Resizing(32, 64)(image), resize_image(image, (32, 45)))
+    assert (small.int() - resize_image(image, (32, 45)).int()).abs().max() > 20
 
 
 def inner(ids: Ids, margin: int) -> npt.NDArray[np.bool_]:

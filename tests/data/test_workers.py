@@ -20,6 +20,7 @@ from torch.utils.data import Dataset
 from panoptic_blend.data.dataset import CocoPanoptic
 from panoptic_blend.data.loader import evaluation_samples
 from panoptic_blend.data.protocol import Sample
+from panoptic_blend.data.transforms import Resizing
 from panoptic_blend.data.workers import DATA_WORKERS, ErrorsAsItems, _death, load
 from panoptic_blend.failures import ForeignError
 
@@ -160,7 +161,7 @@ def test_an_exception_that_nobody_foresaw_names_the_image(
     dataset = Failing(generated, "val2017")
     dataset.error = error
     with pytest.raises(ForeignError) as found:
-        next(evaluation_samples(dataset, 64, 80, workers))
+        next(evaluation_samples(dataset, Resizing(64, 80), workers))
     name = dataset.images.file_names[0]
     assert str(found.value) == f"loading {name} of panoptic_val2017.json: {expected}"
     assert "in __getitem__" in found.value.trace
