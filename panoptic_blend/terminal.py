@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 from rich import progress as live
@@ -14,15 +16,34 @@ from rich.text import Text
 
 from panoptic_blend.failures import doing
 from panoptic_blend.structures import Progress
+from panoptic_blend.table_formats import NOTHING, TableFormat, comma_separated, latex, markdown
 
 
-def print_tables(*tables: Table) -> None:
-    """Print tables in the width of the terminal; in a file or pipe, which has no width, no text is cut or folded."""
-    console = Console()
-    if not console.is_terminal:
-        console.width = _ANY_WIDTH
+def print_tables(*tables: Table, form: TableFormat = "text", remarks: Iterable[str] = ()) -> None:
+    """Print tables and the lines that explain them.
+
+    As text, tables have the width of the terminal; in a file or pipe, which has no width, no text is cut or folded.
+    In all other forms there is an empty line between tables, and ``remarks`` go to standard error.
+    """
     with doing("standard output"):
-        console.print(*tables)
+        if form == "text":
+            console = Console()
+            if not console.is_terminal:
+                console.width = _ANY_WIDTH
+            console.print(*tables)
+        else:
+            write, line_end = _WRITERS[form]
+            text = line_end.join(map(write, tables))
+            sys.stdout.write(text if os.linesep == "\n" else text.replace("\r\n", "\n"))  # Windows adds its own \r
+        for remark in remarks:
+            print(remark, file=sys.stdout if form == "text" else sys.stderr)
+
+
+_WRITERS: dict[str, tuple[Callable[[Table], str], str]] = {
+    "latex": (latex, "\n"),
+    "markdown": (markdown, "\n"),
+    "csv": (comma_separated, "\r\n"),
+}
 
 
 def print_json(value: object) -> None:
@@ -44,7 +65,7 @@ def right_aligned(*columns: str | Column, title: str | None = None, words: int =
 
 def percent(fraction: float, form: str = ".1f") -> str:
     """A fraction in percent; a dash for NaN, a figure over nothing."""
-    return "-" if math.isnan(fraction) else format(100 * fraction, form)
+    return NOTHING if math.isnan(fraction) else format(100 * fraction, form)
 
 
 class _Rate(live.ProgressColumn):

@@ -20,6 +20,7 @@ LAYERS = (
     "failures",
     "listing",
     "machine",
+    "table_formats",
     "terminal",
     "config",
     "formats",

@@ -36,6 +36,7 @@ def evaluate(
     ] = None,
     device: options.Device = "cpu",
     precision: options.NetworkPrecision = "32-true",
+    form: options.Format = None,
 ) -> None:
     """Evaluate a model on the validation split of a data set (data.root=DIR data.val=SPLIT)."""
     from panoptic_blend.data.limits import exceeded_limits
@@ -52,11 +53,9 @@ def evaluate(
         evaluation = evaluate(
             predictor.model, dataset, predictor.config, results, precision, threads.following(progress)
         )
-    print_tables(*evaluation_tables(evaluation.panoptic, evaluation.columns()))
-    for line in evaluation.doubts():
-        print(line)
-    if results:
-        print(f"results are in {results}")
+    place = [f"results are in {results}"] if results else []
+    tables = evaluation_tables(evaluation.panoptic, evaluation.columns())
+    print_tables(*tables, form=options.table_format(form), remarks=[*evaluation.doubts(), *place])
 
 
 def sweep(

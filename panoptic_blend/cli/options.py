@@ -8,6 +8,8 @@ from typing import Annotated, Literal
 import typer
 
 from panoptic_blend.config.options import Precision
+from panoptic_blend.structures import PanopticBlendError
+from panoptic_blend.table_formats import TableFormat
 
 Overrides = Annotated[list[str] | None, typer.Argument(help="Changes to the config: key=value ...")]
 Model = Annotated[Path, typer.Argument(help="A checkpoint, or a config (name or path) together with --weights.")]
@@ -17,6 +19,9 @@ Device = Annotated[str, typer.Option(help="Device to run on: cpu, cuda, cuda:0, 
 NetworkPrecision = Annotated[Precision, typer.Option("--precision", help="Numeric precision of the network.")]
 Output = Annotated[Path, typer.Option("--output", "-o", help="Folder to write.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the output of an earlier run.")]
+Format = Annotated[
+    TableFormat | None, typer.Option("--format", help="Format of the printed tables.", show_default="text")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 TruthJson = Annotated[Path, typer.Argument(help="COCO panoptic JSON of the ground truth.")]
@@ -41,3 +46,10 @@ Area = Annotated[
 Resamples = Annotated[int, typer.Option(min=1, help="Number of bootstrap resamples for the intervals.")]
 BootstrapSeed = Annotated[int, typer.Option("--seed", min=0, help="Seed of the bootstrap.")]
 Threads = Annotated[int | None, typer.Option("--workers", min=1, help="Number of threads; default: one per core.")]
+
+
+def table_format(form: TableFormat | None, *, as_json: bool = False) -> TableFormat:
+    """The format of tables; raises PanopticBlendError if JSON is asked for too."""
+    if form and as_json:
+        raise PanopticBlendError(f"--json and --format {form} exclude each other; give only one of the two")
+    return form or "text"

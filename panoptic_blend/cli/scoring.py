@@ -37,6 +37,7 @@ def pq(
     seed: options.BootstrapSeed = 0,
     workers: options.Threads = None,
     overwrite: options.Overwrite = False,
+    form: options.Format = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Compute PQ, SQ and RQ of any predictions exactly as the official script does; --details adds causes of errors."""
@@ -47,6 +48,7 @@ def pq(
     from panoptic_blend.scoring.run import DetailRequest, require_writable, score_in_detail
     from panoptic_blend.scoring.tables import class_table, nothing_to_score, quality_table
 
+    tables_as = options.table_format(form, as_json=as_json)
     policy, resampling = FilePolicy(missing, additional, area), Resampling(resamples, seed=seed)
     with stoppable("stopped; nothing was written"):
         if not (details or compare or boundary):
@@ -58,9 +60,8 @@ def pq(
             if as_json:
                 print_json(report.figures())
             else:
-                print_tables(class_table(report), quality_table(report))
-                if remark := nothing_to_score(report):
-                    print(remark)
+                remarks = filter(None, [nothing_to_score(report)])
+                print_tables(class_table(report), quality_table(report), form=tables_as, remarks=remarks)
             return
         request = DetailRequest(
             truth=truth,
@@ -83,13 +84,9 @@ def pq(
         return
     from panoptic_blend.scoring.detail_tables import all_tables, rare_classes
 
-    print_tables(*all_tables(findings))
-    if remark := nothing_to_score(findings.report):
-        print(remark)
-    if warning := rare_classes(findings):
-        print(warning)
-    if details:
-        print(f"tables of segments, images, classes and causes: {details}")
+    remarks = filter(None, [nothing_to_score(findings.report), rare_classes(findings)])
+    place = [f"tables of segments, images, classes and causes: {details}"] if details else []
+    print_tables(*all_tables(findings), form=tables_as, remarks=[*remarks, *place])
 
 
 def report(

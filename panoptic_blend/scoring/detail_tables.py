@@ -16,6 +16,7 @@ from panoptic_blend.metrics.resampling import ENOUGH_IMAGES, Interval, Intervals
 from panoptic_blend.scoring.details import Findings
 from panoptic_blend.scoring.tables import class_table, quality_table
 from panoptic_blend.structures import ImageId
+from panoptic_blend.table_formats import NOTHING, Figures
 from panoptic_blend.terminal import percent, right_aligned
 
 
@@ -99,9 +100,14 @@ def comparison_tables(
     )
     for group in GROUPS:
         interval = compared.groups[group]
-        share = "-" if math.isnan(interval.value) else f"{100 * compared.better[group]:.1f}% of resamples"
+        share = percent(compared.better[group])
+        better = (
+            Figures(NOTHING, {"%": ""})
+            if math.isnan(interval.value)
+            else Figures(f"{share}% of resamples", {"%": share})
+        )
         both = (percent(report[group]["pq"]) for report in reports)
-        table.add_row(group, *both, percent(interval.value, "+.2f"), _bounds(interval, signed=True), share)
+        table.add_row(group, *both, percent(interval.value, "+.2f"), _bounds(interval, signed=True), better)
     yield table
     table = right_aligned("image", "first", "second", "difference", title="Images with the largest difference in PQ")
     for image in [image for image in compared.images if not math.isnan(image.difference)][:images]:
@@ -110,7 +116,8 @@ def comparison_tables(
     yield table
 
 
-def _bounds(interval: Interval, *, signed: bool = False) -> str:
+def _bounds(interval: Interval, *, signed: bool = False) -> Figures:
     if math.isnan(interval.value):
-        return "-"
-    return " to ".join(percent(bound, "+.2f" if signed else ".1f") for bound in (interval.low, interval.high))
+        return Figures(NOTHING, {"low": "", "high": ""})
+    low, high = (percent(bound, "+.2f" if signed else ".1f") for bound in (interval.low, interval.high))
+    return Figures(f"{low} to {high}", {"low": low, "high": high})

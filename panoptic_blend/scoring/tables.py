@@ -37,7 +37,7 @@ def class_table(report: PanopticReport) -> Table:
 
 def column_table(columns: Mapping[str, float]) -> Table:
     """The columns of BlendMask's appendix A, table 1, in percent."""
-    table = Table(*columns, title="All metrics")
+    table = right_aligned(*columns, title="All metrics", words=0)
     table.add_row(*map(percent, columns.values()))
     return table
 

@@ -90,3 +90,20 @@ def test_a_model_without_stuff_has_no_table_of_pq() -> None:
     columns = {"AP_box": 0.5, "AP_Th": 0.4, "PQ_Th": 0.3}
     assert printed(evaluation_tables(PanopticQuality(CATEGORIES).compute(), columns)) == [["50.0", "40.0", "30.0"]]
     assert printed([column_table(columns)]) == [["50.0", "40.0", "30.0"]]
+
+
+def test_pq_prints_tables_for_papers_and_spreadsheets(files: tuple[Path, Path]) -> None:
+    pq = ["pq", *map(str, files), "--compare", str(files[1]), "--resamples", "5"]
+    found = CliRunner().invoke(app, [*pq, "--format", "csv"])
+    assert found.exit_code == 0
+    assert "\n\nPanoptic quality\n,PQ,SQ,RQ,classes\nAll,,,,0\n" in found.stdout
+    assert ",first PQ,second PQ,difference,interval low,interval high,second better in %\nAll,,,,,,\n" in found.stdout
+    assert "nothing to score" not in found.stdout and "nothing to score" in found.stderr
+    found = CliRunner().invoke(app, [*pq, "--format", "latex"])
+    assert found.stdout.count(r"\toprule") == found.stdout.count(r"\bottomrule") == 7
+    assert CliRunner().invoke(app, [*pq, "--format", "text"]).stdout == CliRunner().invoke(app, pq).stdout
+
+
+def test_json_and_a_format_exclude_each_other(files: tuple[Path, Path]) -> None:
+    found = CliRunner().invoke(app, ["pq", *map(str, files), "--json", "--format", "text"])
+    assert str(found.exception) == "--json and --format text exclude each other; give only one of the two"
