@@ -50,6 +50,7 @@ COVERED_BY = {
     "doctor/structure": "doctor/test_checkup.py",
     "download/coco_parts": "download/test_coco.py",
     "download/remote_file": "download/test_transfer.py",
+    "download/weights_table": "download/test_known_weights.py",
     "download/web": "download/test_transfer.py",
     "drawing/figures": "drawing/test_drawing.py",
     "drawing/overlay": "drawing/test_drawing.py",

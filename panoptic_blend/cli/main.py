@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from itertools import islice
 from typing import Annotated
 
 import typer
@@ -29,27 +30,56 @@ app.add_typer(data, name="data")
 app.add_typer(weights, name="weights")
 
 
+_ANYWHERE = {"--traceback": 0, "--offline": 0, "--accept-license": 1, "--accept-licence": 1}
+"""The options of all commands, which may stand anywhere, with the number of their values."""
+
+
 @app.callback()
 def _every_command(
     is_printed: Annotated[bool, typer.Option("--traceback", help="Print the traceback of an error.")] = False,
+    is_offline: Annotated[bool, typer.Option("--offline", help="Download no weights; use the cache only.")] = False,
+    accepted: Annotated[
+        str | None,
+        typer.Option(
+            "--accept-license", "--accept-licence", metavar="NAME", help="Accept the license of known weights."
+        ),
+    ] = None,
 ) -> None:
     if is_printed:
         os.environ[TRACEBACK] = "1"
+    if is_offline:
+        os.environ["PANOPTIC_BLEND_OFFLINE"] = os.environ["HF_HUB_OFFLINE"] = "1"
+    if accepted:
+        from panoptic_blend.download.weights_cache import accept_license
+
+        accept_license(accepted)
 
 
 def main(*command: str) -> None:
     """Run the command line with the arguments of this process, after the names of a ``command``, if any.
 
-    ``--traceback`` may stand anywhere.
+    The options of all commands, such as ``--traceback``, may stand anywhere.
     """
     # matplotlib would tell that it builds its caches, or where, if the home folder cannot be written
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
-    arguments = [*command, *sys.argv[1:]]
-    flags = [item for item in arguments if item == "--traceback"]
-    words = [item for item in arguments if item != "--traceback"]
+    flags, words = _separated([*command, *sys.argv[1:]])
 
     def run() -> None:
         with doing(" ".join(["panoptic-blend", *words[:1]])):
             app([*flags, *words])
 
     guarded(run)
+
+
+def _separated(arguments: list[str]) -> tuple[list[str], list[str]]:
+    """The options of all commands with their values, and all other arguments."""
+    flags: list[str] = []
+    words: list[str] = []
+    items = iter(arguments)
+    for item in items:
+        name, has_value, _ = item.partition("=")
+        kind = flags if name in _ANYWHERE else words
+        kind.append(item)
+        if name in _ANYWHERE and not has_value:
+            kind += islice(items, _ANYWHERE[name])
+    return flags, words

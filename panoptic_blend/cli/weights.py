@@ -8,9 +8,34 @@ from typing import Annotated
 import typer
 
 from panoptic_blend.cli.options import AsJson
-from panoptic_blend.terminal import print_json
+from panoptic_blend.cli.running import stoppable
+from panoptic_blend.terminal import print_json, print_tables
 
-weights = typer.Typer(help="Inspect files of weights, and import those of other projects.", no_args_is_help=True)
+weights = typer.Typer(help="Fetch known weights by name, inspect files, and import them.", no_args_is_help=True)
+
+
+@weights.command("list")
+def weights_list(as_json: AsJson = False) -> None:
+    """List the weights that are known by name, with the figures of their publishers."""
+    from panoptic_blend.download.weights_table import lines, record, table
+
+    if as_json:
+        print_json(record())
+    else:
+        print_tables(table())
+        print(*lines(), sep="\n")
+
+
+@weights.command("fetch")
+def weights_fetch(name: Annotated[str, typer.Argument(help="A name that `weights list` shows.")]) -> None:
+    """Fetch known weights into the cache, unless they are there, and print the path of the file.
+
+    Weights with a non-commercial license need --accept-license NAME once.
+    """
+    from panoptic_blend.download.weights_cache import fetch_weights, named
+
+    with stoppable("stopped; run the same command again to continue"):
+        print(fetch_weights(named(name)))
 
 
 @weights.command("inspect")

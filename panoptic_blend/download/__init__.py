@@ -1,1 +1,1 @@
-"""Download COCO from its server: resumable, checked and unpacked."""
+"""Download COCO and known weights from their servers: resumed, checked, and unpacked."""
