@@ -50,10 +50,10 @@ class FoundInstances:
     masks: Sequence[bytes] | None
     """D masks, as the compressed run lengths of pycocotools; None for detections that are boxes only."""
     areas: npt.NDArray[np.float64] | None = None
-    """Areas (D,) by which unmatched detections, of boxes and of masks, are small, medium or large.
+    """Areas (D,) by which unmatched detections are small, medium or large.
 
-    None for those of the boxes, which pycocotools takes for results that have boxes; for others it takes those of the
-    masks.
+    pycocotools takes those of the boxes, for masks too, if a file of results has boxes, else those of the masks. None
+    for the areas of boxes in AP of boxes and of masks in AP of masks, as detectron2 and mmdetection have it.
     """
 
     def __len__(self) -> int:

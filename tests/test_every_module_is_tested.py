@@ -59,6 +59,7 @@ COVERED_BY = {
     "formats/coco_layout": "data/test_dataset.py",
     "formats/coco_shapes": "convert/test_coco_instances.py",
     "formats/json_fields": "formats/test_coco_panoptic.py",
+    "formats/result_columns": "formats/test_instance_results.py",
     "inference/forward": "inference/test_evaluation.py",
     "inference/journal": "inference/test_pictures.py",
     "instances": "metrics/test_average_precision.py",
