@@ -12,6 +12,7 @@ from panoptic_blend.checkpoints.io import is_checkpoint, load_weights, require_n
 from panoptic_blend.checkpoints.official import adapt
 from panoptic_blend.checkpoints.reading import read_weights
 from panoptic_blend.config.experiment import Config, load_config
+from panoptic_blend.download.weights_sources import model_source
 from panoptic_blend.files import read_json
 from panoptic_blend.formats.categories import Categories, default_categories
 from panoptic_blend.models.build import build_model
@@ -55,19 +56,20 @@ def recognize(source: Path, config: str | None = None, categories: Path | None =
 
 
 def import_weights(
-    source: Path, out: Path, config: str | None = None, categories: Path | None = None
+    source: str | Path, out: Path, config: str | None = None, categories: Path | None = None
 ) -> RecognizedWeights:
-    """Write foreign weights as a checkpoint of ours, atomically; arguments as in `recognize`.
+    """Write foreign weights, of a file or known by name, as a checkpoint of ours; other arguments as in `recognize`.
 
     Raises:
         PanopticBlendError: ``out`` exists, or the weights cannot be recognized or are a checkpoint of ours already.
     """
     require_new_checkpoint(out)
-    if is_checkpoint(source):
+    path, known_config = model_source(source)
+    if is_checkpoint(path):
         raise PanopticBlendError(f"{source}: is a checkpoint of ours, with config and categories; use it directly")
-    found = recognize(source, config, categories)
+    found = recognize(path, config or known_config, categories)
     model = build_model(found.config)
-    load_weights(model, source)
+    load_weights(model, path)
     save_checkpoint(out, model.state_dict(), found.config, found.categories)
     return found
 

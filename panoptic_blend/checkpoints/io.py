@@ -17,6 +17,7 @@ from panoptic_blend.checkpoints.official import adapt
 from panoptic_blend.checkpoints.pickles import reason
 from panoptic_blend.checkpoints.reading import read_header, read_weights, stated_pq, weights_in
 from panoptic_blend.config.experiment import Config, parse_config
+from panoptic_blend.download.weights_sources import weights_path
 from panoptic_blend.files import printable, replacing
 from panoptic_blend.formats.categories import Categories
 from panoptic_blend.models.backbones.protocol import Backbone
@@ -115,8 +116,8 @@ def load_weights(
     deformable convolutions too.
 
     Args:
-        source: a file, the word ``imagenet`` for the weights that `Backbone.pretrained_weights` gives, or a state dict,
-            bare or in what ``torch.load`` returned.
+        source: a file, the name of known weights, the word ``imagenet`` for the weights that
+            `Backbone.pretrained_weights` gives, or a state dict, bare or in what ``torch.load`` returned.
         partial: load what fits, and leave heads unchanged that are missing or know other classes.
         name: what messages call the weights; by default the file.
 
@@ -173,7 +174,7 @@ def _state_of(source: str | Path | Mapping[str, Tensor], model: nn.Module) -> di
     """The state dict of a source of weights, under our names."""
     if str(source) == "imagenet":
         return _imagenet(model)
-    file = weights_in(source) if isinstance(source, Mapping) else read_weights(Path(source))
+    file = weights_in(source) if isinstance(source, Mapping) else read_weights(weights_path(source))
     return adapt(file.state, file.author, "state dict" if isinstance(source, Mapping) else str(source))
 
 

@@ -12,8 +12,12 @@ from panoptic_blend.structures import PanopticBlendError
 from panoptic_blend.table_formats import TableFormat
 
 Overrides = Annotated[list[str] | None, typer.Argument(help="Changes to the config: key=value ...")]
-Model = Annotated[Path, typer.Argument(help="A checkpoint, or a config (name or path) together with --weights.")]
-Weights = Annotated[Path | None, typer.Option(help="Weights in any supported format, if MODEL is a config.")]
+Model = Annotated[
+    Path, typer.Argument(help="A checkpoint, a name of `weights list`, or a config (name or path) with --weights.")
+]
+Weights = Annotated[
+    Path | None, typer.Option(help="Weights in any supported format, or by name, if MODEL is a config.")
+]
 Config = Annotated[str | None, typer.Option(help="The config to use when MODEL is a file of weights.")]
 Device = Annotated[str, typer.Option(help="Device to run on: cpu, cuda, cuda:0, ...")]
 NetworkPrecision = Annotated[Precision, typer.Option("--precision", help="Numeric precision of the network.")]

@@ -33,7 +33,8 @@ def train(
         typer.Option(help="auto: continue from the newest complete state in the folder, if any."),
     ] = None,
     weights: Annotated[
-        str | None, typer.Option(help="Initial weights: a file in any supported format, or `imagenet`.")
+        str | None,
+        typer.Option(help="Initial weights: a file in any supported format, a name of `weights list`, or `imagenet`."),
     ] = None,
     partial: Annotated[
         bool, typer.Option("--partial", help="Load the weights that fit; initialize heads for other classes.")

@@ -40,14 +40,15 @@ def weights_fetch(name: Annotated[str, typer.Argument(help="A name that `weights
 
 @weights.command("inspect")
 def weights_inspect(
-    file: Annotated[Path, typer.Argument(help="File of weights in any format.")],
+    file: Annotated[Path, typer.Argument(help="File of weights in any format, or a name of `weights list`.")],
     as_json: AsJson = False,
 ) -> None:
     """Report the format and contents of a file of weights, and the configs that it fits."""
     from panoptic_blend.checkpoints.description import lines, record
     from panoptic_blend.checkpoints.inspection import inspect_weights
+    from panoptic_blend.download.weights_sources import weights_path
 
-    inspection = inspect_weights(file)
+    inspection = inspect_weights(weights_path(file))
     if as_json:
         print_json({"file": str(file), **record(inspection)})
     else:
@@ -58,7 +59,7 @@ def weights_inspect(
 def weights_import(
     official: Annotated[
         Path,
-        typer.Argument(help="Weights of the official BlendMask or of detectron2, or of this library without a config."),
+        typer.Argument(help="A name of `weights list`, or a file of weights of other programs or without a config."),
     ],
     out: Annotated[Path, typer.Argument(help="The checkpoint to write, a .safetensors file.")],
     config: Annotated[

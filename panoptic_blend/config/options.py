@@ -85,7 +85,8 @@ class Train(Options):
     sync_norm: bool = True
     """Whether trained batch norms compute their statistics over all devices."""
     weights: PathText | None = None
-    """Initial weights: a file, or ``imagenet`` for an ImageNet classifier (torchvision's, or timm's with kind timm)."""
+    """Initial weights: a file, a name of ``weights list``, or ``imagenet`` for an ImageNet classifier (torchvision's,
+    or timm's with kind timm)."""
     partial: bool = False
     """Load only the ``weights`` that fit; heads for other classes, and missing heads, keep their initial values."""
     log_every: Interval = 20

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from platformdirs import user_cache_path
 
-from panoptic_blend.download.known_weights import KnownWeights, closest_name, find_known, known_weights
+from panoptic_blend.download.known_weights import KnownWeights, closest_name, known_weights
 from panoptic_blend.download.transfer import RetryPolicy, download
 from panoptic_blend.download.web import require_http
 from panoptic_blend.files import locked, replacing
@@ -43,20 +43,6 @@ def cache_folder() -> Path:
 def is_offline() -> bool:
     """Whether nothing may be downloaded."""
     return bool(os.environ.get(OFFLINE))
-
-
-def weights_path(source: str | Path) -> Path:
-    """The file that is meant by the path of a file or by the name of known weights, which are fetched if need be.
-
-    Raises:
-        PanopticBlendError: it is neither, but close to a name; or the weights cannot be fetched.
-    """
-    if known := find_known(source):
-        return fetch_weights(known)
-    path, text = Path(source), str(source)
-    if not path.exists() and not path.suffix and (name := closest_name(text)):
-        raise PanopticBlendError(f"{text}: no such file, and no weights of this name; did you mean {name}?")
-    return path
 
 
 def cached_path(known: KnownWeights) -> Path:

@@ -25,6 +25,8 @@ from panoptic_blend.config.options import Precision
 from panoptic_blend.config.yaml_files import config_names
 from panoptic_blend.data.dataset import to_tensor
 from panoptic_blend.data.transforms import Resizing
+from panoptic_blend.download.known_weights import known_weights
+from panoptic_blend.download.weights_sources import model_source, weights_path
 from panoptic_blend.failures import first_line
 from panoptic_blend.formats.categories import Categories, default_categories
 from panoptic_blend.formats.images import Picture
@@ -104,15 +106,16 @@ def load(
     overrides: Iterable[str] = (),
     precision: Precision = "32-true",
 ) -> Predictor:
-    """Load a `Predictor` from a checkpoint, or from a config and weights.
+    """Load a `Predictor` from a checkpoint, from known weights, or from a config and weights.
 
     The model is optimized for prediction and cannot be trained: norms are folded into convolutions, and weights are
     rounded once if ``precision`` is not float32.
 
     Args:
         name_or_path: a checkpoint of this library, which includes its config and categories; weights from elsewhere
-            that fit a config of the library; or the name or path of a config, which requires ``weights``.
-        weights: a file of weights in any format that `load_weights` reads.
+            that fit a config of the library; the name of known weights, which are fetched once; or the name or path of
+            a config, which requires ``weights``.
+        weights: a file of weights in any format that `load_weights` reads, or the name of known ones.
         device: ``cpu``, ``cuda``, ``cuda:0``, ...
         overrides: ``key=value`` changes to the config, such as ``model.fusion.confidence=0.5``.
         precision: arithmetic of the network; ``auto`` is bfloat16 if the device has hardware for it.
@@ -120,9 +123,9 @@ def load(
     Raises:
         PanopticBlendError: a file is missing or does not fit the config, or the device is not available.
     """
-    source = Path(name_or_path)
+    source, config_name = (Path(name_or_path), None) if weights else model_source(name_or_path)
     if source.suffix in _WEIGHTS and weights is None:
-        known = read_checkpoint(source) if is_checkpoint(source) else recognize(source)
+        known = read_checkpoint(source) if is_checkpoint(source) else recognize(source, config_name)
         config, categories = known.config.changed(overrides), known.categories
         state = known.state if isinstance(known, Checkpoint) else source
         if isinstance(known, Checkpoint):
@@ -132,7 +135,7 @@ def load(
     elif source.suffix in _WEIGHTS:
         raise PanopticBlendError(f"{name_or_path}: is a file of weights, and so is {weights}; give only one of these")
     else:
-        config, state = load_config(name_or_path, overrides), Path(weights)
+        config, state = load_config(name_or_path, overrides), weights_path(weights)
         counts = config.model.num_things, config.model.num_stuff
         categories = read_categories(state) or default_categories(*counts)
     model = build_model(config)
@@ -148,7 +151,8 @@ def _why_no_weights(path: Path) -> str:
     """Why the name of a config, or the path of something that does not end like a file of weights, holds no weights."""
     exists = os.path.lexists(path)
     if path.as_posix() in config_names() or (exists and path.suffix in (".yaml", ".yml")):
-        return "a config has no weights; give a checkpoint, or weights with it"
+        name = next((f", such as {known.name}" for known in known_weights().values() if known.config == str(path)), "")
+        return f"a config has no weights; give a checkpoint, or weights with it{name}"
     if not exists:
         return "no such file or config; check the path"
     if path.is_dir():

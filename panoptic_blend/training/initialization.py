@@ -10,6 +10,7 @@ from panoptic_blend.checkpoints.fitting import layers, without_classes
 from panoptic_blend.checkpoints.io import load_weights, read_categories, read_checkpoint
 from panoptic_blend.checkpoints.states import state_files
 from panoptic_blend.config.experiment import Config
+from panoptic_blend.download.weights_sources import weights_path
 from panoptic_blend.formats.categories import Categories
 from panoptic_blend.structures import PanopticBlendError
 
@@ -41,8 +42,14 @@ def require_weights_of_backbone(config: Config) -> None:
         )
 
 
+def fetch_initial_weights(weights: str | None) -> None:
+    """Bring known weights into the cache; before other processes start, so that one of a machine fetches them."""
+    if weights and weights != "imagenet":
+        weights_path(weights)
+
+
 def load_initial_weights(model: nn.Module, weights: str, partial: bool, categories: Categories) -> list[str]:
-    """Load a file of weights in any known format, or ``imagenet``.
+    """Load a file of weights in any known format, known weights by name, or ``imagenet``.
 
     If the header of the file has other category names than ``categories``, the layers that classify are not loaded.
 
@@ -52,11 +59,13 @@ def load_initial_weights(model: nn.Module, weights: str, partial: bool, categori
     Raises:
         PanopticBlendError: the weights do not fit or have other classes, and ``partial`` is false.
     """
-    known = None if weights == "imagenet" else read_categories(Path(weights))
+    path = None if weights == "imagenet" else weights_path(weights)
+    known = path and read_categories(path)
     mismatch = known and known.first_mismatch(categories)
     if mismatch and not partial:
         raise PanopticBlendError(
             f"{weights}: has other classes ({mismatch}); give --partial to load all layers but those that classify"
         )
-    source = without_classes(read_checkpoint(Path(weights)).state, model) if mismatch else weights
-    return [f"{weights}: not loaded {layers(missing)}"] if (missing := load_weights(model, source, partial)) else []
+    source = without_classes(read_checkpoint(path).state, model) if path and mismatch else path or weights
+    missing = load_weights(model, source, partial, name=weights)
+    return [f"{weights}: not loaded {layers(missing)}"] if missing else []

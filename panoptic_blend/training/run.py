@@ -36,6 +36,7 @@ from panoptic_blend.training.batch_norm import require_variance
 from panoptic_blend.training.initialization import (
     BEST,
     LAST,
+    fetch_initial_weights,
     load_initial_weights,
     require_no_run,
     require_weights_of_backbone,
@@ -85,6 +86,8 @@ class Run:
         self.meaning = meaning(config, self.training, self.validation)
         state = newest_state(output, self.remarks.append) if resume else None
 
+        if state is None:
+            fetch_initial_weights(config.train.weights)
         self.fabric = launch(config.train)
         self.is_first = self.fabric.is_global_zero
         self.shard = Shard(self.fabric.global_rank, self.fabric.world_size)

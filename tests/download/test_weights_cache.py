@@ -17,7 +17,7 @@ from panoptic_blend.download import known_weights as table
 from panoptic_blend.download import weights_cache as module
 from panoptic_blend.download.known_weights import KnownWeights
 from panoptic_blend.download.transfer import RetryPolicy
-from panoptic_blend.download.weights_cache import cached_path, fetch_weights, weights_path
+from panoptic_blend.download.weights_cache import cached_path, fetch_weights
 
 Refused = Callable[..., str]
 CONTENT = bytes(range(256)) * 40
@@ -75,22 +75,6 @@ def test_a_file_is_fetched_once_and_its_whole_checksum_kept(
     assert sorted(item.name for item in path.parent.iterdir()) == [path.name, f"{path.name}.sha256"]
     said = capsys.readouterr()
     assert said.out == "" and said.err == f"fetching {FREE} from {server.url}/mirror/resnet18-f37072fd.pth\n"
-
-
-def test_paths_win_over_names(server: FileServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / FREE).mkdir()  # a folder is no file of weights
-    assert weights_path(FREE) == cached_path(known())
-    (tmp_path / FREE).rmdir()
-    (tmp_path / FREE).write_bytes(b"mine")
-    assert weights_path(FREE) == Path(FREE) and weights_path(tmp_path / "a.pth") == tmp_path / "a.pth"
-
-
-def test_a_typo_names_the_closest(server: FileServer, refused: Refused) -> None:
-    assert "did you mean resnet18_imagenet_v1?" in refused(weights_path, "resnet18_imagenet")
-    assert "did you mean resnet18_imagenet_v1?" in refused(module.named, "resnet18_imagenet")
-    assert "`panoptic-blend weights list` shows the names" in refused(module.named, "yolo")
-    assert weights_path("yolo") == Path("yolo"), "it may be a path; who reads it says that it is not there"
 
 
 def test_an_interrupted_download_goes_on_where_it_stopped(server: FileServer, refused: Refused) -> None:
