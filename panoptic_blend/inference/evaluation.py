@@ -22,8 +22,9 @@ from panoptic_blend.failures import doing, in_one_line
 from panoptic_blend.formats.categories import Categories
 from panoptic_blend.formats.panoptic_writer import PanopticWriter
 from panoptic_blend.inference.forward import run_network
-from panoptic_blend.metrics.average_precision import AveragePrecision, InstanceReport
+from panoptic_blend.metrics.average_precision import AveragePrecision
 from panoptic_blend.metrics.class_pixels import ClassPixels
+from panoptic_blend.metrics.instance_report import InstanceReport
 from panoptic_blend.metrics.overlaps import compare
 from panoptic_blend.metrics.panoptic_quality import GROUPS, PanopticQuality, PanopticReport
 from panoptic_blend.metrics.semantic_iou import SemanticIoU
@@ -57,8 +58,11 @@ class Evaluation:
     def columns(self) -> dict[str, float]:
         """The columns of table 1 in BlendMask's appendix A; only those of things without semantic head."""
         all_, things, stuff = (self.panoptic[group] for group in GROUPS)
+        precisions = {"AP_box": self.instances.box.ap}
+        if self.instances.mask:
+            precisions["AP_Th"] = self.instances.mask.ap
         if self.mean_iou is None:
-            return {"AP_box": self.instances.box, "AP_Th": self.instances.mask, "PQ_Th": things["pq"]}
+            return {**precisions, "PQ_Th": things["pq"]}
         return {
             "PQ": all_["pq"],
             "SQ": all_["sq"],
@@ -66,8 +70,7 @@ class Evaluation:
             "PQ_Th": things["pq"],
             "PQ_St": stuff["pq"],
             "mIoU": self.mean_iou,
-            "AP_box": self.instances.box,
-            "AP_Th": self.instances.mask,
+            **precisions,
         }
 
 

@@ -1,90 +1,74 @@
-"""COCO average precision of boxes and masks, with ground truth from panoptic maps."""
+"""COCO's average precision and recall of boxes and masks, equal to those of pycocotools."""
 
 from __future__ import annotations
 
-import contextlib
-import io
-import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from collections import Counter
+from collections.abc import Container, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
-from pycocotools import mask as rle
-from pycocotools.coco import COCO
-from pycocotools.cocoeval import COCOeval
 
+from panoptic_blend.instances import FoundInstances, TrueInstances
+from panoptic_blend.metrics.instance_columns import NOTHING, InstanceColumns, join, one_image
+from panoptic_blend.metrics.instance_conversion import found_instances, true_instances
+from panoptic_blend.metrics.instance_matching import InstanceTallies, match
+from panoptic_blend.metrics.instance_report import ClassFigures, InstanceReport, Kind
 from panoptic_blend.metrics.overlaps import format_ids
 from panoptic_blend.metrics.panoptic_quality import categories_by_id
-from panoptic_blend.structures import Category, PanopticBlendError, PanopticMap
+from panoptic_blend.metrics.precision_recall import PrecisionRecall, precision_recall
+from panoptic_blend.structures import Category, ImageId, PanopticBlendError, PanopticMap
 
 if TYPE_CHECKING:
     from panoptic_blend.structures import Detections
 
-DETECTIONS_PER_IMAGE = 100
-"""Maximum number of detections per class and image that COCO counts, best first."""
-
-Record = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class InstanceReport:
-    """Average precision of boxes and masks as fractions: over IoU 0.50, 0.55, ..., 0.95, and at 0.50 and 0.75.
-
-    Each is a mean over the thing classes that have an instance other than crowds; NaN if there is no such class.
-    """
-
-    box: float
-    box50: float
-    box75: float
-    mask: float
-    mask50: float
-    mask75: float
-
 
 class AveragePrecision:
-    """Box and mask AP over all object sizes, with at most 100 detections per class and image.
+    """The twelve figures of COCO for boxes and masks, over all thing classes and of each class.
 
-    ``categories`` are all classes of the data set; the instances are the segments of its thing classes. The state
-    consists of run-length encoded masks. Detections of equal score rank in the order of updates.
+    ``categories`` are all classes of the data set; the instances are those of its thing classes. The state consists of
+    the scores, areas and overlaps of instances, without masks; it can be pickled. Merging is exact: figures do not
+    depend on how the images were distributed, or on their order if each has an id.
     """
 
     def __init__(self, categories: Sequence[Category | Mapping[str, object]]) -> None:
         self._categories = categories_by_id(categories)
+        self._things = sorted((c for c in self._categories.values() if c.is_thing), key=lambda category: category.id)
         self.reset()
 
     def reset(self) -> None:
         """Forget all images."""
-        self._images: list[_Image] = []
+        self._parts: list[InstanceColumns] = []
 
-    def update(self, truth: PanopticMap, detections: Detections) -> None:
-        """Add one image: its ground truth (H, W) and its detections, with boxes in pixels of the truth.
+    def update(
+        self,
+        truth: TrueInstances | PanopticMap,
+        detections: FoundInstances | Detections,
+        image: ImageId | None = None,
+    ) -> None:
+        """Add one image: its ground truth and its detections, with category ids of things.
 
-        ``detections.labels`` are category ids of things, ``detections.masks`` are (D, H, W) bool. Segments without
-        pixels are left out. Raises PanopticBlendError for unknown categories and for masks of another size.
+        Args:
+            truth: the annotated instances, or a map (H, W) whose thing segments are the instances.
+            detections: the found instances; ``masks`` of `Detections` have the size of the truth.
+            image: the id of the image. Detections of equal score rank by the ids of their images, as in pycocotools;
+                without ids, in the order of updates and merges.
+
+        Raises:
+            PanopticBlendError: unknown categories, or masks of another size than the truth's.
         """
-        labels = detections.labels.tolist()
-        self._check_categories(truth, labels)
-        height, width = truth.segment_ids.shape
-        if labels and tuple(detections.masks.shape[1:]) != (height, width):
+        things = {category.id for category in self._things}
+        if isinstance(truth, PanopticMap):
+            _require([s.category for s in truth.segments], self._categories, "truth: unknown category {}")
+            truth = true_instances(truth, things)
+        found = detections if isinstance(detections, FoundInstances) else found_instances(detections)
+        _require(truth.category_ids.tolist(), things, "truth: category {} is not a thing")
+        _require(found.category_ids.tolist(), things, "detections: label {} is not a thing category")
+        if found.masks and truth.size != found.size:
             raise PanopticBlendError(
-                f"detections: masks are {tuple(detections.masks.shape[1:])} and the truth is {(height, width)}; "
+                f"detections: masks are {found.size} and the truth is {truth.size}; "
                 "give detections at the size of the truth"
             )
-        ids = np.asfortranarray(truth.segment_ids)
-        instances = [
-            _record(segment.category, ids == segment.id, iscrowd=int(segment.is_crowd))
-            for segment in truth.segments
-            if self._categories[segment.category].is_thing
-        ]
-        detected = [
-            _record(label, mask.cpu().numpy(), score=score, bbox=[x0, y0, x1 - x0, y1 - y0])
-            for (x0, y0, x1, y1), score, label, mask in zip(
-                detections.boxes.tolist(), detections.scores.tolist(), labels, detections.masks, strict=True
-            )
-        ]
-        self._images.append(_Image(height, width, [instance for instance in instances if instance["area"]], detected))
+        self._parts.append(one_image(image, truth, found))
 
     def merge(self, other: AveragePrecision) -> None:
         """Add the images of ``other``, which is not changed; PanopticBlendError if its categories differ."""
@@ -92,77 +76,49 @@ class AveragePrecision:
             raise PanopticBlendError(
                 "cannot merge average precisions of different categories; construct both with the same list"
             )
-        self._images.extend(other._images)
+        self._parts.extend(other._parts)
 
     def compute(self) -> InstanceReport:
-        """Evaluate all images so far with pycocotools."""
-        things = [category.id for category in self._categories.values() if category.is_thing]
-        with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints its progress
-            truth = _coco(things, self._images, (image.truth for image in self._images))
-            detected = _coco(things, self._images, (image.detected for image in self._images))
-            box, box50, box75 = _average_precision(truth, detected, "bbox")
-            mask, mask50, mask75 = _average_precision(truth, detected, "segm")
-        return InstanceReport(box, box50, box75, mask, mask50, mask75)
+        """The figures of all images so far. Raises PanopticBlendError if an image was added twice."""
+        tallies = self.tallies()
+        return report(tallies, {kind: precision_recall(found) for kind, found in tallies.items()})
 
-    def _check_categories(self, truth: PanopticMap, labels: Iterable[int]) -> None:
-        unknown = sorted({segment.category for segment in truth.segments} - self._categories.keys())
-        if unknown:
-            raise PanopticBlendError(
-                f"truth: unknown category {format_ids(unknown)}; give category ids of the data set"
-            )
-        things = {category.id for category in self._categories.values() if category.is_thing}
-        unexpected = sorted(set(labels) - things)
-        if unexpected:
-            raise PanopticBlendError(
-                f"detections: label {format_ids(unexpected)} is not a thing category; give category ids of the data set"
-            )
+    def tallies(self) -> dict[Kind, InstanceTallies]:
+        """Which detections match, by boxes and, unless an image has detections without masks, by masks.
 
+        Precision-recall curves, intervals and comparisons are computed from these. Raises errors as `compute` does.
+        """
+        twice = [image for image, count in Counter(self._columns().images).items() if count > 1 and image is not None]
+        if twice:
+            raise PanopticBlendError(f"image {twice[0]!r} is added twice; keep one")
+        return {kind: match(self._columns(), self._things, kind) for kind in self._columns().areas}
 
-class _Image(NamedTuple):
-    height: int
-    width: int
-    truth: list[Record]
-    detected: list[Record]
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_parts": [self._columns()]}
+
+    def _columns(self) -> InstanceColumns:
+        """All images as one part."""
+        self._parts = [join([NOTHING, *self._parts])]
+        return self._parts[0]
 
 
-def _record(category: int, mask: npt.NDArray[np.bool_], **more: object) -> Record:
-    """The COCO annotation of a mask (H, W), with its tight box (x, y, width, height) unless ``more`` has a ``bbox``."""
-    encoded = rle.encode(np.asfortranarray(mask, dtype=np.uint8))
-    return {
-        "category_id": category,
-        "segmentation": encoded,
-        "area": int(rle.area(encoded)),
-        "bbox": rle.toBbox(encoded).tolist(),
-        "iscrowd": 0,
-        **more,
+def report(tallies: Mapping[Kind, InstanceTallies], found: Mapping[Kind, PrecisionRecall]) -> InstanceReport:
+    """The report of tallies with their precision and recall."""
+    boxes, curves, masks = tallies["box"], found["box"], found.get("mask")
+    instances = np.bincount(boxes.truth_class[boxes.truth_counts[0]], minlength=len(boxes.categories))
+    per_class = {
+        category.id: ClassFigures(
+            instances=int(instances[k]),
+            detections=int(boxes.starts[k + 1] - boxes.starts[k]),
+            box=curves.figures(k),
+            mask=masks.figures(k) if masks else None,
+        )
+        for k, category in enumerate(boxes.categories)
     }
+    return InstanceReport(boxes.categories, curves.figures(), masks.figures() if masks else None, per_class)
 
 
-def _coco(things: Sequence[int], images: Sequence[_Image], records: Iterable[Sequence[Record]]) -> COCO:
-    """Index the records of every image; they are copied, because pycocotools modifies its input."""
-    annotations = [{**record, "image_id": image} for image, group in enumerate(records) for record in group]
-    coco = COCO()
-    coco.dataset = {
-        "images": [{"id": index, "height": image.height, "width": image.width} for index, image in enumerate(images)],
-        "categories": [{"id": thing} for thing in things],
-        # Ids start at 1: COCOeval treats a match with annotation 0 as no match.
-        "annotations": [{**annotation, "id": number} for number, annotation in enumerate(annotations, 1)],
-    }
-    coco.createIndex()
-    return coco
-
-
-def _average_precision(truth: COCO, detected: COCO, kind: Literal["bbox", "segm"]) -> tuple[float, float, float]:
-    """AP over all IoU thresholds, at 0.50 and at 0.75."""
-    evaluation = COCOeval(truth, detected, kind)
-    evaluation.params.areaRng = [[0, float("inf")]]
-    evaluation.params.areaRngLbl = ["all"]
-    evaluation.params.maxDets = [DETECTIONS_PER_IMAGE]
-    evaluation.evaluate()
-    evaluation.accumulate()
-    precision = evaluation.eval["precision"][..., 0, 0]  # (IoU thresholds, recalls, classes), -1 for absent classes
-    precision = precision[:, :, (precision >= 0).all(axis=(0, 1))]
-    if not precision.size:
-        return math.nan, math.nan, math.nan
-    at50, at75 = np.searchsorted(evaluation.params.iouThrs, (0.5 - 1e-6, 0.75 - 1e-6))
-    return float(precision.mean()), float(precision[at50].mean()), float(precision[at75].mean())
+def _require(seen: Iterable[int], known: Container[int], problem: str) -> None:
+    unknown = sorted({category for category in seen if category not in known})
+    if unknown:
+        raise PanopticBlendError(f"{problem.format(format_ids(unknown))}; give category ids of the data set")

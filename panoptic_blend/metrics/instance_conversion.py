@@ -1,0 +1,66 @@
+"""Panoptic maps and the network's detections as instances with COCO's boxes and run lengths."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+from pycocotools import mask as rle
+
+from panoptic_blend.instances import FoundInstances, TrueInstances
+from panoptic_blend.metrics.sparse import Floats
+from panoptic_blend.structures import PanopticMap
+
+if TYPE_CHECKING:
+    from panoptic_blend.structures import Detections
+
+_AREAS_AT_ONCE = 255
+"""pycocotools fails to compute the areas of more masks at once."""
+
+
+def true_instances(truth: PanopticMap, things: Container[int]) -> TrueInstances:
+    """The segments of a map (H, W) whose categories are in ``things``, with measured areas and tight boxes.
+
+    Segments without pixels are left out.
+    """
+    height, width = truth.segment_ids.shape
+    ids = np.asfortranarray(truth.segment_ids)
+    known = [segment for segment in truth.segments if segment.category in things]
+    masks = [rle.encode(np.asfortranarray(ids == segment.id, dtype=np.uint8)) for segment in known]
+    areas = mask_areas(masks)
+    seen = np.flatnonzero(areas).tolist()
+    return TrueInstances(
+        size=(height, width),
+        category_ids=np.array([known[row].category for row in seen], dtype=np.int64),
+        boxes=np.array([rle.toBbox(masks[row]) for row in seen], dtype=np.float64).reshape(-1, 4),
+        masks=[masks[row]["counts"] for row in seen],
+        areas=areas[seen],
+        is_crowd=np.array([known[row].is_crowd for row in seen], dtype=np.bool_),
+    )
+
+
+def found_instances(detections: Detections) -> FoundInstances:
+    """Detections with masks (D, H, W), whose labels are category ids of the data set."""
+    boxes = detections.boxes.double().cpu().numpy().reshape(-1, 4)
+    _, height, width = detections.masks.shape
+    return FoundInstances(
+        size=(height, width),
+        category_ids=detections.labels.cpu().numpy().astype(np.int64),
+        scores=detections.scores.double().cpu().numpy(),
+        boxes=np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1),
+        masks=[encode(mask) for mask in detections.masks.cpu().numpy()],
+    )
+
+
+def mask_areas(masks: Sequence[Mapping[str, Any]]) -> Floats:
+    """Areas (D,) in pixels of masks as `run_lengths` gives them."""
+    chunks = (list(masks[start : start + _AREAS_AT_ONCE]) for start in range(0, len(masks), _AREAS_AT_ONCE))
+    return np.concatenate([np.zeros(0), *map(rle.area, chunks)])
+
+
+def encode(mask: npt.NDArray[np.bool_]) -> bytes:
+    """The compressed run lengths of a mask (H, W), as in results for COCO."""
+    counts: bytes = rle.encode(np.asfortranarray(mask, dtype=np.uint8))["counts"]
+    return counts
