@@ -67,7 +67,6 @@ COVERED_BY = {
     "metrics/error_budget": "metrics/test_causes.py",
     "metrics/instance_columns": "metrics/test_precision_recall.py",
     "metrics/instance_conversion": "metrics/test_average_precision.py",
-    "metrics/instance_matching": "metrics/test_precision_recall.py",
     "metrics/instance_report": "metrics/test_average_precision.py",
     "metrics/map_arrays": "metrics/test_conversion.py",
     "metrics/map_records": "metrics/test_conversion.py",

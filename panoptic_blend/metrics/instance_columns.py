@@ -73,7 +73,7 @@ class InstanceColumns:
 
 def one_image(image: ImageId | None, truth: TrueInstances, found: FoundInstances) -> InstanceColumns:
     """The columns of a single image: only its best ``DETECTIONS_PER_IMAGE`` detections of each class."""
-    order, rank = _best(found)
+    order, rank = best_rows(found)
     category, boxes = found.category_ids[order], found.boxes[order]
     areas: dict[Kind, Floats] = {"box": boxes[:, 2] * boxes[:, 3]}
     pairs: dict[Kind, Pairs] = {"box": _box_pairs(truth, category, boxes)}
@@ -136,7 +136,7 @@ def _joined(pairs: Sequence[Pairs], found: Sequence[int], truths: Sequence[int])
     )
 
 
-def _best(found: FoundInstances) -> tuple[Integers, npt.NDArray[np.uint8]]:
+def best_rows(found: FoundInstances) -> tuple[Integers, npt.NDArray[np.uint8]]:
     """Rows of the detections that count, by class and descending score, and their ranks within the class."""
     order = np.lexsort((-found.scores, found.category_ids))
     category = found.category_ids[order]

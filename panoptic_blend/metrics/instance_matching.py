@@ -105,15 +105,25 @@ def _match(
     ``counts`` (G,) are the true instances that count.
     """
     matched, ignored = np.zeros((2, len(columns.scores)), dtype=np.uint16)
-    # Each detection's pairs, the one it prefers first; of equal IoUs, COCO takes the last instance.
-    order = np.lexsort((-pairs.truth, -pairs.iou, ~counts[pairs.truth], pairs.found))
-    found, truth, iou = pairs.found[order], pairs.truth[order], pairs.iou[order]
+    found, truth, iou = _preferred(pairs, counts)
     for bit, threshold in enumerate(IOU_THRESHOLDS):
         reaches = iou >= min(threshold, _ALMOST_ONE)
         rows, taken = _take(found[reaches], truth[reaches], columns.truth_is_crowd)
         matched[rows] |= np.uint16(1 << bit)
         ignored[rows[~counts[taken]]] |= np.uint16(1 << bit)
     return matched, ignored
+
+
+def _preferred(pairs: Pairs, counts: Bools) -> tuple[Integers, Integers, Floats]:
+    """Each detection's pairs, the one it prefers first; of equal IoUs, COCO takes the last instance."""
+    order = np.lexsort((-pairs.truth, -pairs.iou, ~counts[pairs.truth], pairs.found))
+    return pairs.found[order], pairs.truth[order], pairs.iou[order]
+
+
+def taken(columns: InstanceColumns, kind: Kind) -> tuple[Integers, Integers]:
+    """The detections that take a true instance at an IoU of 0.5, of any area, and the instance that each takes."""
+    found, truth, _ = _preferred(columns.pairs[kind], ~columns.truth_is_crowd)
+    return _take(found, truth, columns.truth_is_crowd)
 
 
 def _take(found: Integers, truth: Integers, is_crowd: Bools) -> tuple[Integers, Integers]:
