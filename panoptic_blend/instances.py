@@ -12,8 +12,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from pycocotools import mask as coco
 
 from panoptic_blend.structures import Size
+
+_AREAS_AT_ONCE = 255
+"""pycocotools fails to compute the areas of more masks at once."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,3 +67,9 @@ class FoundInstances:
 def run_lengths(size: Size, masks: Sequence[bytes]) -> list[dict[str, Any]]:
     """Masks as the records that the functions of ``pycocotools.mask`` take."""
     return [{"size": list(size), "counts": mask} for mask in masks]
+
+
+def mask_areas(masks: Sequence[dict[str, Any]]) -> npt.NDArray[np.float64]:
+    """Areas (D,) in pixels of masks as `run_lengths` gives them."""
+    chunks = (list(masks[start : start + _AREAS_AT_ONCE]) for start in range(0, len(masks), _AREAS_AT_ONCE))
+    return np.concatenate([np.zeros(0), *map(coco.area, chunks)])

@@ -65,6 +65,7 @@ COVERED_BY = {
     "instances": "metrics/test_average_precision.py",
     "metrics/confusion": "metrics/test_details.py",
     "metrics/error_budget": "metrics/test_causes.py",
+    "metrics/instance_budget": "metrics/test_instance_errors.py",
     "metrics/instance_columns": "metrics/test_precision_recall.py",
     "metrics/instance_conversion": "metrics/test_average_precision.py",
     "metrics/instance_report": "metrics/test_average_precision.py",

@@ -15,7 +15,7 @@ from pycocotools import mask as coco
 from panoptic_blend.formats.coco_shapes import MalformedShapeError, RunLengths, compressed, read_shape
 from panoptic_blend.formats.json_fields import require_image_id, require_integer
 from panoptic_blend.formats.run_lengths import first_invalid
-from panoptic_blend.instances import FoundInstances, run_lengths
+from panoptic_blend.instances import FoundInstances, mask_areas, run_lengths
 from panoptic_blend.structures import ImageId, PanopticBlendError, Size, is_integer
 
 Record = dict[str, Any]
@@ -26,9 +26,6 @@ _HUGE = 1e100
 """No score, length or position is larger."""
 
 _NO_BOX = (math.nan,) * 4
-
-_MEASURED_AT_ONCE = 255
-"""The number of masks in a call of pycocotools, which has failed with more than a byte can count."""
 
 
 class ResultColumns:
@@ -154,8 +151,8 @@ class ResultColumns:
         masks = [self._masks[row] for row in rows] if self.has_masks else None
         areas = boxes[:, 2] * boxes[:, 3]
         if masks and not self.has_boxes:
-            areas, tight = _measured(size, masks)
-            boxes = np.where(np.isnan(boxes), tight, boxes)
+            records = run_lengths(size, masks)
+            areas, boxes = mask_areas(records), np.where(np.isnan(boxes), coco.toBbox(records), boxes)
         return FoundInstances(
             size=size,
             category_ids=np.frombuffer(self._categories, np.int64)[rows],
@@ -168,14 +165,6 @@ class ResultColumns:
 
 def _listed(ids: Collection[int]) -> str:
     return ", ".join(map(str, sorted(ids)[:5])) + (", ..." if len(ids) > 5 else "")
-
-
-def _measured(size: Size, masks: list[bytes]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Areas (D,) and tight boxes (D, 4) of masks."""
-    records = run_lengths(size, masks)
-    parts = [records[start : start + _MEASURED_AT_ONCE] for start in range(0, len(records), _MEASURED_AT_ONCE)]
-    areas = np.concatenate([coco.area(part) for part in parts]).astype(np.float64)
-    return areas, np.concatenate([coco.toBbox(part) for part in parts])
 
 
 def _category(record: Record, where: str) -> int:

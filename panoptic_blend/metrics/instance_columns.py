@@ -10,8 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from pycocotools import mask as rle
 
-from panoptic_blend.instances import FoundInstances, TrueInstances, run_lengths
-from panoptic_blend.metrics.instance_conversion import mask_areas
+from panoptic_blend.instances import FoundInstances, TrueInstances, mask_areas, run_lengths
 from panoptic_blend.metrics.instance_report import Kind
 from panoptic_blend.metrics.sparse import Floats, Integers
 from panoptic_blend.structures import ImageId
@@ -83,6 +82,8 @@ def one_image(image: ImageId | None, truth: TrueInstances, found: FoundInstances
         pairs["mask"] = _mask_pairs(truth, category, masks)
     elif not len(found):
         areas["mask"], pairs["mask"] = areas["box"], pairs["box"]
+    if found.areas is not None:
+        areas = dict.fromkeys(areas, found.areas[order])
     return InstanceColumns(
         images=(image,),
         truth_image=np.zeros(len(truth), dtype=np.int64),

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Container
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 from pycocotools import mask as rle
 
-from panoptic_blend.instances import FoundInstances, TrueInstances
-from panoptic_blend.metrics.sparse import Floats
+from panoptic_blend.instances import FoundInstances, TrueInstances, mask_areas
 from panoptic_blend.structures import PanopticMap
 
 if TYPE_CHECKING:
     from panoptic_blend.structures import Detections
-
-_AREAS_AT_ONCE = 255
-"""pycocotools fails to compute the areas of more masks at once."""
 
 
 def true_instances(truth: PanopticMap, things: Container[int]) -> TrueInstances:
@@ -52,12 +48,6 @@ def found_instances(detections: Detections) -> FoundInstances:
         boxes=np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1),
         masks=[encode(mask) for mask in detections.masks.cpu().numpy()],
     )
-
-
-def mask_areas(masks: Sequence[Mapping[str, Any]]) -> Floats:
-    """Areas (D,) in pixels of masks as `run_lengths` gives them."""
-    chunks = (list(masks[start : start + _AREAS_AT_ONCE]) for start in range(0, len(masks), _AREAS_AT_ONCE))
-    return np.concatenate([np.zeros(0), *map(rle.area, chunks)])
 
 
 def encode(mask: npt.NDArray[np.bool_]) -> bytes:

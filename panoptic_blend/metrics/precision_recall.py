@@ -92,8 +92,8 @@ def precision_recall(tallies: InstanceTallies) -> PrecisionRecall:
             true, false = matched & ~ignored, ~matched & ~ignored
             for m, limit in enumerate(DETECTION_LIMITS):
                 recall[area, m, :, k] = true[:, tallies.rank[own] < limit].sum(axis=1) / total[area]
-            sampled = _sampled(true, false, int(total[area]), tallies.scores[own])
-            precision[area, ..., k], scores[area, ..., k] = sampled
+            found = sampled(true, false, int(total[area]), tallies.scores[own])
+            precision[area, ..., k], scores[area, ..., k] = found
     return PrecisionRecall(precision, scores, recall)
 
 
@@ -102,7 +102,7 @@ def _rows(bits: npt.NDArray[np.uint16]) -> Bools:
     return (bits >> np.arange(len(IOU_THRESHOLDS), dtype=np.uint16)[:, None] & 1).astype(np.bool_)
 
 
-def _sampled(true: Bools, false: Bools, total: int, scores: Floats) -> tuple[Floats, Floats]:
+def sampled(true: Bools, false: Bools, total: int, scores: Floats) -> tuple[Floats, Floats]:
     """Precision and scores (T, 101) at ``RECALLS`` for n detections that are ``true`` or ``false`` (T, n)."""
     if not len(scores):
         nothing = np.zeros((len(true), len(RECALLS)))

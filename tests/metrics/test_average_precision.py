@@ -110,6 +110,29 @@ def test_boxes_and_masks_are_evaluated_separately() -> None:
     assert main_figures(report) == pytest.approx((1.0, 1.0, 1.0, 0.5, 1.0, 0.0))
 
 
+def test_false_masks_may_be_small_or_large_by_the_area_of_their_box() -> None:
+    """A false mask of 1,000 pixels in a box of 2,000 is small by its own area and medium by that of its box."""
+    size = (100, 100)
+    cat = TrueInstances(
+        size,
+        category_ids=np.array([CAT]),
+        boxes=np.array([[0.0, 0, 10, 10]]),
+        masks=[encode(rectangle((0, 0, 10, 10), size))],
+        areas=np.array([100.0]),
+        is_crowd=np.zeros(1, np.bool_),
+    )
+    boxes = np.array([[50.0, 50, 50, 40], [0, 0, 10, 10]])
+    masks = [encode(rectangle((50, 50, 75, 90), size)), *cat.masks]
+    small = []
+    for areas in (None, np.array([2000.0, 100])):
+        metric = AveragePrecision(CATEGORIES)
+        metric.update(cat, FoundInstances(size, np.array([CAT] * 2), np.array([0.9, 0.8]), boxes, masks, areas))
+        report = metric.compute()
+        assert report.mask
+        small.append((report.box.ap_small, report.mask.ap_small))
+    assert small == [pytest.approx((1, 0.5)), pytest.approx((1, 1))]
+
+
 def test_hidden_parts_do_not_count() -> None:
     truth = truth_map((CAT, (0, 0, 8, 4), False), (DOG, (4, 0, 8, 4), False))
     assert main_figures(precision((truth, detections([(0.9, CAT, LEFT), (0.9, DOG, (4, 0, 8, 4))])))) == PERFECT
