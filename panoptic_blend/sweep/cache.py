@@ -27,7 +27,18 @@ from panoptic_blend.structures import Cutout, Output, PanopticMap, Progress, Run
 
 SOURCES = (
     *("structures.py", "instances.py", "extras.py", "files.py", "failures.py", "listing.py", "machine.py", "config"),
-    *("formats", "models", "data", "checkpoints", "runtime", "inference", "sweep/cache.py"),
+    *(
+        "terminal.py",
+        "table_formats.py",
+        "formats",
+        "download",
+        "models",
+        "data",
+        "checkpoints",
+        "runtime",
+        "inference",
+    ),
+    "sweep/cache.py",
 )
 """Modules of this library that the content of a cache depends on: all that `cache` imports, also indirectly."""
 
