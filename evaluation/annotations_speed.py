@@ -2,11 +2,12 @@
 
     python -m evaluation.annotations_speed --images 118000
 
-Writes the data set, a JSON in COCO's format and empty files for pictures and PNGs, and opens it in a fresh process,
-which reads and checks the JSON and finds every file. Then two forked workers read 2,000 annotations each, in random
-order and without pictures. Exits non-zero if a target is missed. Memory is read from Linux's /proc: pages in RAM and,
-for a worker, those that it shares with no other process. The target for resident memory excludes the imported
-libraries, because torch alone takes more (0.5 GB in the builds for CUDA).
+Writes two data sets, JSON in COCO's formats and empty files for pictures and PNGs: one with panoptic annotation, one
+with instances alone. Opens each in a fresh process, which reads and checks the JSON and finds every file. Then two
+forked workers read 2,000 annotations each, in random order and without pictures. Exits non-zero if a target is missed.
+Memory is read from Linux's /proc: pages in RAM and, for a worker, those that it shares with no other process. The
+target for resident memory excludes the imported libraries, because torch alone takes more (0.5 GB in the builds for
+CUDA).
 """
 
 from __future__ import annotations

@@ -26,6 +26,7 @@ from panoptic_blend.convert.stuff_maps import StuffMaps, read_stuff
 from panoptic_blend.convert.writing import Item, LabeledSource
 from panoptic_blend.files import read_json
 from panoptic_blend.formats.categories import Categories
+from panoptic_blend.formats.coco_images import not_listed
 from panoptic_blend.formats.json_fields import require_image_id, require_records, require_text
 from panoptic_blend.formats.name_lists import suggestion
 from panoptic_blend.structures import ImageId, PanopticBlendError, Size
@@ -115,11 +116,7 @@ def _by_image(
     for i, annotation in enumerate(annotations):
         image_id = require_image_id(annotation, "image_id", f"{path.name}: annotations[{i}]")
         if image_id not in result:
-            twin = next((other for other in result if str(other) == str(image_id)), None)
-            remedy = "add it there" if twin is None else f"there it is {twin!r}, so write both alike"
-            raise PanopticBlendError(
-                f"{path.name}: annotations[{i}] is for image {image_id!r}, which `images` lacks; {remedy}"
-            )
+            raise not_listed(image_id, result, f"{path.name}: annotations[{i}]")
         result[image_id].append(annotation)
     return result
 

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from panoptic_blend.files import read_json
 from panoptic_blend.formats.archives import Folder
 from panoptic_blend.formats.categories import Categories
+from panoptic_blend.formats.coco_images import ImageRecords, read_images
 from panoptic_blend.formats.columns import (
     InvalidSegments,
     LazySequence,
@@ -27,14 +28,7 @@ from panoptic_blend.formats.columns import (
     integer_column,
 )
 from panoptic_blend.formats.images import decode_segment_ids
-from panoptic_blend.formats.json_fields import (
-    file_names,
-    not_records,
-    require_file_names,
-    require_image_id,
-    require_integer,
-    require_records,
-)
+from panoptic_blend.formats.json_fields import not_records, require_file_names, require_image_id, require_records
 from panoptic_blend.structures import ImageId, PanopticBlendError, PanopticMap, Segment, Size
 
 KIND = "COCO panoptic JSON"
@@ -130,11 +124,9 @@ class Annotations(LazySequence[Annotation]):
 class Images(LazySequence[Image]):
     """Images stored in columns, in the order of the file; ``annotations`` are in the same order."""
 
-    def __init__(
-        self, ids: list[ImageId], file_names: Sequence[str], sizes: Sequence[Size], annotations: Annotations
-    ) -> None:
-        self.ids, self.file_names, self.annotations = id_column(ids), StringColumn(file_names), annotations
-        self.sizes = SizeColumn(sizes)
+    def __init__(self, records: ImageRecords, annotations: Annotations) -> None:
+        self.ids, self.file_names = id_column(records.ids), StringColumn(records.file_names)
+        self.sizes, self.annotations = SizeColumn(records.sizes), annotations
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -179,28 +171,18 @@ def read_panoptic_json(
     except PanopticBlendError as error:
         raise PanopticBlendError(f"{path.name}: {error}") from None
     annotations = _by_image(_pack_annotations(content, segments, path, categories), path)
-    if not images:
-        raise PanopticBlendError(f"{path.name}: `images` is empty; a data set needs at least one image")
-    result: dict[ImageId, Size] = {}
-    texts = set[str]()
-    for i, record in enumerate(images):
-        image_id = require_image_id(record, "id", f"{path.name}: images[{i}]")
-        where = f"{path.name}: image {image_id}"
-        if str(image_id) in texts:
-            raise PanopticBlendError(f"{where} is listed twice; image ids are unique")
-        texts.add(str(image_id))
+    read = read_images(images, path, pictures=pictures)
+    for image_id in read.ids:
         if image_id not in annotations:
-            raise PanopticBlendError(f"{where} has no annotation; annotate it or remove it from `images`")
-        result[image_id] = require_integer(record, "height", where), require_integer(record, "width", where)
-    strays = annotations.keys() - result.keys()
-    if strays:
+            raise PanopticBlendError(
+                f"{path.name}: image {image_id} has no annotation; annotate it or remove it from `images`"
+            )
+    if strays := annotations.keys() - set(read.ids):
         raise PanopticBlendError(
             f"{path.name}: an annotation is of image {min(strays, key=str)}, which `images` lacks; add it there"
         )
-    paired = Annotations([annotations[image_id] for image_id in result], segments, categories)
-    wheres = [f"{path.name}: image {image_id}" for image_id in result]
-    names = require_file_names(images, wheres) if pictures else file_names(images)
-    return PanopticJson(path, categories, Images(list(result), names, list(result.values()), paired))
+    paired = Annotations([annotations[image_id] for image_id in read.ids], segments, categories)
+    return PanopticJson(path, categories, Images(read, paired))
 
 
 def read_annotations(path: Path, categories: Categories, owner: Path | None = None) -> Annotations:

@@ -138,7 +138,7 @@ def _run_lengths(segmentation: dict[str, Any]) -> RunLengths:
         raise MalformedShapeError("an RLE without a [height, width] as its `size`")
     if isinstance(counts, str):
         counts = _decompressed(counts)
-    if not isinstance(counts, list) or not all(is_integer(count) and count >= 0 for count in counts):
+    if not isinstance(counts, list) or not _are_counts(counts):
         raise MalformedShapeError("an RLE with unreadable `counts`")
     if sum(counts) != size[0] * size[1]:
         detail = f"an RLE that covers {sum(counts)} pixels in a picture of {size[0] * size[1]}"
@@ -147,6 +147,11 @@ def _run_lengths(segmentation: dict[str, Any]) -> RunLengths:
         return RunLengths((size[0], size[1]), np.array(counts, np.int64))
     except OverflowError:
         raise MalformedShapeError("an RLE with unreadable `counts`") from None
+
+
+def _are_counts(values: list[Any]) -> bool:
+    """Whether all values are whole numbers, none negative; a crowd has thousands of them."""
+    return set(map(type, values)) <= {int} and min(values, default=0) >= 0
 
 
 def _decompressed(code: str) -> list[int] | None:

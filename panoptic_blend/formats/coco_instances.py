@@ -1,0 +1,178 @@
+"""Read and validate COCO instances JSON: boxes, masks that may overlap, and crowds.
+
+The format is that of the COCO detection task (Lin et al., Microsoft COCO, ECCV 2014).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from pycocotools import mask as coco
+
+from panoptic_blend.files import read_json
+from panoptic_blend.formats.categories import Categories
+from panoptic_blend.formats.coco_images import ImageRecords, not_listed, read_images
+from panoptic_blend.formats.coco_shapes import (
+    MAX_OUTLINE,
+    REACH,
+    MalformedShapeError,
+    Polygons,
+    compressed,
+    read_shape,
+)
+from panoptic_blend.formats.columns import LazySequence, SizeColumn, StringColumn, id_column
+from panoptic_blend.formats.instance_columns import KIND, InstanceColumns, numbers_of
+from panoptic_blend.formats.json_fields import require_records
+from panoptic_blend.instances import TrueInstances, run_lengths
+from panoptic_blend.structures import PanopticBlendError, Size
+
+
+@dataclass(frozen=True)
+class InstancesJson:
+    """A validated annotation file: ``images`` in the order of the file; all ``categories`` are things."""
+
+    path: Path
+    categories: Categories
+    images: InstanceImages
+
+
+def read_instances_json(path: Path, *, pictures: bool = True) -> InstancesJson:
+    """Read and validate a COCO instances JSON. Images without annotations are images, too.
+
+    Args:
+        pictures: require usable names of pictures; else a name may be missing, and is empty then.
+
+    Raises:
+        PanopticBlendError: the file is not COCO instances JSON or has no images, an id of an image is used twice, an
+            annotation is of an image or a category that the file lacks, or an annotation has no valid box or mask.
+    """
+    annotations = InstanceColumns(path.name)
+    content = read_json(path, annotations.pack)
+    images, records, listed = (
+        require_records(content, "images", path.name, KIND),
+        require_records(content, "categories", path.name, KIND),
+        content.get("annotations"),
+    )
+    try:
+        categories = Categories({**record, "isthing": 1} for record in records)
+        if not isinstance(listed, list):
+            raise PanopticBlendError(f"no list of records `annotations`; this is not {KIND}")
+        annotations.require_read(listed)
+    except PanopticBlendError as error:
+        raise PanopticBlendError(f"{path.name}: {error}") from None
+    read = read_images(images, path, pictures=pictures)
+    return InstancesJson(path, categories, InstanceImages(read, _Rows(annotations, read, categories, path)))
+
+
+class InstanceImages(LazySequence[TrueInstances]):
+    """Images stored in columns, in the order of the file; an item is the instances of an image, in their order."""
+
+    def __init__(self, records: ImageRecords, rows: _Rows) -> None:
+        self.ids, self.file_names = id_column(records.ids), StringColumn(records.file_names)
+        self.sizes, self._rows = SizeColumn(records.sizes), rows
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def annotation_ids(self, index: int) -> npt.NDArray[np.int64]:
+        """The ids of the annotations (G,) of an image, -1 where they are no numbers."""
+        return self._rows.ids[self._rows.of(index)]
+
+    def instance_counts(self) -> npt.NDArray[np.int64]:
+        """The number of instances, without crowds, of each image."""
+        return self._rows.instance_counts()
+
+    def item(self, index: int) -> TrueInstances:
+        return self._rows.instances(index, self.sizes[index])
+
+
+class _Rows:
+    """The annotations of a file as arrays, sorted by image, with their masks as they were given."""
+
+    def __init__(self, read: InstanceColumns, images: ImageRecords, categories: Categories, path: Path) -> None:
+        places = {image_id: place for place, image_id in enumerate(images.ids)}
+        for image_id in read.images:
+            if image_id not in places:
+                raise not_listed(image_id, places, f"{path.name}: an annotation")
+        for category_id in read.categories:
+            if category_id not in categories.by_id:
+                raise PanopticBlendError(
+                    f"{path.name}: an annotation has category {category_id}, which `categories` lacks; add it there"
+                )
+        place = np.array([places[image_id] for image_id in read.images], np.int64)[numbers_of(read.image_numbers)]
+        self._order = np.argsort(place, kind="stable").astype(np.int32)
+        self._starts = np.searchsorted(place[self._order], np.arange(len(images.ids) + 1)).astype(np.int32)
+        self.ids = numbers_of(read.ids)[self._order]
+        self._categories = np.array(list(read.categories), np.int64)[numbers_of(read.category_numbers)][self._order]
+        self._is_crowd = numbers_of(read.is_crowd).astype(np.bool_)[self._order]
+        self._boxes, self._areas = (
+            numbers_of(read.boxes).reshape(-1, 4)[self._order],
+            numbers_of(read.areas)[self._order],
+        )
+        self._points, self._part_counts = read.points, numbers_of(read.part_counts)
+        self._first_parts = np.cumsum(self._part_counts) - self._part_counts
+        self._part_ends = np.cumsum(numbers_of(read.part_lengths), dtype=np.int64)
+        self._code_rows = np.array(list(read.codes), np.int32)
+        self._codes = StringColumn(code for code, _ in read.codes.values())
+        self._require_valid(read, images, place, path)
+
+    def of(self, index: int) -> slice:
+        """The rows of an image."""
+        return slice(int(self._starts[index]), int(self._starts[index + 1]))
+
+    def instance_counts(self) -> npt.NDArray[np.int64]:
+        before = np.concatenate([[0], np.cumsum(~self._is_crowd, dtype=np.int64)])
+        counts: npt.NDArray[np.int64] = np.diff(before[self._starts])
+        return counts
+
+    def instances(self, index: int, size: Size) -> TrueInstances:
+        rows = self.of(index)
+        masks = [self._mask(row, size) for row in self._order[rows].tolist()]
+        boxes, areas = self._boxes[rows], self._areas[rows]
+        if np.isnan(boxes).any() or np.isnan(areas).any():  # missing ones are those of the masks
+            found = run_lengths(size, masks)
+            boxes = np.where(np.isnan(boxes), coco.toBbox(found), boxes)
+            areas = np.where(np.isnan(areas), coco.area(found), areas)
+        return TrueInstances(size, self._categories[rows], boxes, masks, areas, self._is_crowd[rows])
+
+    def _mask(self, row: int, size: Size) -> bytes:
+        if not self._part_counts[row]:
+            return self._codes[int(np.searchsorted(self._code_rows, row))].encode("ascii")
+        return compressed(Polygons(self._polygons(row), 0), size)
+
+    def _polygons(self, row: int) -> list[npt.NDArray[np.float64]]:
+        first, count = int(self._first_parts[row]), int(self._part_counts[row])
+        ends = [int(self._part_ends[first - 1]) if first else 0, *self._part_ends[first : first + count].tolist()]
+        numbers = self._points.read(ends[0], ends[-1])
+        return [part.reshape(-1, 2) for part in np.split(numbers, np.subtract(ends[1:-1], ends[0]))]
+
+    def _require_valid(
+        self, read: InstanceColumns, images: ImageRecords, place: npt.NDArray[np.int64], path: Path
+    ) -> None:
+        """Raise an error if boxes or masks are malformed, which partly shows only with the size of their image."""
+        for i in np.flatnonzero(np.isinf(self._boxes).any(axis=1) | np.isinf(self._areas)).tolist():
+            raise PanopticBlendError(f"{path.name}: annotation {self.ids[i]}: `bbox` or `area` is infinite; correct it")
+        malformed = list(read.malformed)
+        for row, (_, size) in read.codes.items():
+            if size != (own := images.sizes[place[row]]):
+                detail = f"an RLE of [height, width] {list(size)} in a picture of {list(own)}"
+                malformed.append((row, MalformedShapeError("an RLE of another size than its picture", detail)))
+        lengths = np.diff(np.append(self._part_ends, 0)[self._first_parts + self._part_counts - 1], prepend=0)
+        reaches, sides = numbers_of(read.reaches), np.array(images.sizes, np.float64).max(axis=1)
+        is_doubtful = (reaches > REACH * sides[place]) | (lengths * reaches > MAX_OUTLINE)
+        for row in np.flatnonzero(is_doubtful & (self._part_counts > 0)).tolist():
+            parts = [part.ravel().tolist() for part in self._polygons(row)]
+            try:
+                read_shape({"segmentation": parts}, images.sizes[place[row]])
+            except MalformedShapeError as error:
+                malformed.append((row, error))
+        if malformed:
+            row, first = min(malformed, key=lambda item: item[0])
+            others = f", and {len(malformed) - 1} more have no valid mask either" if len(malformed) > 1 else ""
+            raise PanopticBlendError(
+                f"{path.name}: annotation {read.ids[row]} of {images.file_names[place[row]]} has {first.detail}"
+                f"{others}; correct the file or remove these annotations"
+            )
