@@ -84,6 +84,7 @@ COVERED_BY = {
     "report/command": "report/test_report.py",
     "report/figures": "report/test_report.py",
     "runtime/interruption": "training/test_survival.py",
+    "scoring/csv_tables": "scoring/test_scoring_details.py",
     "scoring/detail_tables": "scoring/test_scoring_details.py",
     "scoring/details": "scoring/test_scoring_details.py",
     "scoring/run": "scoring/test_scoring_details.py",

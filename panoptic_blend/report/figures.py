@@ -16,7 +16,8 @@ from panoptic_blend.metrics.details import PanopticDetails
 from panoptic_blend.metrics.error_budget import Budget
 from panoptic_blend.metrics.resampling import Interval, PairedComparison, image_qualities
 from panoptic_blend.metrics.sparse import Integers
-from panoptic_blend.scoring.details import Findings, Resampling, compute_findings, known
+from panoptic_blend.scoring.csv_tables import known
+from panoptic_blend.scoring.details import Findings, Resampling, compute_findings
 from panoptic_blend.structures import Category
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import json
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,6 +17,7 @@ from panoptic_blend.metrics.error_budget import ErrorBudget, error_budget
 from panoptic_blend.metrics.panoptic_quality import PanopticReport
 from panoptic_blend.metrics.resampling import Intervals, PairedComparison, compare_results, image_qualities, intervals
 from panoptic_blend.metrics.sparse import Integers
+from panoptic_blend.scoring.csv_tables import Row, known, write_csv
 from panoptic_blend.structures import Category, ImageId
 
 NO_CLASS = "(none)"
@@ -27,7 +26,6 @@ NO_CLASS = "(none)"
 SUMMARY = "summary.json"
 """The file of a folder of tables by which the folder is recognized."""
 
-Row = Sequence[object]
 TableFormat = Literal["csv", "parquet"]
 
 
@@ -95,16 +93,16 @@ def write_details(
     image: dict[str, type] = {"image": int if are_numbers else str}
     matrices = confusion(details)
     with filling(out, overwrite=overwrite) as folder:
-        write = _write if table_format == "csv" else write_parquet
+        write = write_csv if table_format == "csv" else write_parquet
         write(folder / f"segments.{table_format}", image | _SEGMENT_COLUMNS, _segment_rows(details, names, files))
         write(folder / f"images.{table_format}", image | _IMAGE_COLUMNS, _image_rows(details, files))
-        _write(folder / "classes.csv", *_classes(findings))
-        _write(
+        write_csv(folder / "classes.csv", *_classes(findings))
+        write_csv(
             folder / "errors.csv",
             ("category", "of", "cause", "lost", "pq_if_mended"),
             _error_rows(findings.budget, names),
         )
-        _write(folder / "sizes.csv", _SIZE_COLUMNS, _size_rows(findings, names))
+        write_csv(folder / "sizes.csv", _SIZE_COLUMNS, _size_rows(findings, names))
         _write_matrix(folder / "confusion_pixels.csv", matrices.categories, matrices.pixels)
         _write_matrix(folder / "confusion_segments.csv", matrices.categories, matrices.segments)
         if findings.compared:
@@ -112,7 +110,7 @@ def write_details(
                 (i.image, *map(known, (i.first, i.second, i.difference)), files.get(i.image))
                 for i in findings.compared.images
             ]
-            _write(folder / "comparison.csv", ("image", "pq_first", "pq_second", "difference", "file_name"), rows)
+            write_csv(folder / "comparison.csv", ("image", "pq_first", "pq_second", "difference", "file_name"), rows)
         (folder / SUMMARY).write_text(json.dumps(summary(findings, resampling), indent=1), encoding="utf-8")
 
 
@@ -175,11 +173,6 @@ def _image_rows(details: PanopticDetails, files: Mapping[ImageId, str]) -> Itera
     return zip(tallies.images, qualities, *counts, map(files.get, tallies.images), strict=True)
 
 
-def known(figure: float) -> float | None:
-    """Replace NaN by None, which becomes an empty cell or null."""
-    return None if math.isnan(figure) else figure
-
-
 def _classes(findings: Findings) -> tuple[Row, Iterable[Row]]:
     header = ["category", "class", "kind", "pq", "sq", "rq", "tp", "fp", "fn", "pq_low", "pq_high"]
     if findings.boundary:
@@ -218,11 +211,4 @@ def _size_rows(findings: Findings, names: Mapping[int, str]) -> Iterable[Row]:
 def _write_matrix(path: Path, categories: Sequence[Category], matrix: Integers) -> None:
     names = [NO_CLASS, *(category.name for category in categories)]
     rows = [(name, *row) for name, row in zip(names, matrix.tolist(), strict=True)]
-    _write(path, ("truth \\ prediction", *names), rows)
-
-
-def _write(path: Path, header: Iterable[object], rows: Iterable[Row]) -> None:
-    with path.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
-        writer = csv.writer(file)
-        writer.writerow(header)
-        writer.writerows([known(cell) if isinstance(cell, float) else cell for cell in row] for row in rows)
+    write_csv(path, ("truth \\ prediction", *names), rows)

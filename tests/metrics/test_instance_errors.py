@@ -124,9 +124,9 @@ def test_instances_that_are_not_found_are_missed_unless_a_detection_is_aimed_at_
 
 def test_crowds_have_no_part_in_errors() -> None:
     truth = true((1, (0, 0, 50, 20), True), (2, DOG))
-    diagnosis = diagnosed((truth, found((1, 0.9, CAT), (1, 0.8, (40, 0, 10, 10)), (2, 0.7, CAT))))
+    diagnosis = diagnosed((truth, found((1, 0.9, CAT), (1, 0.8, (42, 0, 10, 10)), (2, 0.7, CAT))))
     assert causes(diagnosis) == [None, None, "background"]
-    assert diagnosis.is_ignored.sum() == 2
+    assert diagnosis.is_ignored.sum() == 2 and diagnosis.iou[:2].tolist() == [1, 0.8] and np.isnan(diagnosis.iou[2])
     assert diagnosis.truth_match.tolist() == [-1, -1] and diagnosis.truth_cause.tolist() == [-1, CAUSES.index("missed")]
 
 

@@ -1,0 +1,23 @@
+"""Write tables as CSV files."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+Row = Sequence[object]
+
+
+def known(figure: float) -> float | None:
+    """Replace NaN by None, which becomes an empty cell or null."""
+    return None if math.isnan(figure) else figure
+
+
+def write_csv(path: Path, header: Iterable[object], rows: Iterable[Row]) -> None:
+    """Write rows below a header; None and NaN become empty cells."""
+    with path.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
+        writer = csv.writer(file)
+        writer.writerow(header)
+        writer.writerows([known(cell) if isinstance(cell, float) else cell for cell in row] for row in rows)
