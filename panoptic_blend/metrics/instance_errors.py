@@ -78,6 +78,8 @@ class Diagnosis:
     nearest: Nearest
     match: Integers
     """The true instance, which may be a crowd, that each detection (D,) takes."""
+    iou: Floats
+    """IoU (D,) with that instance, or with a crowd the part of the detection in it; NaN without a match."""
     is_ignored: Bools
     """Whether each detection (D,) counts neither as true nor as false."""
     cause: Integers
@@ -170,6 +172,10 @@ def _diagnosis(columns: InstanceColumns, order: Integers, nearest: Nearest, kind
     match, truth_match = np.full(len(columns.scores), NOTHING), np.full(len(columns.truth_category), NOTHING)
     match[rows], truth_match[instances] = instances, rows
     truth_match[columns.truth_is_crowd] = NOTHING
+    iou = np.full(len(match), np.nan)
+    pairs = columns.pairs[kind]
+    is_match = match[pairs.found] == pairs.truth
+    iou[pairs.found[is_match]] = pairs.iou[is_match]
     is_ignored = np.append(columns.truth_is_crowd, False)[match]
     cause = np.full(len(match), NOTHING)
     conditions = {
@@ -191,4 +197,4 @@ def _diagnosis(columns: InstanceColumns, order: Integers, nearest: Nearest, kind
         target[has_cause] = aimed_at[has_cause]
         aims = target[has_cause]
         truth_cause[aims[truth_match[aims] < 0]] = _NUMBERS[name]
-    return Diagnosis(columns, order, nearest, match, is_ignored, cause, target, truth_match, truth_cause)
+    return Diagnosis(columns, order, nearest, match, iou, is_ignored, cause, target, truth_match, truth_cause)
