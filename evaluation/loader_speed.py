@@ -25,7 +25,8 @@ from rich.table import Table
 from panoptic_blend.config.experiment import Config
 from panoptic_blend.data.dataset import CocoPanoptic, to_tensor
 from panoptic_blend.data.loader import Batch, training_batches
-from panoptic_blend.data.transforms import Augmentation, PackedTarget, resize_ids, resize_image, size_for
+from panoptic_blend.data.targets import PackedTarget
+from panoptic_blend.data.transforms import Augmentation, resize_ids, resize_image, size_for
 from panoptic_blend.formats.images import read_segment_ids
 from panoptic_blend.structures import PanopticMap, Runs
 from panoptic_blend.terminal import right_aligned

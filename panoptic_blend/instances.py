@@ -39,6 +39,10 @@ class TrueInstances:
     def __len__(self) -> int:
         return len(self.category_ids)
 
+    def corners(self) -> npt.NDArray[np.float64]:
+        """The boxes (G, 4) as two corners x0, y0, x1, y1."""
+        return np.concatenate([self.boxes[:, :2], self.boxes[:, :2] + self.boxes[:, 2:]], axis=1)
+
 
 @dataclass(frozen=True, eq=False)
 class FoundInstances:

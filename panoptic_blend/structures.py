@@ -56,11 +56,11 @@ class Target(TypedDict):
     ``boxes`` (G, 4) float; ``labels`` (G,) int64 in 0..C-1; ``masks`` (G, H, W) bool;
     ``semantic`` (H, W) integer: 0 thing, 1..S stuff, 255 ignored; a model without a semantic head needs none.
     `PanopticBlend` takes other number types, ``iscrowd`` (G,) and further keys too. ``masks`` may be replaced by
-    ``instance_map`` (H, W) integer, 0 for no instance and g + 1 for instance g, if instances do not overlap; the
-    loader does this. Both may be replaced by ``mask_targets`` (G, R, R) bool: each instance cropped to its box at the
-    blender's resolution. ``thing_semantic`` (H, W) integer (0 none, label + 1, 255 ignored) is the target of the
-    auxiliary loss; it is derived from ``masks`` or ``instance_map`` if absent, so it is required with
-    ``mask_targets`` alone.
+    ``instance_map`` (H, W) integer, 0 for no instance and g + 1 for instance g; instances that overlap are in different
+    layers of an ``instance_map`` (layers, H, W). The loader does this. Both may be replaced by ``mask_targets``
+    (G, R, R) bool: each instance cropped to its box at the blender's resolution. ``thing_semantic`` (H, W) integer (0
+    none, label + 1, 255 ignored) is the target of the auxiliary loss; it is derived from ``masks`` or
+    ``instance_map`` if absent, so it is required with ``mask_targets`` alone.
     """
 
     boxes: Tensor

@@ -14,12 +14,13 @@ import numpy as np
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
-from panoptic_blend.data.protocol import PanopticDataset, read_sample, require_panoptic
-from panoptic_blend.data.transforms import Augmentation, PackedTarget, Resizing
+from panoptic_blend.data.protocol import PanopticDataset, Sample, read_sample, require_panoptic
+from panoptic_blend.data.targets import PackedTarget, paint_layers
+from panoptic_blend.data.transforms import Augmentation, Geometry, Resizing
 from panoptic_blend.data.workers import ErrorsAsItems, Loaded, load
 from panoptic_blend.failures import doing
 from panoptic_blend.instances import TrueInstances
-from panoptic_blend.structures import ImageId, PanopticMap, Runs, Size, Target
+from panoptic_blend.structures import ImageId, PanopticMap, Runs, Segment, Size, Target
 
 _MAX_SUBSTITUTES = 100
 """Maximum number of images that are tried instead of one that cannot be read."""
@@ -192,11 +193,24 @@ class _TrainingSamples(Dataset[tuple[Tensor, PackedTarget, str]]):
         position, index = item
         with _named(self._dataset, index):
             sample = read_sample(self._dataset, index)
-            rng = np.random.default_rng([self._seed, position, index])
-            panoptic = sample.panoptic_truth()
-            image, numbers = self._augmentation(sample.image, panoptic.index(), rng)
-            target = PackedTarget.from_runs(Runs.from_pixels(numbers), panoptic.segments, self._dataset.categories)
-            return image, target, sample.file_name
+            size = sample.image.shape[1], sample.image.shape[2]
+            geometry = self._augmentation.draw(size, np.random.default_rng([self._seed, position, index]))
+            return geometry.image(sample.image), self._target(sample, geometry), sample.file_name
+
+    def _target(self, sample: Sample, geometry: Geometry) -> PackedTarget:
+        """The target of a transformed sample; its things are ``instances``, if there are any."""
+        categories, instances = self._dataset.categories, sample.instances
+        if instances is None:
+            return PackedTarget.from_runs(*_transformed(sample.panoptic_truth(), geometry), categories)
+        layers = [geometry.ids(layer) for layer in paint_layers(instances)]
+        boxes = geometry.boxes(instances.corners()) if self._augmentation.crop == 1 else None
+        segments = None if sample.panoptic is None else _transformed(sample.panoptic, geometry)
+        return PackedTarget.from_layers(layers, instances, boxes, categories, segments)
+
+
+def _transformed(panoptic: PanopticMap, geometry: Geometry) -> tuple[Runs, list[Segment]]:
+    """The runs of a transformed map, as those of `PanopticMap.runs`, and its segments."""
+    return Runs.from_pixels(geometry.ids(panoptic.index())), panoptic.segments
 
 
 class _EvaluationSamples(Dataset[EvaluationSample]):

@@ -140,4 +140,8 @@ def _problem(sample: Sample, size: Size, categories: Categories) -> str | None:
         if category is None or category.is_thing != segment.is_thing:
             known = "unknown" if category is None else f"a {'thing' if category.is_thing else 'stuff class'}"
             return f"segment {segment.id} has category {segment.category}, which is {known}"
+    if sample.instances is not None:
+        for category_id in sample.instances.category_ids.tolist():
+            if categories.label(category_id) is None:
+                return f"an instance has category {category_id}, which is not a thing"
     return None

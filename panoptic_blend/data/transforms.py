@@ -1,4 +1,4 @@
-"""Transforms of a picture together with its segment map, and training targets derived from the map."""
+"""Transforms of a picture together with its annotation."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ import torch
 from torch import Tensor
 from torchvision.transforms.v2 import functional
 
-from panoptic_blend.formats.categories import Categories
-from panoptic_blend.structures import IGNORE, PanopticMap, Runs, Segment, Target
+from panoptic_blend.structures import Size
 
 Ids = npt.NDArray[np.integer[Any]]
 
@@ -59,8 +58,36 @@ def resize_ids(ids: Ids, size: tuple[int, int]) -> Ids:
 
 
 @dataclass(frozen=True)
+class Geometry:
+    """A crop of an image to a ``window``, then a resize to ``size`` (height, width), then perhaps a mirror image."""
+
+    window: tuple[slice, slice]
+    size: Size
+    is_flipped: bool
+
+    def image(self, image: Tensor) -> Tensor:
+        """Transform an image (3, H, W) uint8."""
+        resized = resize_image(image[:, self.window[0], self.window[1]], self.size)
+        return resized.flip(2) if self.is_flipped else resized
+
+    def ids(self, ids: Ids) -> Ids:
+        """Transform a map (H, W) as its image."""
+        resized = resize_ids(ids[self.window], self.size)
+        return cv2.flip(resized, 1) if self.is_flipped else resized  # type: ignore[return-value]
+
+    def boxes(self, boxes: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """Transform boxes (G, 4) of two corners as their image, and cut them off at its border."""
+        corners = boxes.reshape(-1, 2, 2) - [self.window[1].start, self.window[0].start]
+        cropped = [window.stop - window.start for window in self.window[::-1]]
+        corners = corners * [new / old for new, old in zip(self.size[::-1], cropped, strict=True)]
+        if self.is_flipped:
+            corners[:, :, 0] = self.size[1] - corners[:, ::-1, 0]
+        return np.clip(corners, 0, self.size[::-1]).reshape(-1, 4)
+
+
+@dataclass(frozen=True)
 class Augmentation:
-    """Random crop, resize and horizontal flip of an image together with its map.
+    """Random crop, resize and horizontal flip of an image together with its annotation.
 
     The options are those of `panoptic_blend.config.options.Data`: ``short_sides`` and ``long_side`` in pixels,
     ``flip`` the probability of a flip, ``crop`` the smallest fraction of each side that a crop keeps.
@@ -72,78 +99,17 @@ class Augmentation:
     crop: float = 1.0
     side_sampling: Literal["choice", "range"] = "choice"
 
-    def __call__(self, image: Tensor, ids: Ids, rng: np.random.Generator) -> tuple[Tensor, Ids]:
-        """Transform an image (3, H, W) uint8 and its map (H, W) in the same way; ``rng`` makes all random choices."""
+    def draw(self, size: Size, rng: np.random.Generator) -> Geometry:
+        """A random transform for an image of ``size`` (height, width); ``rng`` makes all choices."""
+        window = slice(0, size[0]), slice(0, size[1])
         if self.crop < 1:
-            height, width = (max(int(n * rng.uniform(self.crop, 1)), 1) for n in ids.shape)
-            top, left = rng.integers(ids.shape[0] - height + 1), rng.integers(ids.shape[1] - width + 1)
-            window = slice(top, top + height), slice(left, left + width)
-            image, ids = image[:, window[0], window[1]], ids[window]
-        size = size_for((ids.shape[0], ids.shape[1]), self._short_side(rng), self.long_side)
-        image, ids = resize_image(image, size), resize_ids(ids, size)
-        if rng.random() < self.flip:
-            image, ids = image.flip(2), cv2.flip(ids, 1)  # type: ignore[assignment]
-        return image, ids
+            height, width = (max(int(n * rng.uniform(self.crop, 1)), 1) for n in size)
+            top, left = int(rng.integers(size[0] - height + 1)), int(rng.integers(size[1] - width + 1))
+            window, size = (slice(top, top + height), slice(left, left + width)), (height, width)
+        resized = size_for(size, self._short_side(rng), self.long_side)
+        return Geometry(window, resized, bool(rng.random() < self.flip))
 
     def _short_side(self, rng: np.random.Generator) -> int:
         if self.side_sampling == "range":
             return int(rng.integers(min(self.short_sides), max(self.short_sides), endpoint=True))
         return int(rng.choice(self.short_sides))
-
-
-@dataclass(frozen=True)
-class PackedTarget:
-    """A `Target` as it is sent between processes: its maps are run lengths, which are much smaller than pixels.
-
-    ``boxes`` (G, 4) float32 and ``labels`` (G,) int64 are those of the target. All maps of the target have the same
-    ``runs``; for each map, by name, ``tables`` translates the values of the runs to those of the map.
-    """
-
-    boxes: npt.NDArray[np.float32]
-    labels: npt.NDArray[np.int64]
-    runs: Runs
-    tables: dict[str, Ids]
-
-    @classmethod
-    def from_runs(cls, runs: Runs, segments: Sequence[Segment], categories: Categories) -> PackedTarget:
-        """Derive a target from the runs of a map (see `PanopticMap.runs`) and its ``segments`` with dataset ids.
-
-        Crowds are not instances, but their pixels have their class in the semantic maps; void is ignored there.
-        Areas and boxes are measured from the map; those of ``segments`` are not used.
-        """
-        areas, boxes = runs.areas_and_boxes(len(segments))
-        labels = [categories.label(segment.category) for segment in segments]
-        instances = [i for i, s in enumerate(segments) if s.is_thing and not s.is_crowd and areas[i]]
-        numbers: Ids = np.zeros(len(segments) + 1, dtype=np.uint8 if len(instances) < 256 else np.int32)
-        numbers[[i + 1 for i in instances]] = np.arange(1, len(instances) + 1)
-        things = [IGNORE, *(0 if label is None else label + 1 for label in labels)]
-        tables: dict[str, Ids] = {
-            "instance_map": numbers,
-            "semantic": _classes(segments, categories),
-            "thing_semantic": np.array(things, dtype=np.uint8),
-        }
-        found = np.array([labels[i] for i in instances], dtype=np.int64)
-        return cls(boxes[instances].astype(np.float32), found, runs, tables)
-
-    def unpack(self) -> Target:
-        """Decode the target."""
-        decoded = {name: self.runs.paint(table[self.runs.values]) for name, table in self.tables.items()}
-        maps = {name: torch.from_numpy(pixels) for name, pixels in decoded.items()}
-        return {
-            "boxes": torch.from_numpy(self.boxes),
-            "labels": torch.from_numpy(self.labels),
-            "instance_map": maps["instance_map"],
-            "semantic": maps["semantic"],
-            "thing_semantic": maps["thing_semantic"],
-        }
-
-
-def semantic_map(panoptic: PanopticMap, categories: Categories) -> npt.NDArray[np.uint8]:
-    """The semantic classes (H, W) uint8 of a map with dataset category ids: 0 thing, 1..S stuff, 255 void."""
-    runs = panoptic.runs()
-    return runs.paint(_classes(panoptic.segments, categories)[runs.values])
-
-
-def _classes(segments: Sequence[Segment], categories: Categories) -> npt.NDArray[np.uint8]:
-    """The semantic class of void, then that of each segment."""
-    return np.array([IGNORE, *(categories.semantic_class(segment.category) for segment in segments)], dtype=np.uint8)

@@ -17,7 +17,8 @@ from panoptic_blend.config.experiment import Config
 from panoptic_blend.config.options import Precision
 from panoptic_blend.data.loader import WHOLE, EvaluationSample, Shard, evaluation_samples
 from panoptic_blend.data.protocol import PanopticDataset
-from panoptic_blend.data.transforms import Resizing, semantic_map
+from panoptic_blend.data.targets import semantic_map
+from panoptic_blend.data.transforms import Resizing
 from panoptic_blend.failures import doing, in_one_line
 from panoptic_blend.formats.categories import Categories
 from panoptic_blend.formats.panoptic_writer import PanopticWriter

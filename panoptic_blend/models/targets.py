@@ -60,9 +60,12 @@ def instance_masks(target: Target) -> Tensor:
     """The masks (G, H, W) bool of a target, derived from its ``instance_map`` if it has no ``masks``."""
     if "masks" in target:
         return target["masks"]
-    instances = target["instance_map"]
-    numbers = instances.new_tensor(range(1, len(target["labels"]) + 1))
-    return instances == numbers[:, None, None]
+    first, *others = target["instance_map"].reshape(-1, *target["instance_map"].shape[-2:])
+    numbers = first.new_tensor(range(1, len(target["labels"]) + 1))[:, None, None]
+    masks = first == numbers
+    for layer in others:
+        masks |= layer == numbers
+    return masks
 
 
 @dataclass(frozen=True)
@@ -86,7 +89,7 @@ class _Checker:
         if "masks" in given:
             target["masks"] = self._masks(self._tensor(given, "masks", ""), boxes)
         if "instance_map" in given:
-            target["instance_map"] = self._map(given, "instance_map", len(labels), ignored=False)
+            target["instance_map"] = self._map(given, "instance_map", len(labels), ignored=False, is_layered=True)
         if "mask_targets" in given:
             target["mask_targets"] = self._mask_targets(self._tensor(given, "mask_targets", ""), len(labels))
         if "thing_semantic" in given:
@@ -202,12 +205,15 @@ class _Checker:
             refuse(f"{self.where}: {seen}", f"give ({count}, R, R) bool, one for each label")
         return masks
 
-    def _map(self, given: Mapping[str, Any], key: str, high: int, ignored: bool = True) -> Tensor:
-        """A map (H, W) of whole numbers from 0 to ``high``, and `IGNORE` if ``ignored``."""
+    def _map(
+        self, given: Mapping[str, Any], key: str, high: int, ignored: bool = True, is_layered: bool = False
+    ) -> Tensor:
+        """A map (H, W), or (layers, H, W), of whole numbers from 0 to ``high``, and `IGNORE` if ``ignored``."""
         void = ", and 255 for ignored pixels" if ignored else ""
         allowed = f"0 to {high}{void}"
         found = self._tensor(given, key, f"(H, W) with {allowed}")
-        if tuple(found.shape) != self.size:
+        shape = found.shape[1:] if is_layered and found.dim() == 3 and len(found) else found.shape
+        if tuple(shape) != self.size:
             refuse(
                 f"{self.where}: `{key}` has the shape {shape_of(found)}, not {self.size}",
                 "make it as large as the image",

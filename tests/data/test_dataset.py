@@ -20,7 +20,7 @@ import torch
 
 from panoptic_blend.data import dataset as dataset_module
 from panoptic_blend.data.dataset import CocoPanoptic, to_tensor
-from panoptic_blend.data.transforms import PackedTarget
+from panoptic_blend.data.targets import PackedTarget
 from panoptic_blend.formats.coco_layout import find_root, find_split
 from panoptic_blend.formats.images import Picture, write_picture
 from panoptic_blend.formats.panoptic_writer import PanopticWriter

@@ -20,13 +20,12 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional
 
 from panoptic_blend.data.dataset import CocoPanoptic
+from panoptic_blend.data.targets import PackedTarget, semantic_map
 from panoptic_blend.data.transforms import (
     Augmentation,
-    PackedTarget,
     Resizing,
     resize_ids,
     resize_image,
-    semantic_map,
     size_for,
 )
 from panoptic_blend.formats.categories import Categories
@@ -54,6 +53,11 @@ def colored(ids: Ids) -> Tensor:
     """A picture (3, H, W) whose color identifies the id of each pixel of a map; ids are below 256."""
     colors = np.random.default_rng(0).permutation(256)[:, None] * [1, 3, 7] % 256
     return torch.from_numpy(colors.astype(np.uint8)[ids].transpose(2, 0, 1).copy())
+
+
+def augmented(augmentation: Augmentation, image: Tensor, ids: Ids, seed: int) -> tuple[Tensor, Ids]:
+    geometry = augmentation.draw((ids.shape[0], ids.shape[1]), np.random.default_rng(seed))
+    return geometry.image(image), geometry.ids(ids)
 
 
 def blocks(rows: int = 5, columns: int = 7, side: int = 12) -> npt.NDArray[np.int32]:
@@ -164,7 +168,7 @@ def test_picture_and_map_stay_aligned(
     seed: int, short_sides: Sequence[int], long_side: int, flip: float, crop: float
 ) -> None:
     ids, augmentation = blocks(), Augmentation(short_sides, long_side, flip, crop)
-    image, new = augmentation(colored(ids), ids, np.random.default_rng(seed))
+    image, new = augmented(augmentation, colored(ids), ids, seed)
     assert image.shape == (3, *new.shape) and image.dtype == torch.uint8
     assert new.flags.c_contiguous and new.dtype == np.int32
     assert min(new.shape) in short_sides or max(new.shape) == long_side
@@ -178,9 +182,7 @@ def test_picture_and_map_stay_aligned(
 @given(st.integers(0, 2**32 - 1), st.sampled_from([0.3, 0.5, 0.9]))
 def test_crops_keep_their_fraction_and_their_aspect_ratio(seed: int, crop: float) -> None:
     ids = np.arange(1, 200 * 150 + 1, dtype=np.int32).reshape(200, 150)
-    image, new = Augmentation([300], 9000, 0.0, crop)(
-        torch.zeros(3, 200, 150, dtype=torch.uint8), ids, np.random.default_rng(seed)
-    )
+    image, new = augmented(Augmentation([300], 9000, 0.0, crop), torch.zeros(3, 200, 150, dtype=torch.uint8), ids, seed)
     assert image.shape == (3, *new.shape)
     rows, columns = (new - 1) // 150, (new - 1) % 150
     height, width = int(rows.max() - rows.min() + 1), int(columns.max() - columns.min() + 1)
@@ -192,7 +194,7 @@ def test_crops_keep_their_fraction_and_their_aspect_ratio(seed: int, crop: float
 def test_crops_lie_anywhere() -> None:
     ids = np.arange(10_000, dtype=np.int32).reshape(100, 100)
     image, augmentation = torch.zeros(3, 100, 100, dtype=torch.uint8), Augmentation([100], 100, 0.0, 0.5)
-    corners = np.array([augmentation(image, ids, np.random.default_rng(seed))[1][0, 0] for seed in range(60)])
+    corners = np.array([augmented(augmentation, image, ids, seed)[1][0, 0] for seed in range(60)])
     assert len(set(corners.tolist())) > 50
     assert (corners // 100).min() < 5 and (corners % 100).min() < 5
     assert (corners // 100).max() > 20 and (corners % 100).max() > 20
@@ -201,12 +203,12 @@ def test_crops_lie_anywhere() -> None:
 def test_a_flip_is_a_mirror_image() -> None:
     ids = blocks(2, 3, 4)
     image = torch.arange(3 * 8 * 12, dtype=torch.uint8).reshape(3, 8, 12)
-    flipped, mirrored = Augmentation([8], 100, flip=1.0)(image, ids, np.random.default_rng(0))
+    flipped, mirrored = augmented(Augmentation([8], 100, flip=1.0), image, ids, 0)
     assert (flipped == image.flip(2)).all() and (mirrored == ids[:, ::-1]).all()
-    same, as_before = Augmentation([8], 100, flip=0.0)(image, ids, np.random.default_rng(0))
+    same, as_before = augmented(Augmentation([8], 100, flip=0.0), image, ids, 0)
     assert (same == image).all() and (as_before == ids).all()
     augmentation = Augmentation([8], 100, flip=0.5)
-    flips = [(augmentation(image, ids, np.random.default_rng(i))[1] != ids).any() for i in range(200)]
+    flips = [(augmented(augmentation, image, ids, i)[1] != ids).any() for i in range(200)]
     assert 70 <= sum(flips) <= 130
 
 
@@ -216,10 +218,10 @@ def test_all_randomness_comes_from_the_generator() -> None:
     for seed in (1, 1, 2):
         np.random.seed(len(results))  # noqa: NPY002
         torch.manual_seed(len(results))
-        results.append(augmentation(colored(ids), ids, np.random.default_rng(seed)))
+        results.append(augmented(augmentation, colored(ids), ids, seed))
     assert (results[0][0] == results[1][0]).all() and (results[0][1] == results[1][1]).all()
     assert results[0][1].shape != results[2][1].shape or (results[0][1] != results[2][1]).any()
-    short_sides = [min(augmentation(colored(ids), ids, np.random.default_rng(i))[1].shape) for i in range(30)]
+    short_sides = [min(augmented(augmentation, colored(ids), ids, i)[1].shape) for i in range(30)]
     assert set(short_sides) == {40, 50, 60}
 
 
@@ -323,6 +325,5 @@ def test_a_packed_target_is_small_and_survives_pickling(coco_sample: Path) -> No
 
 def test_short_sides_from_a_range() -> None:
     """Exactly the whole numbers from the first to the last occur."""
-    image, augmentation = torch.zeros(3, 40, 60, dtype=torch.uint8), Augmentation([40, 43], 200, side_sampling="range")
-    ids, rng = np.zeros((40, 60), np.int32), np.random.default_rng(0)
-    assert {augmentation(image, ids, rng)[1].shape[0] for _ in range(60)} == {40, 41, 42, 43}
+    augmentation, rng = Augmentation([40, 43], 200, side_sampling="range"), np.random.default_rng(0)
+    assert {augmentation.draw((40, 60), rng).size[0] for _ in range(60)} == {40, 41, 42, 43}

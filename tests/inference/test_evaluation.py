@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from panoptic_blend.config.experiment import load_config
 from panoptic_blend.data.dataset import CocoPanoptic
-from panoptic_blend.data.transforms import PackedTarget
+from panoptic_blend.data.targets import PackedTarget
 from panoptic_blend.failures import in_one_line
 from panoptic_blend.formats.categories import Categories
 from panoptic_blend.inference.evaluation import _Scores, evaluate, require_same_categories

@@ -23,7 +23,7 @@ from panoptic_blend.config.experiment import Config, load_config
 from panoptic_blend.data import workers
 from panoptic_blend.data.dataset import CocoPanoptic
 from panoptic_blend.data.loader import evaluation_samples
-from panoptic_blend.data.transforms import PackedTarget
+from panoptic_blend.data.targets import PackedTarget
 from panoptic_blend.failures import ForeignError
 from panoptic_blend.formats.categories import Categories
 from panoptic_blend.formats.images import read_picture
