@@ -45,16 +45,23 @@ def replacing(path: Path, *, durable: bool = False) -> Iterator[Path]:
 
     ``durable`` waits until the content is on the disk, so that a power failure cannot leave an empty file.
     """
+    with part_of(path) as temporary:
+        yield temporary
+        if durable:
+            with temporary.open("rb+") as file:
+                os.fsync(file.fileno())
+        temporary.replace(path)
+
+
+@contextmanager
+def part_of(path: Path) -> Iterator[Path]:
+    """Yield a temporary path of this process beside ``path``; a file that is still there at the end is removed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     remove_unfinished(left for left in _unfinished(path.parent) if left.name.startswith(f".{path.stem}."))
     temporary = path.with_name(f".{path.stem}.{process_mark()}.part{path.suffix}")
     try:
         with name_in_errors(path, temporary):
             yield temporary
-            if durable:
-                with temporary.open("rb+") as file:
-                    os.fsync(file.fileno())
-            temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
 

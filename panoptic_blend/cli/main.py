@@ -11,7 +11,8 @@ from typing import Annotated
 import typer
 
 from panoptic_blend.cli.data import data
-from panoptic_blend.cli.inference import evaluate, predict, sweep
+from panoptic_blend.cli.inference import evaluate, sweep
+from panoptic_blend.cli.prediction import predict
 from panoptic_blend.cli.running import TRACEBACK, guarded
 from panoptic_blend.cli.scoring import draw, pq, report
 from panoptic_blend.cli.training import demo, train

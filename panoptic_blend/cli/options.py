@@ -19,7 +19,9 @@ Weights = Annotated[
     Path | None, typer.Option(help="Weights in any supported format, or by name, if MODEL is a config.")
 ]
 Config = Annotated[str | None, typer.Option(help="The config to use when MODEL is a file of weights.")]
-Device = Annotated[str, typer.Option(help="Device to run on: cpu, cuda, cuda:0, ...")]
+Device = Annotated[str, typer.Option(help="Device to run on: cpu, cuda, cuda:0, mps, ...; auto: the best there is.")]
+Devices = Annotated[int, typer.Option(min=1, help="Number of devices per node, which share the images.")]
+Nodes = Annotated[int, typer.Option(min=1, help="Number of nodes; start the same command on each.")]
 NetworkPrecision = Annotated[Precision, typer.Option("--precision", help="Numeric precision of the network.")]
 Output = Annotated[Path, typer.Option("--output", "-o", help="Folder to write.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the output of an earlier run.")]

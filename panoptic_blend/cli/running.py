@@ -31,6 +31,8 @@ def guarded(command: Callable[[], object]) -> None:
             _flush_output()
         return
     except KeyboardInterrupt:
+        if not _prints():
+            sys.exit(130)
         message, code = "interrupted", 130
     except Exception as error:
         failure = in_one_line(error)
@@ -64,5 +66,11 @@ def stoppable(message: str) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        print(message, file=sys.stderr)
+        if _prints():
+            print(message, file=sys.stderr)
         raise typer.Exit(130) from None
+
+
+def _prints() -> bool:
+    """Whether this is the process of a command that says what has happened to all of its processes."""
+    return all(os.environ.get(name, "0") == "0" for name in ("RANK", "LOCAL_RANK"))

@@ -11,15 +11,14 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from lightning.fabric import Fabric
 
 from panoptic_blend.config.experiment import Config
 from panoptic_blend.config.options import Precision
-from panoptic_blend.data.loader import WHOLE, EvaluationSample, Shard, evaluation_samples
+from panoptic_blend.data.loader import EvaluationSample, Shard, evaluation_samples
 from panoptic_blend.data.protocol import PanopticDataset
 from panoptic_blend.data.targets import semantic_map
 from panoptic_blend.data.transforms import Resizing
-from panoptic_blend.failures import doing, in_one_line
+from panoptic_blend.failures import doing
 from panoptic_blend.formats.categories import Categories
 from panoptic_blend.formats.panoptic_writer import PanopticWriter
 from panoptic_blend.inference.forward import run_network
@@ -31,7 +30,7 @@ from panoptic_blend.metrics.panoptic_quality import GROUPS, PanopticQuality, Pan
 from panoptic_blend.metrics.semantic_iou import SemanticIoU
 from panoptic_blend.metrics.sparse import Integers
 from panoptic_blend.models.panoptic_blend import PanopticBlend
-from panoptic_blend.runtime.processes import all_gather
+from panoptic_blend.runtime.team import ALONE, Team
 from panoptic_blend.scoring.hopeless import Training, reasons
 from panoptic_blend.structures import THING_CLASS, Detections, Output, PanopticBlendError, PanopticMap, Progress
 
@@ -83,52 +82,44 @@ def evaluate(
     precision: Precision = "32-true",
     progress: Progress | None = None,
     watch: Callable[[EvaluationSample, Output], None] | None = None,
-    fabric: Fabric | None = None,
+    team: Team = ALONE,
 ) -> Evaluation:
     """Run ``model`` over ``dataset`` and score its outputs; its training mode is restored at the end.
 
     Args:
         results: JSON file for the panoptic maps, in COCO's format; the PNGs go to a folder beside it with its stem.
         precision: arithmetic of the network.
-        progress: called with the number of images done and the total number, both of this process.
-        watch: called with every image and its output.
-        fabric: distributes the images over the processes of a run. All return the same evaluation, which equals that of
-            a single process.
+        progress: called with the number of images done, by all processes, and the total number.
+        watch: called with every image of this process and its output.
+        team: the processes that share the images. All return the same evaluation, which equals that of a single
+            process.
 
     Raises:
         PanopticBlendError: an image cannot be read, or ``results`` is the annotation file of the data set.
     """
     if results and dataset.annotation and results.resolve() == dataset.annotation.resolve():
         raise PanopticBlendError(f"{results}: is the data set's own annotation; choose another --output")
-    shard = Shard(fabric.global_rank, fabric.world_size) if fabric else WHOLE
-    own, scores = shard.range_of(len(dataset)), _Scores(dataset.categories)
+    resizing = Resizing(**config.test.model_dump())
     writer = PanopticWriter(results, categories=dataset.categories) if results else None
-    failure: PanopticBlendError | None = None
-    with writer if writer and shard.rank == 0 else nullcontext():  # one process writes the JSON, all write PNGs
+
+    def scored(shard: Shard, show: Progress) -> _Part:
+        scores, own = _Scores(dataset.categories), shard.range_of(len(dataset))
         if writer:
             writer.reserve(dataset.images.file_names[: own.start])
-        resizing = Resizing(**config.test.model_dump())
-        try:
-            samples = evaluation_samples(dataset, resizing, config.data.workers, shard)
-            for done, sample in enumerate(samples, start=1):
-                with doing(f"evaluating {sample.file_name}", lower="test.short_side or test.long_side"):
-                    output = run_network(model, sample.image, sample.size, dataset.categories, precision)
-                    scores.update(sample.panoptic_truth(), output)
-                    if writer:
-                        writer.add(sample.image_id, sample.file_name, output.panoptic)
-                if watch:
-                    watch(sample, output)
-                if progress:
-                    progress(done, len(own))
-        except Exception as error:
-            if shard.count == 1:
-                raise
-            failure = in_one_line(error)  # shared below, because the other processes wait in `all_gather`
-        own_part = _Part(scores, writer.records if writer else None, failure)
-        first, *others = all_gather(fabric, own_part) if fabric else [own_part]
-        for part in (first, *others):
-            if part.failure:
-                raise part.failure
+        samples = evaluation_samples(dataset, resizing, config.data.workers, shard)
+        for done, sample in enumerate(samples, start=1):
+            with doing(f"evaluating {sample.file_name}", lower="test.short_side or test.long_side"):
+                output = run_network(model, sample.image, sample.size, dataset.categories, precision)
+                scores.update(sample.panoptic_truth(), output)
+                if writer:
+                    writer.add(sample.image_id, sample.file_name, output.panoptic)
+            if watch:
+                watch(sample, output)
+            show(done, len(own))
+        return _Part(scores, writer.records if writer else None)
+
+    with writer if writer and team.is_first else nullcontext():  # one process writes the JSON, all write PNGs
+        first, *others = team.share(len(dataset), scored, progress)
         for part in others:
             first.scores.merge(part.scores)
             if writer and part.records:
@@ -137,11 +128,10 @@ def evaluate(
 
 
 class _Part(NamedTuple):
-    """The result of one process: scores of its shard, records for the JSON, and the error that ended it, if any."""
+    """The result of one process: scores of its shard, and records for the JSON."""
 
     scores: _Scores
     records: tuple[list[dict[str, object]], list[dict[str, object]]] | None
-    failure: PanopticBlendError | None
 
 
 class _Scores:

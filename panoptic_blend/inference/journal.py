@@ -3,7 +3,9 @@
 ``journal.jsonl`` is written beside the results. Its first line identifies the run: a digest of the weights as loaded,
 the options that affect the results, categories, arithmetic, device and kind of input. Every other line is one finished
 image: the path, size and modification time of its picture, the files written for it with their sizes, and its records
-for the COCO JSON.
+for the COCO JSON. Where several processes share the images, each but the first writes a journal of its own beside it,
+such as ``journal_1.jsonl``, which the first one takes into its own at the end, or in the next run, whatever the number
+of its processes.
 """
 
 from __future__ import annotations
@@ -46,12 +48,21 @@ class JournalEntry:
 class Journal:
     """The finished images of ``folder``, by source; a context manager.
 
-    `Journal.open` creates it. In the context, entries may be added from any thread.
+    `Journal.open` creates it, and `Journal.of_rank` those of the other processes. In the context, entries may be added
+    from any thread.
     """
 
-    def __init__(self, folder: Path, identity: Mapping[str, Any], entries: Iterable[JournalEntry]) -> None:
-        self._folder, self._identity, self._lock = folder, identity, threading.Lock()
+    def __init__(self, path: Path, identity: Mapping[str, Any], entries: Iterable[JournalEntry]) -> None:
+        self._path, self._folder, self._lock = path, path.parent, threading.Lock()
         self._entries = {entry.source: entry for entry in entries}
+        with replacing(path) as temporary:  # drops the incomplete line that a killed process may have left
+            lines = [identity, *map(asdict, self._entries.values())]
+            temporary.write_text("".join(map(_line, lines)), encoding="utf-8")
+
+    @classmethod
+    def of_rank(cls, folder: Path, identity: Mapping[str, Any], rank: int) -> Journal:
+        """Start the journal of a process that is not the first, once that has opened its own."""
+        return cls(folder / f"journal_{rank}.jsonl", identity, ())
 
     @classmethod
     def open(cls, folder: Path, identity: Mapping[str, Any], outputs: Iterable[Path], overwrite: bool) -> Journal:
@@ -68,6 +79,9 @@ class Journal:
         """
         expected = json.loads(json.dumps(identity))
         found, entries = _read(folder / _NAME)
+        for path in _others(folder):
+            other_identity, more = _read(path)
+            entries += more if other_identity == found else []
         if overwrite:
             _remove(folder, entries)
             entries = []
@@ -83,7 +97,9 @@ class Journal:
                 )
         if found is not None:
             remove_unfinished(folder.rglob(".*"))  # left by a run that was killed
-        return cls(folder, expected, entries)
+        journal = cls(folder / _NAME, expected, entries)
+        _remove_others(folder)
+        return journal
 
     def require_sources(self, sources: Iterable[str]) -> None:
         """Raise an error if the folder has results of an image that is not one of ``sources``."""
@@ -105,11 +121,20 @@ class Journal:
         """Add an image that is finished; its ``files`` must have been written."""
         sizes = {path.relative_to(self._folder).as_posix(): path.stat().st_size for path in files}
         entry = JournalEntry(source, stamp, sizes, image, annotation)
-        with self._lock, name_in_errors(self._folder / _NAME):
-            self._file.write(_line(asdict(entry)))
-            self._file.flush()
-            self._entries[source] = entry
+        self._append([entry])
         return entry
+
+    def take_in(self, entries: Iterable[JournalEntry]) -> None:
+        """Add the entries that other processes have in journals of their own, and remove these."""
+        self._append(entries)
+        _remove_others(self._folder)
+
+    def _append(self, entries: Iterable[JournalEntry]) -> None:
+        with self._lock, name_in_errors(self._path):
+            for entry in entries:
+                self._file.write(_line(asdict(entry)))
+                self._entries[entry.source] = entry
+            self._file.flush()
 
     def require_results(self) -> None:
         """Raise an error unless the journal and all files of its entries are still there."""
@@ -120,11 +145,7 @@ class Journal:
             raise PanopticBlendError(f"{self._folder / name}: was removed after it was written; run {again}")
 
     def __enter__(self) -> Journal:
-        path = self._folder / _NAME
-        with replacing(path) as temporary:  # drops the incomplete line that a killed process may have left
-            lines = [self._identity, *map(asdict, self._entries.values())]
-            temporary.write_text("".join(map(_line, lines)), encoding="utf-8")
-        self._file = path.open("a", encoding="utf-8")
+        self._file = self._path.open("a", encoding="utf-8")
         return self
 
     def __exit__(
@@ -157,6 +178,16 @@ def file_stamp(path: Path) -> list[int]:
     """Size in bytes and modification time in ns of a file; they differ if its content has changed."""
     status = path.stat()
     return [status.st_size, status.st_mtime_ns]
+
+
+def _others(folder: Path) -> list[Path]:
+    """The journals of processes that are not the first."""
+    return [path for path in folder.glob("journal_*.jsonl") if path.stem.removeprefix("journal_").isdecimal()]
+
+
+def _remove_others(folder: Path) -> None:
+    for path in _others(folder):
+        path.unlink()
 
 
 def _line(content: Any) -> str:

@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import errno
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from itertools import count
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
+from panoptic_blend.data.loader import Shard
 from panoptic_blend.drawing.overlay import draw
 from panoptic_blend.failures import ForeignError, doing, in_one_line, reworded
 from panoptic_blend.files import printable, replacing, require_no_overwrite
 from panoptic_blend.formats.images import Picture, read_picture, write_picture
 from panoptic_blend.formats.panoptic_writer import PanopticWriter
 from panoptic_blend.inference.find_pictures import FoundPicture, absolute
-from panoptic_blend.inference.journal import Journal, Record, file_stamp, prediction_identity
+from panoptic_blend.inference.journal import Journal, JournalEntry, file_stamp, prediction_identity
 from panoptic_blend.inference.predictor import Predictor
 from panoptic_blend.machine import overlapped
+from panoptic_blend.runtime.team import ALONE, Team
 from panoptic_blend.structures import PanopticBlendError, PanopticMap, Progress
 
 FAILURES = "failures.txt"
@@ -52,6 +56,7 @@ def predict_pictures(
     output: Path,
     progress: Progress,
     overwrite: bool = False,
+    team: Team = ALONE,
 ) -> int:
     """Write ``output``/panoptic.json, its PNGs in panoptic/, and drawings in pictures/; return the number of pictures.
 
@@ -62,37 +67,80 @@ def predict_pictures(
 
     Args:
         pictures: see `find_pictures`.
-        progress: called with the number of pictures done and the total number.
+        progress: called with the number of pictures done, by all processes, and the total number.
         overwrite: replace results in ``output`` that were made with other weights, options or pictures.
+        team: the processes that share the pictures; the files are those of a single process.
 
     Raises:
         PanopticBlendError: ``output`` has other results and ``overwrite`` is false; pictures fail, which is reported
             after all others are written; or results are removed meanwhile.
     """
-    jobs = _jobs(pictures, output)
+    jobs, identity = _jobs(pictures, output), prediction_identity(predictor, {"kind": "pictures"})
+    writer = PanopticWriter(output / "panoptic.json", categories=predictor.categories)
+    journal: Journal | None = None
+
+    def begin() -> list[_PictureJob]:
+        nonlocal journal
+        journal = _opened(output, identity, jobs, overwrite)
+        return [job for job in jobs if journal.find(job.source, job.stamp) is None]
+
+    left = team.from_first(begin)
+    count = len(jobs) - len(left)
+    progress(count, len(jobs))
+    with (
+        journal or Journal.of_rank(output, identity, team.shard.rank) as own,
+        writer if team.is_first else nullcontext(),
+    ):
+        work = partial(_predict_shard, predictor, left, own, writer)
+        parts = team.share(len(left), work, lambda done, _: progress(count + done, len(jobs)))
+        if not team.is_first:
+            return len(jobs)
+        entries = {job.source: entry for job in jobs if (entry := own.find(job.source, job.stamp))}
+        entries |= {entry.source: entry for part in parts for entry in part.entries}
+        own.take_in(entry for part in parts[1:] for entry in part.entries if entry.files)
+        for job in jobs:
+            if entry := entries.get(job.source):
+                writer.append([entry.image | {"id": job.image_id}], [entry.annotation | {"image_id": job.image_id}])
+        own.require_results()
+    failures = {source: failure for part in parts for source, failure in part.failures.items()}
+    _report(output, [failures[job.source] for job in jobs if job.source in failures], len(jobs))
+    return len(jobs)
+
+
+def _opened(output: Path, identity: Mapping[str, Any], jobs: Sequence[_PictureJob], overwrite: bool) -> Journal:
+    """The journal of the folder, if its results are of these pictures and nothing else is overwritten."""
     written = [output / "panoptic.json", *(job.png for job in jobs), *(job.drawing for job in jobs)]
     require_no_overwrite(written, [job.path for job in jobs])
-    journal = Journal.open(output, prediction_identity(predictor, {"kind": "pictures"}), written, overwrite)
+    journal = Journal.open(output, identity, written, overwrite)
     journal.require_sources(job.source for job in jobs)
-    kept = {job.source: entry for job in jobs if (entry := journal.find(job.source, job.stamp))}
-    records = {source: (entry.image, entry.annotation) for source, entry in kept.items()}
-    with journal, PanopticWriter(written[0], categories=predictor.categories) as writer:
-        steps, depth = _PictureSteps(predictor, journal, writer), queue_depth(predictor)
-        progress(len(kept), len(jobs))
-        left = [job for job in jobs if job.source not in kept]
-        with closing(overlapped(steps.read(left), steps.predict, steps.write, queue_depth=depth)) as finished:
-            for done, result in enumerate(finished, start=len(kept) + 1):
-                if result:
-                    job, image, annotation = result
-                    records[job.source] = image, annotation
-                progress(done, len(jobs))
-        for job in jobs:
-            if job.source in records:
-                image, annotation = records[job.source]
-                writer.append([image | {"id": job.image_id}], [annotation | {"image_id": job.image_id}])
-        journal.require_results()
-    _report(output, [steps.failures[job.source] for job in jobs if job.source in steps.failures], len(jobs))
-    return len(jobs)
+    return journal
+
+
+class _Part(NamedTuple):
+    """The work of one process: its finished pictures, and the errors of those that failed, by source."""
+
+    entries: list[JournalEntry]
+    failures: dict[str, PanopticBlendError]
+
+
+def _predict_shard(
+    predictor: Predictor,
+    jobs: Sequence[_PictureJob],
+    journal: Journal,
+    writer: PanopticWriter,
+    shard: Shard,
+    progress: Progress,
+) -> _Part:
+    """Predict a shard of the pictures and write their files."""
+    steps, depth = _PictureSteps(predictor, journal, writer), queue_depth(predictor)
+    own = [jobs[index] for index in shard.range_of(len(jobs))]
+    entries = []
+    with closing(overlapped(steps.read(own), steps.predict, steps.write, queue_depth=depth)) as finished:
+        for done, entry in enumerate(finished, start=1):
+            if entry:
+                entries.append(entry)
+            progress(done, len(own))
+    return _Part(entries, steps.failures)
 
 
 def _report(output: Path, failures: Sequence[PanopticBlendError], total: int) -> None:
@@ -146,18 +194,19 @@ class _PictureSteps:
                 return job, picture, self._predictor.run(image, picture.shape[:2]).panoptic
         return None
 
-    def write(self, predicted: _Predicted | None) -> tuple[_PictureJob, Record, Record] | None:
+    def write(self, predicted: _Predicted | None) -> JournalEntry | None:
         if predicted is None:
             return None
         job, picture, panoptic = predicted
-        saved = None
+        entry = None
         with self._costing_one(job, "writing the results of", picture):
             png = job.png.relative_to(self._writer.folder).as_posix()
-            saved = job, *self._writer.save(job.image_id, job.name, panoptic, png)
+            records = self._writer.save(job.image_id, job.name, panoptic, png)
             # the map is kept even if the drawing fails, because the picture is too wide for a JPEG
+            entry = JournalEntry(job.source, job.stamp, {}, *records)
             write_picture(job.drawing, draw(picture, panoptic, self._predictor.categories))
-            self._journal.add(job.source, job.stamp, [job.png, job.drawing], *saved[1:])
-        return saved
+            entry = self._journal.add(job.source, job.stamp, [job.png, job.drawing], *records)
+        return entry
 
     @contextmanager
     def _costing_one(self, job: _PictureJob, activity: str, picture: Picture | None = None) -> Iterator[None]:

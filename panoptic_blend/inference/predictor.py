@@ -35,7 +35,7 @@ from panoptic_blend.inference.given_pictures import GivenPicture, GivenPictures,
 from panoptic_blend.models.build import build_model
 from panoptic_blend.models.folding import fold_norms, round_weights
 from panoptic_blend.models.panoptic_blend import PanopticBlend
-from panoptic_blend.runtime.precision import half_dtype
+from panoptic_blend.runtime.precision import KNOWN_DEVICES, chosen_device, half_dtype
 from panoptic_blend.structures import Output, PanopticBlendError, PanopticMap
 
 _WEIGHTS = {".safetensors", ".pth", ".pt", ".pkl", ".ckpt", ".bin"}
@@ -116,7 +116,7 @@ def load(
             that fit a config of the library; the name of known weights, which are fetched once; or the name or path of
             a config, which requires ``weights``.
         weights: a file of weights in any format that `load_weights` reads, or the name of known ones.
-        device: ``cpu``, ``cuda``, ``cuda:0``, ...
+        device: ``cpu``, ``cuda``, ``cuda:0``, ...; ``auto`` is the best there is: CUDA, then MPS, then the CPU.
         overrides: ``key=value`` changes to the config, such as ``model.fusion.confidence=0.5``.
         precision: arithmetic of the network; ``auto`` is bfloat16 if the device has hardware for it.
 
@@ -162,6 +162,6 @@ def _why_no_weights(path: Path) -> str:
 
 def _moved(model: PanopticBlend, device: str) -> PanopticBlend:
     try:
-        return model.to(device).to(memory_format=torch.channels_last)
+        return model.to(chosen_device(device)).to(memory_format=torch.channels_last)
     except (RuntimeError, AssertionError) as error:
-        raise PanopticBlendError(f"device {device!r}: {first_line(error)}; use cpu, cuda or cuda:0") from None
+        raise PanopticBlendError(f"device {device!r}: {first_line(error)}; {KNOWN_DEVICES}") from None

@@ -10,7 +10,6 @@ from lightning.fabric.plugins.environments.cluster_environment import ClusterEnv
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
-from panoptic_blend.config.options import Train
 from panoptic_blend.structures import PanopticBlendError
 
 PATIENCE = 30
@@ -39,35 +38,42 @@ class Placement:
     is_certain: bool = True
 
 
+@dataclass(frozen=True)
+class Wanted:
+    """How many devices per node and how many nodes a command was told to use; ``prefix`` of their names in messages."""
+
+    devices: int = 1
+    nodes: int = 1
+    prefix: str = "--"
+
+
 _FLAGS = {"SLURM": ("--ntasks-per-node", "--nodes")}
 """How a launcher is told the numbers of processes per node and of nodes; others take torchrun's flags."""
 
 
-def devices_and_nodes(placement: Placement | None, options: Train, environment: Mapping[str, str]) -> tuple[int, int]:
-    """The numbers of devices per node and of nodes: those of the launcher if there is one, else those of ``options``.
+def devices_and_nodes(placement: Placement | None, wanted: Wanted, environment: Mapping[str, str]) -> tuple[int, int]:
+    """The numbers of devices per node and of nodes: those of the launcher if there is one, else the ``wanted`` ones.
 
     Raises:
-        PanopticBlendError: ``options`` contradict the launcher or NODE_RANK. A 1 in the options, their default, does
-            not contradict a launcher.
+        PanopticBlendError: the wanted numbers contradict the launcher or NODE_RANK. A 1, their default, does not
+            contradict a launcher.
     """
     if placement is None:
-        if (node := _number(environment, "NODE_RANK", 0)) >= options.nodes:
+        if (node := _number(environment, "NODE_RANK", 0)) >= wanted.nodes:
             raise PanopticBlendError(
-                f"NODE_RANK is {node}, but train.nodes is {options.nodes}; give --nodes, or unset NODE_RANK"
+                f"NODE_RANK is {node}, but {wanted.prefix}nodes is {wanted.nodes}; give --nodes, or unset NODE_RANK"
             )
-        return options.devices, options.nodes
+        return wanted.devices, wanted.nodes
     found = placement.per_node, placement.count // placement.per_node
     flags = _FLAGS.get(placement.launcher, ("--nproc_per_node", "--nnodes"))
-    for name, given, here, flag in zip(
-        ("devices", "nodes"), (options.devices, options.nodes), found, flags, strict=True
-    ):
+    for name, given, here, flag in zip(("devices", "nodes"), (wanted.devices, wanted.nodes), found, flags, strict=True):
         if given not in (1, here):
-            own = ", or let train start its own with `env -u SLURM_NTASKS`" if placement.launcher == "SLURM" else ""
+            own = ", or let it start its own with `env -u SLURM_NTASKS`" if placement.launcher == "SLURM" else ""
             plural = "" if here == 1 else "s"
             what = f"task{plural} on each node" if name == "devices" else f"node{plural}"
             raise PanopticBlendError(
-                f"train.{name} is {given}, but {placement.launcher} says {here} {what}; start it with {flag}={given}, "
-                f"or without --{name}{own}"
+                f"{wanted.prefix}{name} is {given}, but {placement.launcher} says {here} {what}; start it with "
+                f"{flag}={given}, or without --{name}{own}"
             )
     return found
 

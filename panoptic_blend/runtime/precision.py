@@ -9,6 +9,8 @@ import torch
 from lightning.fabric.plugins import MixedPrecision
 
 from panoptic_blend.config.options import Precision
+from panoptic_blend.failures import first_line
+from panoptic_blend.structures import PanopticBlendError
 
 Arithmetic = Literal["32-true", "bf16-mixed", "16-mixed"]
 T = TypeVar("T")
@@ -25,6 +27,23 @@ class Autocast(MixedPrecision):
 def default_device() -> torch.device:
     """The GPU or other accelerator of this machine if there is one, else the CPU."""
     return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
+
+
+def chosen_device(name: str) -> torch.device:
+    """The device of this name, such as ``cuda:0``; ``auto`` is the `default_device`.
+
+    Raises:
+        PanopticBlendError: torch knows no such device.
+    """
+    if name == "auto":
+        return default_device()
+    try:
+        return torch.device(name)
+    except RuntimeError as error:
+        raise PanopticBlendError(f"device {name!r}: {first_line(error)}; {KNOWN_DEVICES}") from None
+
+
+KNOWN_DEVICES = "use auto, cpu, cuda or cuda:0"
 
 
 def resolve(precision: Precision, device: torch.device) -> Arithmetic:

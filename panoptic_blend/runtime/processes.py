@@ -1,4 +1,4 @@
-"""The processes of a training run, one per device: launch, parallelization strategy and communication."""
+"""The processes of a command, one per device: launch, parallelization strategy and communication."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from torch.distributed.device_mesh import DeviceMesh
 
 from panoptic_blend.config.options import Train
 from panoptic_blend.models.panoptic_blend import PanopticBlend
-from panoptic_blend.runtime.launchers import Tasks, await_others, devices_and_nodes, find_placement
+from panoptic_blend.runtime.launchers import Placement, Tasks, Wanted, await_others, devices_and_nodes, find_placement
 from panoptic_blend.runtime.precision import Autocast, default_device, resolve
 from panoptic_blend.structures import PanopticBlendError
 
@@ -28,16 +28,14 @@ T = TypeVar("T")
 
 
 def launch(options: Train) -> Fabric:
-    """Start the other processes of this node, or join those that torchrun or SLURM started.
+    """Start the other processes of this node for a training, or join those that torchrun or SLURM started.
 
     Raises:
         PanopticBlendError: the launcher started other processes than the options say, there are too few devices, the
             batch size is not a multiple of their number, or FSDP is combined with float16.
     """
     device, placement = default_device(), find_placement(os.environ)
-    devices, nodes = devices_and_nodes(placement, options, os.environ)
-    if device.type != "cpu" and devices > (present := torch.accelerator.device_count()):
-        raise PanopticBlendError(f"train.devices is {devices}, but this machine has only {present}; lower it")
+    devices, nodes = counted(placement, Wanted(options.devices, options.nodes, "train."), device)
     if options.batch_size % (devices * nodes):
         raise PanopticBlendError(
             f"train.batch_size {options.batch_size} cannot be shared by {devices * nodes} devices; "
@@ -49,19 +47,42 @@ def launch(options: Train) -> Fabric:
             "train.precision 16-mixed needs loss scaling, which train.strategy fsdp does not support; "
             "use bf16-mixed or 32-true"
         )
+    plugins = [Autocast(precision, device.type)] if precision != "32-true" else []
+    return joined(placement, device, devices, nodes, strategy(options, devices * nodes), plugins)
+
+
+def counted(placement: Placement | None, wanted: Wanted, device: torch.device) -> tuple[int, int]:
+    """The numbers of devices per node and of nodes, as `devices_and_nodes` finds them, if this machine has so many.
+
+    Raises:
+        PanopticBlendError: they contradict the launcher, or there are too few devices.
+    """
+    devices, nodes = devices_and_nodes(placement, wanted, os.environ)
+    if device.type != "cpu" and devices > max(1, present := torch.accelerator.device_count()):
+        raise PanopticBlendError(f"{wanted.prefix}devices is {devices}, but this machine has only {present}; lower it")
+    return devices, nodes
+
+
+def joined(
+    placement: Placement | None,
+    device: torch.device,
+    devices: int,
+    nodes: int,
+    strategy: Strategy | str,
+    plugins: Sequence[Any] = (),
+) -> Fabric:
+    """Start the other processes of this node, or join those of the ``placement``; the result connects all of them."""
     for name in ("lightning.fabric", "lightning.pytorch"):  # they would print the devices, as we do
         logging.getLogger(name).setLevel(logging.WARNING)
-    plugins: list[Any] = [Tasks(placement) if placement else LightningEnvironment()]
-    if precision != "32-true":
-        plugins.append(Autocast(precision, device.type))
+    environment = Tasks(placement) if placement else LightningEnvironment()
     if not placement and "LOCAL_RANK" in os.environ:  # Fabric has started this process
         _die_with_parent()
     fabric = Fabric(
         accelerator=device.type,
         devices=devices,
         num_nodes=nodes,
-        strategy=strategy(options, devices * nodes),
-        plugins=plugins,
+        strategy=strategy,
+        plugins=[environment, *plugins],
     )
     # held until all have joined
     store = await_others(placement) if placement and placement.count > 1 and not placement.is_certain else None

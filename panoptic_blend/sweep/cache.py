@@ -6,8 +6,9 @@ import hashlib
 import io
 import json
 import zipfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,14 @@ import numpy.typing as npt
 import torch
 
 from panoptic_blend.checkpoints.digest import weights_digest
-from panoptic_blend.data.loader import evaluation_samples
+from panoptic_blend.data.loader import Shard, evaluation_samples
 from panoptic_blend.data.protocol import PanopticDataset
 from panoptic_blend.failures import doing
-from panoptic_blend.files import replacing
+from panoptic_blend.files import part_of
 from panoptic_blend.inference.forward import run_network
 from panoptic_blend.inference.predictor import Predictor
 from panoptic_blend.runtime.precision import resolve
+from panoptic_blend.runtime.team import ALONE, Team
 from panoptic_blend.structures import Cutout, Output, PanopticMap, Progress, Runs, Segment
 
 SOURCES = (
@@ -145,6 +147,7 @@ def open_cache(
     dataset: PanopticDataset,
     progress: Progress,
     say: Callable[[str], None] = lambda remark: None,
+    team: Team = ALONE,
 ) -> FusionCache:
     """Open the cache at ``path``, or run the model over the data set to create it, atomically.
 
@@ -153,28 +156,47 @@ def open_cache(
     Args:
         progress: called with the number of images done and the total number while the model runs.
         say: called with a line that says whether the cache is reused, or why the model is run.
+        team: the processes that share the images.
 
     Raises:
         PanopticBlendError: an image cannot be read.
     """
     expected = identity(predictor, dataset)
-    reason = _reason_to_run(path, len(dataset), expected)
-    if reason is None:
-        say(f"{path}: reused")
-        return FusionCache(path, len(dataset))
-    say(f"{path}: {reason}, so the model is run")
-    samples = evaluation_samples(dataset, predictor.resizing, predictor.config.data.workers)
-    with replacing(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as file:
-        for index, sample in enumerate(samples):
+    reason = team.from_first(lambda: _reason_to_run(path, len(dataset), expected))
+    if team.is_first:
+        say(f"{path}: reused" if reason is None else f"{path}: {reason}, so the model is run")
+    if reason is not None:
+        with part_of(path) as part:
+            parts = team.share(len(dataset), partial(_run, part, predictor, dataset), progress)
+            team.from_first(lambda: _join(parts, expected, path))
+    return FusionCache(path, len(dataset))
+
+
+def _run(path: Path, predictor: Predictor, dataset: PanopticDataset, shard: Shard, show: Progress) -> Path:
+    """Run the model on a shard of the images and write the samples to ``path``."""
+    own = shard.range_of(len(dataset))
+    samples = evaluation_samples(dataset, predictor.resizing, predictor.config.data.workers, shard)
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as file:
+        for done, (index, sample) in enumerate(zip(own, samples, strict=True), start=1):
             with doing(f"running the model on {sample.file_name}", lower="test.short_side or test.long_side"):
                 truth = sample.panoptic_truth()
                 output = run_network(
                     predictor.model, sample.image, sample.size, predictor.categories, predictor.precision
                 )
                 file.writestr(_member(index), FusionSample.from_output(output, truth).pack())
-            progress(index + 1, len(dataset))
+            show(done, len(own))
+    return path
+
+
+def _join(parts: Sequence[Path], expected: Mapping[str, str], path: Path) -> None:
+    """Make one cache of the parts that the processes have written, in the first of them."""
+    with zipfile.ZipFile(parts[0], "a", zipfile.ZIP_DEFLATED, compresslevel=1) as file:
+        for part in parts[1:]:
+            with zipfile.ZipFile(part) as other:
+                for name in other.namelist():
+                    file.writestr(name, other.read(name))
         file.writestr(_IDENTITY, json.dumps(expected))
-    return FusionCache(path, len(dataset))
+    parts[0].replace(path)
 
 
 def identity(predictor: Predictor, dataset: PanopticDataset) -> dict[str, str]:

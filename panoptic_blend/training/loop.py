@@ -81,7 +81,7 @@ def finish(run: Run) -> Evaluation:
     total = run.config.train.iterations
     left, start = total - run.iteration, time.perf_counter()
     with Reporter(run.output if run.is_first else None, total, run.iteration) as reporter:
-        reporter.say(f"{left} iterations on {len(run.training)} images, {run.precision} on {run.devices}")
+        reporter.say(f"{left} iterations on {len(run.training)} images, {run.precision} on {run.team.in_words}")
         for remark in run.remarks:
             reporter.say(remark)
         iterate(run, reporter)

@@ -18,7 +18,7 @@ from panoptic_blend.checkpoints.states import newest_state, save_state
 from panoptic_blend.config.experiment import Config
 from panoptic_blend.data.dataset import CocoPanoptic
 from panoptic_blend.data.limits import exceeded_limits
-from panoptic_blend.data.loader import Batch, Shard, training_batches
+from panoptic_blend.data.loader import Batch, training_batches
 from panoptic_blend.data.protocol import PanopticDataset
 from panoptic_blend.data.transforms import Augmentation
 from panoptic_blend.files import remove_unfinished, replacing
@@ -30,6 +30,7 @@ from panoptic_blend.models.sync_norm import synchronize
 from panoptic_blend.runtime.interruption import Interruption, RunInterruptedError
 from panoptic_blend.runtime.precision import resolve
 from panoptic_blend.runtime.processes import is_sharded, launch
+from panoptic_blend.runtime.team import Team
 from panoptic_blend.runtime.threads import Threads
 from panoptic_blend.structures import PanopticBlendError
 from panoptic_blend.training.batch_norm import require_variance
@@ -90,7 +91,8 @@ class Run:
             fetch_initial_weights(config.train.weights)
         self.fabric = launch(config.train)
         self.is_first = self.fabric.is_global_zero
-        self.shard = Shard(self.fabric.global_rank, self.fabric.world_size)
+        self.team = Team(self.fabric)
+        self.shard = self.team.shard
         self.precision = resolve(config.train.precision, self.fabric.device)
         is_alone_on_cpu = self.fabric.device.type == "cpu" and self.shard.count == 1
         threads = state.get("threads") if state else None
@@ -108,12 +110,6 @@ class Run:
         self.remarks += self.threads.start()
         if self.is_first:
             self._write_start(state)
-
-    @property
-    def devices(self) -> str:
-        """The devices of the run in words, such as ``2 x cuda``."""
-        count = self.shard.count
-        return f"{count} x {self.fabric.device.type}" if count > 1 else str(self.fabric.device)
 
     def _write_start(self, state: Mapping[str, Any] | None) -> None:
         """Remove unfinished files of a killed run, and write the config and the provenance of this one."""
@@ -191,7 +187,7 @@ class Run:
         try:
             with self.interruption.immediate():
                 model, data, show = self._whole_model(), self.validation, reporter.evaluating
-                evaluation = evaluate(model, data, self.config, results, self.precision, show, fabric=self.fabric)
+                evaluation = evaluate(model, data, self.config, results, self.precision, show, team=self.team)
         except RunInterruptedError:
             text = f"interrupted in the evaluation at iteration {self.iteration}; continue with --resume auto"
             raise RunInterruptedError(text) from None

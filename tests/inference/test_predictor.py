@@ -268,4 +268,4 @@ def test_files_that_are_missing_or_do_not_fit(checkpoint: Path, tmp_path: Path) 
 def test_unknown_device(checkpoint: Path, device: str) -> None:
     message = refused(lambda: load(checkpoint, device=device))
     assert message.startswith(f"device {device!r}: ")
-    assert message.endswith("; use cpu, cuda or cuda:0")
+    assert message.endswith("; use auto, cpu, cuda or cuda:0")

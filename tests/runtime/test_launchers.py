@@ -6,9 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from panoptic_blend.config.options import Train
 from panoptic_blend.runtime import launchers
-from panoptic_blend.runtime.launchers import Placement, await_others, devices_and_nodes, find_placement
+from panoptic_blend.runtime.launchers import Placement, Wanted, await_others, devices_and_nodes, find_placement
 
 Refused = Callable[..., str]
 
@@ -75,49 +74,49 @@ def test_tasks_that_torch_describes() -> None:
 
 
 @pytest.mark.parametrize(
-    ("environment", "options", "expected"),
+    ("environment", "wanted", "expected"),
     [
-        (STEP, Train(), (4, 2)),
-        (STEP, Train(devices=4), (4, 2)),
-        (TORCHRUN, Train(nodes=2), (2, 2)),
-        ({}, Train(devices=3, nodes=2), (3, 2)),
-        ({"NODE_RANK": "1"}, Train(nodes=2), (1, 2)),
+        (STEP, Wanted(), (4, 2)),
+        (STEP, Wanted(devices=4), (4, 2)),
+        (TORCHRUN, Wanted(nodes=2), (2, 2)),
+        ({}, Wanted(devices=3, nodes=2), (3, 2)),
+        ({"NODE_RANK": "1"}, Wanted(nodes=2), (1, 2)),
     ],
 )
-def test_the_launcher_is_believed(environment: dict[str, str], options: Train, expected: tuple[int, int]) -> None:
-    assert devices_and_nodes(find_placement(environment), options, environment) == expected
+def test_the_launcher_is_believed(environment: dict[str, str], wanted: Wanted, expected: tuple[int, int]) -> None:
+    assert devices_and_nodes(find_placement(environment), wanted, environment) == expected
 
 
 @pytest.mark.parametrize(
-    ("environment", "options", "expected"),
+    ("environment", "wanted", "expected"),
     [
         (
             TASK | {"SLURM_NTASKS": "2", "SLURM_PROCID": "0"},
-            Train(devices=2),
+            Wanted(2, prefix="train."),
             "train.devices is 2, but SLURM says 1 task on each node; start it with --ntasks-per-node=2, or without "
-            "--devices, or let train start its own with `env -u SLURM_NTASKS`",
+            "--devices, or let it start its own with `env -u SLURM_NTASKS`",
         ),
         (
             STEP,
-            Train(devices=4, nodes=3),
-            "train.nodes is 3, but SLURM says 2 nodes; start it with --nodes=3, or without --nodes, or let train start "
+            Wanted(4, 3, prefix="train."),
+            "train.nodes is 3, but SLURM says 2 nodes; start it with --nodes=3, or without --nodes, or let it start "
             "its own with `env -u SLURM_NTASKS`",
         ),
         (
             TORCHRUN,
-            Train(devices=8),
-            "train.devices is 8, but torchrun says 2 tasks on each node; start it with --nproc_per_node=8, or without "
+            Wanted(devices=8),
+            "--devices is 8, but torchrun says 2 tasks on each node; start it with --nproc_per_node=8, or without "
             "--devices",
         ),
         (
             {"NODE_RANK": "1"},
-            Train(),
-            "NODE_RANK is 1, but train.nodes is 1; give --nodes, or unset NODE_RANK",
+            Wanted(),
+            "NODE_RANK is 1, but --nodes is 1; give --nodes, or unset NODE_RANK",
         ),
     ],
 )
-def test_options_that_contradict(environment: dict[str, str], options: Train, expected: str, refused: Refused) -> None:
-    assert refused(devices_and_nodes, find_placement(environment), options, environment) == expected
+def test_options_that_contradict(environment: dict[str, str], wanted: Wanted, expected: str, refused: Refused) -> None:
+    assert refused(devices_and_nodes, find_placement(environment), wanted, environment) == expected
 
 
 def test_variables_that_make_no_sense(refused: Refused) -> None:

@@ -1,0 +1,88 @@
+"""Runs a command of ``panoptic-blend`` in several processes that share its images, as torchrun would start them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from panoptic_blend.cli.main import main
+from panoptic_blend.data.dataset import CocoPanoptic
+from panoptic_blend.inference.journal import Journal, JournalEntry
+from panoptic_blend.inference.predictor import load
+from panoptic_blend.runtime.launchers import Wanted
+from panoptic_blend.runtime.team import together as team_of
+from panoptic_blend.sweep.cache import open_cache
+
+
+class Ended(NamedTuple):
+    """The exit code of a process and what it printed, on both outputs."""
+
+    code: int | None
+    said: str
+
+
+def together(
+    count: int, command: list[object], folder: Path, *, interrupt: tuple[int, int] | None = None
+) -> list[Ended]:
+    """Run a command in ``count`` processes over gloo.
+
+    Args:
+        folder: for what they print.
+        interrupt: a rank, and the picture, counted from 1, at which it gets Ctrl-C, before it is in the journal.
+    """
+    context = get_context("forkserver")
+    context.set_forkserver_preload(["panoptic_blend.cli.main", "panoptic_blend.inference.pictures"])
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    said = [folder / f"said_{rank}.txt" for rank in range(count)]
+    processes = []
+    for rank, path in enumerate(said):
+        at = interrupt[1] if interrupt and interrupt[0] == rank else 0
+        place = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": count, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+        arguments = [str(argument) for argument in command]
+        processes.append(context.Process(target=_run, args=(arguments, path, place if count > 1 else {}, at)))
+        processes[-1].start()
+    for process in processes:
+        process.join(120)
+    return [Ended(process.exitcode, path.read_text()) for process, path in zip(processes, said, strict=True)]
+
+
+def _run(arguments: list[str], said: Path, place: dict[str, object], at: int) -> None:
+    os.environ.update({name: str(value) for name, value in place.items()})
+    with said.open("w") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    sys.argv = ["panoptic-blend", *arguments]
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    if at:
+        Journal.add = _interrupted(Journal.add, at)  # type: ignore[method-assign]
+    if arguments[0] == "cache":
+        _open_cache(*map(Path, arguments[1:]))
+    else:
+        main()
+
+
+def _open_cache(checkpoint: Path, output: Path) -> None:
+    """As ``panoptic-blend sweep`` does, without trying settings."""
+    with team_of(Wanted(), "cpu") as team:
+        predictor = load(checkpoint)
+        dataset = CocoPanoptic(Path(str(predictor.config.data.root)), "val2017")
+        open_cache(output / "cache.zip", predictor, dataset, lambda done, total: None, team=team)
+
+
+def _interrupted(add: Callable[..., JournalEntry], at: int) -> Callable[..., JournalEntry]:
+    numbers = iter(range(1, 10**6))
+
+    def interrupted(journal: Journal, *entry: Any) -> JournalEntry:
+        if next(numbers) == at:
+            os.kill(os.getpid(), signal.SIGINT)
+        return add(journal, *entry)
+
+    return interrupted
