@@ -10,6 +10,7 @@ EXTRAS = {
     "torch": ("torch", "torchvision", "lightning", "safetensors", "tensorboard", "matplotlib"),
     "timm": ("timm",),
     "parquet": ("pyarrow",),
+    "hub": ("huggingface_hub",),
 }
 """Importable packages of each extra; ``pip install "panoptic-blend[NAME]"`` installs them."""
 

@@ -1,4 +1,4 @@
-"""What a source of weights means: the path of a file, or the name of known weights."""
+"""What a source of weights means: the path of a file, the name of known weights, or an address on the Hub."""
 
 from __future__ import annotations
 
@@ -6,19 +6,22 @@ import os
 from pathlib import Path
 
 from panoptic_blend.config.yaml_files import config_names
+from panoptic_blend.download.hub import fetch_from_hub, is_on_hub
 from panoptic_blend.download.known_weights import closest_name, find_known
 from panoptic_blend.download.weights_cache import fetch_weights
 from panoptic_blend.structures import PanopticBlendError
 
 
 def weights_path(source: str | Path) -> Path:
-    """The file of a source of weights; known weights are fetched if they are not in the cache.
+    """The file of a source of weights; known weights and those on the Hub are fetched if they are not in a cache.
 
     Raises:
         PanopticBlendError: the source is neither a file nor a name, but close to a name; or it cannot be fetched.
     """
     if known := find_known(source):
         return fetch_weights(known)
+    if is_on_hub(source):
+        return fetch_from_hub(str(source))
     path, text = Path(source), str(source)
     is_other = os.path.lexists(path) or path.suffix or text in config_names()
     if not is_other and (name := closest_name(text)):
