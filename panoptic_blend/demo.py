@@ -10,9 +10,10 @@ import numpy as np
 from panoptic_blend.config.experiment import load_config
 from panoptic_blend.data.dataset import CocoPanoptic
 from panoptic_blend.data.protocol import PanopticDataset, Sample
-from panoptic_blend.drawing.figures import draw_attentions, draw_bases, side_by_side, stack
+from panoptic_blend.drawing.figures import side_by_side, stack
 from panoptic_blend.drawing.overlay import draw, enlarge
 from panoptic_blend.formats.images import Picture, write_picture
+from panoptic_blend.inference.explanation import explain
 from panoptic_blend.inference.predictor import Predictor, load
 from panoptic_blend.scoring.tables import column_table, quality_table
 from panoptic_blend.shapes.dataset import write_shapes
@@ -48,11 +49,12 @@ def run_demo(output: Path, data_root: Path, name: str = "demo/shapes_r18") -> No
 def draw_figures(predictor: Predictor, dataset: PanopticDataset, folder: Path) -> list[Path]:
     """Draw truth and prediction of a few images, and the bases and blended attentions of the first one.
 
-    The last two are as figures 1 and 3 of the BlendMask paper. Returns the paths of the figures.
+    The last two are as figures 3 and 1 of the BlendMask paper. Returns the paths of the figures.
     """
+    explained = explain(predictor, _picture(dataset[0]), best=_ROWS).figures()
     figures = {
         "panoptic.png": stack([_comparison(predictor, dataset, i) for i in range(min(_ROWS, len(dataset)))]),
-        **_blending(predictor, _picture(dataset[0])),
+        **{name: explained[name] for name in ("bases.png", "attentions.png")},
     }
     for file_name, figure in figures.items():
         write_picture(folder / file_name, figure)
@@ -65,21 +67,6 @@ def _comparison(predictor: Predictor, dataset: PanopticDataset, index: int) -> P
     maps = sample.panoptic_truth(), predictor.predict(photo)
     drawn = [draw(*enlarge(photo, panoptic, _SCALE), dataset.categories) for panoptic in maps]
     return side_by_side([_enlarged(photo), *drawn], ["photo", "truth", "prediction"])
-
-
-def _blending(predictor: Predictor, photo: Picture) -> dict[str, Picture]:
-    output, large = predictor.output(photo), _enlarged(photo)
-    best = slice(min(_ROWS, len(output.scores)))
-    things = [predictor.categories.by_id[predictor.categories.thing_ids[label]] for label in output.labels[best]]
-    titles = [f"{c.name} {score:.2f}" for c, score in zip(things, output.scores[best].tolist(), strict=True)]
-    masks = np.kron(output.masks[best].numpy(), np.ones((_SCALE, _SCALE), dtype=bool))
-    assert output.attentions is not None
-    assert output.bases is not None
-    boxes, attentions, bases = (x.numpy() for x in (output.boxes[best] * _SCALE, output.attentions[best], output.bases))
-    return {
-        "bases.png": draw_bases(large, bases),
-        "attentions.png": draw_attentions(large, boxes, attentions, masks, bases, titles),
-    }
 
 
 def _picture(sample: Sample) -> Picture:

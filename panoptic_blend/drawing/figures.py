@@ -46,10 +46,16 @@ def side_by_side(pictures: Sequence[Picture], titles: Sequence[str], scale: int 
     for picture, title in zip(pictures, titles, strict=True):
         height, width = picture.shape[:2]
         large = cv2.resize(picture, (width * scale, height * scale), interpolation=cv2.INTER_CUBIC)
-        columns.append(np.vstack([_caption(title, width * scale, strip), large]))
+        columns.append(np.vstack([caption(title, width * scale, strip), large]))
     tallest = max(column.shape[0] for column in columns)
     parts = [_padded(column, right=GAP, bottom=tallest - column.shape[0]) for column in columns]
     return np.hstack(parts)[:, :-GAP]
+
+
+def in_rows(pictures: Sequence[Picture], titles: Sequence[str], columns: int = 8) -> Picture:
+    """Arrange pictures as `side_by_side`, with at most ``columns`` of them in a row."""
+    starts = range(0, len(pictures), columns)
+    return stack([side_by_side(pictures[i : i + columns], titles[i : i + columns]) for i in starts])
 
 
 def stack(rows: Sequence[Picture]) -> Picture:
@@ -62,7 +68,7 @@ def _padded(picture: Picture, *, right: int, bottom: int) -> Picture:
     return np.pad(picture, ((0, bottom), (0, right), (0, 0)), constant_values=255)
 
 
-def _caption(title: str, width: int, height: int = 18) -> Picture:
+def caption(title: str, width: int, height: int = 18) -> Picture:
     """A white strip (height, width, 3) with the title at the left, truncated if it is too long."""
     canvas = np.full((height, width, 3), 255, np.float32)
     for text in (title, *(title[:end] + ".." for end in range(len(title) - 1, 0, -1))):
@@ -77,45 +83,64 @@ def _caption(title: str, width: int, height: int = 18) -> Picture:
 
 
 def draw_bases(image: Picture, bases: Array) -> Picture:
-    """Draw the photo and its K bases (K, h, w) in a row (BlendMask, figure 1).
+    """Draw the photo and its K bases (K, h, w) in a row (BlendMask, figure 3, left).
 
     Blue is negative, white zero and red positive, on a common scale for all bases.
     """
-    heat_maps = _heat_maps(bases, checked(image))
-    return side_by_side([image, *heat_maps], ["image", *(f"basis {k}" for k in range(1, len(bases) + 1))])
+    heats = heat_maps(bases, checked(image))
+    return side_by_side([image, *heats], ["image", *(f"basis {k}" for k in range(1, len(bases) + 1))])
 
 
 def draw_attentions(
     image: Picture, boxes: Array, attentions: Array, masks: Array, bases: Array, labels: Sequence[str]
 ) -> Picture:
-    """Show in one row per detection how its mask is blended (BlendMask, figure 3 and section 3.2).
+    """Show in one row per detection how its mask is blended (BlendMask, figure 1 and section 3.2).
 
     ``boxes`` (D, 4) are in pixels of the photo and may exceed it; ``attentions`` (D, K, M, M) are before the
     softmax; ``masks`` are (D, H, W) bool; ``bases`` (K, h, w) cover the photo. A row shows the box with the outline
     of the mask, then for each basis its weights (dark 0, bright 1) and its scores (as in `draw_bases`), and finally
     the mask. Cells are gray outside the photo.
     """
-    heat_maps = _heat_maps(bases, checked(image))
+    heats = heat_maps(bases, checked(image))
     rows = []
     for box, attention, mask, label in zip(boxes, attentions, masks, labels, strict=True):
-        size = _cell_size(box)
-        cells, titles = [_cut(image, box, size)], [label]
-        for k, (weights, heat) in enumerate(zip(_weights(attention, size), heat_maps, strict=True), start=1):
-            cells += [SEQUENTIAL[(255 * weights).round().astype(np.uint8)], _cut(heat, box, size)]
+        size = cell_size(box)
+        cells, titles = [cut(image, box, size)], [label]
+        for k, (weights, heat) in enumerate(zip(_weights(attention, size), heats, strict=True), start=1):
+            cells += [sequential(weights), cut(heat, box, size)]
             titles += [f"attention {k}", f"basis {k}"]
-        inside = _cut(np.where(mask[..., None], LIGHT, DARK).astype(np.uint8), box, size, DARK)
-        edges, _ = cv2.findContours(inside[..., 0] // 128, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
-        cv2.drawContours(cells[0], edges, -1, ACCENT, 1, cv2.LINE_AA)
-        rows.append(side_by_side([_centered(cell) for cell in [*cells, inside]], [*titles, "mask"]))
-    return stack(rows) if rows else _caption("no detections", 2 * CELL)
+        inside = cut(np.where(mask[..., None], LIGHT, DARK).astype(np.uint8), box, size, DARK)
+        outline(cells[0], inside[..., 0] >= 128)
+        rows.append(side_by_side([centered(cell) for cell in [*cells, inside]], [*titles, "mask"]))
+    return stack(rows) if rows else caption("no detections", 2 * CELL)
 
 
-def _heat_maps(bases: Array, image: Picture) -> list[Picture]:
+def outline(picture: Picture, mask: Array, color: Color = ACCENT) -> None:
+    """Draw the outline of a mask (H, W) bool into a picture of the same size, in place."""
+    edges, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+    cv2.drawContours(picture, edges, -1, color, 1, cv2.LINE_AA)
+
+
+def heat_maps(bases: Array, image: Picture) -> list[Picture]:
     """Color the bases (K, h, w) in the size of the photo; the largest absolute score of all bases is darkest."""
-    largest = float(np.abs(bases).max(initial=0)) or 1.0
+    largest = largest_score(bases)
+    return [diverging(cv2.resize(basis.astype(np.float32), image.shape[1::-1]), largest) for basis in bases]
+
+
+def largest_score(scores: Array) -> float:
+    """The largest absolute value of scores, for `diverging`; 1 if all are 0."""
+    return float(np.abs(scores).max(initial=0)) or 1.0
+
+
+def diverging(scores: Array, largest: float) -> Picture:
+    """Color scores (H, W): blue at ``-largest``, white at zero, red at ``largest``."""
     steps = np.linspace(-largest, largest, len(DIVERGING))
-    resized = [cv2.resize(basis.astype(np.float32), image.shape[1::-1]) for basis in bases]
-    return [to_picture(np.stack([np.interp(r, steps, channel) for channel in DIVERGING.T], axis=-1)) for r in resized]
+    return to_picture(np.stack([np.interp(scores, steps, channel) for channel in DIVERGING.T], axis=-1))
+
+
+def sequential(shares: Array) -> Picture:
+    """Color shares (H, W): dark at 0, bright at 1."""
+    return np.asarray(SEQUENTIAL[(255 * shares).round().astype(np.uint8)], np.uint8)
 
 
 def _weights(attention: Array, size: tuple[int, int]) -> Canvas:
@@ -127,14 +152,14 @@ def _weights(attention: Array, size: tuple[int, int]) -> Canvas:
     return np.asarray(weights / weights.sum(axis=0), np.float32)
 
 
-def _cell_size(box: Array) -> tuple[int, int]:
-    """Width and height of a box scaled to fit a cell."""
+def cell_size(box: Array, side: int = CELL) -> tuple[int, int]:
+    """Width and height of a box scaled to fit a cell of this side."""
     sides = np.maximum(box[2:] - box[:2], 1)
-    width, height = np.maximum(np.round(CELL * sides / sides.max()), 1).astype(int).tolist()
+    width, height = np.maximum(np.round(side * sides / sides.max()), 1).astype(int).tolist()
     return width, height
 
 
-def _cut(picture: Picture, box: Array, size: tuple[int, int], beyond: Color = PAPER) -> Picture:
+def cut(picture: Picture, box: Array, size: tuple[int, int], beyond: Color = PAPER) -> Picture:
     """Resample a box to ``size`` (width, height); ``beyond`` is the color outside the picture."""
     zoom = np.maximum(box[2:] - box[:2], 1).astype(np.float64) / size
     detail = int(np.clip(np.ceil(zoom.max()), 1, 16))  # supersampling, to avoid aliasing
@@ -145,9 +170,10 @@ def _cut(picture: Picture, box: Array, size: tuple[int, int], beyond: Color = PA
     return np.asarray(cv2.resize(fine, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def _centered(cell: Picture) -> Picture:
-    page = np.full((CELL, CELL, 3), PAPER, np.uint8)
-    top, left = (CELL - cell.shape[0]) // 2, (CELL - cell.shape[1]) // 2
+def centered(cell: Picture, side: int = CELL) -> Picture:
+    """A picture in the middle of a gray square of this side, which it must fit."""
+    page = np.full((side, side, 3), PAPER, np.uint8)
+    top, left = (side - cell.shape[0]) // 2, (side - cell.shape[1]) // 2
     page[top : top + cell.shape[0], left : left + cell.shape[1]] = cell
     return page
 

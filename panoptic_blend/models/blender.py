@@ -14,6 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.ops import roi_align, roi_pool
 
+from panoptic_blend.structures import Size
+
 
 class TopLayer(nn.Conv2d):
     """Attentions (section 3.1): one 3x3 convolution on the box tower, to K * M * M channels.
@@ -74,19 +76,34 @@ def crop(
     return aligned
 
 
-def blend(crops: Tensor, attentions: Tensor, interpolation: Literal["bilinear", "nearest"] = "bilinear") -> Tensor:
-    """Mask logits (D, R, R) of ``crops`` (D, K, R, R) and ``attentions`` (D, K, M, M), eq. 2-4.
+Interpolation = Literal["bilinear", "nearest"]
 
-    ``a'_d = interpolate(a_d, R)``; ``s_d = softmax_K(a'_d)``; ``m_d = sum_K s_d * r_d``. M = 1 is the weighted
-    sum of YOLACT. With K = 1 there is nothing to choose from, and the mask's probability is
-    ``sigmoid(a'_d) * sigmoid(r_d)``.
+
+def score_maps(attentions: Tensor, size: Size, interpolation: Interpolation = "bilinear") -> Tensor:
+    """Weights (D, K, R, R) of the bases from attentions (D, K, M, M), eq. 2-3; ``size`` is (R, R).
+
+    ``a'_d = interpolate(a_d, R)``; ``s_d = softmax_K(a'_d)``, and with K = 1 the sigmoid.
     """
-    align_corners = False if interpolation == "bilinear" else None
-    resized = F.interpolate(attentions, size=crops.shape[-2:], mode=interpolation, align_corners=align_corners)
+    resized = _resized(attentions, size, interpolation)
+    return resized.sigmoid() if attentions.shape[1] == 1 else resized.softmax(dim=1)
+
+
+def blend(crops: Tensor, attentions: Tensor, interpolation: Interpolation = "bilinear") -> Tensor:
+    """Mask logits (D, R, R) of ``crops`` (D, K, R, R) and ``attentions`` (D, K, M, M), eq. 4.
+
+    ``m_d = sum_K s_d * r_d`` with the `score_maps` ``s_d``. M = 1 is the weighted sum of YOLACT. With K = 1 there is
+    nothing to choose from, and the mask's probability is ``sigmoid(a'_d) * sigmoid(r_d)``.
+    """
+    size = (crops.shape[-2], crops.shape[-1])
     if crops.shape[1] == 1:
-        a, r = resized.squeeze(1), crops.squeeze(1)
+        a, r = _resized(attentions, size, interpolation).squeeze(1), crops.squeeze(1)
         return -torch.stack([-a, -r, -a - r]).logsumexp(dim=0)  # the logit of that product
-    return (resized.softmax(dim=1) * crops).sum(dim=1)
+    return (score_maps(attentions, size, interpolation) * crops).sum(dim=1)
+
+
+def _resized(attentions: Tensor, size: Size, interpolation: Interpolation) -> Tensor:
+    align_corners = False if interpolation == "bilinear" else None
+    return F.interpolate(attentions, size=size, mode=interpolation, align_corners=align_corners)
 
 
 def assemble(crops: Tensor, attentions: None = None) -> Tensor:

@@ -181,6 +181,7 @@ class BlendMask(nn.Module):
             probabilities=self.merge(self.crop(bases, [kept.boxes]), attentions).sigmoid(),
             bases=bases[0, :, :height, :width],
             attentions=attentions,
+            places=kept.places,
         )
 
 

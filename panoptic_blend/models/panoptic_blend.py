@@ -16,7 +16,7 @@ from panoptic_blend.models.batching import at_least_float32, frame, pad
 from panoptic_blend.models.fpn import FPN
 from panoptic_blend.models.inputs import Doubts, checked_images
 from panoptic_blend.models.instance_branch import InstanceBranch
-from panoptic_blend.models.postprocess import Instances, paste, rescale
+from panoptic_blend.models.postprocess import Instances, have_area, paste, rescale
 from panoptic_blend.models.semantic import SemanticHead
 from panoptic_blend.models.targets import Classes, checked_targets
 from panoptic_blend.structures import (
@@ -226,7 +226,7 @@ class PanopticBlend(nn.Module):
     def compose(self, found: Instances, size: Size, output_size: Size, classes: Tensor) -> Output:
         """Move the instances of an image of ``size`` to ``output_size``, and fuse them with its ``classes`` there."""
         boxes = rescale(found.boxes, size, output_size)
-        visible = (boxes[:, 2:] > boxes[:, :2]).all(dim=1)
+        visible = have_area(boxes)
         boxes, scores, labels = boxes[visible], found.scores[visible], found.labels[visible]
         cutouts = paste(found.probabilities[visible], boxes)
         return Output(

@@ -48,6 +48,8 @@ class Instances:
     """(K, h, w), covering the image, if masks were blended from bases."""
     attentions: Tensor | None = None
     """(D, K, M, M) raw scores, if masks were blended by attentions."""
+    places: Tensor | None = None
+    """(D, 4) int64: level, image, row, column of the location that found each, if locations do."""
 
 
 def decode(
@@ -90,6 +92,11 @@ def rescale(boxes: Tensor, from_size: tuple[int, int], to_size: tuple[int, int])
     (h, w), (to_h, to_w) = from_size, to_size
     scaled = boxes * boxes.new_tensor([to_w / w, to_h / h, to_w / w, to_h / h])
     return torch.minimum(scaled.clamp(min=0), boxes.new_tensor([to_w, to_h, to_w, to_h]))
+
+
+def have_area(boxes: Tensor) -> Tensor:
+    """Whether each of ``boxes`` (D, 4), clipped to an image, has an area there: (D,) bool."""
+    return (boxes[:, 2:] > boxes[:, :2]).all(dim=1)
 
 
 def cut_masks(masks: Tensor, numbers: Tensor, boxes: Tensor, size: int) -> Tensor:
