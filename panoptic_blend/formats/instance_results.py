@@ -72,6 +72,8 @@ class InstanceResults:
     """The results of the file ``path``, grouped by the images of the truth."""
 
     path: Path
+    total: int
+    """The number of results in the file."""
     has_masks: bool
     additional: Counter[ImageId]
     """The number of results that were left out, by their image, which the truth lacks."""
@@ -93,6 +95,10 @@ class InstanceResults:
         areas, and missing boxes, are those of the masks.
         """
         return self._columns.found(self._rows.get(image_id, _NO_ROWS), self._sizes[image_id])
+
+    def positions(self, image_id: ImageId) -> npt.NDArray[np.int64]:
+        """The positions (D,) of these detections in the list of the file, from 0."""
+        return self._columns.positions(self._rows.get(image_id, _NO_ROWS))
 
 
 _NO_ROWS = np.zeros(0, np.int64)
@@ -119,4 +125,6 @@ def read_instance_results(
     order, ids = np.argsort(numbers, kind="stable"), list(sizes)
     found, starts = np.unique(numbers[order], return_index=True)
     rows = zip([ids[i] for i in found.tolist()], np.split(order, starts)[1:], strict=True)
-    return InstanceResults(path, columns.has_masks, columns.additional, columns.unknown, sizes, dict(rows), columns)
+    return InstanceResults(
+        path, columns.total, columns.has_masks, columns.additional, columns.unknown, sizes, dict(rows), columns
+    )

@@ -46,7 +46,7 @@ class ResultColumns:
         self._categories, self._scores, self._boxes, self._pixels = array("q"), array("d"), array("d"), array("q")
         self._masks: list[bytes] = []
         self._places = array("q")
-        self._count, self._error = 0, ""
+        self.total, self._error = 0, ""
         self.has_boxes = self.has_masks = False
         """Whether the first result has a box, and whether all have masks."""
         self.additional, self.unknown = Counter[ImageId](), Counter[int]()
@@ -62,16 +62,16 @@ class ResultColumns:
             return record
         if not self._error:
             try:
-                self._append(record, f"{self._name}: results[{self._count}]")
+                self._append(record, f"{self._name}: results[{self.total}]")
             except PanopticBlendError as error:
                 self._error = str(error)
-        self._count += 1
+        self.total += 1
         return None
 
     def _append(self, record: Record, where: str) -> None:
         image_id, category_id = require_image_id(record, "image_id", where), _category(record, where)
         score, box, shape = _score(record, where), _box(record, where), record.get("segmentation")
-        if self._count == 0:
+        if self.total == 0:
             self.has_boxes, self.has_masks = box is not None, bool(shape)
         if not (box or shape):
             raise PanopticBlendError(f"{where} has neither a `bbox` nor a `segmentation`; write at least one")
@@ -93,7 +93,7 @@ class ResultColumns:
         self._categories.append(category_id)
         self._scores.append(score)
         self._boxes.extend(box or _NO_BOX)
-        self._places.append(self._count)
+        self._places.append(self.total)
         self._pixels.append(height * width)
 
     def finish(self, content: Any) -> None:
@@ -144,6 +144,11 @@ class ResultColumns:
         except MalformedShapeError as found:
             error = found
         return _malformed(error, f"{self._name}: results[{self._places[row]}]")
+
+    def positions(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """The positions of ``rows`` (D,) in the list of the file."""
+        positions: npt.NDArray[np.int64] = np.frombuffer(self._places, np.int64)[rows]
+        return positions
 
     def found(self, rows: npt.NDArray[np.int64], size: Size) -> FoundInstances:
         """The detections of ``rows`` (D,), of an image of ``size``."""

@@ -17,6 +17,7 @@ import numpy as np
 
 from panoptic_blend.metrics.instance_columns import Bools
 from panoptic_blend.metrics.instance_errors import CAUSES, NOTHING, Diagnosis, InstanceCause
+from panoptic_blend.metrics.instance_matching import places_by_id
 from panoptic_blend.metrics.precision_recall import sampled
 from panoptic_blend.metrics.sparse import Floats, Integers
 from panoptic_blend.structures import Category
@@ -57,7 +58,8 @@ def instance_budget(diagnosis: Diagnosis, categories: Sequence[Category]) -> Ins
     others are left out. Other false detections are left out, and so are missed instances. If no instance of a class is
     left, its AP50 is 0 if false detections are left, and else 1.
     """
-    per_class = {category.id: _of_class(_Detections(diagnosis, category.id)) for category in categories}
+    places = places_by_id(diagnosis.columns.images)[diagnosis.columns.image]
+    per_class = {category.id: _of_class(_Detections(diagnosis, places, category.id)) for category in categories}
     every = list(per_class.values())
     known = [budget for budget in every if not math.isnan(budget.ap50)]
     return InstanceErrorBudget(
@@ -107,16 +109,19 @@ def _shapley(values: Floats) -> list[float]:
 
 
 class _Detections:
-    """The n detections that are of a class, or become so once their class is repaired, by descending score."""
+    """The n detections that are of a class, or become so once their class is repaired, by descending score.
 
-    def __init__(self, diagnosis: Diagnosis, category: int) -> None:
+    Of equal scores, COCO ranks that in the image with the lower of the ``places`` (D,) higher.
+    """
+
+    def __init__(self, diagnosis: Diagnosis, places: Integers, category: int) -> None:
         columns, cause = diagnosis.columns, diagnosis.cause
         of_class = (columns.truth_category == category) & ~columns.truth_is_crowd
         own = (columns.category == category) & ~diagnosis.is_ignored
         instance = np.where(diagnosis.match != NOTHING, diagnosis.match, diagnosis.target)
         may_find = np.append(of_class, False)[instance]
         rows = np.flatnonzero(own | may_find)
-        rows = rows[np.lexsort((rows, columns.image[rows], -columns.scores[rows]))]
+        rows = rows[np.lexsort((rows, places[rows], -columns.scores[rows]))]
         self._scores, self._cause, self._instance = columns.scores[rows], cause[rows], instance[rows]
         self._own, self._may_find = own[rows], may_find[rows]
         self._total = int(of_class.sum())

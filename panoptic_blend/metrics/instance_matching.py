@@ -63,8 +63,7 @@ class InstanceTallies:
 
 def match(columns: InstanceColumns, categories: Sequence[Category], kind: Kind) -> InstanceTallies:
     """Match the detections of all images by boxes or by masks; ``categories`` are the thing classes, sorted by id."""
-    in_order = sorted(range(len(columns.images)), key=lambda i: _order(columns.images[i]))
-    places = np.argsort(np.array(in_order, dtype=np.int64))
+    places = places_by_id(columns.images)
     ids = np.array([category.id for category in categories], dtype=np.int64)
     image, classes = places[columns.image], np.searchsorted(ids, columns.category)
     order = np.lexsort((columns.rank, image, -columns.scores, classes))
@@ -76,7 +75,7 @@ def match(columns: InstanceColumns, categories: Sequence[Category], kind: Kind) 
     every = np.uint16(2 ** len(IOU_THRESHOLDS) - 1)
     ignored[outside[:, order]] |= every & ~matched[outside[:, order]]
     return InstanceTallies(
-        images=tuple(columns.images[i] for i in in_order),
+        images=tuple(columns.images[i] for i in np.argsort(places).tolist()),
         categories=tuple(categories),
         starts=np.searchsorted(classes[order], np.arange(len(ids) + 1)),
         image=image[order],
@@ -88,6 +87,11 @@ def match(columns: InstanceColumns, categories: Sequence[Category], kind: Kind) 
         truth_class=np.searchsorted(ids, columns.truth_category),
         truth_counts=truth_counts,
     )
+
+
+def places_by_id(images: Sequence[ImageId | None]) -> Integers:
+    """The place (n,) of each of n images in the order in which COCO ranks equal scores: that of their ids."""
+    return np.argsort(np.array(sorted(range(len(images)), key=lambda i: _order(images[i])), dtype=np.int64))
 
 
 def _order(image: ImageId | None) -> tuple[int, int, str]:

@@ -139,7 +139,7 @@ def test_boxes_alone_are_written_without_masks(tmp_path: Path) -> None:
 def test_results_of_other_images_and_categories_are_counted_and_left_out(tmp_path: Path) -> None:
     results = read(tmp_path, [result(image_id=5), result(), result(category_id=2), result(image_id=5)])
     assert (dict(results.additional), dict(results.unknown)) == ({5: 2}, {2: 1})
-    assert len(results.of(7)) == 1 and set(results.images) == {7}
+    assert len(results.of(7)) == 1 and set(results.images) == {7} and results.positions(7).tolist() == [1]
 
 
 def test_an_empty_list_has_no_detections(tmp_path: Path) -> None:

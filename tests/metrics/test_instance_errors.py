@@ -222,8 +222,8 @@ def test_budgets_of_random_boxes(images: list[tuple[list[Truth], list[Found]]]) 
     errors, precision = InstanceErrors(CATEGORIES), AveragePrecision(CATEGORIES)
     for number, (truths, detections) in enumerate(images):
         pair = true(*truths), found(*detections)
-        errors.update(number, *pair)
-        precision.update(*pair, number)
+        errors.update(-number, *pair)  # of equal scores, that in the image with the lower id comes first
+        precision.update(*pair, -number)
     report = precision.compute()
     for kind, diagnosis in errors.diagnose().items():
         has_cause, matches = diagnosis.cause >= 0, diagnosis.match >= 0
