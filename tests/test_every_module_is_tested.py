@@ -43,6 +43,7 @@ COVERED_BY = {
     "convert/stuff_maps": "convert/test_coco_instances.py",
     "convert/summary": "convert/test_coco_instances.py",
     "convert/writing": "convert/test_convert_writing.py",
+    "data/instances": "data/test_splits.py",
     "data/targets": "data/test_transforms.py",
     "doctor/description": "doctor/test_doctor_description.py",
     "doctor/evidence": "doctor/test_checkup.py",

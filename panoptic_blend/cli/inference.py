@@ -100,11 +100,11 @@ def sweep(
 
 def _validation(predictor: Predictor) -> PanopticDataset:
     """The validation split that the config names, after a check that it has the model's categories."""
-    from panoptic_blend.data.dataset import CocoPanoptic
-    from panoptic_blend.formats.coco_layout import find_root
+    from panoptic_blend.data.splits import open_validation
     from panoptic_blend.inference.evaluation import require_same_categories
 
-    data = predictor.config.data
-    dataset = CocoPanoptic(find_root(data.root), data.val)
-    require_same_categories(predictor.categories, dataset)
+    dataset, remarks = open_validation(predictor.config)
+    for remark in remarks:
+        print(remark, file=sys.stderr)
+    require_same_categories(predictor.categories, dataset, predictor.config.model.semantic.enabled)
     return dataset

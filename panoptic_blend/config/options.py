@@ -26,8 +26,10 @@ class Data(Options):
     """Training split: pictures in <root>/<split>, annotations in panoptic_<split>."""
     val: Text = "val2017"
     """Validation split."""
-    things: Literal["panoptic"] = "panoptic"
-    """Source of the instances: the panoptic annotation."""
+    things: Literal["panoptic", "instances"] = "panoptic"
+    """Source of the instances: the panoptic annotation, or ``instances_<split>``, where they may overlap."""
+    skip_empty: bool = False
+    """Whether training images without instances are left out; crowds are none."""
     short_sides: Annotated[tuple[PixelSide, ...], Field(min_length=1, max_length=1000)] = (640, 672, 704, 736, 768, 800)
     """Short sides in pixels, from which one is drawn for each training image."""
     side_sampling: Literal["choice", "range"] = "choice"

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
-from itertools import chain, starmap
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +18,7 @@ from panoptic_blend.formats.coco_layout import find_split
 from panoptic_blend.formats.coco_panoptic import Image, read_panoptic_json
 from panoptic_blend.formats.images import Picture, read_picture
 from panoptic_blend.formats.names import locate
-from panoptic_blend.structures import PanopticMap
+from panoptic_blend.structures import ImageId, PanopticMap
 
 
 class CocoPanoptic(Dataset[Sample]):
@@ -36,7 +35,9 @@ class CocoPanoptic(Dataset[Sample]):
         self.categories, self.images = content.categories, content.images
         self.categories.require_learnable(self.paths.json.name)
         self.maps = Folder(self.paths.maps, example=self.images.annotations.pngs[0])
-        self._require_files()
+        pngs = self.images.annotations.pngs
+        folders = {self.paths.pictures: self.images.file_names, self.paths.maps: pngs}
+        require_files(folders, self.images.ids, self.name, others=self.maps)
 
     @property
     def name(self) -> str:
@@ -53,23 +54,10 @@ class CocoPanoptic(Dataset[Sample]):
         yield self.paths.json.read_bytes()
         maps = self.paths.maps
         pngs = self.images.annotations.pngs if maps.is_dir() else ()
-        pictures = ((self.paths.pictures, name) for name in self.images.file_names)
-        for path in starmap(locate, chain(pictures, ((maps, png) for png in pngs))):
-            status = path.stat()
-            yield f"{path.resolve()} {status.st_size} {status.st_mtime_ns}".encode()
+        yield from picture_states(self.paths.pictures, self.images.file_names)
+        yield from picture_states(maps, pngs)
         status = maps.stat()  # the modification time of a folder does not matter
         yield f"{maps.resolve()} {maps.is_dir() or (status.st_size, status.st_mtime_ns)}".encode()
-
-    def _require_files(self) -> None:
-        """Raise an error unless every image and PNG exists; each folder is listed only once."""
-        files = cache(_files)
-        names = zip(self.images.ids, self.images.file_names, self.images.annotations.pngs, strict=True)
-        for image_id, *pair in names:
-            for root, name in zip((self.paths.pictures, self.paths.maps), pair, strict=True):
-                folder, _, last = name.rpartition("/")
-                if last not in files(root, folder) and not (root == self.paths.maps and name in self.maps):
-                    remedy = f"restore it, or remove image {image_id} from {self.paths.json.name}"
-                    require_file(locate(root, name), remedy)
 
     def _picture(self, image: Image) -> Path:
         return locate(self.paths.pictures, image.file_name)
@@ -81,6 +69,10 @@ class CocoPanoptic(Dataset[Sample]):
         image = self.images[index]
         return Sample(image.id, image.file_name, to_tensor(self.picture(index)), self.truth(index))
 
+    def instance_counts(self) -> Sequence[int]:
+        """The number of things, without crowds, of each image."""
+        return self.images.annotations.thing_counts()
+
     def picture(self, index: int) -> Picture:
         """Read only the picture of item ``index``: (H, W, 3) uint8 RGB."""
         return read_picture(self._picture(self.images[index]), self.images[index].size)
@@ -89,6 +81,30 @@ class CocoPanoptic(Dataset[Sample]):
         """Read only the annotation of item ``index``, with dataset category ids."""
         image = self.images[index]
         return image.annotation.read(self.paths.json, self.maps, image.size)
+
+
+def require_files(
+    folders: Mapping[Path, Sequence[str]], ids: Sequence[ImageId], source: str, others: Folder | None = None
+) -> None:
+    """Raise an error unless the file of every image is in each of ``folders``, which are listed only once.
+
+    ``ids`` are the images in the annotation file ``source``. A file that is not there may be in ``others``, which is
+    one of the folders, or a zip in its place.
+    """
+    files = cache(_files)
+    for image_id, *names in zip(ids, *folders.values(), strict=True):
+        for root, name in zip(folders, names, strict=True):
+            folder, _, last = name.rpartition("/")
+            if last not in files(root, folder) and not (others and root == others.path and name in others):
+                require_file(locate(root, name), f"restore it, or remove image {image_id} from {source}")
+
+
+def picture_states(root: Path, names: Iterable[str]) -> Iterator[bytes]:
+    """The path, size and modification time of each file below ``root``."""
+    for name in names:
+        path = locate(root, name)
+        status = path.stat()
+        yield f"{path.resolve()} {status.st_size} {status.st_mtime_ns}".encode()
 
 
 def _files(root: Path, folder: str) -> frozenset[str]:

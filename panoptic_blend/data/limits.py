@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from panoptic_blend.config.model_options import Model
-from panoptic_blend.data.dataset import CocoPanoptic
-from panoptic_blend.data.protocol import PanopticDataset
+from panoptic_blend.data.protocol import CountedDataset, PanopticDataset
 
 
 def exceeded_limits(options: Model, dataset: PanopticDataset) -> list[str]:
-    """A line for data with more things in an image than the model can find; empty for data sets that are no files."""
-    if not isinstance(dataset, CocoPanoptic):
+    """A line for data with more things in an image than the model can find; empty for data that are not counted."""
+    if not isinstance(dataset, CountedDataset):
         return []
     branch = "mask_rcnn" if options.instances == "mask_rcnn" else "fcos"
     limit = (options.mask_rcnn if branch == "mask_rcnn" else options.fcos).detections_per_image
-    counts = dataset.images.annotations.thing_counts()
+    counts = list(dataset.instance_counts())
     most = max(counts)
     if most <= limit:
         return []

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -93,6 +93,14 @@ class PanopticDataset(Protocol):
 
         They should be quick to get: `open_cache` compares their digest to decide whether a cache is still valid.
         """
+
+
+@runtime_checkable
+class CountedDataset(PanopticDataset, Protocol):
+    """A data set that knows the numbers of its instances without reading them."""
+
+    def instance_counts(self) -> Sequence[int]:
+        """The number of instances, without crowds, of each image."""
 
 
 def read_sample(dataset: PanopticDataset, index: int) -> Sample:

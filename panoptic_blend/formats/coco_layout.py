@@ -42,8 +42,18 @@ def find_split(root: Path, split: str) -> Split:
     parts = Split(root / split, json_path, maps_of(json_path))
     for path in (parts.json, parts.pictures, parts.maps):
         if not path.exists():
-            raise PanopticBlendError(f"{path}: missing; a COCO panoptic split `{split}` needs it")
+            remedy = f"a COCO panoptic split `{split}` needs it"
+            if path == parts.json and find_instances(root, split):
+                remedy += ": make it with `panoptic-blend data convert coco-instances`, or learn instances alone with "
+                remedy += "data.things=instances model.semantic.enabled=false"
+            raise PanopticBlendError(f"{path}: missing; {remedy}")
     return parts
+
+
+def find_instances(root: Path, split: str) -> Path | None:
+    """The COCO instances JSON of a split; None if there is none."""
+    path = root / "annotations" / f"instances_{split}.json"
+    return path if path.exists() else None
 
 
 def maps_of(json_path: Path) -> Path:

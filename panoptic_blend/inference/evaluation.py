@@ -165,9 +165,15 @@ class _Scores:
         return found.mean if has_stuff else math.nan  # of things alone, the semantic classes say nothing
 
 
-def require_same_categories(model: Categories, dataset: PanopticDataset) -> None:
-    """Raise an error unless ``dataset`` has the categories that a model was trained on."""
-    if difference := _difference(model, dataset.categories):
+def require_same_categories(model: Categories, dataset: PanopticDataset, is_semantic: bool = True) -> None:
+    """Raise an error unless ``dataset`` has the categories that a model was trained on.
+
+    Only things are compared for a model without semantic head, which knows nothing of stuff.
+    """
+    ours, theirs = model, dataset.categories
+    if not is_semantic:
+        ours, theirs = (Categories(c for c in categories if c.is_thing) for categories in (ours, theirs))
+    if difference := _difference(ours, theirs):
         raise PanopticBlendError(
             f"{dataset.annotation or dataset.name}: its categories are not the model's: {difference}; "
             "use a data set with the model's categories, or train on this one"

@@ -16,13 +16,12 @@ from torch.distributed.checkpoint.state_dict import StateDictOptions, get_state_
 from panoptic_blend.checkpoints.io import load_weights, read_pq, save_checkpoint
 from panoptic_blend.checkpoints.states import newest_state, save_state
 from panoptic_blend.config.experiment import Config
-from panoptic_blend.data.dataset import CocoPanoptic
 from panoptic_blend.data.limits import exceeded_limits
 from panoptic_blend.data.loader import Batch, training_batches
 from panoptic_blend.data.protocol import PanopticDataset
+from panoptic_blend.data.splits import open_training, open_validation
 from panoptic_blend.data.transforms import Augmentation
 from panoptic_blend.files import remove_unfinished, replacing
-from panoptic_blend.formats.coco_layout import find_root
 from panoptic_blend.inference.evaluation import Evaluation, evaluate, require_same_categories
 from panoptic_blend.models.build import build_model
 from panoptic_blend.models.panoptic_blend import PanopticBlend
@@ -75,9 +74,9 @@ class Run:
         require_no_run(output, resume)
         require_weights_of_backbone(config)
         require_full_rate(config.train)
-        self.training, self.validation = datasets or _datasets(config)
+        self.training, self.validation = datasets or self._open(config)
         self.categories = self.training.categories
-        require_same_categories(self.categories, self.validation)
+        require_same_categories(self.categories, self.validation, config.model.semantic.enabled)
         things, stuff = len(self.categories.thing_ids), len(self.categories.stuff_ids)
         self.config = config = config.changed([f"model.num_things={things}", f"model.num_stuff={stuff}"])
         for dataset in (self.training, self.validation):
@@ -110,6 +109,11 @@ class Run:
         self.remarks += self.threads.start()
         if self.is_first:
             self._write_start(state)
+
+    def _open(self, config: Config) -> tuple[PanopticDataset, PanopticDataset]:
+        training, validation = open_training(config), open_validation(config)
+        self.remarks += [*training.remarks, *validation.remarks]
+        return training.dataset, validation.dataset
 
     def _write_start(self, state: Mapping[str, Any] | None) -> None:
         """Remove unfinished files of a killed run, and write the config and the provenance of this one."""
@@ -209,8 +213,3 @@ class Run:
         model = build_model(self.config)
         model.load_state_dict(state)
         return model.to(self.fabric.device)
-
-
-def _datasets(config: Config) -> tuple[PanopticDataset, PanopticDataset]:
-    root = find_root(config.data.root)
-    return CocoPanoptic(root, config.data.train), CocoPanoptic(root, config.data.val)

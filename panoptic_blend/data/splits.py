@@ -1,0 +1,118 @@
+"""The data sets that a config names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from torch.utils.data import Dataset
+
+from panoptic_blend.config.experiment import Config
+from panoptic_blend.data.dataset import CocoPanoptic
+from panoptic_blend.data.instances import CocoInstances
+from panoptic_blend.data.protocol import CountedDataset, PanopticDataset, Sample
+from panoptic_blend.formats.coco_layout import find_instances, find_root
+from panoptic_blend.formats.columns import LazySequence
+from panoptic_blend.structures import PanopticBlendError
+
+
+class Opened(NamedTuple):
+    """A data set, and a line for everything about it that its user should know."""
+
+    dataset: PanopticDataset
+    remarks: list[str]
+
+
+def open_training(config: Config) -> Opened:
+    """Open the split ``data.train``.
+
+    Raises:
+        PanopticBlendError: it lacks an annotation that the model or ``data.things`` needs, or is invalid.
+    """
+    dataset = _open(config, config.data.train)
+    return without_empty(dataset) if config.data.skip_empty else Opened(dataset, [])
+
+
+def open_validation(config: Config) -> Opened:
+    """Open the split ``data.val``; its samples have ``instances``, for AP, if ``instances_<split>.json`` exists.
+
+    Raises:
+        PanopticBlendError: it lacks an annotation that the model or ``data.things`` needs, or is invalid.
+    """
+    dataset, split = _open(config, config.data.val), config.data.val
+    root = find_root(config.data.root)
+    if isinstance(dataset, CocoInstances) or not find_instances(root, split):
+        return Opened(dataset, [])
+    try:
+        return Opened(CocoInstances(root, split, dataset), [])
+    except PanopticBlendError as error:  # of a file that the config does not ask for
+        return Opened(dataset, [f"AP is that of the panoptic annotation: {error}"])
+
+
+def _open(config: Config, split: str) -> CocoPanoptic | CocoInstances:
+    root = find_root(config.data.root)
+    if config.data.things == "panoptic":
+        return CocoPanoptic(root, split)
+    return CocoInstances(root, split, CocoPanoptic(root, split) if config.model.semantic.enabled else None)
+
+
+def without_empty(dataset: CountedDataset) -> Opened:
+    """Leave out the images without instances, with a remark if there are any.
+
+    Raises:
+        PanopticBlendError: no image has an instance.
+    """
+    kept = np.flatnonzero(np.asarray(dataset.instance_counts()))
+    if len(kept) == len(dataset):
+        return Opened(dataset, [])
+    if not len(kept):
+        raise PanopticBlendError(f"{dataset.name}: no image has an instance to learn; set data.skip_empty=false")
+    left_out = f"{len(dataset) - len(kept)} of {len(dataset)} images have no instances and are left out"
+    return Opened(Subset(dataset, kept), [f"{dataset.name}: {left_out} (data.skip_empty=false keeps them)"])
+
+
+class Subset(Dataset[Sample]):
+    """Some images of a data set, by their ``indices``; it implements `PanopticDataset`."""
+
+    def __init__(self, whole: CountedDataset, indices: npt.NDArray[np.intp]) -> None:
+        self._whole, self._indices = whole, indices
+        self.name, self.annotation, self.categories = whole.name, whole.annotation, whole.categories
+        self.images = _SelectedImages(whole, indices)
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    def __getitem__(self, index: int) -> Sample:
+        return self._whole[int(self._indices[index])]
+
+    def version(self) -> Iterator[bytes]:
+        """That of the whole data set, and which images these are."""
+        yield from self._whole.version()
+        yield self._indices.tobytes()
+
+    def instance_counts(self) -> Sequence[int]:
+        """The number of instances, without crowds, of each image."""
+        return _Selected(self._whole.instance_counts(), self._indices)
+
+
+class _SelectedImages:
+    """The image table of a `Subset`."""
+
+    def __init__(self, whole: PanopticDataset, indices: npt.NDArray[np.intp]) -> None:
+        self.ids = _Selected(whole.images.ids, indices)
+        self.file_names, self.sizes = (_Selected(x, indices) for x in (whole.images.file_names, whole.images.sizes))
+
+
+class _Selected(LazySequence[Any]):
+    """Some items of a sequence."""
+
+    def __init__(self, items: Sequence[Any], indices: npt.NDArray[np.intp]) -> None:
+        self._items, self._indices = items, indices
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    def item(self, index: int) -> Any:
+        return self._items[int(self._indices[index])]
