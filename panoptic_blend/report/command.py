@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Generator
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from panoptic_blend.failures import doing
 from panoptic_blend.files import distinct_names
+from panoptic_blend.machine import cores, overlapped
 from panoptic_blend.metrics.details import PanopticDetails
 from panoptic_blend.report.figures import class_records, comparison_figures, result_figures
+from panoptic_blend.report.instance_sets import InstanceFiles, InstanceSets
+from panoptic_blend.report.instances import EncodedInstances
 from panoptic_blend.report.page import Assets, publish, require_room, writing
-from panoptic_blend.report.pictures import CAUSES, EncodedImage, EncodedResult, ImageEncoder
+from panoptic_blend.report.pictures import (
+    CAUSES,
+    EncodedMaps,
+    EncodedPhoto,
+    EncodedResult,
+    MapEncoder,
+    encode_photo,
+)
 from panoptic_blend.scoring.details import Resampling
-from panoptic_blend.scoring.file_pairs import FilePairs, FilePolicy, iter_images
+from panoptic_blend.scoring.file_pairs import FilePairs, FilePolicy, Pair, iter_images
 from panoptic_blend.structures import PanopticBlendError, Progress
 
 EMBEDDED_BYTES = 16 * 2**20
@@ -24,8 +36,8 @@ EMBEDDED_BYTES = 16 * 2**20
 class ReportRequest:
     """Files to score, the folder of ``photos``, and the ``page`` to write; optionally ``other`` results to compare.
 
-    ``other`` is a JSON and the folder of its PNGs. ``side`` is the maximum long side of photos and maps in the page, in
-    pixels.
+    ``other`` is a JSON and the folder of its PNGs, ``instances`` are results of instances to show too. ``side`` is the
+    maximum long side of photos and maps in the page, in pixels.
     """
 
     truth: Path
@@ -39,6 +51,19 @@ class ReportRequest:
     workers: int | None = None
     side: int = 1024
     overwrite: bool = False
+    instances: InstanceFiles | None = None
+
+
+@dataclass(frozen=True)
+class InstanceRequest:
+    """Results of instances alone, whose ``truth`` is instances JSON; the other fields are those of `ReportRequest`."""
+
+    instances: InstanceFiles
+    photos: Path
+    page: Path
+    workers: int | None = None
+    side: int = 1024
+    overwrite: bool = False
 
 
 def write_report(request: ReportRequest, resampling: Resampling, progress: Progress | None = None) -> list[Path]:
@@ -49,24 +74,72 @@ def write_report(request: ReportRequest, resampling: Resampling, progress: Progr
     Raises:
         PanopticBlendError: the page exists and may not be overwritten, or a file is missing or broken.
     """
-    require_room(request.page, request.overwrite)
-    if not request.photos.is_dir():
-        raise PanopticBlendError(f"{request.photos}: no such folder; say where the photos are with --images")
+    _require_writable(request)
     folders = request.truth_folder, request.prediction_folder
     sets = [FilePairs(request.truth, request.prediction, *folders, request.policy, pictures=True)]
     if request.other:
         sets.append(sets[0].with_results(*request.other))
-    encoder = ImageEncoder(sets[0].categories, request.photos, request.side)
-    encoded = iter_images(sets, encoder.encode, workers=request.workers)
-    with writing(request.page) as assets, closing(encoded):
-        summary = _Summary([PanopticDetails(sets[0].categories) for _ in sets])
-        for index, (image, results) in enumerate(encoded):
-            _add(assets, index, image, results)
-            summary.add(results)
-            if progress:
-                progress(index + 1, len(sets[0]))
-        content = _content(request, sets[0], summary, resampling)
-        return publish(request.page, assets, content, EMBEDDED_BYTES, overwrite=request.overwrite)
+    instances = InstanceSets(request.instances, sets[0]) if request.instances else None
+    places = {image_id: place for place, image_id in enumerate(sets[0].images.ids)}
+    encoder = MapEncoder(sets[0].categories, request.side)
+
+    def encode(pairs: list[Pair]) -> _Encoded:
+        image = pairs[0].image
+        photo = encode_photo(request.photos, image.file_name, image.size, request.side)
+        found = instances.encode(places[image.id], photo.size, pairs[0].truth) if instances else None
+        return _Encoded(str(image.id), photo, encoder.encode(pairs), found)
+
+    summary = _Summary([PanopticDetails(sets[0].categories) for _ in sets])
+
+    def content() -> dict[str, Any]:
+        return _panoptic_content(request, sets[0], summary, resampling) | _common(sets[0], resampling, instances)
+
+    encoded = iter_images(sets, encode, workers=request.workers)
+    return _write(request, encoded, len(sets[0]), summary, instances, content, progress)
+
+
+def write_instance_report(
+    request: InstanceRequest, resampling: Resampling, progress: Progress | None = None
+) -> list[Path]:
+    """Write the page of results of instances alone, as `write_report` does."""
+    _require_writable(request)
+    instances = InstanceSets(request.instances)
+    threads = request.workers or cores()
+
+    def encode(place: int) -> _Encoded:
+        name = instances.images.file_names[place]
+        with doing(f"comparing {name}", lower="--workers"):
+            photo = encode_photo(request.photos, name, instances.images.sizes[place], request.side)
+            return _Encoded(str(instances.images.ids[place]), photo, None, instances.encode(place, photo.size))
+
+    def content() -> dict[str, Any]:
+        common = _common(instances, resampling, instances)
+        return common | {key: common["instances"][key] for key in ("truth", "sets")} | {"results": None}
+
+    total = len(instances.images)
+    encoded = overlapped(range(total), lambda place: place, encode, finishers=threads, queue_depth=2 * threads)
+    return _write(request, encoded, total, _Summary([]), instances, content, progress)
+
+
+@dataclass(frozen=True, eq=False)
+class _Encoded:
+    """One image: its photo, and its maps and instances, as far as the report shows them."""
+
+    image: str
+    photo: EncodedPhoto
+    maps: EncodedMaps | None
+    instances: EncodedInstances | None
+
+    @property
+    def content(self) -> dict[str, Any]:
+        height, width = self.photo.size
+        return {
+            "image": self.image,
+            "width": width,
+            "height": height,
+            **(self.maps.content if self.maps else {}),
+            **({"instances": self.instances.content} if self.instances else {}),
+        }
 
 
 class _Summary:
@@ -84,15 +157,55 @@ class _Summary:
             errors.append([number for error in result.errors for number in error])
 
 
-def _add(assets: Assets, index: int, image: EncodedImage, results: list[EncodedResult]) -> None:
-    assets.add(f"{index}.jpg", image.photo)
-    assets.add(f"{index}.small.jpg", image.thumbnail)
-    content = image.content | {"sets": [result.content for result in results]}
-    assets.add_script(str(index), content)
+def _require_writable(request: ReportRequest | InstanceRequest) -> None:
+    require_room(request.page, request.overwrite)
+    if not request.photos.is_dir():
+        raise PanopticBlendError(f"{request.photos}: no such folder; say where the photos are with --images")
 
 
-def _content(request: ReportRequest, pairs: FilePairs, summary: _Summary, resampling: Resampling) -> dict[str, Any]:
-    """The data of the page except those of single images."""
+def _write(
+    request: ReportRequest | InstanceRequest,
+    encoded: Generator[_Encoded],
+    total: int,
+    summary: _Summary,
+    instances: InstanceSets | None,
+    content: Callable[[], dict[str, Any]],
+    progress: Progress | None,
+) -> list[Path]:
+    """Write the images as they come, and the page when all are done and its ``content`` is known."""
+    with writing(request.page) as assets, closing(encoded):
+        for index, image in enumerate(encoded):
+            _add(assets, index, image)
+            if image.maps:
+                summary.add(image.maps.results)
+            if image.instances and instances:
+                instances.add(image.instances)
+            if progress:
+                progress(index + 1, total)
+        return publish(request.page, assets, content(), EMBEDDED_BYTES, overwrite=request.overwrite)
+
+
+def _add(assets: Assets, index: int, image: _Encoded) -> None:
+    assets.add(f"{index}.jpg", image.photo.photo)
+    assets.add(f"{index}.small.jpg", image.photo.thumbnail)
+    assets.add_script(str(index), image.content)
+
+
+def _common(shown: FilePairs | InstanceSets, resampling: Resampling, instances: InstanceSets | None) -> dict[str, Any]:
+    """The data of the page that do not depend on what it shows."""
+    return {
+        "resampling": {"resamples": resampling.resamples, "level": resampling.level, "seed": resampling.seed},
+        "classes": class_records(shown.categories),
+        "instances": instances.content() if instances else None,
+        "ids": list(map(str, shown.images.ids)),  # JavaScript rounds numbers above 2**53
+        "names": list(shown.images.file_names),
+    }
+
+
+def _panoptic_content(
+    request: ReportRequest, pairs: FilePairs, summary: _Summary, resampling: Resampling
+) -> dict[str, Any]:
+    """The data of the page about maps, except those of single images."""
     compared = None
     if request.other:
         first, second = summary.details
@@ -101,20 +214,15 @@ def _content(request: ReportRequest, pairs: FilePairs, summary: _Summary, resamp
         results = [result_figures(summary.details[0], resampling)]
     files = [request.truth, request.prediction, *([request.other[0]] if request.other else [])]
     truth_name, *set_names = distinct_names(files)
-    ids, names = list(pairs.images.ids), list(pairs.images.file_names)
     indices = {id: index for index, id in enumerate(summary.details[0].images)}
-    order = [indices[id] for id in ids]
+    order = [indices[id] for id in pairs.images.ids]
     for result, classes, errors in zip(results, summary.classes, summary.errors, strict=True):
         figures = {key: [column[index] for index in order] for key, column in result["images"].items()}
         result["images"] = figures | {"classes": classes, "errors": errors}
     return {
         "truth": truth_name,
         "sets": set_names,
-        "resampling": {"resamples": resampling.resamples, "level": resampling.level, "seed": resampling.seed},
         "causes": list(CAUSES),
-        "classes": class_records(pairs.categories),
         "results": results,
         "compared": compared,
-        "ids": list(map(str, ids)),  # JavaScript rounds numbers above 2**53
-        "names": names,
     }

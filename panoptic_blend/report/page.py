@@ -20,8 +20,8 @@ from panoptic_blend.structures import PanopticBlendError
 
 _TEMPLATE = Path(__file__).parent / "template"
 _SCRIPTS = (
-    *("tools", "state", "figures", "classes", "matrix", "budget"),
-    *("images", "grid", "maps", "viewer", "pointer", "segments", "keys", "main"),
+    *("tools", "state", "figures", "classes", "matrix", "budget", "instances", "precision", "averages", "curves"),
+    *("images", "grid", "maps", "masks", "viewer", "pointer", "segments", "detections", "keys", "main"),
 )
 _MARK = "panoptic-blend-report"
 """Name of the file that identifies the folder of a report."""

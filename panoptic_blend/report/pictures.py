@@ -47,37 +47,50 @@ class EncodedResult:
 
 
 @dataclass(frozen=True, eq=False)
-class EncodedImage:
-    """Data of one image for all result sets: JPEGs, and ``content`` with its size and the map of the truth."""
+class EncodedPhoto:
+    """JPEGs of an image, the larger one of ``size`` (height, width), which is that of its maps in the page."""
 
     photo: bytes
     thumbnail: bytes
-    content: dict[str, Any]
+    size: Size
 
 
-class ImageEncoder:
-    """Encodes images and results; ``side`` is the maximum long side of photos and maps in pixels."""
+@dataclass(frozen=True, eq=False)
+class EncodedMaps:
+    """The maps of one image: the packed map of the ``truth``, and each result."""
 
-    def __init__(self, categories: Sequence[Category], photos: Path, side: int) -> None:
+    truth: str
+    results: list[EncodedResult]
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """The maps for the page."""
+        return {"map": self.truth, "sets": [result.content for result in self.results]}
+
+
+def encode_photo(photos: Path, file_name: str, size: Size, side: int) -> EncodedPhoto:
+    """Encode the photo of an image of ``size`` (height, width), with a long side of at most ``side`` pixels.
+
+    Raises PanopticBlendError if the photo is missing, broken or not of this size.
+    """
+    photo = read_picture(locate(photos, file_name), size)
+    height, width = bounded(size, side)
+    large = cv2.resize(photo, (width, height), interpolation=cv2.INTER_AREA)
+    thumbnail = cv2.resize(large, bounded((height, width), THUMBNAIL)[::-1], interpolation=cv2.INTER_AREA)
+    return EncodedPhoto(_jpeg(large), _jpeg(thumbnail), (height, width))
+
+
+class MapEncoder:
+    """Encodes the maps of images; ``side`` is their maximum long side in pixels."""
+
+    def __init__(self, categories: Sequence[Category], side: int) -> None:
         self._class_indices = {category.id: index for index, category in enumerate(categories, start=1)}
         self._things = frozenset(category.id for category in categories if category.is_thing)
-        self._photos, self._side = photos, side
+        self._side = side
 
-    def encode(self, pairs: Sequence[Pair]) -> tuple[EncodedImage, list[EncodedResult]]:
-        """Encode an image and its result in each result set.
-
-        Raises PanopticBlendError if the photo is missing, broken or not of the annotated size.
-        """
-        return self._encode_image(pairs[0]), [self._encode_result(pair) for pair in pairs]
-
-    def _encode_image(self, pair: Pair) -> EncodedImage:
-        photo = read_picture(locate(self._photos, pair.image.file_name), pair.image.size)
-        height, width = _bounded(pair.image.size, self._side)
-        size = {"width": width, "height": height}
-        content = {"image": str(pair.image.id), **size, "map": self._map(pair.truth, pair, "truth")}
-        large = cv2.resize(photo, (width, height), interpolation=cv2.INTER_AREA)
-        thumbnail = cv2.resize(large, _bounded((height, width), THUMBNAIL)[::-1], interpolation=cv2.INTER_AREA)
-        return EncodedImage(_jpeg(large), _jpeg(thumbnail), content)
+    def encode(self, pairs: Sequence[Pair]) -> EncodedMaps:
+        """Encode the truth of an image and its result in each result set."""
+        return EncodedMaps(self._map(pairs[0].truth, pairs[0], "truth"), list(map(self._encode_result, pairs)))
 
     def _encode_result(self, pair: Pair) -> EncodedResult:
         found = pair.comparison
@@ -132,7 +145,7 @@ class ImageEncoder:
                 f"than the {MAX_SEGMENTS} of a report; leave the image out"
             )
         index = PanopticMap(panoptic.segment_ids, existing).index().astype(np.uint16)
-        height, width = _bounded(pair.image.size, self._side)
+        height, width = bounded(pair.image.size, self._side)
         if index.shape != (height, width):
             index = np.asarray(cv2.resize(index, (width, height), interpolation=cv2.INTER_NEAREST), np.uint16)
         return pack_map(index)
@@ -145,7 +158,7 @@ def pack_map(index: np.ndarray) -> str:
     return base64.b64encode(zlib.compress(rows.tobytes(), 6)).decode()
 
 
-def _bounded(size: Size, side: int) -> Size:
+def bounded(size: Size, side: int) -> Size:
     """Height and width, scaled down, if necessary, to a long side of ``side``."""
     scale = min(1.0, side / max(size))
     height, width = (max(1, round(scale * length)) for length in size)

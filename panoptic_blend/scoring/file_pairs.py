@@ -101,6 +101,11 @@ class FilePairs:
         return other
 
     @property
+    def truth_json(self) -> Path:
+        """The JSON of the truth."""
+        return self._truth_path
+
+    @property
     def categories(self) -> Categories:
         """Categories of the truth."""
         return self._truth.categories

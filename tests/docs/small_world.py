@@ -96,11 +96,13 @@ def _own(root: Path) -> None:
 
 
 def _instances(root: Path) -> None:
-    """One image with a triangle of an instance, on gray stuff."""
+    """One image with a triangle of an instance, which is found, on gray stuff."""
     image, category = {"id": 1, "file_name": "a.jpg", "width": 32, "height": 24}, {"id": 1, "name": "car"}
     instance = {"id": 1, "image_id": 1, "category_id": 1, "segmentation": [[2, 2, 20, 2, 2, 20]], "iscrowd": 0}
     content = {"images": [image], "annotations": [instance], "categories": [category]}
     (root / "instances.json").write_text(json.dumps(content))
+    found = {key: instance[key] for key in ("image_id", "category_id", "segmentation")} | {"score": 0.9}
+    (root / "instances_results.json").write_text(json.dumps([found]))
     (root / "stuff.json").write_text(json.dumps({"1": "road", "2": "sky", "0": None}))
     write_picture(root / "photos/a.jpg", np.full((24, 32, 3), 99, np.uint8))
     (root / "stuff").mkdir()

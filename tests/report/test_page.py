@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from reporting_browser import addressed, texts, visit
 from reporting_files import CATEGORIES, EVIL, Small, annotation, small, write_results
 
 from panoptic_blend.formats.images import write_picture
@@ -22,18 +22,7 @@ from panoptic_blend.scoring.details import Resampling
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-CHROMIUM = shutil.which("chromium")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install -e .[dev]")
-    if not CHROMIUM:
-        pytest.skip("no chromium on the PATH: apt install chromium")
-    with playwright.sync_playwright() as started:
-        launched = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield launched
-        launched.close()
+pytest_plugins = ["browser_fixtures"]
 
 
 @pytest.fixture(scope="module")
@@ -59,45 +48,6 @@ def compared(files: Small) -> Path:
         page, folder = write_report(replace(request, other=(files.second, None)), Resampling(20))
     assert folder.is_dir()
     return page
-
-
-@pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
-    """A page that makes its test fail if it logs an error, opens a dialog or makes a network request."""
-    complaints: list[str] = []
-
-    def check_request(request: Any) -> None:
-        if not request.url.startswith(("file:", "data:", "blob:")):
-            complaints.append(f"requested {request.url}")
-
-    def refuse(dialog: Any) -> None:
-        complaints.append(f"dialog: {dialog.message}")
-        dialog.dismiss()
-
-    opened = browser.new_page(viewport={"width": 1280, "height": 800})
-    opened.set_default_timeout(5000)
-    opened.on("console", lambda message: complaints.append(f"{message.type}: {message.text}"))
-    opened.on("pageerror", lambda error: complaints.append(str(error)))
-    opened.on("dialog", refuse)
-    opened.on("requestfailed", lambda request: complaints.append(f"request failed: {request.url}"))
-    opened.on("request", check_request)
-    yield opened
-    opened.close()
-    assert complaints == []
-
-
-def visit(page: Page, path: Path, state: str = "") -> None:
-    page.goto(f"{path.as_uri()}#{state}")
-    page.wait_for_selector("main > section:not([hidden]) > *")
-
-
-def texts(page: Page, selector: str) -> list[str]:
-    return page.locator(selector).all_inner_texts()
-
-
-def addressed(page: Page, part: str) -> None:
-    """Wait until the address contains ``part``."""
-    page.wait_for_function("part => location.hash.includes(part)", arg=part)
 
 
 def pixel(page: Page, layer: str, x: int, y: int, set: int = 0) -> list[int]:

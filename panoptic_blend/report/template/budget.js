@@ -13,16 +13,21 @@ const CAUSE_COLORS = [
 ];
 const causeColor = (cause) => CAUSE_COLORS[cause % CAUSE_COLORS.length];
 
-function budgetBar({ pq, lost }, name) {
-  const parts = lost.map((share, cause) => [
+/** The figure of a budget: PQ, or AP50 of instances. */
+const budgetName = () => (isInstances() ? "AP50" : "PQ");
+const budgetValue = (budget) => (isInstances() ? budget.ap50 : budget.pq);
+
+function budgetBar(budget, name) {
+  const value = budgetValue(budget);
+  const parts = budget.lost.map((share, cause) => [
     share,
     causeColor(cause),
-    `${content.causes[cause]}: ${percent(share)} lost`,
+    `${causeNames()[cause]}: ${percent(share)} lost`,
   ]);
   return stackedBar(
-    [[pq, "var(--kept)", `PQ ${percent(pq)}`], ...parts],
-    `${name}: PQ ${percent(pq)}, the rest lost to ${lost
-      .map((share, cause) => [share, content.causes[cause]])
+    [[value, "var(--kept)", `${budgetName()} ${percent(value)}`], ...parts],
+    `${name}: ${budgetName()} ${percent(value)}, the rest lost to ${budget.lost
+      .map((share, cause) => [share, causeNames()[cause]])
       .filter(([share]) => share > 0.0005)
       .map(([share, cause]) => `${cause} ${percent(share)}`)
       .join(", ")}`,
@@ -34,24 +39,31 @@ function budgetLegend() {
   return make(
     "ul",
     { class: "legend" },
-    item("var(--kept)", "PQ"),
-    content.causes.map((cause, place) => item(causeColor(place), cause)),
+    item("var(--kept)", budgetName()),
+    causeNames().map((cause, place) => item(causeColor(place), cause)),
   );
 }
 
+/** The budgets of groups of classes: of all, things and stuff, or of all instances, and whether there are any. */
+function groupBudgets(set) {
+  if (isInstances()) return [["All", figuresOf(set).budget.all]];
+  return GROUPS.map((group) => [group, content.results[set].groups[group]]);
+}
+
+const isEmptyBudget = (budget) => (isInstances() ? budget.ap50 === null : !budget.n);
+
 function budgetSummary(set) {
-  const groups = content.results[set].groups;
   return make(
     "article",
     { class: "card" },
-    make("h2", {}, "Points of PQ lost to each cause", ofSet(set)),
+    make("h2", {}, `Points of ${budgetName()} lost to each cause`, ofSet(set)),
     make(
       "div",
       { class: "budget-bars" },
-      GROUPS.flatMap((group) => [
+      groupBudgets(set).flatMap(([group, budget]) => [
         make("span", {}, group),
-        budgetBar(groups[group], group),
-        make("span", { class: "number" }, percent(groups[group].n ? groups[group].pq : null)),
+        budgetBar(budget, group),
+        make("span", { class: "number" }, percent(isEmptyBudget(budget) ? null : budgetValue(budget))),
       ]),
     ),
     budgetLegend(),
@@ -64,11 +76,12 @@ function drawErrors(section) {
     make(
       "div",
       { class: "bar" },
-      make("h1", {}, "Every lost point of PQ has one cause"),
+      make("h1", {}, `Every lost point of ${budgetName()} has one cause`),
       make(
         "p",
         { class: "note" },
-        "PQ if repaired: PQ without the errors of this cause alone; the gains do not add up. Choose a cause to see its images.",
+        `${budgetName()} if repaired: ${budgetName()} without the errors of this cause alone; the gains do not add up. ` +
+          `Choose a cause to see its images${isInstances() ? " at the chosen score" : ""}.`,
       ),
     ),
     make(
@@ -81,14 +94,15 @@ function drawErrors(section) {
 }
 
 function causeTable(set) {
-  const groups = content.results[set].groups;
-  const largest = Math.max(...groups.All.lost, 1e-9);
-  const order = sortedRows([...content.causes.keys()], (cause) => groups.All.lost[cause], true);
+  const groups = groupBudgets(set);
+  const [, all] = groups[0];
+  const largest = Math.max(...all.lost, 1e-9);
+  const order = sortedRows([...causeNames().keys()], (cause) => all.lost[cause], true);
   const row = (cause) => {
-    const isBrowsable = content.causes[cause] !== "inexact outline";
-    const name = [styled(make("i", { class: "swatch" }), { "--color": causeColor(cause) }), content.causes[cause]];
+    const isBrowsable = causeNames()[cause] !== "inexact outline";
+    const name = [styled(make("i", { class: "swatch" }), { "--color": causeColor(cause) }), causeNames()[cause]];
     const bar = styled(make("i", { class: "gain" }), {
-      "--share": groups.All.lost[cause] / largest,
+      "--share": all.lost[cause] / largest,
       "--color": causeColor(cause),
     });
     return make(
@@ -105,10 +119,11 @@ function causeTable(set) {
               name,
             ),
       ),
-      GROUPS.map((group) => cell(percent(groups[group].lost[cause]))),
+      isInstances() ? cell(count(all.counts[cause])) : null,
+      groups.map(([, budget]) => cell(percent(budget.lost[cause]))),
       make("td", { class: "wide" }, bar),
-      cell(percent(groups.All.mended[cause]), "number strong"),
-      cell(signed(groups.All.mended[cause] - groups.All.pq)),
+      cell(percent(all.mended[cause]), "number strong"),
+      cell(all.mended[cause] === null ? "–" : signed(all.mended[cause] - budgetValue(all))),
     );
   };
   return make(
@@ -128,9 +143,10 @@ function causeTable(set) {
             "tr",
             {},
             headCell("Cause"),
-            GROUPS.map((group) => headCell(group, { numeric: true })),
+            isInstances() ? headCell("Errors", { numeric: true }) : null,
+            groups.map(([group]) => headCell(isInstances() ? "Lost" : group, { numeric: true })),
             headCell(""),
-            headCell("PQ if repaired", { numeric: true }),
+            headCell(`${budgetName()} if repaired`, { numeric: true }),
             headCell("Gain", { numeric: true }),
           ),
         ),
@@ -140,12 +156,17 @@ function causeTable(set) {
   );
 }
 
+/** The classes that occur, with their budgets. */
+function budgetRows(set) {
+  if (!isInstances()) return classRows().map((row) => [row, row.found[set]]).filter(([, budget]) => budget);
+  const budgets = figuresOf(set).budget.classes;
+  return averageRows()
+    .map((row) => [row, budgets[row.category.id]])
+    .filter(([, budget]) => budget.ap50 !== null);
+}
+
 function classBudgets(set) {
-  const rows = sortedRows(
-    classRows().filter((row) => row.found[set]),
-    (row) => row.found[set].pq,
-    false,
-  );
+  const rows = sortedRows(budgetRows(set), ([, budget]) => budgetValue(budget), false);
   return make(
     "article",
     { class: "card" },
@@ -153,10 +174,10 @@ function classBudgets(set) {
     make(
       "div",
       { class: "budget-bars tall" },
-      rows.flatMap((row) => [
+      rows.flatMap(([row, budget]) => [
         make("button", { class: "link", click: () => browse({ class: String(row.line) }) }, classLabel(row.line)),
-        budgetBar(row.found[set], row.category.name),
-        make("span", { class: "number" }, percent(row.found[set].pq)),
+        budgetBar(budget, row.category.name),
+        make("span", { class: "number" }, percent(budgetValue(budget))),
       ]),
     ),
   );

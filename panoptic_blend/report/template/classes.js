@@ -3,11 +3,18 @@
 const CLASS_KEYS = ["name", "kind", "pq", "pq0", "pq1", "difference", "sq", "rq", "tp", "fp", "fn"];
 
 /** Whether a text is a column to sort by; a leading "-" means descending. */
-const isClassOrder = (text) => CLASS_KEYS.includes(text.replace(/^-/, ""));
+const isClassOrder = (text, mode) => (mode === "instances" ? AVERAGE_KEYS : CLASS_KEYS).includes(text.replace(/^-/, ""));
 
-function classOrder() {
-  const order = state.order || (isCompared ? "pq0" : "pq");
-  return { key: order.replace(/^-/, ""), down: order[0] === "-" };
+/** The order of a table of classes, and a function that sorts it by a column; columns of `texts` begin ascending. */
+function classSorting(section, initial, texts) {
+  const chosen = state.order || initial;
+  const order = { key: chosen.replace(/^-/, ""), down: chosen[0] === "-" };
+  const sort = (key) => {
+    const isDown = key === order.key ? !order.down : !texts.includes(key);
+    show({ order: `${isDown ? "-" : ""}${key}` });
+    section.querySelector(`[data-key="${key}"]`)?.focus();
+  };
+  return [order, sort];
 }
 
 function classRows() {
@@ -34,12 +41,11 @@ function classValue(row, key) {
 }
 
 function drawClasses(section) {
-  const classSort = classOrder();
-  const sort = (key) => {
-    const isDown = key === classSort.key ? !classSort.down : !["name", "kind"].includes(key);
-    show({ order: `${isDown ? "-" : ""}${key}` });
-    section.querySelector(`[data-key="${key}"]`)?.focus();
-  };
+  if (isInstances()) {
+    drawAverages(section);
+    return;
+  }
+  const [classSort, sort] = classSorting(section, isCompared ? "pq0" : "pq", ["name", "kind"]);
   const head = (label, key, numeric, title) => headCell(label, { key, numeric, title, sort: classSort, onSort: sort });
   const rows = sortedRows(classRows(), (row) => classValue(row, classSort.key), classSort.down);
   const columns = [head("Class", "name"), head("Kind", "kind")];
@@ -106,11 +112,14 @@ function figureCells(found, name) {
 }
 
 function differenceCell(compared) {
-  if (!compared) return cell("–");
+  if (!compared || compared.value === null) return cell("–");
   const { value, low, high } = compared;
   return make(
     "td",
-    { class: `number ${low > 0 ? "up" : high < 0 ? "down" : ""}`, title: `interval ${signed(low)} to ${signed(high)}` },
+    {
+      class: `number ${low > 0 ? "up" : high < 0 ? "down" : ""}`,
+      title: low === null ? null : `interval ${signed(low)} to ${signed(high)}`,
+    },
     signed(value),
   );
 }

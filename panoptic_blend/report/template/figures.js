@@ -4,6 +4,10 @@
 const hasIntervals = content.ids.length > 1;
 
 function drawOverview(section) {
+  if (isInstances()) {
+    drawPrecision(section);
+    return;
+  }
   const set = Number(state.set);
   const level = Math.round(100 * content.resampling.level);
   section.replaceChildren(
@@ -35,7 +39,7 @@ function groupCard(group) {
   const card = make("article", { class: "card figure", "data-group": group }, make("h2", {}, group));
   content.results.forEach((result, set) => {
     const { pq, sq, rq, n, low, high } = result.groups[group];
-    if (isCompared) card.append(make("h3", { class: "set-name", title: content.sets[set] }, setName(set)));
+    if (isCompared) card.append(make("h3", { class: "set-name", title: setFiles()[set] }, setName(set)));
     card.append(
       make(
         "div",
@@ -65,6 +69,7 @@ function groupCard(group) {
 }
 
 function differenceLine({ value, low, high, better }) {
+  if (low === null) return make("div", { class: "difference" }, make("b", {}, `B − A ${signed(value)}`));
   const verdict = low > 0 ? "B is better" : high < 0 ? "A is better" : "not significant";
   return make(
     "div",

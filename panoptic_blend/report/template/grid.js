@@ -49,14 +49,14 @@ function nextCard(at) {
 
 function imageCard(place, at) {
   const set = Number(state.set);
-  const { tp, fp, fn } = content.results[set].images;
-  const counts = [tp[place], fn[place], fp[place]];
+  const { tp, fp, fn } = countsOf(set, place);
+  const counts = [tp, fn, fp];
   const sum = counts.reduce((a, b) => a + b, 0) || 1;
   const kinds = ["var(--matched)", "var(--missed)", "var(--spurious)"];
   const figures = content.sets.map((_, shown) =>
     make(
       shown === set ? "b" : "span",
-      { class: shown === set ? null : "even", title: `PQ of ${setName(shown)}` },
+      { class: shown === set ? null : "even", title: `${qualityName()} of ${setName(shown)}` },
       percent(qualityOf(shown, place)),
     ),
   );
@@ -77,7 +77,7 @@ function imageCard(place, at) {
     make("span", { class: "figures" }, figures),
     stackedBar(
       counts.map((number, kind) => [number / sum, kinds[kind]]),
-      `${tp[place]} matched, ${fn[place]} missed, ${fp[place]} spurious`,
+      `${tp} matched, ${fn} missed, ${fp} spurious`,
     ),
   );
 }

@@ -18,9 +18,21 @@ function browse(filters) {
   window.scrollTo(0, 0);
 }
 
-const errorsOf = (set, place) => content.results[set].images.fp[place] + content.results[set].images.fn[place];
-/** PQ of one image; null if nothing is scored. */
-const qualityOf = (set, place) => content.results[set].images.pq[place];
+/** Matched, missed and spurious segments of one image, or its instances at the chosen score. */
+function countsOf(set, place) {
+  if (isInstances()) return imageCounts(set, place);
+  const { tp, fp, fn } = content.results[set].images;
+  return { tp: tp[place], fp: fp[place], fn: fn[place] };
+}
+
+function errorsOf(set, place) {
+  const { fp, fn } = countsOf(set, place);
+  return fp + fn;
+}
+
+const qualityName = () => (isInstances() ? "F1" : "PQ");
+/** PQ of one image, or F1 at the chosen score; null if nothing is scored. */
+const qualityOf = (set, place) => (isInstances() ? ratesOf(imageCounts(set, place)).f1 : content.results[set].images.pq[place]);
 
 /** PQ of B minus PQ of A in one image; null if one of them is null. */
 function differenceOf(place) {
@@ -50,7 +62,7 @@ function isWantedError(wanted, line, taken, cause) {
 
 function filteredPlaces() {
   const set = Number(state.set);
-  const { classes, errors } = content.results[set].images;
+  const { classes, errors } = isInstances() ? {} : content.results[set].images;
   const wanted = Object.fromEntries(
     ["class", "cause", "true", "taken"].map((key) => [key, state[key] === "" ? null : Number(state[key])]),
   );
@@ -62,6 +74,7 @@ function filteredPlaces() {
     const isBounded = state.from !== "" || state.to !== "";
     if (isBounded && (quality === null || 100 * quality < from || 100 * quality > to)) return false;
     if (text && !content.names[place].toLowerCase().includes(text) && content.ids[place] !== text) return false;
+    if (isInstances()) return (wanted.class === null && wanted.cause === null) || hasInstance(set, place, wanted.class, wanted.cause);
     if (!asksForError) return wanted.class === null || classes[place].includes(wanted.class);
     const found = errors[place];
     for (let at = 0; at < found.length; at += 3) {
@@ -113,7 +126,7 @@ function browserParts() {
       "div",
       { class: "bar filters" },
       search,
-      make("span", { class: "field" }, "PQ", bound("from", "minimum PQ", 0), "–", bound("to", "maximum PQ", 100)),
+      make("span", { class: "field" }, make("span", { id: "quality-name" }), bound("from", "minimum", 0), "–", bound("to", "maximum", 100)),
       make("div", { class: "fields", id: "filters" }),
       make("span", { id: "found", role: "status" }),
     ),
@@ -151,11 +164,12 @@ function drawFilters() {
   for (const [key, id] of Object.entries(fields)) {
     if (byId(id).value !== state[key]) byId(id).value = state[key];
   }
-  const classes = sortedRows(classRows(), (row) => row.category.name, false).map((row) => [
+  byId("quality-name").textContent = qualityName();
+  const classes = sortedRows(isInstances() ? averageRows() : classRows(), (row) => row.category.name, false).map((row) => [
     row.line,
     row.category.name,
   ]);
-  const causes = content.causes
+  const causes = causeNames()
     .map((cause, place) => [place, cause])
     .filter(([, cause]) => cause !== "inexact outline");
   const isMixed = state.true !== "" || state.taken !== "";
@@ -165,7 +179,7 @@ function drawFilters() {
     select(
       "sort",
       "Sort",
-      SORTS.filter(([key]) => isCompared || key !== "difference"),
+      SORTS.filter(([key]) => isCompared || key !== "difference").map(([key, label]) => [key, key === "pq" ? qualityName() : label]),
       state.sort,
       (value) => show({ sort: value, down: "" }),
     ),

@@ -8,6 +8,9 @@ const KEYS = [
   ["5", "all four layers side by side"],
   ["+ −", "opacity of the layer"],
   ["s", "switch to the other result set"],
+  ["[ ]", "lower and higher score"],
+  ["m", "switch between masks and boxes"],
+  ["p", "switch between panoptic segments and instances"],
   ["/", "search the images by name"],
   ["Esc", "close, or leave the search"],
   ["?", "show these keys"],
@@ -20,7 +23,7 @@ function buildKeys() {
     make(
       "dl",
       { class: "keys" },
-      KEYS.filter(([key]) => isCompared || key !== "s").flatMap(([key, meaning]) => [
+      KEYS.filter(([key]) => isKey(key)).flatMap(([key, meaning]) => [
         make(
           "dt",
           {},
@@ -49,10 +52,20 @@ function pressed(event) {
   action();
 }
 
+/** Whether a key has an effect in this report. */
+function isKey(key) {
+  const needed = { s: isCompared, "[": content.instances, "]": content.instances, m: KINDS.length > 1, p: MODES.length > 1 };
+  return Boolean(needed[key[0]] ?? true);
+}
+
 function actionOf(event) {
   const { key } = event;
+  if (!isKey(key)) return null;
+  if (key === "p") return () => switchMode();
+  if (isInstances() && "[]".includes(key)) return () => moveScore(key === "[" ? -1 : 1);
+  if (isInstances() && key === "m") return () => show({ kind: KINDS[1 - KINDS.indexOf(shownKind())] });
   if (key === "?") return () => keysDialog.showModal();
-  if (key === "s" && isCompared) return () => show({ set: state.set === "0" ? "1" : "0" });
+  if (key === "s") return () => show({ set: state.set === "0" ? "1" : "0" });
   if (state.image !== "") return viewerAction(key, event.target);
   if (key === "/")
     return () => {

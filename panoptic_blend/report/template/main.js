@@ -6,32 +6,69 @@ const DRAW = {
   confusion: drawConfusion,
   errors: drawErrors,
   images: drawImages,
+  curves: drawCurves,
 };
 const drawnWith = {};
 
 /** Draw the parts that changed since the state `before`; null draws everything. */
 function render(before) {
   const { view, set } = state;
+  drawModes();
   for (const tab of byId("tabs").children) {
     const isShown = tab.dataset.view === view;
     tab.setAttribute("aria-selected", String(isShown));
     tab.tabIndex = isShown ? 0 : -1;
     byId(tab.dataset.view).hidden = !isShown;
   }
-  const key = view === "images" ? [set, state.sort, state.down, ...FILTERS.map((name) => state[name])].join("\n") : [set, state.matrix, state.order].join();
+  const key = drawingKey();
   if (drawnWith[view] !== key || (before && before.view !== view && view === "images")) {
     drawnWith[view] = key;
     DRAW[view](byId(view));
   }
+  if (view === "curves") byId("score-plot").replaceWith(scorePlot());
   drawSets();
   drawViewer(before ?? state);
+}
+
+/** What the shown view depends on. */
+function drawingKey() {
+  const { view, of, set, kind } = state;
+  const shared = [of, set, ...(isInstances() ? [kind, view === "curves" ? "" : scoreStep()] : [])];
+  if (view === "images") return [...shared, state.sort, state.down, ...FILTERS.map((name) => state[name])].join("\n");
+  return [...shared, state.matrix, state.order, state.curve].join();
+}
+
+/** The choice of segments or instances, their tabs, and the slider of scores. */
+function drawModes() {
+  document.body.dataset.of = state.of;
+  const truth = isInstances() ? content.instances.truth : content.truth;
+  byId("files").textContent = `${content.sets.map((_, set) => setName(set)).join("   ")}   against ${truth}`;
+  if (MODES.length > 1)
+    fillChoice(
+      byId("modes"),
+      MODES.map((mode) => [mode, mode]),
+      state.of,
+      switchMode,
+    );
+  for (const tab of byId("tabs").children) tab.hidden = !VIEWS[state.of].includes(tab.dataset.view);
+  for (const bar of document.querySelectorAll(".score-bar")) {
+    bar.hidden = !isInstances();
+    if (isInstances()) drawScoreBar(bar);
+  }
+}
+
+/** Show segments or instances; the filters and the order of the other are given up. */
+function switchMode(of = MODES[1 - MODES.indexOf(state.of)]) {
+  const view = VIEWS[of].includes(state.view) ? state.view : "overview";
+  const given = Object.fromEntries([...FILTERS, "order", "segment", "sort", "down"].map((key) => [key, DEFAULTS[key]]));
+  show({ of, view, ...given }, true);
 }
 
 function drawSets() {
   if (isCompared)
     fillChoice(
       byId("sets"),
-      content.sets.map((name, set) => [String(set), `${"AB"[set]}`, name]),
+      setFiles().map((name, set) => [String(set), `${"AB"[set]}`, name]),
       state.set,
       (set) => show({ set }),
     );
@@ -41,14 +78,17 @@ function tabPressed(event) {
   const by = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
   if (!by) return;
   event.preventDefault();
-  const next = VIEWS[(VIEWS.indexOf(state.view) + by + VIEWS.length) % VIEWS.length];
+  const views = VIEWS[state.of];
+  const next = views[(views.indexOf(state.view) + by + views.length) % views.length];
   show({ view: next }, true);
   byId(`tab-${next}`).focus();
 }
 
-function start() {
-  document.title = `${content.sets[0]}: panoptic report`;
-  byId("files").textContent = `${content.sets.map((_, set) => setName(set)).join("   ")}   against ${content.truth}`;
+async function start() {
+  await readDetections();
+  document.title = `${content.sets[0]}: ${content.results ? "panoptic" : "instance"} report`;
+  byId("brand").textContent = content.results ? "Panoptic report" : "Instance report";
+  if (content.instances) byId("overview").before(scoreBar("score"));
   buildViewer();
   buildKeys();
   for (const tab of byId("tabs").children) {

@@ -34,8 +34,11 @@ function details(place) {
 async function readDetails(place) {
   const found = content.embedded ? JSON.parse(content.embedded[`${place}.js`]) : await readScript(String(place));
   const size = [found.width, found.height];
-  found.map = await unpacked(found.map, ...size);
-  for (const set of found.sets) set.map = await unpacked(set.map, ...size);
+  if (content.results) {
+    found.map = await unpacked(found.map, ...size);
+    for (const set of found.sets) set.map = await unpacked(set.map, ...size);
+  }
+  if (content.instances) readInstances(found);
   return found;
 }
 
@@ -62,11 +65,16 @@ function runScript(name) {
   });
 }
 
-/** Decode a map to Uint16Array: base64, zlib, each row XOR the row above. */
-async function unpacked(text, width, height) {
+/** Decode bytes: base64, zlib. */
+async function inflated(text) {
   const bytes = Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
   const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
-  const map = new Uint16Array(await new Response(stream).arrayBuffer());
+  return new Uint8Array(await new Response(stream).arrayBuffer());
+}
+
+/** Decode a map to Uint16Array: each row XOR the row above. */
+async function unpacked(text, width, height) {
+  const map = new Uint16Array((await inflated(text)).buffer);
   for (let at = width; at < width * height; at += 1) map[at] ^= map[at - width];
   return map;
 }

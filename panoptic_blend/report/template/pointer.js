@@ -18,7 +18,8 @@ function pointed(event, frame, set) {
     styled(cross, { left: `${100 * x}%`, top: `${100 * y}%` });
   }
   const sets = isCompared && (frame.dataset.layer === "photo" || frame.dataset.layer === "truth") ? [0, 1] : [set];
-  showTip(event, [tipLine("truth", at, sets[0]), ...sets.map((shown) => tipLine("prediction", at, shown))]);
+  if (isInstances()) showTip(event, instanceTip(at, sets));
+  else showTip(event, [tipLine("truth", at, sets[0]), ...sets.map((shown) => tipLine("prediction", at, shown))]);
 }
 
 /** The line of the tooltip for the segment of one map at a pixel. */

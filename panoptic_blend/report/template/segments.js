@@ -6,6 +6,10 @@ let rowsShown = "errors";
 function chosen(event, frame, set) {
   pointed(event, frame, set); // touch screens have no hovering
   const { at } = pixelAt(event, frame);
+  if (isInstances()) {
+    instanceChosen(at, frame.dataset.layer, set);
+    return;
+  }
   const side = frame.dataset.layer === "prediction" ? "prediction" : "truth";
   const map = side === "truth" ? opened.found.map : opened.found.sets[set].map;
   chooseSegment(side, map[at] - 1, set);
@@ -21,12 +25,7 @@ function chooseSegment(side, place, set) {
 
 function drawSpotlight() {
   if (!opened) return;
-  const { found } = opened;
-  const side = state.segment[0] === "p" ? "prediction" : "truth";
-  const place = Number(state.segment.slice(1));
-  const map = side === "truth" ? found.map : found.sets[Number(state.set)].map;
-  const isChosen = state.segment !== "" && Boolean(found.sets[Number(state.set)][side][place]);
-  const light = isChosen ? spotlight(map, place, found.width, found.height) : null;
+  const light = state.segment === "" ? null : selectedLight();
   for (const canvas of byId("stage").querySelectorAll(".spotlight")) {
     const context = canvas.getContext("2d");
     context.clearRect(0, 0, canvas.width, canvas.height);
@@ -34,8 +33,25 @@ function drawSpotlight() {
   }
 }
 
+/** The spotlight on the selected segment or instance, or null if there is none. */
+function selectedLight() {
+  const { found } = opened;
+  if (isInstances()) {
+    const instance = selectedInstance();
+    return instance && instanceSpotlight(instance, found.width, found.height);
+  }
+  const side = state.segment[0] === "p" ? "prediction" : "truth";
+  const place = Number(state.segment.slice(1));
+  const map = side === "truth" ? found.map : found.sets[Number(state.set)].map;
+  return found.sets[Number(state.set)][side][place] ? spotlight(map, place, found.width, found.height) : null;
+}
+
 function drawSegments() {
   if (!opened) return;
+  if (isInstances()) {
+    drawDetections();
+    return;
+  }
   fillChoice(
     byId("rows-shown"),
     [

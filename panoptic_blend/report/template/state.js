@@ -1,6 +1,7 @@
 // The state of the page, stored in the address, so that links and reloads restore it.
 
 const DEFAULTS = {
+  of: MODES[0],
   view: "overview",
   set: "0",
   q: "",
@@ -19,8 +20,14 @@ const DEFAULTS = {
   segment: "",
   matrix: "segments",
   order: "",
+  kind: "",
+  score: "",
+  curve: "",
 };
-const VIEWS = ["overview", "classes", "confusion", "errors", "images"];
+const VIEWS = {
+  panoptic: ["overview", "classes", "confusion", "errors", "images"],
+  instances: ["overview", "classes", "curves", "errors", "images"],
+};
 let state = { ...DEFAULTS };
 
 /** Whether a text is an index of a list, and not "length" or another property. */
@@ -32,21 +39,24 @@ function parsedState(hash) {
   for (const [key, value] of new URLSearchParams(hash.replace(/^#/, ""))) {
     if (Object.hasOwn(DEFAULTS, key)) found[key] = value;
   }
-  if (!VIEWS.includes(found.view)) found.view = DEFAULTS.view;
+  if (!MODES.includes(found.of)) found.of = DEFAULTS.of;
+  if (!VIEWS[found.of].includes(found.view)) found.view = DEFAULTS.view;
   if (!isPlace(content.sets, found.set)) found.set = "0";
   if (!LAYERS.includes(found.layer)) found.layer = DEFAULTS.layer;
   if (!LAYOUTS.includes(found.layout)) found.layout = DEFAULTS.layout;
   if (!SORTS.some(([key]) => key === found.sort)) found.sort = DEFAULTS.sort;
   if (!["segments", "pixels"].includes(found.matrix)) found.matrix = DEFAULTS.matrix;
-  if (!isClassOrder(found.order)) found.order = "";
-  for (const key of ["class", "true", "taken"]) {
+  if (!isClassOrder(found.order, found.of)) found.order = "";
+  if (!KINDS.includes(found.kind)) found.kind = "";
+  if (found.score !== "" && !isPlace(content.instances?.steps ?? [], found.score)) found.score = "";
+  for (const key of ["class", "true", "taken", "curve"]) {
     if (found[key] !== "" && !(Number(found[key]) in [null, ...content.classes])) found[key] = "";
   }
-  if (found.class === "0") found.class = "";
+  for (const key of ["class", "curve"]) if (found[key] === "0") found[key] = "";
   for (const key of ["from", "to"]) {
     if (!(Number(found[key]) >= 0 && Number(found[key]) <= 100)) found[key] = "";
   }
-  if (found.cause !== "" && !isPlace(content.causes, found.cause)) found.cause = "";
+  if (found.cause !== "" && !isPlace((found.of === "instances" ? content.instances : content).causes, found.cause)) found.cause = "";
   if (found.image !== "" && !placeOfId.has(found.image)) found.image = "";
   found.opacity = String(Math.min(100, Math.max(0, Number(found.opacity) || 0)));
   return found;

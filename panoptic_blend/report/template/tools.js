@@ -1,6 +1,8 @@
 // Helpers for elements, numbers and colors. Strings from files become text, never markup.
 
 const content = JSON.parse(document.getElementById("content").textContent);
+const MODES = ["panoptic", "instances"].filter((mode) => (mode === "panoptic" ? content.results : content.instances));
+const isInstances = () => state.of === "instances";
 const GROUPS = ["All", "Things", "Stuff"];
 const OUTCOMES = ["matched", "spurious", "missed", "ignored"];
 const OUTCOME_KINDS = ["tp", "fp", "fn", "ignored"];
@@ -28,7 +30,11 @@ const percent = (fraction, digits = 1) => (fraction === null ? "–" : (100 * fr
 const signed = (fraction, digits = 1) => (fraction < 0 ? "−" : "+") + Math.abs(100 * fraction).toFixed(digits);
 const count = (number) => number.toLocaleString("en");
 const rgb = (color) => `rgb(${color.join(" ")})`;
-const setName = (set) => (content.sets.length > 1 ? `${"AB"[set]}: ${content.sets[set]}` : content.sets[set]);
+/** The causes of errors of segments or of instances. */
+const causeNames = () => (isInstances() ? content.instances : content).causes;
+/** The file names of the result sets. */
+const setFiles = () => (isInstances() ? content.instances.sets : content.sets);
+const setName = (set) => (isCompared ? `${"AB"[set]}: ${setFiles()[set]}` : setFiles()[set]);
 const isCompared = content.sets.length > 1;
 
 /** The class of a row or column of the confusion matrix; 0 is no class. */

@@ -48,13 +48,8 @@ function buildViewer() {
       make("div", { id: "layers", class: "choice", role: "group", "aria-label": "Layer" }),
       make("div", { id: "layout", class: "choice", role: "group", "aria-label": "Layout" }),
       make("label", { class: "field" }, make("span", {}, "Opacity"), range, make("output", { id: "opacity-value" })),
-      make(
-        "ul",
-        { class: "legend", id: "error-legend" },
-        ERROR_KINDS.map(([kind, label]) =>
-          make("li", {}, styled(make("i", { class: "swatch" }), { "--color": `var(--${kind})` }), label),
-        ),
-      ),
+      make("ul", { class: "legend", id: "error-legend" }),
+      content.instances ? scoreBar("viewer-score") : null,
     ),
     make(
       "div",
@@ -111,9 +106,10 @@ async function drawViewer(before) {
   const isOther = opened?.place !== place;
   if (isOther && !(await openPlace(place))) return;
   const hasChanged = (...keys) => isOther || keys.some((key) => before[key] !== state[key]);
-  if (hasChanged("set", "layer", "layout")) drawStage();
-  if (hasChanged("set", "segment")) drawSegments();
-  if (hasChanged("set", "layer", "layout", "segment")) drawSpotlight();
+  if (hasChanged("of", "set", "layer", "layout")) drawStage();
+  else if (hasChanged("kind", "score")) drawLayers();
+  if (hasChanged("of", "set", "segment", "kind", "score")) drawSegments();
+  if (hasChanged("of", "set", "layer", "layout", "segment", "kind")) drawSpotlight();
 }
 
 /** Read the image for the viewer; returns whether it is still to be shown. */
@@ -151,7 +147,7 @@ function drawViewerTools(place) {
       make(
         "span",
         { class: "figure-pair", title: setName(set) },
-        isCompared ? `${"AB"[set]} ` : "PQ ",
+        isCompared ? `${"AB"[set]} ` : `${qualityName()} `,
         make("b", {}, percent(qualityOf(set, place))),
       ),
       make("span", { class: "note" }, errorWords(errorsOf(set, place))),
@@ -174,12 +170,17 @@ function drawViewerTools(place) {
   );
   fillChoice(
     byId("viewer-sets"),
-    isCompared ? content.sets.map((name, set) => [String(set), "AB"[set], name]) : [],
+    isCompared ? setFiles().map((name, set) => [String(set), "AB"[set], name]) : [],
     state.set,
     (set) => show({ set }),
   );
   byId("opacity").value = state.opacity;
   byId("opacity-value").textContent = `${state.opacity} %`;
+  byId("error-legend").replaceChildren(
+    ...(isInstances() ? INSTANCE_KINDS : ERROR_KINDS).map(([kind, label]) =>
+      make("li", {}, styled(make("i", { class: "swatch" }), { "--color": `var(--${kind})` }), label),
+    ),
+  );
   byId("error-legend").hidden = state.layout === "one" && state.layer !== "errors";
 }
 
@@ -205,6 +206,14 @@ function drawStage() {
   const shown = panes();
   byId("stage").replaceChildren(...shown.map(([layer, set]) => pane(layer, set)));
   fitPanes();
+}
+
+/** Draw the layers again in their panes, as while the slider of scores moves. */
+function drawLayers() {
+  for (const frame of byId("stage").querySelectorAll(".frame")) {
+    const { layer, set } = frame.dataset;
+    frame.querySelector(".layer")?.replaceWith(layerCanvas(layer, Number(set), opened.found));
+  }
 }
 
 /** Arrange the panes so that the images are as large as possible; if the stage scrolls, only the width matters. */
@@ -243,20 +252,23 @@ function pane(layer, set) {
   return make(
     "figure",
     { class: "pane" },
-    make("figcaption", {}, title, make("span", { class: "note" }, isOfSet ? content.sets[set] : "")),
+    make("figcaption", {}, title, make("span", { class: "note" }, isOfSet ? setFiles()[set] : "")),
     frame,
   );
 }
 
 function layerCanvas(layer, set, found) {
-  const { width, height } = found;
   if (layer === "photo") return null;
-  const canvas =
-    layer === "truth"
+  const canvas = isInstances() ? instanceLayer(layer, set, found) : mapLayer(layer, set, found);
+  canvas.classList.add("layer");
+  return canvas;
+}
+
+function mapLayer(layer, set, found) {
+  const { width, height } = found;
+  return layer === "truth"
       ? classLayer(found.map, found.sets[set].truth, width, height)
       : layer === "prediction"
         ? classLayer(found.sets[set].map, found.sets[set].prediction, width, height)
         : errorLayer(found, set);
-  canvas.classList.add("layer");
-  return canvas;
 }

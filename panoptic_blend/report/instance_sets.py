@@ -1,0 +1,131 @@
+"""Results of instances for a report, image by image with their truth, and their figures over all images."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from panoptic_blend.files import distinct_names
+from panoptic_blend.formats.instance_results import InstanceResults, read_instance_results
+from panoptic_blend.metrics.instance_errors import CAUSES
+from panoptic_blend.metrics.instance_report import Kind
+from panoptic_blend.report.instance_figures import InstanceSummary, Page, differences, instance_figures, score_steps
+from panoptic_blend.report.instance_truth import AnnotatedTruth, InstanceTruth, PaintedTruth
+from panoptic_blend.report.instances import EncodedInstances, InstanceEncoder
+from panoptic_blend.scoring.file_pairs import FilePairs
+from panoptic_blend.structures import PanopticBlendError, PanopticMap, Size
+
+
+@dataclass(frozen=True)
+class InstanceFiles:
+    """COCO results of one model or two, and the COCO instances JSON of their ``truth``.
+
+    Without ``truth``, the things of the panoptic maps of the report are the true instances. Results for an image that
+    the truth lacks are an error, or are left out (``additional``).
+    """
+
+    results: Path
+    truth: Path | None = None
+    other: Path | None = None
+    additional: Literal["error", "ignore"] = "error"
+
+    @property
+    def sets(self) -> list[Path]:
+        """The files of results."""
+        return [self.results, *([self.other] if self.other else [])]
+
+
+def is_instance_results(path: Path) -> bool:
+    """Whether a file holds COCO results of instances, a list; a panoptic JSON is an object."""
+    try:
+        with path.open("rb") as file:
+            return file.read(4096).lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"[")
+    except OSError:
+        return False  # who reads it says why it cannot be read
+
+
+class InstanceSets:
+    """The instances of the images of a report, in one result set or two.
+
+    ``panoptic`` are the files of the panoptic part of the report, if it has one; its images are those of the report.
+
+    Raises:
+        PanopticBlendError: a file is missing or broken, or the files do not belong together.
+    """
+
+    def __init__(self, files: InstanceFiles, panoptic: FilePairs | None = None) -> None:
+        if files.truth:
+            self._truth: InstanceTruth = AnnotatedTruth(files.truth, panoptic)
+        else:
+            assert panoptic, "instances need a truth"
+            self._truth = PaintedTruth(panoptic)
+        self.images, self.categories, things = self._truth.images, self._truth.categories, self._truth.things
+        self._files = files
+        self._results = [self._read(path) for path in files.sets]
+        have_masks = all(results.has_masks for results in self._results)
+        self._kinds: list[Kind] = ["mask", "box"] if have_masks else ["box"]
+        self._lines = {category.id: line for line, category in enumerate(self.categories, start=1)}
+        self._encoder = InstanceEncoder(things, self._lines, self._kinds)
+        self._summaries = [InstanceSummary(things, self._kinds) for _ in files.sets]
+        self._classes: list[list[int]] = []
+
+    def _read(self, path: Path) -> InstanceResults:
+        owner, ids = self._truth.path.name, {category.id for category in self._truth.things}
+        results = read_instance_results(path, dict(zip(self.images.ids, self.images.sizes, strict=True)), ids, owner)
+        if results.additional and self._files.additional == "error":
+            raise PanopticBlendError(
+                f"{path.name}: image {min(results.additional, key=str)} has results but is not in {owner} "
+                f"({len(results.additional)} in total); check that both are of the same split, or ignore them "
+                "(--additional ignore)"
+            )
+        return results
+
+    def encode(self, place: int, size: Size, panoptic: PanopticMap | None = None) -> EncodedInstances:
+        """Encode the image at a position, which has ``size`` in the page; ``panoptic`` is its true map."""
+        image = self.images.ids[place]
+        found = [results.of(image) for results in self._results]
+        return self._encoder.encode(image, self._truth.of(image, panoptic), found, size)
+
+    def add(self, encoded: EncodedInstances) -> None:
+        """Add the next image, in the order of the page."""
+        for summary, found in zip(self._summaries, encoded.sets, strict=True):
+            summary.add(found)
+        self._classes.append(encoded.classes)
+
+    def content(self) -> dict[str, Any]:
+        """The data of the page about instances, except those of single images."""
+        tallies = [summary.precision.tallies() for summary in self._summaries]
+        page = Page(list(self.images.ids), self._lines, score_steps(tallies))
+        results = [
+            instance_figures(summary, found, page) for summary, found in zip(self._summaries, tallies, strict=True)
+        ]
+        compared = None
+        if self._files.other:
+            compared = {kind: differences(*(result[kind] for result in results)) for kind in self._kinds}
+        truth_name, *names = distinct_names([self._truth.path, *self._files.sets])
+        return {
+            "truth": truth_name,
+            "against": self._truth.against,
+            "sets": names,
+            "kinds": self._kinds,
+            "steps": page.steps.tolist(),
+            "causes": list(CAUSES),
+            "classes": self._classes,
+            "results": results,
+            "compared": compared,
+            "remarks": [remark for found in self._results for remark in self._remarks(found)],
+        }
+
+    def _remarks(self, results: InstanceResults) -> list[str]:
+        """Sentences about results that were left out, and about images without results."""
+        name, owner, remarks = results.path.name, self._truth.path.name, []
+        if results.unknown:
+            remarks.append(
+                f"{name}: {results.unknown.total():,} results of categories that {owner} lacks are left out."
+            )
+        if results.additional:
+            remarks.append(f"{name}: {results.additional.total():,} results of images that {owner} lacks are left out.")
+        if missing := len(self.images) - len(results.images):
+            remarks.append(f"{name}: {missing:,} of {len(self.images):,} images have no results.")
+        return remarks
