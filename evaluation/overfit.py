@@ -16,7 +16,6 @@ from rich.console import Console
 
 from panoptic_blend.cli.running import guarded
 from panoptic_blend.config.experiment import load_config
-from panoptic_blend.scoring.tables import class_table, column_table, quality_table
 from panoptic_blend.training.loop import train
 
 TARGET = 0.80
@@ -34,9 +33,8 @@ def overfit(
     start = time.perf_counter()
     evaluation = train(config, output, resume=True)
     seconds = time.perf_counter() - start
-    Console().print(class_table(evaluation.panoptic), quality_table(evaluation.panoptic))
-    Console().print(column_table(evaluation.columns()))
-    pq = evaluation.panoptic["All"]["pq"]
+    Console().print(*evaluation.tables())
+    pq = evaluation.columns()["PQ"]
     verdict = "reached" if pq >= TARGET else "missed"
     Console().print(f"PQ {100 * pq:.1f} after {seconds:.0f} s; target {100 * TARGET:.0f} {verdict}; run: {output}")
     raise typer.Exit(int(pq < TARGET))

@@ -73,7 +73,7 @@ def main() -> None:
     ]
     datasets = Discs(64, "discs to train on"), Discs(8, "discs to evaluate on")
     evaluation = train(load_config("demo/shapes_r18", changes), arguments.output, datasets=datasets)
-    print(f"PQ {100 * evaluation.panoptic['All']['pq']:.1f} after {arguments.iterations} iterations")
+    print(f"PQ {100 * evaluation.columns()['PQ']:.1f} after {arguments.iterations} iterations")
 
 
 if __name__ == "__main__":

@@ -15,7 +15,6 @@ from panoptic_blend.drawing.overlay import draw, enlarge
 from panoptic_blend.formats.images import Picture, write_picture
 from panoptic_blend.inference.explanation import explain
 from panoptic_blend.inference.predictor import Predictor, load
-from panoptic_blend.scoring.tables import column_table, quality_table
 from panoptic_blend.shapes.dataset import write_shapes
 from panoptic_blend.terminal import print_tables, progress_line
 from panoptic_blend.training.initialization import LAST
@@ -40,7 +39,7 @@ def run_demo(output: Path, data_root: Path, name: str = "demo/shapes_r18") -> No
     print(f"data set: {data_root}")
     # a finished run is not trained again, only evaluated
     evaluation = train(config, output, resume=True, share_cores=True)
-    print_tables(quality_table(evaluation.panoptic), column_table(evaluation.columns()))
+    print_tables(*evaluation.tables()[1:])  # the table of classes is long
     predictor = load(output / LAST, precision=config.train.precision)
     for path in draw_figures(predictor, CocoPanoptic(data_root, config.data.val), output / "figures"):
         print(f"see {path}")

@@ -102,6 +102,7 @@ COVERED_BY = {
     "scoring/instance_files": "scoring/test_ap.py",
     "scoring/instance_findings": "scoring/test_ap.py",
     "scoring/instance_rows": "scoring/test_ap.py",
+    "scoring/instance_tables": "inference/test_evaluation.py",
     "scoring/run": "scoring/test_scoring_details.py",
     "structures": "formats/test_coco_panoptic.py",
     "sweep/apply": "sweep/test_sweep_cli.py",

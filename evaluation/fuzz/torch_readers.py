@@ -13,7 +13,7 @@ import torch
 from evaluation.fuzz.readers import CATEGORIES
 from evaluation.fuzz.runner import Reader
 from panoptic_blend.checkpoints.inspection import inspect_weights
-from panoptic_blend.checkpoints.io import is_checkpoint, read_checkpoint, read_pq, save_checkpoint
+from panoptic_blend.checkpoints.io import is_checkpoint, read_checkpoint, read_figure, save_checkpoint
 from panoptic_blend.checkpoints.reading import read_weights
 from panoptic_blend.checkpoints.states import newest_state, save_state
 from panoptic_blend.config.experiment import load_config
@@ -29,14 +29,15 @@ _IDENTITY = {"weights": "00ff", "options": {"model": {"num_things": 1}}, "input"
 def write_checkpoint(folder: Path) -> None:
     """Write one of our checkpoints."""
     state = {"a.weight": torch.ones(3, 2), "a.bias": torch.zeros(3, dtype=torch.float16)}
-    save_checkpoint(folder / "a.safetensors", state, load_config("demo/shapes_r18"), Categories(CATEGORIES), pq=0.5)
+    config, categories = load_config("demo/shapes_r18"), Categories(CATEGORIES)
+    save_checkpoint(folder / "a.safetensors", state, config, categories, {"pq": 0.5})
 
 
 def read_checkpoints(folder: Path) -> None:
     """What every command with a checkpoint reads."""
     path = folder / "a.safetensors"
     if is_checkpoint(path):
-        read_pq(path)
+        read_figure(path, "pq")
         read_checkpoint(path)
 
 

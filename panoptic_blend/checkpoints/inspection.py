@@ -23,7 +23,7 @@ from panoptic_blend.checkpoints.fitting import (
     shapes_of,
 )
 from panoptic_blend.checkpoints.official import adapt, source_of
-from panoptic_blend.checkpoints.reading import WeightsFile, read_weights, stated_pq
+from panoptic_blend.checkpoints.reading import WeightsFile, read_weights, stated_figure
 from panoptic_blend.config.experiment import Config, load_config, parse_config
 from panoptic_blend.config.model_options import Model
 from panoptic_blend.config.yaml_files import config_names
@@ -90,7 +90,7 @@ def inspect_weights(path: Path) -> Inspection:
         dtypes=tuple(sorted(set(map(dtype_of, parameters)))),
         has_config="config" in file.header,
         has_categories="categories" in file.header,
-        pq=stated_pq(file.header),
+        pq=stated_figure(file.header, "pq"),
         fits=tuple(match.name for match in matches if not match.difference),
         nearest={match.name: match.difference for match in near[:3]},
     )

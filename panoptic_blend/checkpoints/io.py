@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from panoptic_blend.checkpoints.fitting import align_pyramid, compare, layout_of, obstacle, remedy, shapes_of
 from panoptic_blend.checkpoints.official import adapt
 from panoptic_blend.checkpoints.pickles import reason
-from panoptic_blend.checkpoints.reading import read_header, read_weights, stated_pq, weights_in
+from panoptic_blend.checkpoints.reading import Figure, read_header, read_weights, stated_figure, weights_in
 from panoptic_blend.config.experiment import Config, parse_config
 from panoptic_blend.download.weights_sources import weights_path
 from panoptic_blend.files import printable, replacing
@@ -43,11 +43,15 @@ def require_new_checkpoint(path: Path) -> None:
 
 
 def save_checkpoint(
-    path: Path, state: Mapping[str, Tensor], config: Config, categories: Categories, pq: float | None = None
+    path: Path,
+    state: Mapping[str, Tensor],
+    config: Config,
+    categories: Categories,
+    figures: Mapping[Figure, float] | None = None,
 ) -> None:
-    """Write a state dict as safetensors, atomically; the header holds config, categories and, if given, its PQ."""
+    """Write a state dict as safetensors, atomically; the header holds config, categories and ``figures``."""
     metadata = {"config": config.model_dump_json(), "categories": json.dumps(categories.records())}
-    metadata |= {} if pq is None else {"pq": repr(pq)}
+    metadata |= {name: repr(value) for name, value in (figures or {}).items()}
     content = {name: value.detach().cpu().contiguous() for name, value in state.items()}
     with replacing(path, durable=True) as temporary:
         temporary.write_bytes(save(content, metadata))  # save_file would make it unreadable to other users
@@ -92,10 +96,10 @@ def require_modest(path: Path, config: Config, state: Mapping[str, Tensor]) -> N
 _SPARE = 10**7
 
 
-def read_pq(path: Path) -> float:
-    """The PQ in the header of a checkpoint; -1 if there is none."""
-    pq = stated_pq(read_header(path))
-    return -1.0 if pq is None else pq
+def read_figure(path: Path, name: Figure) -> float:
+    """A figure in the header of a checkpoint; -1 if there is none."""
+    figure = stated_figure(read_header(path), name)
+    return -1.0 if figure is None else figure
 
 
 def is_checkpoint(path: Path) -> bool:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from math import isfinite
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -123,13 +123,17 @@ def read_header(path: Path) -> Mapping[str, str]:
         return file.metadata() or {}
 
 
-def stated_pq(header: Mapping[str, str]) -> float | None:
-    """The PQ in a header; None if there is none, or no finite number."""
+Figure = Literal["pq", "ap"]
+"""A figure in the header of a checkpoint: PQ, or AP of masks."""
+
+
+def stated_figure(header: Mapping[str, str], name: Figure) -> float | None:
+    """A figure in a header; None if there is none, or no finite number."""
     try:
-        pq = float(header["pq"])
+        figure = float(header[name])
     except (KeyError, ValueError):
         return None
-    return pq if isfinite(pq) else None
+    return figure if isfinite(figure) else None
 
 
 @contextmanager

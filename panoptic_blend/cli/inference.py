@@ -31,11 +31,11 @@ def evaluate(
     nodes: options.Nodes = 1,
     precision: options.NetworkPrecision = "32-true",
     form: options.Format = None,
+    per_class: Annotated[bool, typer.Option("--per-class", help="Print AP and AR of every class too.")] = False,
 ) -> None:
     """Evaluate a model on the validation split of a data set (data.root=DIR data.val=SPLIT)."""
     from panoptic_blend.data.limits import exceeded_limits
     from panoptic_blend.inference.evaluation import evaluate
-    from panoptic_blend.scoring.tables import evaluation_tables
 
     with running(model, weights, config, overrides or (), device, devices, nodes, precision) as on:
         dataset = _validation(on.predictor)
@@ -49,8 +49,9 @@ def evaluate(
     if not on.team.is_first:
         return
     place = [f"results are in {results}"] if results else []
-    tables = evaluation_tables(evaluation.panoptic, evaluation.columns())
-    print_tables(*tables, form=options.table_format(form), remarks=[*evaluation.doubts(), *place])
+    print_tables(
+        *evaluation.tables(per_class=per_class), form=options.table_format(form), remarks=[*evaluation.doubts(), *place]
+    )
 
 
 def sweep(

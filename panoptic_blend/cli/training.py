@@ -52,7 +52,6 @@ def train(
     """
     from panoptic_blend.config.experiment import load_config
     from panoptic_blend.runtime.processes import is_first
-    from panoptic_blend.scoring.tables import evaluation_tables
     from panoptic_blend.training.loop import train
 
     folder = output or Path("runs") / Path(config).stem
@@ -61,5 +60,5 @@ def train(
     evaluation = train(load_config(config, [*(overrides or ()), *changes]), folder, resume == "auto", share_cores=True)
     if not is_first():
         return
-    print_tables(*evaluation_tables(evaluation.panoptic, evaluation.columns()))
+    print_tables(*evaluation.tables())
     print(f"weights, log and results: {folder}")

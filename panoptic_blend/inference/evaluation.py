@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import torch
+from rich.table import Table
 
+from panoptic_blend.checkpoints.reading import Figure
 from panoptic_blend.config.experiment import Config
 from panoptic_blend.config.options import Precision
 from panoptic_blend.data.loader import EvaluationSample, Shard, evaluation_samples
@@ -24,7 +25,8 @@ from panoptic_blend.formats.panoptic_writer import PanopticWriter
 from panoptic_blend.inference.forward import run_network
 from panoptic_blend.metrics.average_precision import AveragePrecision
 from panoptic_blend.metrics.class_pixels import ClassPixels
-from panoptic_blend.metrics.instance_report import InstanceReport
+from panoptic_blend.metrics.instance_conversion import output_instances
+from panoptic_blend.metrics.instance_report import TWELVE, InstanceFigures, InstanceReport
 from panoptic_blend.metrics.overlaps import compare
 from panoptic_blend.metrics.panoptic_quality import GROUPS, PanopticQuality, PanopticReport
 from panoptic_blend.metrics.semantic_iou import SemanticIoU
@@ -32,7 +34,9 @@ from panoptic_blend.metrics.sparse import Integers
 from panoptic_blend.models.panoptic_blend import PanopticBlend
 from panoptic_blend.runtime.team import ALONE, Team
 from panoptic_blend.scoring.hopeless import Training, reasons
-from panoptic_blend.structures import THING_CLASS, Detections, Output, PanopticBlendError, PanopticMap, Progress
+from panoptic_blend.scoring.instance_tables import InstanceTruth, class_tables, instance_tables
+from panoptic_blend.scoring.tables import class_table, column_table, quality_table
+from panoptic_blend.structures import THING_CLASS, Output, PanopticBlendError, Progress
 
 
 @dataclass(frozen=True)
@@ -41,26 +45,41 @@ class Evaluation:
 
     Figures over nothing are NaN: AP without a thing in the truth, mIoU (mean over the stuff classes that occur in the
     truth, and over all things together) without stuff in the truth. For a model without semantic head ``mean_iou`` is
-    None, and ``panoptic`` has no predictions of stuff.
+    None, and ``panoptic`` has no predictions of stuff. Without panoptic annotation, both are None.
     """
 
-    panoptic: PanopticReport
+    panoptic: PanopticReport | None
     instances: InstanceReport
+    instance_truth: InstanceTruth
     mean_iou: float | None
     pixels: Integers
     """Counts (C + 1, C + 1) of `ClassPixels`."""
 
     def doubts(self, training: Training | None = None) -> list[str]:
         """At most three lines that say why the model is hopeless, if it is."""
+        if self.panoptic is None:
+            return []
         columns = self.columns()
         return reasons(columns.get("PQ", columns["PQ_Th"]), self.pixels, self.panoptic.categories, training)
 
+    @property
+    def _masks(self) -> InstanceFigures:
+        assert self.instances.mask, "every model predicts masks"
+        return self.instances.mask
+
+    def best_by(self) -> tuple[Figure, float]:
+        """The figure by which the best weights of a run are chosen: PQ, or AP of masks without panoptic annotation."""
+        return ("pq", self.panoptic["All"]["pq"]) if self.panoptic else ("ap", self._masks.ap)
+
     def columns(self) -> dict[str, float]:
-        """The columns of table 1 in BlendMask's appendix A; only those of things without semantic head."""
+        """The columns of table 1 in BlendMask's appendix A.
+
+        Only those of things without semantic head, and only AP without panoptic annotation.
+        """
+        precisions = {"AP_box": self.instances.box.ap, "AP_Th": self._masks.ap}
+        if self.panoptic is None:
+            return precisions
         all_, things, stuff = (self.panoptic[group] for group in GROUPS)
-        precisions = {"AP_box": self.instances.box.ap}
-        if self.instances.mask:
-            precisions["AP_Th"] = self.instances.mask.ap
         if self.mean_iou is None:
             return {**precisions, "PQ_Th": things["pq"]}
         return {
@@ -72,6 +91,18 @@ class Evaluation:
             "mIoU": self.mean_iou,
             **precisions,
         }
+
+    def figures(self) -> dict[str, float]:
+        """The columns, and AP of masks at single IoU thresholds and by size: ``AP50``, ``AP75``, ``AP_S``, ..."""
+        precisions = [name for name in TWELVE if name.startswith("AP") and name != "AP"]
+        return {**self.columns(), **{name: self._masks.columns()[name] for name in precisions}}
+
+    def tables(self, *, per_class: bool = False) -> list[Table]:
+        """The tables for a terminal; ``per_class`` adds the figures of every class for boxes and for masks."""
+        tables = [column_table(self.columns()), *instance_tables(self.instances, self.instance_truth)]
+        if self.panoptic and self.mean_iou is not None:
+            tables = [class_table(self.panoptic), quality_table(self.panoptic), *tables]
+        return [*tables, *(class_tables(self.instances, self.instance_truth) if per_class else ())]
 
 
 def evaluate(
@@ -110,7 +141,7 @@ def evaluate(
         for done, sample in enumerate(samples, start=1):
             with doing(f"evaluating {sample.file_name}", lower="test.short_side or test.long_side"):
                 output = run_network(model, sample.image, sample.size, dataset.categories, precision)
-                scores.update(sample.panoptic_truth(), output)
+                scores.update(sample, output)
                 if writer:
                     writer.add(sample.image_id, sample.file_name, output.panoptic)
             if watch:
@@ -141,23 +172,39 @@ class _Scores:
         self._categories = categories
         self._quality, self._instances = PanopticQuality(categories), AveragePrecision(categories)
         self._iou, self._pixels = SemanticIoU(len(categories.stuff_ids) + 1), ClassPixels(categories)
+        self._annotated: set[tuple[bool, bool]] = set()  # whether images have a panoptic map, and instances
 
-    def update(self, truth: PanopticMap, output: Output) -> None:
-        comparison = compare(truth, output.panoptic)
-        self._quality.add(comparison)
-        self._pixels.update(comparison)
-        self._instances.update(truth, _with_ids(output, self._categories))
-        self._iou.update(semantic_map(truth, self._categories), output.semantic.cpu().numpy())
+    def update(self, sample: EvaluationSample, output: Output) -> None:
+        truth = sample.panoptic_truth() if sample.instances is None else sample.instances
+        self._instances.update(truth, output_instances(output, self._categories.thing_ids), sample.image_id)
+        self._annotated.add((sample.truth is not None, sample.instances is not None))
+        if sample.truth is not None:
+            comparison = compare(sample.truth, output.panoptic)
+            self._quality.add(comparison)
+            self._pixels.update(comparison)
+            self._iou.update(semantic_map(sample.truth, self._categories), output.semantic.cpu().numpy())
 
     def merge(self, other: _Scores) -> None:
         self._quality.merge(other._quality)
         self._instances.merge(other._instances)
         self._iou.merge(other._iou)
         self._pixels.merge(other._pixels)
+        self._annotated |= other._annotated
 
     def evaluation(self, is_semantic: bool) -> Evaluation:
-        mean_iou = self._mean_iou() if is_semantic else None
-        return Evaluation(self._quality.compute(), self._instances.compute(), mean_iou, self._pixels.compute())
+        if len(self._annotated) > 1:
+            raise PanopticBlendError(
+                "the images of the data set have different annotations: panoptic maps, instances or both; "
+                "give all images the same"
+            )
+        has_panoptic, has_instances = next(iter(self._annotated)) if self._annotated else (True, False)
+        return Evaluation(
+            self._quality.compute() if has_panoptic else None,
+            self._instances.compute(),
+            "instances" if has_instances else "panoptic",
+            self._mean_iou() if has_panoptic and is_semantic else None,
+            self._pixels.compute(),
+        )
 
     def _mean_iou(self) -> float:
         found = self._iou.compute()
@@ -198,8 +245,3 @@ def _difference(model: Categories, data: Categories) -> str | None:
         for ours, theirs in pairs
         if ours.name != theirs.name
     )
-
-
-def _with_ids(output: Output, categories: Categories) -> Detections:
-    ids = torch.tensor(categories.thing_ids)[output.labels.cpu()]
-    return Detections(output.boxes.cpu(), output.scores.cpu(), ids, output.masks.cpu())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Container, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,10 +10,11 @@ import numpy.typing as npt
 from pycocotools import mask as rle
 
 from panoptic_blend.instances import FoundInstances, TrueInstances, mask_areas
-from panoptic_blend.structures import PanopticMap
+from panoptic_blend.metrics.sparse import Integers
+from panoptic_blend.structures import PanopticMap, Size
 
 if TYPE_CHECKING:
-    from panoptic_blend.structures import Detections
+    from panoptic_blend.structures import Detections, Output
 
 
 def true_instances(truth: PanopticMap, things: Container[int]) -> TrueInstances:
@@ -39,18 +40,31 @@ def true_instances(truth: PanopticMap, things: Container[int]) -> TrueInstances:
 
 def found_instances(detections: Detections) -> FoundInstances:
     """Detections with masks (D, H, W), whose labels are category ids of the data set."""
-    boxes = detections.boxes.double().cpu().numpy().reshape(-1, 4)
     _, height, width = detections.masks.shape
-    return FoundInstances(
-        size=(height, width),
-        category_ids=detections.labels.cpu().numpy().astype(np.int64),
-        scores=detections.scores.double().cpu().numpy(),
-        boxes=np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1),
-        masks=[encode(mask) for mask in detections.masks.cpu().numpy()],
-    )
+    masks = [encode(mask) for mask in detections.masks.cpu().numpy()]
+    return _found(detections, (height, width), detections.labels.cpu().numpy().astype(np.int64), masks)
 
 
-def encode(mask: npt.NDArray[np.bool_]) -> bytes:
+def output_instances(output: Output, thing_ids: Sequence[int]) -> FoundInstances:
+    """All detections of the network, whose labels are positions in ``thing_ids``, also those that are not painted."""
+    height, width = output.semantic.shape
+    canvas, masks = np.zeros((height, width), dtype=np.uint8, order="F"), []
+    for cutout in output.cutouts:
+        canvas[cutout.window] = cutout.mask
+        masks.append(encode(canvas))
+        canvas[cutout.window] = 0
+    return _found(output, (height, width), np.array(thing_ids, dtype=np.int64)[output.labels.cpu().numpy()], masks)
+
+
+def _found(
+    detections: Detections | Output, size: Size, category_ids: Integers, masks: Sequence[bytes]
+) -> FoundInstances:
+    boxes = detections.boxes.double().cpu().numpy().reshape(-1, 4)
+    corners = np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1)
+    return FoundInstances(size, category_ids, detections.scores.double().cpu().numpy(), corners, masks)
+
+
+def encode(mask: npt.NDArray[np.bool_ | np.uint8]) -> bytes:
     """The compressed run lengths of a mask (H, W), as in results for COCO."""
     counts: bytes = rle.encode(np.asfortranarray(mask, dtype=np.uint8))["counts"]
     return counts

@@ -42,14 +42,6 @@ def column_table(columns: Mapping[str, float]) -> Table:
     return table
 
 
-def evaluation_tables(report: PanopticReport, columns: Mapping[str, float]) -> list[Table]:
-    """All tables of an evaluated model: classes, groups, and `column_table`.
-
-    A model that predicts no stuff, whose ``columns`` have no PQ, has only the last one.
-    """
-    return [*([class_table(report), quality_table(report)] if "PQ" in columns else []), column_table(columns)]
-
-
 def nothing_to_score(report: PanopticReport) -> str | None:
     """A line that explains the dashes of a report over nothing; None for all others."""
     if report["All"]["n"]:

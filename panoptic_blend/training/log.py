@@ -108,15 +108,16 @@ class Reporter:
 
     def evaluated(self, iteration: int, evaluation: Evaluation) -> None:
         """Show and log the result of an evaluation."""
-        columns = evaluation.columns()
-        self.say(f"iteration {iteration}: " + "  ".join(f"{k} {percent(v)}" for k, v in columns.items()))
-        self._write(iteration, columns)
+        figures, truth = evaluation.figures(), evaluation.instance_truth
+        line = "  ".join(f"{name} {percent(value)}" for name, value in figures.items())
+        self.say(f"iteration {iteration}: {line}  (truth of AP: {truth})")
+        self._write(iteration, figures, instance_truth=truth)
 
-    def _write(self, iteration: int, values: dict[str, float]) -> None:
+    def _write(self, iteration: int, values: dict[str, float], **words: str) -> None:
         if self._log is None or self._board is None:
             return
         with name_in_errors(Path(self._log.name)):
-            self._log.write(json.dumps({"iteration": iteration, **without_nan(values)}) + "\n")
+            self._log.write(json.dumps({"iteration": iteration, **without_nan(values), **words}) + "\n")
             self._log.flush()
         for name, value in values.items():
             if not math.isnan(value):
@@ -133,7 +134,7 @@ class Reporter:
 
 
 def read_log(folder: Path) -> list[dict[str, Any]]:
-    """Read the log of a run: records of iterations have ``loss``, those of evaluations ``PQ_Th``.
+    """Read the log of a run: records of iterations have ``loss``, those of evaluations ``AP_box``.
 
     A figure over nothing, such as mIoU without stuff, is None. Lines that a crash has cut short are ignored.
     """
@@ -151,7 +152,7 @@ def _reopened(folder: Path, start: int) -> IO[str]:
 
     These are the later iterations, and an evaluation at ``start``.
     """
-    kept = [x for x in read_log(folder) if x["iteration"] < start or (x["iteration"] == start and "PQ_Th" not in x)]
+    kept = [x for x in read_log(folder) if x["iteration"] < start or (x["iteration"] == start and "AP_box" not in x)]
     with replacing(folder / _LOG) as temporary:
         temporary.write_text("".join(json.dumps(record) + "\n" for record in kept if start), encoding="utf-8")
     return (folder / _LOG).open("a", encoding="utf-8")

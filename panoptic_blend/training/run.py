@@ -13,7 +13,8 @@ import yaml
 from torch import optim
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_state_dict, set_optimizer_state_dict
 
-from panoptic_blend.checkpoints.io import load_weights, read_pq, save_checkpoint
+from panoptic_blend.checkpoints.io import load_weights, read_figure, save_checkpoint
+from panoptic_blend.checkpoints.reading import Figure
 from panoptic_blend.checkpoints.states import newest_state, save_state
 from panoptic_blend.config.experiment import Config
 from panoptic_blend.data.limits import exceeded_limits
@@ -99,7 +100,8 @@ class Run:
         torch.manual_seed(config.seed)
         self.model: PanopticBlend = build_model(config)
         require_variance(self.model, config, self.training.images.sizes, self.shard.count)
-        self.iteration, self.best_pq = 0, -1.0
+        self.iteration = 0
+        self._best: dict[Figure, float] = {"pq": -1.0, "ap": -1.0}
         if state is not None:
             self._resume(state)
         elif config.train.weights:
@@ -130,7 +132,7 @@ class Run:
         load_weights(self.model, state["model"])
         self.iteration = state["iteration"]
         if (self.output / BEST).exists():
-            self.best_pq = read_pq(self.output / BEST)
+            self._best = {name: read_figure(self.output / BEST, name) for name in self._best}
 
     def _set_up(self, state: Mapping[str, Any] | None) -> None:
         """Set up model and optimizer with Fabric, on their device, and restore the state of the optimizer."""
@@ -186,7 +188,10 @@ class Run:
         self.fabric.barrier()  # if another process exited earlier, the first one would be stopped while it writes
 
     def evaluate(self, reporter: Reporter) -> Evaluation:
-        """Evaluate the model, report the scores, and save the weights if their PQ is the best so far."""
+        """Evaluate the model, report the scores, and save the weights if they are the best so far.
+
+        The best have the highest PQ, or the highest AP of masks if the data set has no panoptic annotation.
+        """
         results = self.output / "results" / f"panoptic_{self.config.data.val}.json"
         try:
             with self.interruption.immediate():
@@ -195,12 +200,12 @@ class Run:
         except RunInterruptedError:
             text = f"interrupted in the evaluation at iteration {self.iteration}; continue with --resume auto"
             raise RunInterruptedError(text) from None
-        pq = evaluation.panoptic["All"]["pq"]
-        is_better = pq > self.best_pq or math.isnan(pq)  # without a figure, the newest weights are the best
+        name, figure = evaluation.best_by()
+        is_better = figure > self._best[name] or math.isnan(figure)  # without a figure, the newest weights are the best
         if is_better:
-            self.best_pq = -1.0 if math.isnan(pq) else pq
+            self._best[name] = -1.0 if math.isnan(figure) else figure
         if is_better and self.is_first:
-            known = None if math.isnan(pq) else pq
+            known = {} if math.isnan(figure) else {name: figure}
             save_checkpoint(self.output / BEST, model.state_dict(), self.config, self.categories, known)
         reporter.evaluated(self.iteration, evaluation)
         return evaluation

@@ -123,7 +123,7 @@ def demo() -> Any:
 
 def test_one_of_ours(demo: Any, tmp_path: Path) -> None:
     config = load_config("demo/shapes_r18", ["model.num_things=3", "model.num_stuff=2"])
-    save_checkpoint(tmp_path / "w.safetensors", demo.state_dict(), config, numbered_categories(3, 2), pq=0.25)
+    save_checkpoint(tmp_path / "w.safetensors", demo.state_dict(), config, numbered_categories(3, 2), {"pq": 0.25})
     found = inspect_weights(tmp_path / "w.safetensors")
     assert (found.source, found.architecture.task) == ("panoptic-blend", "panoptic")
     assert (found.has_config, found.has_categories, found.pq) == (True, True, 0.25)

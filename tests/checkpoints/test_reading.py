@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save, save_file
 from torch import Tensor, nn
 
-from panoptic_blend.checkpoints.io import is_checkpoint, load_weights, read_pq
+from panoptic_blend.checkpoints.io import is_checkpoint, load_weights, read_figure
 from panoptic_blend.checkpoints.reading import read_header, read_weights
 from panoptic_blend.structures import PanopticBlendError
 
@@ -49,18 +49,18 @@ def test_arrays_in_a_file_of_torch(tmp_path: Path) -> None:
 @pytest.mark.parametrize("suffix", [".safetensors", ".pth", ".pkl", ""])
 def test_safetensors_by_their_content(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"weights{suffix}"
-    path.write_bytes(save({"w": torch.ones(2)}, {"config": "{}", "categories": "[]", "pq": "0.5"}))
+    path.write_bytes(save({"w": torch.ones(2)}, {"config": "{}", "categories": "[]", "pq": "0.5", "ap": "0.25"}))
     assert read_weights(path).state["w"].tolist() == [1, 1]
     assert read_header(path)["config"] == "{}"
     assert is_checkpoint(path)
-    assert read_pq(path) == 0.5
+    assert (read_figure(path, "pq"), read_figure(path, "ap")) == (0.5, 0.25)
 
 
 @pytest.mark.parametrize("pq", ["", "no number", "nan", "inf", "1e999", "[]"])
 def test_a_pq_that_is_no_number_is_none(tmp_path: Path, pq: str) -> None:
     path = tmp_path / "weights.safetensors"
     path.write_bytes(save({"w": torch.ones(2)}, {"config": "{}", "categories": "[]", "pq": pq}))
-    assert read_pq(path) == -1
+    assert read_figure(path, "pq") == -1
 
 
 def test_other_files_have_no_header(tmp_path: Path) -> None:
@@ -69,7 +69,7 @@ def test_other_files_have_no_header(tmp_path: Path) -> None:
     assert read_weights(path).state["w"].tolist() == [1, 1]
     assert read_header(path) == {}
     assert not is_checkpoint(path)
-    assert read_pq(path) == -1
+    assert read_figure(path, "pq") == -1
 
 
 def test_a_member_that_claims_more_than_the_file(tmp_path: Path) -> None:

@@ -64,6 +64,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     output = tmp_path_factory.mktemp("squares")
     data: tuple[PanopticDataset, PanopticDataset] = Squares(4), Squares(3, "others")
     evaluation = train(load_config("demo/shapes_r18", options), output, datasets=data)
+    assert evaluation.panoptic
     assert evaluation.panoptic["All"]["n"] == 2
     return output
 

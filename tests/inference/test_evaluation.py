@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from copy import copy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,10 +15,13 @@ from torch import Tensor, nn
 
 from panoptic_blend.config.experiment import load_config
 from panoptic_blend.data.dataset import CocoPanoptic
+from panoptic_blend.data.loader import EvaluationSample
+from panoptic_blend.data.protocol import Sample
 from panoptic_blend.data.targets import PackedTarget
 from panoptic_blend.failures import in_one_line
 from panoptic_blend.formats.categories import Categories
 from panoptic_blend.inference.evaluation import _Scores, evaluate, require_same_categories
+from panoptic_blend.metrics.instance_conversion import true_instances
 from panoptic_blend.models.fusion import fuse
 from panoptic_blend.models.panoptic_blend import PanopticBlend
 from panoptic_blend.models.targets import instance_masks
@@ -62,6 +66,10 @@ class Oracle(nn.Module):
         return [Output(*found, semantic=semantic, panoptic=panoptic, bases=None, attentions=None)]
 
 
+EMPTY, VOID = torch.zeros(0), PanopticMap(np.zeros((2, 2), np.int32), [])
+NOTHING = Output(EMPTY.reshape(0, 4), EMPTY, EMPTY.long(), [], torch.zeros(2, 2).long(), VOID, None, None)
+
+
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> CocoPanoptic:
     root = tmp_path_factory.mktemp("shapes")
@@ -91,6 +99,48 @@ def test_an_instance_model_has_the_columns_of_things(dataset: CocoPanoptic) -> N
     assert [*columns] == ["AP_box", "AP_Th", "PQ_Th"]
 
 
+class WithInstances(CocoPanoptic):
+    """Annotates the things of the maps as instances; they have other areas than their masks, so that all are large."""
+
+    has_maps = True
+
+    def __getitem__(self, index: int) -> Sample:
+        sample = super().__getitem__(index)
+        assert sample.panoptic
+        instances = true_instances(sample.panoptic, self.categories.thing_ids)
+        large = replace(instances, areas=np.full(len(instances), 1e4))
+        return replace(sample, instances=large, panoptic=sample.panoptic if self.has_maps else None)
+
+
+def test_the_truth_of_ap_is_the_annotation_of_instances_where_there_is_one(dataset: CocoPanoptic) -> None:
+    other = copy(dataset)
+    other.__class__ = WithInstances
+    for has_maps in (True, False):
+        other.has_maps = has_maps  # type: ignore[attr-defined]
+        config = load_config("demo/shapes_r18", ["data.workers=0"])
+        found = evaluate(cast(PanopticBlend, Oracle(dataset)), other, config)
+        assert found.instance_truth == "instances"
+        assert found.figures()["AP_L"] == pytest.approx(1)
+        assert math.isnan(found.figures()["AP_S"])
+        assert found.best_by() == pytest.approx(("pq" if has_maps else "ap", 1.0))
+        assert "PQ" in found.columns() if has_maps else [*found.columns()] == ["AP_box", "AP_Th"]
+        titles = [str(table.title) for table in found.tables(per_class=True)]
+        assert "Average precision (truth: instances)" in titles
+        assert titles[-1] == "Classes by mask (truth: instances)"
+        assert ("Panoptic quality" in titles) == has_maps
+
+
+def test_images_of_one_data_set_have_the_same_annotations(dataset: CocoPanoptic) -> None:
+    first, second = _Scores(dataset.categories), _Scores(dataset.categories)
+    pixels = torch.zeros(3, 2, 2, dtype=torch.uint8)
+    for scores, image, instances in ((first, 1, None), (second, 2, true_instances(VOID, ()))):
+        scores.update(EvaluationSample(image, "a.jpg", pixels, pixels, VOID, instances), NOTHING)
+    assert first.evaluation(is_semantic=True).instance_truth == "panoptic"
+    first.merge(second)
+    with pytest.raises(PanopticBlendError, match="different annotations"):
+        first.evaluation(is_semantic=True)
+
+
 def test_empty_predictions_score_zero(dataset: CocoPanoptic) -> None:
     columns = run(Oracle(dataset, is_silent=True), dataset)
     assert columns["PQ"] == columns["AP_box"] == columns["AP_Th"] == columns["RQ"] == 0.0
@@ -104,11 +154,10 @@ def test_iou_of_things_alone_and_ap_without_things_are_no_figures() -> None:
         PanopticMap(np.full((2, 2), bool(segments), np.int32), segments)
         for segments in ([Segment(1, 1, True, None, 4, None)], [Segment(1, 2, False, None, 4, None)], [])
     )
-    empty = torch.zeros(0)
-    nothing = Output(empty.reshape(0, 4), empty, empty.long(), [], torch.zeros(2, 2).long(), void, None, None)
+    pixels = torch.zeros(3, 2, 2, dtype=torch.uint8)
     for truth, expected in ((things, (math.nan, 0.0)), (stuff, (0.0, math.nan)), (void, (math.nan, math.nan))):
         scores = _Scores(categories)
-        scores.update(truth, nothing)
+        scores.update(EvaluationSample(1, "1.jpg", pixels, pixels, truth), NOTHING)
         found = scores.evaluation(is_semantic=True)
         assert found.instances.mask
         assert (found.mean_iou, found.instances.mask.ap) == pytest.approx(expected, nan_ok=True)

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from panoptic_blend.cli.main import app
 from panoptic_blend.formats.images import write_segment_ids
 from panoptic_blend.metrics.panoptic_quality import PanopticQuality
-from panoptic_blend.scoring.tables import column_table, evaluation_tables, nothing_to_score
+from panoptic_blend.scoring.tables import class_table, column_table, nothing_to_score, quality_table
 from panoptic_blend.structures import Category
 
 CATEGORIES = [Category(1, "cat", is_thing=True), Category(2, "dog", is_thing=True), Category(3, "sky", is_thing=False)]
@@ -76,7 +76,7 @@ def test_groups_and_figures_over_nothing_are_dashes() -> None:
     report = quality.compute()
     assert nothing_to_score(report) is None
     columns = {"PQ": 0.75, "mIoU": math.nan}
-    rows = printed(evaluation_tables(report, columns))
+    rows = printed([class_table(report), quality_table(report), column_table(columns)])
     assert rows == [
         ["cat", "thing", "75.0", "75.0", "100.0", "1", "0", "0"],
         ["All", "75.0", "75.0", "100.0", "1"],
@@ -84,12 +84,6 @@ def test_groups_and_figures_over_nothing_are_dashes() -> None:
         ["Stuff", "-", "-", "-", "0"],
         ["75.0", "-"],
     ]
-
-
-def test_a_model_without_stuff_has_no_table_of_pq() -> None:
-    columns = {"AP_box": 0.5, "AP_Th": 0.4, "PQ_Th": 0.3}
-    assert printed(evaluation_tables(PanopticQuality(CATEGORIES).compute(), columns)) == [["50.0", "40.0", "30.0"]]
-    assert printed([column_table(columns)]) == [["50.0", "40.0", "30.0"]]
 
 
 def test_pq_prints_tables_for_papers_and_spreadsheets(files: tuple[Path, Path]) -> None:

@@ -125,6 +125,7 @@ def test_every_figure_equals_that_of_evaluate(dataset: CocoPanoptic, found: Swee
     for setting in SETTINGS:
         overrides = setting.overrides().split()
         report = evaluate(blurred(dataset, *overrides).model, dataset, config(*overrides)).panoptic
+        assert report
         expected = tuple(report[group]["pq"] for group in ("All", "Things", "Stuff"))
         assert tuple(by_setting[setting]) == expected
         seen.add(expected)

@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from panoptic_blend import evaluate_files, load, load_config
-from panoptic_blend.checkpoints.io import read_checkpoint, read_pq
+from panoptic_blend.checkpoints.io import read_checkpoint, read_figure
 from panoptic_blend.checkpoints.states import read_state, save_state, state_files
 from panoptic_blend.config.experiment import Config
 from panoptic_blend.data.dataset import CocoPanoptic
@@ -160,7 +160,7 @@ def test_resuming_a_finished_run_only_evaluates(finished: Path, root: Path) -> N
     before = state.read_bytes()
     log = (finished / "log.jsonl").read_text()
     evaluation = train(config(root, "train.iterations=4"), finished, resume=True)
-    assert 0 <= evaluation.panoptic["All"]["pq"] <= 1
+    assert 0 <= evaluation.columns()["PQ"] <= 1
     assert state.read_bytes() == before
     assert (finished / "log.jsonl").read_text() == log
 
@@ -240,7 +240,7 @@ def test_figures_over_nothing_are_null_in_the_log_and_the_newest_weights_are_the
         config(data, "train.iterations=2", "train.evaluate_every=1", "train.warmup_iterations=0", "train.steps=[1]"),
         output,
     )
-    assert np.isnan(evaluation.panoptic["All"]["pq"])
+    assert np.isnan(evaluation.columns()["PQ"])
     lines = (output / "log.jsonl").read_text().splitlines()
     evaluations = [json.loads(line, parse_constant=pytest.fail) for line in lines if "PQ_Th" in line]
     assert [(found["iteration"], found["PQ"], found["mIoU"], found["AP_box"]) for found in evaluations] == [
@@ -250,7 +250,7 @@ def test_figures_over_nothing_are_null_in_the_log_and_the_newest_weights_are_the
     assert "iteration 2: PQ -  SQ -  RQ -  PQ_Th -  PQ_St -  mIoU -  AP_box -  AP_Th -" in capfd.readouterr().out
     best, last = load_file(output / BEST), load_file(output / LAST)
     assert all(torch.equal(best[name], last[name]) for name in last)
-    assert read_pq(output / BEST) == -1
+    assert read_figure(output / BEST, "pq") == -1
     assert (output / "curves.png").stat().st_size > 0
     train(
         config(data, "train.iterations=2", "train.evaluate_every=1", "train.warmup_iterations=0", "train.steps=[1]"),
