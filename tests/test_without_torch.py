@@ -114,6 +114,7 @@ def test_data_convert(generated: Path, tmp_path: Path) -> None:
         ("demo",),
         ("evaluate", "a.safetensors"),
         ("predict", "a.safetensors", "b.jpg"),
+        ("explain", "a.safetensors", "b.jpg"),
         ("sweep", "a.safetensors"),
         ("weights", "inspect", "a.pth"),
         ("weights", "import", "a.pth", "b.safetensors"),

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from panoptic_blend.cli.data import data
+from panoptic_blend.cli.explaining import explain
 from panoptic_blend.cli.inference import evaluate, sweep
 from panoptic_blend.cli.instances import ap
 from panoptic_blend.cli.prediction import predict
@@ -26,7 +27,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (demo, train, evaluate, sweep, predict, pq, ap, report, draw):
+for command in (demo, train, evaluate, sweep, predict, explain, pq, ap, report, draw):
     app.command()(command)
 app.add_typer(data, name="data")
 app.add_typer(weights, name="weights")

@@ -45,7 +45,7 @@ def predict(
 
     After an interruption, run the same command again to continue.
     """
-    named, changes = _pictures_and_overrides(inputs or ())
+    named, changes = pictures_and_overrides(inputs or ())
     if video is None and len(named) == 1 and _is_video(named[0]):
         [video], named = named, []
     if bool(named) == bool(video):
@@ -90,7 +90,7 @@ def _is_video(path: Path) -> bool:
     return path.suffix.lower() in VIDEO_SUFFIXES and path.is_file()
 
 
-def _pictures_and_overrides(inputs: Iterable[str]) -> tuple[list[Path], list[str]]:
+def pictures_and_overrides(inputs: Iterable[str]) -> tuple[list[Path], list[str]]:
     """Separate pictures from changes to the config, which contain a ``=`` and do not name a file or folder."""
     pictures, overrides = [], []
     for item in inputs:

@@ -35,7 +35,7 @@ def explain(predictor: Predictor, picture: Picture, numbers: Sequence[int] = (),
         best: how many are explained if there are no ``numbers``.
 
     Raises:
-        PanopticBlendError: there is no detection of one of ``numbers``.
+        PanopticBlendError: there is no detection with one of ``numbers``.
     """
     model, categories, size = predictor.model, predictor.categories, (picture.shape[0], picture.shape[1])
     image = predictor.prepare(picture).to(model.pixel_mean.device)
@@ -70,8 +70,8 @@ def _chosen(numbers: Sequence[int], count: int, best: int) -> list[int]:
     """Indices of the detections to explain, ascending."""
     for number in numbers:
         if not 1 <= number <= count:
-            there = f"only {count}, numbered from 1" if count else "none"
-            raise PanopticBlendError(f"there is no detection {number}, but {there}; choose another, or none")
+            remedy = f"choose numbers from 1 to {count}" if count else "choose none"
+            raise PanopticBlendError(f"instance {number} of {count} cannot be explained; {remedy}")
     return sorted({number - 1 for number in numbers}) or list(range(min(best, count)))
 
 

@@ -351,3 +351,22 @@ def test_two_commands_do_not_draw_into_one_folder(
     with locked(tmp_path / "out"):
         line = error_of(monkeypatch, capsys, "draw", truth, root / "val2017", "--output", tmp_path / "out")
     assert "another process is using this folder; wait until it ends" in line
+
+
+def test_explain_draws_into_a_folder_for_each_picture(
+    root: Path, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["explain", weights, root / "val2017", "-o", tmp_path, "model.fcos.score_threshold=0"]
+    assert run(monkeypatch, *command, "--detection", 4, "--detection", 2) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.partition(":")[0] for line in lines] == ["000001000001.jpg", "000001000002.jpg", "drawings"]
+    assert lines[0].endswith(" instances, explained: 2, 4")
+    common, folder = {"attentions.png", "bases.png", "classes.png"}, tmp_path / "000001000001"
+    assert {path.name for path in folder.iterdir()} == common | {"detection_2.png", "detection_4.png"}
+    assert run(monkeypatch, *command, "--detection", 1) == 0
+    assert {path.name for path in folder.iterdir()} == common | {"detection_1.png"}
+    capsys.readouterr()
+    message = error_of(monkeypatch, capsys, *command, "--detection", 1000)
+    assert "000001000001.jpg: instance 1000 of " in message and "choose numbers from 1 to " in message
+    message = error_of(monkeypatch, capsys, "explain", weights, "-o", tmp_path)
+    assert message == "error: nothing to explain; give pictures or folders of pictures"

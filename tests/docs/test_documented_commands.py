@@ -57,6 +57,7 @@ ADDED: dict[str, tuple[str, ...]] = {
     "panoptic-blend train": ONE_STEP,
     "panoptic-blend evaluate": SMALL_INPUT,
     "panoptic-blend predict": SMALL_INPUT,
+    "panoptic-blend explain": SMALL_INPUT,
     "panoptic-blend sweep": (*SMALL_INPUT, "--workers", "1"),
     "panoptic-blend pq": ("--resamples", "20"),
     "panoptic-blend report": ("--resamples", "20"),

@@ -88,8 +88,9 @@ def test_a_detection_that_is_not_there(
 ) -> None:
     model, found = blended
     count = len(found.titles)
-    assert f"no detection {count + 1}, but only {count}" in refused(explain, model, photo, [1, count + 1])
-    assert "no detection 0" in refused(explain, model, photo, [0])
+    message = refused(explain, model, photo, [1, count + 1])
+    assert message == f"instance {count + 1} of {count} cannot be explained; choose numbers from 1 to {count}"
+    assert "instance 0 of" in refused(explain, model, photo, [0])
 
 
 @pytest.mark.parametrize("part", WITHOUT)
