@@ -30,7 +30,7 @@ class TrueInstances:
     boxes: npt.NDArray[np.float64]
     """Boxes (G, 4) as x, y, width, height in pixels."""
     masks: Sequence[bytes]
-    """G masks, as the compressed run lengths of pycocotools."""
+    """G masks, as the compressed run lengths of pycocotools; none at all if the annotations are boxes only."""
     areas: npt.NDArray[np.float64]
     """The ``area`` of the annotations (G,) in pixels, which need not be that of the masks."""
     is_crowd: npt.NDArray[np.bool_]

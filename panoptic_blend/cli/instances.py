@@ -23,6 +23,7 @@ def ap(
     table_format: Annotated[
         Literal["csv", "parquet"], typer.Option(help="Format of the tables of detections and instances.")
     ] = "csv",
+    per_class: Annotated[bool, typer.Option("--per-class", help="Also print the figures of every class.")] = False,
     missing: Annotated[
         Literal["empty", "error"],
         typer.Option(help="How to treat an image without results: as one where nothing was found, or as an error."),
@@ -62,4 +63,4 @@ def ap(
         return
     if details:
         remarks.append(f"tables of detections, instances, classes, curves and errors: {details}")
-    print_tables(*ap_tables(findings), form=tables_as, remarks=remarks)
+    print_tables(*ap_tables(findings, per_class=per_class), form=tables_as, remarks=remarks)

@@ -26,7 +26,7 @@ from panoptic_blend.formats.coco_shapes import (
 from panoptic_blend.formats.columns import LazySequence, SizeColumn, StringColumn, id_column
 from panoptic_blend.formats.instance_columns import KIND, InstanceColumns, numbers_of
 from panoptic_blend.formats.json_fields import require_records
-from panoptic_blend.instances import TrueInstances, run_lengths
+from panoptic_blend.instances import TrueInstances, mask_areas, run_lengths
 from panoptic_blend.structures import PanopticBlendError, Size
 
 
@@ -39,11 +39,12 @@ class InstancesJson:
     images: InstanceImages
 
 
-def read_instances_json(path: Path, *, pictures: bool = True) -> InstancesJson:
+def read_instances_json(path: Path, *, pictures: bool = True, masks: bool = True) -> InstancesJson:
     """Read and validate a COCO instances JSON. Images without annotations are images, too.
 
     Args:
         pictures: require usable names of pictures; else a name may be missing, and is empty then.
+        masks: require masks; else a file in which no annotation has one is read, too.
 
     Raises:
         PanopticBlendError: the file is not COCO instances JSON or has no images, an id of an image is used twice, an
@@ -64,7 +65,8 @@ def read_instances_json(path: Path, *, pictures: bool = True) -> InstancesJson:
     except PanopticBlendError as error:
         raise PanopticBlendError(f"{path.name}: {error}") from None
     read = read_images(images, path, pictures=pictures)
-    return InstancesJson(path, categories, InstanceImages(read, _Rows(annotations, read, categories, path)))
+    rows = _Rows(annotations, read, categories, path, needs_masks=masks)
+    return InstancesJson(path, categories, InstanceImages(read, rows))
 
 
 class InstanceImages(LazySequence[TrueInstances]):
@@ -76,6 +78,11 @@ class InstanceImages(LazySequence[TrueInstances]):
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    @property
+    def has_masks(self) -> bool:
+        """Whether the annotations have masks; without any, those of the items are empty lists."""
+        return self._rows.has_masks
 
     def annotation_ids(self, index: int) -> npt.NDArray[np.int64]:
         """The ids of the annotations (G,) of an image, -1 where they are no numbers."""
@@ -92,7 +99,9 @@ class InstanceImages(LazySequence[TrueInstances]):
 class _Rows:
     """The annotations of a file as arrays, sorted by image, with their masks as they were given."""
 
-    def __init__(self, read: InstanceColumns, images: ImageRecords, categories: Categories, path: Path) -> None:
+    def __init__(
+        self, read: InstanceColumns, images: ImageRecords, categories: Categories, path: Path, *, needs_masks: bool
+    ) -> None:
         places = {image_id: place for place, image_id in enumerate(images.ids)}
         for image_id in read.images:
             if image_id not in places:
@@ -117,6 +126,7 @@ class _Rows:
         self._part_ends = np.cumsum(numbers_of(read.part_lengths), dtype=np.int64)
         self._code_rows = np.array(list(read.codes), np.int32)
         self._codes = StringColumn(code for code, _ in read.codes.values())
+        self.has_masks = needs_masks or not read.has_boxes_only()
         self._require_valid(read, images, place, path)
 
     def of(self, index: int) -> slice:
@@ -130,12 +140,15 @@ class _Rows:
 
     def instances(self, index: int, size: Size) -> TrueInstances:
         rows = self.of(index)
-        masks = [self._mask(row, size) for row in self._order[rows].tolist()]
-        boxes, areas = self._boxes[rows], self._areas[rows]
+        boxes, areas, masks = self._boxes[rows], self._areas[rows], list[bytes]()
+        if self.has_masks:
+            masks = [self._mask(row, size) for row in self._order[rows].tolist()]
+        else:
+            areas = np.where(np.isnan(areas), boxes[:, 2] * boxes[:, 3], areas)
         if np.isnan(boxes).any() or np.isnan(areas).any():  # missing ones are those of the masks
             found = run_lengths(size, masks)
             boxes = np.where(np.isnan(boxes), coco.toBbox(found), boxes)
-            areas = np.where(np.isnan(areas), coco.area(found), areas)
+            areas = np.where(np.isnan(areas), mask_areas(found), areas)
         return TrueInstances(size, self._categories[rows], boxes, masks, areas, self._is_crowd[rows])
 
     def _mask(self, row: int, size: Size) -> bytes:
@@ -155,7 +168,7 @@ class _Rows:
         """Raise an error if boxes or masks are malformed, which partly shows only with the size of their image."""
         for i in np.flatnonzero(np.isinf(self._boxes).any(axis=1) | np.isinf(self._areas)).tolist():
             raise PanopticBlendError(f"{path.name}: annotation {self.ids[i]}: `bbox` or `area` is infinite; correct it")
-        malformed = list(read.malformed)
+        malformed = list(read.malformed) if self.has_masks else []
         for row, (_, size) in read.codes.items():
             if size != (own := images.sizes[place[row]]):
                 detail = f"an RLE of [height, width] {list(size)} in a picture of {list(own)}"

@@ -20,6 +20,7 @@ MAX_OUTLINE = 4 * 10**6
 """Maximum length of a polygon's outline in pixels; pycocotools takes about 100 bytes for each."""
 
 
+BOX_ONLY = "a box and no mask"
 NOT_NUMBERS = "a polygon with coordinates that are not numbers"
 
 
@@ -76,7 +77,7 @@ def read_shape(annotation: Mapping[str, Any], size: Size) -> Shape:
     if isinstance(segmentation, dict):
         return _run_lengths(segmentation)
     if segmentation is None or segmentation == []:
-        raise MalformedShapeError("a box and no mask" if annotation.get("bbox") else "no `segmentation`")
+        raise MalformedShapeError(BOX_ONLY if annotation.get("bbox") else "no `segmentation`")
     if not isinstance(segmentation, list):
         raise MalformedShapeError("a `segmentation` that is neither polygons nor an RLE")
     if not any(isinstance(part, list) for part in segmentation):

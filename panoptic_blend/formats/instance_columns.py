@@ -10,7 +10,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from panoptic_blend.formats.coco_shapes import MalformedShapeError, Polygons, RunLengths, compressed, read_shape
+from panoptic_blend.formats.coco_shapes import (
+    BOX_ONLY,
+    MalformedShapeError,
+    Polygons,
+    RunLengths,
+    compressed,
+    read_shape,
+)
 from panoptic_blend.formats.columns import DecimalColumn
 from panoptic_blend.formats.json_fields import Record, require_image_id, require_integer
 from panoptic_blend.structures import ImageId, PanopticBlendError, Size
@@ -107,12 +114,18 @@ class InstanceColumns:
         self.part_counts.append(len(parts))
         self.part_lengths.extend(map(len, parts))
 
+    def has_boxes_only(self) -> bool:
+        """Whether each annotation has a box and none has a mask."""
+        return len(self.malformed) == len(self.ids) and all(error.kind == BOX_ONLY for _, error in self.malformed)
+
     def require_read(self, listed: list[Any]) -> None:
         """Raise an error unless the ``listed`` annotations are the rows."""
         if listed == list(range(len(self.ids))):
             return
         for i, record in enumerate(listed):
             if isinstance(record, dict):
+                if "segments_info" in record:
+                    raise PanopticBlendError(f"annotations[{i}] has `segments_info`, as COCO panoptic has; give {KIND}")
                 require_image_id(record, "image_id", f"annotations[{i}]")
                 require_integer(record, "category_id", f"annotations[{i}]")
         raise PanopticBlendError(f"`annotations` holds other records, or its records stand elsewhere; is this {KIND}?")

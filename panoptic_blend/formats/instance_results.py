@@ -88,6 +88,10 @@ class InstanceResults:
         """The images of the truth that have results."""
         return self._rows.keys()
 
+    def box_doubt(self) -> str | None:
+        """What the boxes seem to be instead of x, y, width and height in pixels; None if they look sound."""
+        return self._columns.box_doubt()
+
     def of(self, image_id: ImageId) -> FoundInstances:
         """The detections of an image of the truth, in the order of the file, none if it has no results.
 

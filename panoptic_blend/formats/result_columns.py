@@ -25,6 +25,9 @@ FORM = "COCO results are a list with a record for each detection: image_id, cate
 _HUGE = 1e100
 """No score, length or position is larger."""
 
+_SLACK = 2
+"""Pixels by which boxes may leave their image."""
+
 _NO_BOX = (math.nan,) * 4
 
 
@@ -114,6 +117,20 @@ class ResultColumns:
             raise PanopticBlendError(f"{self._name}: {self._mismatch()}")
         if self.has_masks and (row := first_invalid(self._masks, self._pixels)) is not None:
             raise self._malformed(row)
+
+    def box_doubt(self) -> str | None:
+        """What the boxes seem to be instead of x, y, width and height in pixels; None if they look sound."""
+        if not self.has_boxes or not self.images:
+            return None
+        boxes = np.frombuffer(self._boxes, np.float64).reshape(-1, 4)
+        borders = np.array(list(self._sizes.values()))[np.frombuffer(self.images, np.int64), ::-1] + _SLACK
+        leave = (boxes[:, :2] + boxes[:, 2:] > borders).any(axis=1)
+        fit_as_corners = ((boxes[:, :2] <= boxes[:, 2:]) & (boxes[:, 2:] <= borders)).all(axis=1)
+        if leave.mean() > 0.5 and fit_as_corners.mean() > 0.9:
+            return "most boxes leave their image, and would fit as x0, y0, x1, y1; COCO's are x, y, width, height"
+        if np.quantile(np.abs(boxes), 0.99) <= 1:
+            return "all boxes lie within one pixel, as fractions of the image do; COCO's are in pixels"
+        return None
 
     def _mismatch(self) -> str:
         """Why all results are of other images or categories than the truth."""

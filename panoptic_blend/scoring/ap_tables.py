@@ -10,13 +10,16 @@ from panoptic_blend.metrics.instance_budget import InstanceErrorBudget
 from panoptic_blend.metrics.instance_errors import CAUSES
 from panoptic_blend.metrics.instance_report import TWELVE, Kind
 from panoptic_blend.scoring.instance_findings import InstanceFindings
+from panoptic_blend.scoring.instance_tables import class_tables
 from panoptic_blend.terminal import percent, right_aligned
 
 _PLURALS: dict[Kind, str] = {"box": "boxes", "mask": "masks"}
 
 
-def ap_tables(findings: InstanceFindings) -> Iterator[Table]:
-    """Yield the tables of the figures and, if they were asked for, of errors and of a comparison."""
+def ap_tables(findings: InstanceFindings, *, per_class: bool = False) -> Iterator[Table]:
+    """Yield the tables of the figures, with ``per_class`` of each class too, and of errors if they were asked for."""
+    if per_class:
+        yield from class_tables(findings.report)
     yield figure_table(findings)
     for kind, budget in findings.budgets.items():
         yield error_table(budget, kind)

@@ -40,7 +40,7 @@ class InstanceFiles:
 
     def __init__(self, truth: Path, results: Sequence[Path], policy: InstancePolicy | None = None) -> None:
         self._policy = policy or InstancePolicy()
-        self.truth: InstancesJson = read_instances_json(truth, pictures=False)
+        self.truth: InstancesJson = read_instances_json(truth, pictures=False, masks=False)
         sizes = dict(zip(self.truth.images.ids, self.truth.images.sizes, strict=True))
         known = self.truth.categories.by_id
         self.results: list[InstanceResults] = []
@@ -56,6 +56,8 @@ class InstanceFiles:
         """Yield each image of the truth: its id, its instances, and the detections of each result set."""
         for image_id, truth in zip(self.truth.images.ids, self.truth.images, strict=True):
             found = [results.of(image_id) for results in self.results]
+            if not self.truth.images.has_masks:
+                found = [replace(detections, masks=None) for detections in found]
             if self._policy.mask_area == "mask":
                 found = [replace(detections, areas=None) for detections in found]
             yield image_id, truth, found
@@ -63,6 +65,8 @@ class InstanceFiles:
     def remarks(self) -> list[str]:
         """Lines about results that were left out, and about images without results."""
         truth, lines = self.truth.path.name, []
+        if not self.truth.images.has_masks and any(results.has_masks for results in self.results):
+            lines.append(f"{truth}: its annotations have no masks, so boxes alone were scored")
         for results in self.results:
             name, missing = results.path.name, len(self) - len(results.images)
             of = f"of {results.total:,} results are of"
@@ -72,6 +76,8 @@ class InstanceFiles:
                 lines.append(f"{name}: {number} {of} categories that {truth} lacks ({ids}) and were left out")
             if results.additional:
                 lines.append(f"{name}: {results.additional.total():,} {of} images that {truth} lacks and were left out")
+            if doubt := results.box_doubt():
+                lines.append(f"{name}: {doubt}")
             if missing:
                 lines.append(f"{name}: {missing:,} of {len(self):,} images have no results")
         return lines

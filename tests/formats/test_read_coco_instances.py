@@ -117,7 +117,7 @@ def test_results_and_panoptic_files_are_no_instances(tmp_path: Path, refused: Ca
     results = [{"image_id": 5, "category_id": 3, "score": 0.5}]
     assert "no list of records `images`" in refused(read_instances_json, write(tmp_path, results))
     panoptic = content() | {"annotations": [{"image_id": 5, "file_name": "5.png", "segments_info": []}]}
-    assert "annotations[0]: `category_id` is None" in refused(read_instances_json, write(tmp_path, panoptic))
+    assert "has `segments_info`, as COCO panoptic has" in refused(read_instances_json, write(tmp_path, panoptic))
 
 
 hundredths = st.integers(-(2**33), 2**33).map(lambda number: number / 100)

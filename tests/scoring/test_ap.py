@@ -219,11 +219,12 @@ def test_details_are_not_overwritten_unasked(files: Path, tmp_path: Path, ap: Ru
 
 def test_the_printed_tables(files: Path, tmp_path: Path, ap: Run) -> None:
     few = change(files / "a.json", tmp_path / "few.json", elsewhere)
-    lines = ap(files / "truth.json", few, "--details", tmp_path / "out").splitlines()
+    lines = ap(files / "truth.json", few, "--details", tmp_path / "out", "--per-class").splitlines()
     found = json.loads((tmp_path / "out" / "summary.json").read_text())
     (row,) = [line.split() for line in lines if line.startswith("│ AP_M ")]
     assert [row[3], row[5]] == [f"{100 * found[kind]['AP_M']:.1f}" for kind in ("box", "mask")]
     assert sum("classification" in line for line in lines) == 2, "boxes and masks"
+    assert any(line.startswith("│ dog ") for line in lines)
     assert lines[-3:] == [
         "few.json: 60 of 120 results are of categories that truth.json lacks (2) and were left out",
         "few.json: 4 of 12 images have no results",
@@ -246,3 +247,53 @@ def test_images_without_counterpart(files: Path, tmp_path: Path, refused: Refuse
         "a.json: no results for image 100 (3 of 12 images have none); predict every image of the truth, or score it as "
         "one in which nothing was found (--missing empty)"
     )
+
+
+def corners(results: list[Record]) -> None:
+    for result in results:
+        x, y, width, height = result["bbox"]
+        result["bbox"] = [x, y, x + width, y + height]
+
+
+def fractions(results: list[Record]) -> None:
+    for result in results:
+        result["bbox"] = [value / WIDTH for value in result["bbox"]]
+
+
+@pytest.mark.parametrize(
+    ("edit", "doubt"),
+    [
+        (corners, "most boxes leave their image, and would fit as x0, y0, x1, y1; COCO's are x, y, width, height"),
+        (fractions, "all boxes lie within one pixel, as fractions of the image do; COCO's are in pixels"),
+    ],
+)
+def test_boxes_of_another_kind_are_told(
+    files: Path, tmp_path: Path, edit: Callable[[list[Record]], object], doubt: str
+) -> None:
+    def far_boxes(results: list[Record]) -> None:
+        for result in results:
+            result["bbox"][0] += 40
+        edit(results)
+
+    results = change(files / "a.json", tmp_path / "a.json", far_boxes)
+    assert InstanceFiles(files / "truth.json", [results]).remarks() == [
+        f"a.json: {doubt}",
+        "a.json: 3 of 12 images have no results",
+    ]
+
+
+def test_a_truth_without_masks_scores_boxes_alone(files: Path, tmp_path: Path, ap: Run, refused: Refused) -> None:
+    content = json.loads((files / "truth.json").read_text())
+    for annotation in content["annotations"]:
+        del annotation["segmentation"]
+    truth = tmp_path / "truth.json"
+    truth.write_text(json.dumps(content))
+    found = json.loads(ap(truth, files / "a.json", "--json"))
+    assert figures(found["box"]) == pytest.approx(by_pycocotools(truth, files / "a.json", "bbox"), nan_ok=True)
+    assert found["mask"] is None
+    assert InstanceFiles(truth, [files / "a.json"]).remarks()[0] == (
+        "truth.json: its annotations have no masks, so boxes alone were scored"
+    )
+    content["annotations"][0]["segmentation"] = polygon(content["annotations"][0]["bbox"])
+    truth.write_text(json.dumps(content))
+    assert "has a box and no mask" in refused(InstanceFiles, truth, [files / "a.json"])
