@@ -56,7 +56,7 @@ def predictor_with_detections(name: str, precision: Precision) -> Predictor:
 def copies(source: Path, folder: Path, number: int) -> Path:
     """Fill a new folder with ``number`` copies of the pictures in ``source``, used in turn."""
     folder.mkdir()
-    pictures = [found.path for found in find_pictures([source])[0]]
+    pictures = [found.path for found in find_pictures([source])[0] if isinstance(found.path, Path)]
     for i, picture in enumerate(islice(cycle(pictures), number)):
         shutil.copyfile(picture, folder / f"{i}{picture.suffix}")
     return folder

@@ -11,6 +11,7 @@ EXTRAS = {
     "timm": ("timm",),
     "parquet": ("pyarrow",),
     "hub": ("huggingface_hub",),
+    "remote": ("fsspec",),
 }
 """Importable packages of each extra; ``pip install "panoptic-blend[NAME]"`` installs them."""
 

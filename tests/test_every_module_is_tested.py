@@ -65,6 +65,7 @@ COVERED_BY = {
     "formats/coco_images": "formats/test_coco_panoptic.py",
     "formats/coco_instances": "formats/test_read_coco_instances.py",
     "formats/instance_columns": "formats/test_read_coco_instances.py",
+    "formats/addresses": "inference/test_find_pictures.py",
     "formats/coco_layout": "data/test_dataset.py",
     "formats/coco_shapes": "convert/test_coco_instances.py",
     "formats/json_fields": "formats/test_coco_panoptic.py",

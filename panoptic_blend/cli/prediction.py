@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeGuard
 
 import typer
 
@@ -12,6 +12,7 @@ from panoptic_blend.cli import options
 from panoptic_blend.cli.models import running
 from panoptic_blend.cli.running import stoppable
 from panoptic_blend.failures import doing
+from panoptic_blend.formats.addresses import Location, location_of
 from panoptic_blend.formats.images import PICTURE_SUFFIXES
 from panoptic_blend.formats.videos import VIDEO_SUFFIXES
 from panoptic_blend.structures import PanopticBlendError
@@ -23,7 +24,12 @@ if TYPE_CHECKING:
 def predict(
     model: options.Model,
     inputs: Annotated[
-        list[str] | None, typer.Argument(help="Pictures, folders of pictures, and changes to the config: key=value ...")
+        list[str] | None,
+        typer.Argument(help="Pictures, folders of pictures, their addresses, and changes to the config: key=value ..."),
+    ] = None,
+    listed: Annotated[
+        Path | None,
+        typer.Option("--list", metavar="FILE", help="A text file with a path or address in each line."),
     ] = None,
     video: Annotated[
         Path | None,
@@ -47,8 +53,8 @@ def predict(
     """
     named, changes = pictures_and_overrides(inputs or ())
     if video is None and len(named) == 1 and _is_video(named[0]):
-        [video], named = named, []
-    if bool(named) == bool(video):
+        video, named = named[0], []
+    if bool(named or listed) == bool(video):
         raise PanopticBlendError("nothing to predict, or both pictures and a video; give pictures or --video FILE")
     if one := next(filter(_is_video, named), None):
         raise PanopticBlendError(f"{one}: is a video; predict each video by itself, in a folder of its own")
@@ -58,8 +64,6 @@ def predict(
     drawn = drawn_video(video, output) if video else output / "pictures"
     stopped = "interrupted; run the same command again to continue"
     changed = [*(overrides or ()), *changes]
-    if video and (devices, nodes) != (1, 1):
-        raise PanopticBlendError(f"{video}: a video is predicted by one device; leave out --devices and --nodes")
     with (
         doing("predict", folder=output),
         stoppable(stopped),
@@ -67,36 +71,41 @@ def predict(
         on.locked(output),
     ):
         if video:
+            if on.team.shard.count > 1:
+                raise PanopticBlendError(f"{video}: one device predicts a video; leave out --devices and --nodes")
             with on.progress("predicting", "images") as show:
                 count = predict_video(on.predictor, video, output, show, every, overwrite)
         else:
-            found = on.team.from_first(lambda: _found(named, recursive, output))
+            found = on.team.from_first(lambda: _found(named, recursive, output, listed))
             with on.progress("predicting", "images") as show:
                 count = predict_pictures(on.predictor, found, output, show, overwrite, on.team)
     if on.team.is_first:
         print(f"{count} panoptic maps: {output}/panoptic.json; drawings: {drawn}")
 
 
-def _found(named: list[Path], recursive: bool, output: Path) -> list[FoundPicture]:
+def _found(named: list[Location], recursive: bool, output: Path, listed: Path | None) -> list[FoundPicture]:
     from panoptic_blend.inference.find_pictures import find_pictures
 
-    pictures, remarks = find_pictures(named, recursive, [output / "panoptic", output / "pictures"])
+    pictures, remarks = find_pictures(named, recursive, [output / "panoptic", output / "pictures"], listed)
     for remark in remarks:
         print(remark, flush=True)
     return pictures
 
 
-def _is_video(path: Path) -> bool:
-    return path.suffix.lower() in VIDEO_SUFFIXES and path.is_file()
+def _is_video(path: Location) -> TypeGuard[Path]:
+    return isinstance(path, Path) and path.suffix.lower() in VIDEO_SUFFIXES and path.is_file()
 
 
-def pictures_and_overrides(inputs: Iterable[str]) -> tuple[list[Path], list[str]]:
-    """Separate pictures from changes to the config, which contain a ``=`` and do not name a file or folder."""
-    pictures, overrides = [], []
+def pictures_and_overrides(inputs: Iterable[str]) -> tuple[list[Location], list[str]]:
+    """Separate pictures from changes to the config, which contain a ``=`` and name no file, folder or address."""
+    pictures, overrides = list[Location](), []
     for item in inputs:
-        path = Path(item)
-        if "=" in item and not path.exists() and path.suffix.lower() not in PICTURE_SUFFIXES | VIDEO_SUFFIXES:
+        path = location_of(item)
+        if isinstance(path, Path) and "=" in item and not path.exists() and path.suffix.lower() not in _SUFFIXES:
             overrides.append(item)
         else:
             pictures.append(path)
     return pictures, overrides
+
+
+_SUFFIXES = PICTURE_SUFFIXES | VIDEO_SUFFIXES

@@ -8,7 +8,8 @@ from pathlib import Path
 from panoptic_blend.data.loader import Shard
 from panoptic_blend.failures import doing
 from panoptic_blend.files import printable, require_no_overwrite
-from panoptic_blend.formats.images import read_picture, write_picture
+from panoptic_blend.formats.addresses import read_picture_at
+from panoptic_blend.formats.images import write_picture
 from panoptic_blend.inference.explanation import explain
 from panoptic_blend.inference.find_pictures import FoundPicture
 from panoptic_blend.inference.predictor import Predictor
@@ -50,13 +51,13 @@ def explain_pictures(
 
 
 def _explain(predictor: Predictor, picture: FoundPicture, folder: Path, numbers: Sequence[int]) -> str:
-    photo = read_picture(picture.path)
+    photo = read_picture_at(picture.path)
     try:
         found = explain(predictor, photo, numbers)
     except PanopticBlendError as error:
         raise PanopticBlendError(f"{picture.path}: {error}") from None
     drawings = {folder / name: drawing for name, drawing in found.figures().items()}
-    require_no_overwrite(list(drawings), [picture.path])
+    require_no_overwrite(list(drawings), [picture.path] if isinstance(picture.path, Path) else [])
     for old in folder.glob("detection_*.png"):  # those of other instances would stay
         old.unlink()
     for path, drawing in drawings.items():

@@ -9,7 +9,7 @@ from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from itertools import count
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from torch import Tensor
@@ -18,7 +18,8 @@ from panoptic_blend.data.loader import Shard
 from panoptic_blend.drawing.overlay import draw
 from panoptic_blend.failures import ForeignError, doing, in_one_line, reworded
 from panoptic_blend.files import printable, replacing, require_no_overwrite
-from panoptic_blend.formats.images import Picture, read_picture, write_picture
+from panoptic_blend.formats.addresses import Address, Location, read_picture_at
+from panoptic_blend.formats.images import Picture, write_picture
 from panoptic_blend.formats.panoptic_writer import PanopticWriter
 from panoptic_blend.inference.find_pictures import FoundPicture, absolute
 from panoptic_blend.inference.journal import Journal, JournalEntry, file_stamp, prediction_identity
@@ -42,7 +43,7 @@ class _PictureJob:
     """
 
     image_id: int
-    path: Path
+    path: Location
     name: str
     png: Path
     drawing: Path
@@ -110,7 +111,7 @@ def predict_pictures(
 def _opened(output: Path, identity: Mapping[str, Any], jobs: Sequence[_PictureJob], overwrite: bool) -> Journal:
     """The journal of the folder, if its results are of these pictures and nothing else is overwritten."""
     written = [output / "panoptic.json", *(job.png for job in jobs), *(job.drawing for job in jobs)]
-    require_no_overwrite(written, [job.path for job in jobs])
+    require_no_overwrite(written, [job.path for job in jobs if isinstance(job.path, Path)])
     journal = Journal.open(output, identity, written, overwrite)
     journal.require_sources(job.source for job in jobs)
     return journal
@@ -183,7 +184,7 @@ class _PictureSteps:
         for job in jobs:
             read = None
             with self._costing_one(job, "reading"):
-                picture = read_picture(job.path)
+                picture = read_picture_at(job.path)
                 read = job, picture, self._predictor.prepare(picture)
             yield read
 
@@ -233,7 +234,7 @@ def _image_ids(stems: Sequence[str]) -> list[int]:
 
 
 def _jobs(pictures: Sequence[FoundPicture], output: Path) -> list[_PictureJob]:
-    ids = _image_ids([picture.path.stem for picture in pictures])
+    ids = _image_ids([PurePosixPath(picture.name).stem for picture in pictures])
     return [
         _PictureJob(
             image_id,
@@ -242,7 +243,15 @@ def _jobs(pictures: Sequence[FoundPicture], output: Path) -> list[_PictureJob]:
             png=output / "panoptic" / f"{picture.result}.png",
             drawing=output / "pictures" / f"{picture.result}.jpg",
             source=str(absolute(picture.path)),
-            stamp=file_stamp(picture.path),
+            stamp=_stamp(picture.path),
         )
         for image_id, picture in zip(ids, pictures, strict=True)
     ]
+
+
+def _stamp(location: Location) -> list[int]:
+    """The `file_stamp`; empty for an address, whose file counts as unchanged, and for a file that cannot be read."""
+    try:
+        return [] if isinstance(location, Address) else file_stamp(location)
+    except OSError:
+        return []

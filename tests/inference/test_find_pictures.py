@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
+from panoptic_blend.formats.addresses import location_of
 from panoptic_blend.formats.images import PICTURE_SUFFIXES, read_picture
 from panoptic_blend.inference.find_pictures import find_pictures
 
@@ -43,7 +45,7 @@ def test_every_format_that_is_taken_in_a_folder_can_be_read(tmp_path: Path, suff
     assert written
     (tmp_path / f"a{suffix.upper()}").write_bytes(content.tobytes())
     [found] = find_pictures([tmp_path])[0]
-    assert read_picture(found.path).shape == (48, 64, 3)
+    assert read_picture(tmp_path / found.name).shape == (48, 64, 3)
 
 
 def test_what_is_left_out_is_counted_by_kind_in_one_line(tmp_path: Path) -> None:
@@ -103,3 +105,56 @@ def test_a_folder_without_pictures_says_what_is_there(tmp_path: Path, refused: R
     )
     missing = tmp_path / "missing"
     assert refused(find_pictures, [missing]).startswith(f"{missing}: no such file or folder")
+
+
+def test_a_list_names_pictures_relative_to_its_folder(tmp_path: Path, refused: Refused) -> None:
+    """Blank lines, a byte order mark and line ends of Windows do not count; a missing file is found when it is read."""
+    fill(tmp_path, "lists/a.jpg", "lists/deep/a.jpg", "other/b.jpg")
+    lines = ["a.jpg", "", "deep/a.jpg", "../other/b.jpg", str(tmp_path / "other" / "b.jpg"), "missing.jpg"]
+    listed = tmp_path / "lists" / "pictures.txt"
+    listed.write_bytes(b"\xef\xbb\xbf" + "\r\n".join(lines).encode())
+    found, remarks = find_pictures([tmp_path / "lists" / "a.jpg"], listed=listed)
+    assert [(picture.name, picture.result) for picture in found] == [
+        ("a.jpg", "a"),
+        ("deep/a.jpg", "deep/a"),
+        ("b.jpg", "b"),
+        ("missing.jpg", "missing"),
+    ]
+    assert remarks == []
+    listed.write_text("\n\n")
+    assert "names no pictures" in refused(find_pictures, [], False, (), listed)
+
+
+def test_pictures_elsewhere_are_named_by_the_ends_of_their_addresses(tmp_path: Path, refused: Refused) -> None:
+    """Queries are no part of a name, nor is what a member of a zip file lies in; an address with / is a folder."""
+    fsspec = pytest.importorskip("fsspec")
+    system = fsspec.filesystem("memory")
+    for name in ("a.jpg", "b.PNG", "notes.txt", "sub/a.jpg"):
+        system.pipe(f"/find/{name}", b"")
+    texts = ["https://host/x/1.jpg?size=3&id=a/b", "zip://in/2.png::memory://find/z.zip", "memory://find/"]
+    found, _ = find_pictures([location_of(text) for text in texts])
+    assert [(str(picture.path), picture.name, picture.result) for picture in found] == [
+        ("https://host/x/1.jpg?size=3&id=a/b", "1.jpg", "1"),
+        ("zip://in/2.png::memory://find/z.zip", "2.png", "2"),
+        ("memory://find/a.jpg", "a.jpg", "a"),
+        ("memory://find/b.PNG", "b.PNG", "b"),
+    ]
+    with fsspec.open("memory://find/z.zip", "wb") as file, zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("in/c.jpg", b"")
+    [inner], _ = find_pictures([location_of("zip://in/::memory://find/z.zip")])
+    assert (str(inner.path), inner.name) == ("zip://in/c.jpg::memory://find/z.zip", "c.jpg")
+    deep, _ = find_pictures([location_of("memory://find/")], recursive=True)
+    assert [picture.name for picture in deep] == ["a.jpg", "b.PNG", "sub/a.jpg"]
+    same, _ = find_pictures([location_of("memory://find/a.jpg"), location_of("memory://find/sub/a.jpg")])
+    assert [picture.name for picture in same] == ["find/a.jpg", "sub/a.jpg"]
+    assert "no pictures in this folder" in refused(find_pictures, [location_of("memory://nothing/")])
+    (tmp_path / "s3:").mkdir()
+    assert location_of(f"{tmp_path}/s3://") == tmp_path / "s3:"
+
+
+def test_an_address_without_fsspec_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch, refused: Refused) -> None:
+    monkeypatch.setattr("panoptic_blend.extras.find_spec", lambda package: None)
+    assert refused(location_of, "s3://bucket/a.jpg") == (
+        'fsspec is not installed; pip install "panoptic-blend[remote]"'
+    )
+    assert location_of("data.root=s3://bucket") == Path("data.root=s3:/bucket")

@@ -252,7 +252,7 @@ def failing(monkeypatch: pytest.MonkeyPatch, step: str, error: BaseException, na
 
         return call
 
-    monkeypatch.setattr(pictures, "read_picture", noting)
+    monkeypatch.setattr(pictures, "read_picture_at", noting)
     place, attribute = {
         "read": (predictor, "prepare"),
         "predict": (predictor, "run"),
@@ -426,3 +426,30 @@ def test_a_name_that_is_not_utf_8_is_predicted_too(predictor: Predictor, photos:
     found, _ = find_pictures([photos / name])
     assert pictures.predict_pictures(predictor, found, tmp_path / "out", lambda done, total: None) == 1
     assert (tmp_path / "out" / "panoptic" / name).exists()
+
+
+def test_pictures_of_a_list_and_elsewhere_are_predicted_and_continued(
+    predictor: Predictor, photos: Path, tmp_path: Path, plain: dict[str, bytes]
+) -> None:
+    """Half of them by address; one file is missing, one address leads nowhere, and one is of no known kind."""
+    system = pytest.importorskip("fsspec").filesystem("memory")
+    paths = sorted(photos.iterdir())
+    for path in paths[:3]:
+        system.pipe(f"/predict/{path.name}", path.read_bytes())
+        path.unlink()
+    lines = [*(f"memory://predict/{path.name}" for path in paths[:3]), *(path.name for path in paths[3:])]
+    broken = ["missing.jpg", "memory://predict/nothing.jpg", "nowhere://a.jpg"]
+    listed, output = photos / "list.txt", tmp_path / "out"
+    listed.write_text("\n".join([*lines, *broken]))
+    found, _ = find_pictures([], listed=listed)
+    with pytest.raises(PanopticBlendError, match=f"missing.jpg: no such file.*3 of {COUNT + 3} pictures failed"):
+        pictures.predict_pictures(predictor, found, output, ignore)
+    failures = (output / "failures.txt").read_text().splitlines()
+    assert [line.partition(": ")[0] for line in failures] == [str(photos / "missing.jpg"), *broken[1:]]
+    listed.write_text("\n".join(lines))
+    system.rm("/predict", recursive=True)  # what is finished is not fetched again
+    found, _ = find_pictures([], listed=listed)
+    with pytest.raises(PanopticBlendError, match="also has results of"):
+        pictures.predict_pictures(predictor, found[1:], output, ignore)
+    assert pictures.predict_pictures(predictor, found, output, ignore) == COUNT
+    assert contents(output) == plain
