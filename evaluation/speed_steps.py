@@ -74,9 +74,7 @@ def variants_without_each_step(name: str, precision: Precision, output_size: Siz
         "semantic classes in tiles": lambda: _patched(
             model, (panoptic_blend, "semantic_classes", semantic_classes_untiled)
         ),
-        "masks pasted in their boxes": lambda: _patched(
-            model, (panoptic_blend, "paste", paste_over_picture(output_size))
-        ),
+        "masks pasted in their boxes": lambda: _patched(model, (panoptic_blend, "paste", paste_over_picture)),
     }
     if precision != "32-true":
         with patch("evaluation.speed.round_weights"):
@@ -119,20 +117,16 @@ def semantic_classes_untiled(logits: Tensor, stride: int, size: Size, output_siz
     return resized[0].argmax(dim=0)
 
 
-def paste_over_picture(output_size: Size) -> Callable[[Tensor, Tensor], list[Cutout]]:
-    """A function that pastes masks by sampling each at every pixel of the picture, not only in its box."""
-    height, width = output_size
-
-    def paste(probabilities: Tensor, boxes: Tensor) -> list[Cutout]:
-        x0, y0, x1, y1 = boxes.float().split(1, dim=1)
-        x = (torch.arange(width) + 0.5 - x0) / (x1 - x0) * 2 - 1
-        y = (torch.arange(height) + 0.5 - y0) / (y1 - y0) * 2 - 1
-        shape = len(boxes), height, width
-        grid = torch.stack([x[:, None].expand(shape), y[:, :, None].expand(shape)], dim=-1)
-        values = F.grid_sample(probabilities.float()[:, None], grid, align_corners=False)[:, 0]
-        return [Cutout(mask, 0, 0) for mask in (values >= 0.5).numpy()]
-
-    return paste
+def paste_over_picture(probabilities: Tensor, boxes: Tensor, size: Size) -> list[Cutout]:
+    """Masks that are sampled at every pixel of the picture, not only in their boxes."""
+    height, width = size
+    x0, y0, x1, y1 = boxes.float().split(1, dim=1)
+    x = (torch.arange(width) + 0.5 - x0) / (x1 - x0) * 2 - 1
+    y = (torch.arange(height) + 0.5 - y0) / (y1 - y0) * 2 - 1
+    shape = len(boxes), height, width
+    grid = torch.stack([x[:, None].expand(shape), y[:, :, None].expand(shape)], dim=-1)
+    values = F.grid_sample(probabilities.float()[:, None], grid, align_corners=False)[:, 0]
+    return [Cutout(mask, 0, 0) for mask in (values >= 0.5).numpy()]
 
 
 def table(title: str, seconds: dict[str, float]) -> Table:

@@ -11,9 +11,13 @@ TESTS = Path(__file__).parent
 LIBRARY = TESTS.parent / "panoptic_blend"
 COVERED_BY = {
     "checkpoints/description": "checkpoints/test_weights_cli.py",
+    "checkpoints/detectron2": "checkpoints/test_official.py",
     "checkpoints/digest": "inference/test_pictures.py",
     "checkpoints/fitting": "checkpoints/test_partial.py",
+    "checkpoints/mmdetection": "checkpoints/test_official.py",
     "checkpoints/opcodes": "checkpoints/test_pickles.py",
+    "checkpoints/renaming": "checkpoints/test_official.py",
+    "checkpoints/torchvision_models": "checkpoints/test_official.py",
     "cli/convert": "docs/test_documented_commands.py",
     "cli/data": "download/test_coco.py",
     "cli/explaining": "cli/test_cli.py",
@@ -88,6 +92,7 @@ COVERED_BY = {
     "models/blendmask": "models/test_panoptic_blend.py",
     "models/dataflow": "models/test_folding.py",
     "models/instance_branch": "models/test_raw.py",
+    "models/proposals": "models/test_mask_rcnn.py",
     "models/sync_norm": "runtime/test_processes.py",
     "report/command": "report/test_report.py",
     "report/figures": "report/test_report.py",

@@ -9,7 +9,7 @@ from panoptic_blend.checkpoints.architecture import Architecture, architecture_o
 from panoptic_blend.checkpoints.fitting import Shapes, is_backbone, shapes_of
 from panoptic_blend.checkpoints.inspection import match_configs, with_classes
 from panoptic_blend.checkpoints.io import is_checkpoint, load_weights, require_new_checkpoint, save_checkpoint
-from panoptic_blend.checkpoints.official import adapt
+from panoptic_blend.checkpoints.official import adapt, source_of
 from panoptic_blend.checkpoints.reading import read_weights
 from panoptic_blend.config.experiment import Config, load_config
 from panoptic_blend.download.weights_sources import model_source
@@ -50,7 +50,7 @@ def recognize(source: Path, config: str | None = None, categories: Path | None =
     if is_backbone(shapes):
         raise PanopticBlendError(f"{source}: holds a backbone alone; train from it with --weights {source}")
     known = _categories(categories, architecture)
-    names, options = _config(source, config, shapes, architecture)
+    names, options = _config(source, config, shapes, architecture, source_of(file.state).rules)
     options = options.changed([f"model.num_stuff={len(known.stuff_ids)}"])
     return RecognizedWeights(options, tuple(names), known)
 
@@ -74,11 +74,13 @@ def import_weights(
     return found
 
 
-def _config(source: Path, name: str | None, shapes: Shapes, architecture: Architecture) -> tuple[list[str], Config]:
+def _config(
+    source: Path, name: str | None, shapes: Shapes, architecture: Architecture, rules: str | None
+) -> tuple[list[str], Config]:
     """The names of the configs that weights fit, best first, and the best config."""
     if name is not None:
         return [name], with_classes(load_config(name), architecture)
-    matches = match_configs(shapes)
+    matches = match_configs(shapes, rules)
     fitting = [match for match in matches if not match.difference]
     if not fitting:
         nearest = f"the nearest is {matches[0].name}: {matches[0].difference}" if matches else "none has its classes"

@@ -78,12 +78,13 @@ def inspect_weights(path: Path) -> Inspection:
     file = read_weights(path)
     state = adapt(file.state, file.author, str(path))
     shapes = shapes_of(state)
-    matches = match_configs(shapes)
+    source = source_of(file.state)
+    matches = match_configs(shapes, source.rules)
     near = [match for match in matches if 0 < len(match.comparison.problems()) < len(shapes) / 2]
     architecture = architecture_of(shapes, _backbone_in(file))
     parameters = [value for name, value in state.items() if _is_parameter(name, value)]
     return Inspection(
-        source="unknown" if architecture.task == "unknown" else source_of(file.state).name,
+        source="unknown" if architecture.task == "unknown" else source.name,
         architecture=architecture,
         num_tensors=len(file.state),
         num_parameters=sum(value.numel() for value in parameters),
@@ -96,9 +97,12 @@ def inspect_weights(path: Path) -> Inspection:
     )
 
 
-def match_configs(shapes: Shapes) -> list[Match]:
-    """Compare a state dict under our names with every config of the library; the best match comes first."""
-    return sorted(_matches(shapes), key=_rank)
+def match_configs(shapes: Shapes, rules: str | None = None) -> list[Match]:
+    """Compare a state dict under our names with every config of the library; the best match comes first.
+
+    With ``rules``, as a `Source` has them, configs of Mask R-CNN by other rules are left out.
+    """
+    return sorted(_matches(shapes, rules), key=_rank)
 
 
 def with_classes(config: Config, architecture: Architecture) -> Config:
@@ -107,12 +111,14 @@ def with_classes(config: Config, architecture: Architecture) -> Config:
     return config.changed([f"model.{name}={count}" for name, count in counts.items() if count is not None])
 
 
-def _matches(shapes: Shapes) -> Iterator[Match]:
+def _matches(shapes: Shapes, rules: str | None) -> Iterator[Match]:
     architecture = architecture_of(shapes)
     for name in config_names():
         try:
             config = with_classes(load_config(name), architecture)
         except PanopticBlendError:  # these numbers of classes are not allowed in it
+            continue
+        if config.model.instances == "mask_rcnn" and rules not in (None, config.model.mask_rcnn.rules):
             continue
         model = _layout(config.model)
         yield Match(name, config, compare(align_pyramid(shapes, model.shapes), model))

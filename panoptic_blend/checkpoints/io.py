@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from panoptic_blend.checkpoints.fitting import align_pyramid, compare, layout_of, obstacle, remedy, shapes_of
-from panoptic_blend.checkpoints.official import adapt
+from panoptic_blend.checkpoints.official import adapt, source_of
 from panoptic_blend.checkpoints.pickles import reason
 from panoptic_blend.checkpoints.reading import Figure, read_header, read_weights, stated_figure, weights_in
 from panoptic_blend.config.experiment import Config, parse_config
@@ -23,6 +24,8 @@ from panoptic_blend.formats.categories import Categories
 from panoptic_blend.models.backbones.protocol import Backbone
 from panoptic_blend.models.build import build_model
 from panoptic_blend.structures import PanopticBlendError
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -136,7 +139,7 @@ def load_weights(
         raise PanopticBlendError(
             f"{name}: the model was optimized for prediction and takes no weights; load them into that of build_model"
         )
-    state = _state_of(source, model)
+    state, rules = _state_of(source, model)
     own = layout_of(model)
     state = align_pyramid(state, own.shapes)
     comparison = compare(shapes_of(state), own)
@@ -157,8 +160,21 @@ def load_weights(
         )
     fitting = {key: x for key, x in state.items() if key in own.shapes and key not in comparison.different}
     _require_numbers(name, fitting, model.state_dict())
+    if not partial and (doubt := _other_rules(rules, model)):
+        _log.warning(f"{name}: {doubt}")
     model.load_state_dict(fitting, strict=False)
     return sorted(comparison.problems())
+
+
+def _other_rules(rules: str | None, model: nn.Module) -> str | None:
+    """What to say of weights whose authors choose detections by ``rules`` that are not the model's."""
+    own = getattr(getattr(model, "instances", None), "rules", None)
+    if None in (rules, own) or rules == own:
+        return None
+    return (
+        f"comes from {rules}, but the model chooses detections by the rules of {own}, so results differ from the "
+        f"published ones; model.mask_rcnn.rules={rules}, or a config for these weights, follows theirs"
+    )
 
 
 def _require_numbers(name: str, state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> None:
@@ -174,12 +190,13 @@ def _require_numbers(name: str, state: Mapping[str, Tensor], own: Mapping[str, T
             )
 
 
-def _state_of(source: str | Path | Mapping[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
-    """The state dict of a source of weights, under our names."""
+def _state_of(source: str | Path | Mapping[str, Tensor], model: nn.Module) -> tuple[dict[str, Tensor], str | None]:
+    """The state dict of a source of weights, under our names, and the rules of its authors (`Source.rules`)."""
     if str(source) == "imagenet":
-        return _imagenet(model)
+        return _imagenet(model), None
     file = weights_in(source) if isinstance(source, Mapping) else read_weights(weights_path(source))
-    return adapt(file.state, file.author, "state dict" if isinstance(source, Mapping) else str(source))
+    state = adapt(file.state, file.author, "state dict" if isinstance(source, Mapping) else str(source))
+    return state, source_of(file.state).rules
 
 
 def _name_of(source: str | Path | Mapping[str, Tensor], model: nn.Module) -> str:

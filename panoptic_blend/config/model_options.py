@@ -153,6 +153,9 @@ class Blender(Options):
 class MaskRCNN(Options):
     """Mask R-CNN, the instance branch of Panoptic-FPN."""
 
+    rules: Literal["detectron2", "mmdetection"] = "detectron2"
+    """Whose rules choose proposals and detections where these two differ; those of the weights.
+    mmdetection suppresses over all classes together instead of within each; see ``models/mmdetection.py``."""
     head_channels: Channels = 1024
     """Channels of the two fully connected layers of the box head."""
     mask_channels: Channels = 256
@@ -160,7 +163,7 @@ class MaskRCNN(Options):
     score_threshold: Fraction = 0.05
     """Minimum class probability of a detection."""
     nms: Fraction = 0.5
-    """IoU above which non-maximum suppression removes the box with the lower score; within each class."""
+    """IoU above which non-maximum suppression removes the box with the lower score."""
     detections_per_image: Count = 100
     """Maximum number of instances per image."""
 

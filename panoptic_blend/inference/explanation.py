@@ -17,7 +17,7 @@ from panoptic_blend.formats.images import Picture
 from panoptic_blend.inference.predictor import Predictor
 from panoptic_blend.models.blender import score_maps
 from panoptic_blend.models.blendmask import BlendMask
-from panoptic_blend.models.postprocess import Instances, have_area, rescale
+from panoptic_blend.models.postprocess import Instances
 from panoptic_blend.runtime.precision import autocast
 from panoptic_blend.structures import Output, PanopticBlendError, PanopticMap, Segment, Size
 
@@ -44,7 +44,8 @@ def explain(predictor: Predictor, picture: Picture, numbers: Sequence[int] = (),
         raw = model.raw(model.batch([image]))
         [found] = model.instances.select(raw, [frame])
         [output] = model.outputs(raw, [frame], [size])
-        rows = have_area(rescale(found.boxes, frame, size)).nonzero().squeeze(1)  # those that are in ``output``
+        numbered = replace(found, labels=torch.arange(len(found.labels), device=image.device))
+        rows = model.to_output(numbered, frame, size).labels  # those that are in ``output``
         chosen = _chosen(numbers, len(rows), best)
         parts = _parts(predictor, raw, found, rows[chosen], frame, size)
     names = [categories.by_id[categories.thing_ids[label]].name for label in output.labels.tolist()]

@@ -19,8 +19,9 @@ from panoptic_blend.models.fcos_targets import assign
 from panoptic_blend.models.fpn import FPN
 from panoptic_blend.models.fusion import paint
 from panoptic_blend.models.mask_rcnn import MaskRCNN
+from panoptic_blend.models.mmdetection import MMDetectionMaskRCNN, scale_to_output
 from panoptic_blend.models.panoptic_blend import PanopticBlend
-from panoptic_blend.models.postprocess import decode, suppress
+from panoptic_blend.models.postprocess import decode, suppress, to_output
 from panoptic_blend.models.semantic import SemanticHead
 from panoptic_blend.structures import PanopticBlendError
 
@@ -49,12 +50,14 @@ def build_model(config: Config, backbone: Backbone | None = None, labels_from: i
         require_backbone(backbone)
     fpn = _fpn(options, backbone)
     head = SemanticHead(options.fpn.channels, options.num_stuff + 1, semantic.channels) if semantic.enabled else None
+    branch = _mask_rcnn(options) if options.instances == "mask_rcnn" else _blendmask(options, backbone, fpn)
     return PanopticBlend(
         backbone,
         fpn,
-        _mask_rcnn(options) if options.instances == "mask_rcnn" else _blendmask(options, backbone, fpn),
+        branch,
         head,
         paint=partial(paint, **options.fusion.model_dump()),
+        to_output=scale_to_output if isinstance(branch, MMDetectionMaskRCNN) else to_output,
         semantic_weight=semantic.loss_weight,
         labels_from=labels_from,
     )
@@ -101,4 +104,5 @@ def _bottom(options: Model, backbone: Backbone) -> BottomModule:
 
 
 def _mask_rcnn(options: Model) -> MaskRCNN:
-    return MaskRCNN(options.fpn.channels, options.num_things, **options.mask_rcnn.model_dump())
+    kind = MMDetectionMaskRCNN if options.mask_rcnn.rules == "mmdetection" else MaskRCNN
+    return kind(options.fpn.channels, options.num_things, **options.mask_rcnn.model_dump(exclude={"rules"}))

@@ -2,63 +2,23 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
-from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredictor
 from torchvision.models.detection.roi_heads import RoIHeads
-from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead, concat_box_prediction_layers
 from torchvision.ops import roi_align
 
 from panoptic_blend.models.batching import at_least_float32
 from panoptic_blend.models.instance_branch import Features
 from panoptic_blend.models.postprocess import Instances, cut_masks
+from panoptic_blend.models.proposals import RPN_SAMPLES, Anchors, ProposalHead, Proposals, images_of
 from panoptic_blend.models.targets import instance_masks
 from panoptic_blend.structures import PanopticBlendError, Size, Target
-
-_RPN_SAMPLES = 256
-"""Anchors per image that the loss of the proposals is computed on."""
-
-
-class Anchors(nn.Module):
-    """Boxes of one size and several shapes around every cell of a level (FPN, section 4.1).
-
-    Unlike torchvision's they are not rounded, and they are the level's stride apart, whatever its size.
-
-    Args:
-        sizes: side of the square anchor of each level.
-        strides: stride of each level.
-        ratios: height over width.
-    """
-
-    def __init__(self, sizes: Sequence[float], strides: Sequence[int], ratios: Sequence[float]) -> None:
-        super().__init__()
-        self.sizes, self.strides, self.ratios = sizes, strides, ratios
-
-    def num_anchors_per_location(self) -> list[int]:
-        """The number of anchors per cell of each level; torchvision's RPN asks for it."""
-        return [len(self.ratios)] * len(self.sizes)
-
-    def forward(self, images: ImageList, features: Sequence[Tensor]) -> list[Tensor]:
-        """Anchors (A, 4) of every image, level by level, row by row; those of cell (0, 0) are centered on (0, 0)."""
-        levels = zip(features, self.sizes, self.strides, strict=True)
-        anchors = torch.cat([self._level(feature, size, stride) for feature, size, stride in levels])
-        return [anchors] * len(images.image_sizes)
-
-    def _level(self, feature: Tensor, size: float, stride: int) -> Tensor:
-        dtype = torch.promote_types(feature.dtype, torch.float32)
-        widths = [size / math.sqrt(ratio) for ratio in self.ratios]
-        shapes = [(width / 2, ratio * width / 2) for width, ratio in zip(widths, self.ratios, strict=True)]
-        half = torch.tensor(shapes, dtype=dtype, device=feature.device)
-        rows, columns = (torch.arange(n, device=feature.device) * stride for n in feature.shape[-2:])
-        y, x = torch.meshgrid(rows, columns, indexing="ij")
-        center = torch.stack([x, y], dim=-1)[:, :, None]
-        return torch.cat([center - half, center + half], dim=-1).reshape(-1, 4)
 
 
 class PyramidPooler(nn.Module):
@@ -72,8 +32,7 @@ class PyramidPooler(nn.Module):
         """Pooled features (sum of D, c, size, size) of ``boxes``, per image (D, 4), in their order."""
         numbers = [boxes[0].new_full((len(b), 1), i) for i, b in enumerate(boxes)]
         rois = torch.cat([torch.cat(numbers), torch.cat(list(boxes))], dim=1)
-        sides = rois[:, 3:] - rois[:, 1:3]
-        levels = (4 + torch.log2(sides.prod(dim=1).sqrt() / 224 + 1e-8)).floor().clamp(2, 5)
+        levels = self.levels(rois[:, 1:])
         places, pooled = [], []
         for level in (2, 3, 4, 5):
             places.append((levels == level).nonzero().squeeze(1))
@@ -82,11 +41,10 @@ class PyramidPooler(nn.Module):
             pooled.append(roi_align(feature, of_level, self.size, 1 / 2**level, sampling_ratio=0, aligned=True))
         return torch.cat(pooled).index_select(0, torch.argsort(torch.cat(places)))
 
-
-class _ProposalHead(RPNHead):
-    def forward(self, x: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
-        logits, deltas = super().forward(x)
-        return [at_least_float32(y) for y in logits], [at_least_float32(y) for y in deltas]
+    def levels(self, boxes: Tensor) -> Tensor:
+        """The level of each box (D, 4), 2 for P2 to 5 for P5."""
+        sides = (boxes[:, 2:] - boxes[:, :2]).prod(dim=1).sqrt()
+        return (4 + torch.log2(sides / 224 + 1e-8)).floor().clamp(2, 5)
 
 
 class _BoxPredictor(FastRCNNPredictor):
@@ -105,35 +63,7 @@ class _MaskPredictor(MaskRCNNPredictor):
         return at_least_float32(logits)
 
 
-class _Proposals(RegionProposalNetwork):
-    """The RPN with detectron2's loss: L1 instead of smooth L1, divided by the nominal number of samples."""
-
-    def propose(
-        self, features: list[Tensor], logits: list[Tensor], deltas: list[Tensor], sizes: Sequence[Size]
-    ) -> list[Tensor]:
-        """The proposals (P, 4) of every image, from what the head predicted on every level."""
-        anchors = self.anchor_generator(_images(sizes), features)
-        counts = [level[0].numel() for level in logits]
-        objectness, offsets = concat_box_prediction_layers(logits, deltas)
-        boxes = self.box_coder.decode(offsets, anchors).unflatten(0, (len(sizes), -1)).flatten(2)
-        proposals, _ = self.filter_proposals(boxes, objectness, list(sizes), counts)
-        return proposals
-
-    def compute_loss(
-        self, objectness: Tensor, pred_bbox_deltas: Tensor, labels: list[Tensor], regression_targets: list[Tensor]
-    ) -> tuple[Tensor, Tensor]:
-        """Losses of the classes and boxes of all anchors (N * A, ...); ``labels`` are 1, 0, or -1 for ignored ones."""
-        positive, negative = (torch.cat(chosen).bool() for chosen in self.fg_bg_sampler(labels))
-        sampled, logits = positive | negative, objectness.flatten()
-        truth = torch.cat(labels).to(logits.dtype)
-        classes = F.binary_cross_entropy_with_logits(logits[sampled], truth[sampled], reduction="sum")
-        deltas = torch.cat(regression_targets).to(pred_bbox_deltas.dtype)
-        boxes = F.l1_loss(pred_bbox_deltas[positive], deltas[positive], reduction="sum")
-        normalizer = _RPN_SAMPLES * len(labels)
-        return classes / normalizer, boxes / normalizer
-
-
-class _Heads(RoIHeads):
+class Heads(RoIHeads):
     """The heads with detectron2's losses: L1, and mask targets that are cropped by aligned pooling as features are."""
 
     def losses(
@@ -176,7 +106,8 @@ class MaskRCNN(nn.Module):
     """Region proposals, then a class, a box and a mask for each (Panoptic-FPN, section 4; Mask R-CNN, section 3).
 
     Inference and losses follow detectron2: its anchors, aligned pooling, thresholds and order. One rule is
-    torchvision's: detections narrower than 0.01 pixels are dropped before suppression, not after it.
+    torchvision's: detections narrower than 0.01 pixels are dropped before suppression, not after it. A subclass for
+    other rules names other parts, as `MMDetectionMaskRCNN` does.
 
     Args:
         channels: channels of the pyramid.
@@ -189,6 +120,10 @@ class MaskRCNN(nn.Module):
     """
 
     levels = ("p2", "p3", "p4", "p5", "p6")
+    rules: ClassVar[str] = "detectron2"
+    proposals: ClassVar[type[Proposals]] = Proposals
+    heads: ClassVar[type[Heads]] = Heads
+    pooler: ClassVar[type[PyramidPooler]] = PyramidPooler
 
     def __init__(
         self,
@@ -203,20 +138,20 @@ class MaskRCNN(nn.Module):
         super().__init__()
         self.num_classes = num_classes
         anchors = Anchors((32, 64, 128, 256, 512), (4, 8, 16, 32, 64), ratios=(0.5, 1.0, 2.0))
-        self.rpn = _Proposals(
+        self.rpn = self.proposals(
             anchors,
-            _ProposalHead(channels, 3),
+            ProposalHead(channels, 3),
             fg_iou_thresh=0.7,
             bg_iou_thresh=0.3,
-            batch_size_per_image=_RPN_SAMPLES,
+            batch_size_per_image=RPN_SAMPLES,
             positive_fraction=0.5,
             pre_nms_top_n={"training": 2000, "testing": 1000},
             post_nms_top_n={"training": 1000, "testing": 1000},
             nms_thresh=0.7,
         )
         self.rpn.min_size = 1e-9  # only empty boxes are dropped
-        self.roi_heads = _Heads(
-            PyramidPooler(7),
+        self.roi_heads = self.heads(
+            self.pooler(7),
             TwoMLPHead(channels * 7**2, head_channels),
             _BoxPredictor(head_channels, num_classes + 1),
             fg_iou_thresh=0.5,
@@ -227,7 +162,7 @@ class MaskRCNN(nn.Module):
             score_thresh=score_threshold,
             nms_thresh=nms,
             detections_per_img=detections_per_image,
-            mask_roi_pool=PyramidPooler(14),
+            mask_roi_pool=self.pooler(14),
             mask_head=MaskRCNNHeads(channels, (mask_channels,) * 4, dilation=1),
             mask_predictor=_MaskPredictor(mask_channels, mask_channels, num_classes + 1),
         )
@@ -257,7 +192,7 @@ class MaskRCNN(nn.Module):
             ``loss_rpn_class``, ``loss_rpn_box``, ``loss_class``, ``loss_box``, ``loss_mask``.
         """
         truth = [_shifted(target, features["p2"].dtype) for target in targets]
-        proposals, rpn = self.rpn(_images(sizes), self._read(features), truth)
+        proposals, rpn = self.rpn(images_of(sizes), self._read(features), truth)
         of_proposals = {"loss_rpn_class": rpn["loss_objectness"], "loss_rpn_box": rpn["loss_rpn_box_reg"]}
         terms = of_proposals | self.roi_heads.losses(features, proposals, truth)
         share = len(targets) / normalizers["images"]
@@ -282,11 +217,6 @@ class MaskRCNN(nn.Module):
 
     def _read(self, features: Mapping[str, Tensor]) -> dict[str, Tensor]:
         return {name: features[name] for name in self.levels}
-
-
-def _images(sizes: Sequence[Size]) -> ImageList:
-    """An image list that holds sizes only, which is all that the region proposals read."""
-    return ImageList(torch.empty(0), list(sizes))
 
 
 def _shifted(target: Target, dtype: torch.dtype) -> dict[str, Tensor]:

@@ -16,7 +16,7 @@ from panoptic_blend.models.batching import at_least_float32, frame, pad
 from panoptic_blend.models.fpn import FPN
 from panoptic_blend.models.inputs import Doubts, checked_images
 from panoptic_blend.models.instance_branch import InstanceBranch
-from panoptic_blend.models.postprocess import Instances, have_area, paste, rescale
+from panoptic_blend.models.postprocess import Instances, paste, to_output
 from panoptic_blend.models.semantic import SemanticHead
 from panoptic_blend.models.targets import Classes, checked_targets
 from panoptic_blend.structures import (
@@ -44,6 +44,7 @@ class PanopticBlend(nn.Module):
         instances: the instance branch.
         semantic: the semantic head; None makes an instance model: its maps hold things only.
         paint: `fusion.paint` with its settings bound.
+        to_output: moves instances to the frame of the output, as `postprocess.to_output` does.
         semantic_weight: weight of the semantic loss.
         labels_from: the label of the first thing in targets and outputs: 0, or 1 as in torchvision's detection models.
     """
@@ -63,6 +64,7 @@ class PanopticBlend(nn.Module):
         semantic: SemanticHead | None,
         *,
         paint: Callable[..., PanopticMap],
+        to_output: Callable[[Instances, Size, Size], Instances] = to_output,
         semantic_weight: float = 0.5,
         labels_from: int = 0,
     ) -> None:
@@ -71,7 +73,7 @@ class PanopticBlend(nn.Module):
             raise PanopticBlendError(f"labels_from={labels_from!r}: labels start at 0 or 1; give one of these")
         self.backbone, self.fpn, self.semantic = backbone, fpn, semantic
         self.instances = instances
-        self.paint, self.semantic_weight = paint, semantic_weight
+        self.paint, self.to_output, self.semantic_weight = paint, to_output, semantic_weight
         num_stuff = None if semantic is None else semantic.predictor.out_channels - 1
         self.classes = Classes(instances.num_classes, num_stuff, labels_from)
         self.register_buffer("pixel_mean", torch.tensor(backbone.pixels.mean))
@@ -225,19 +227,17 @@ class PanopticBlend(nn.Module):
 
     def compose(self, found: Instances, size: Size, output_size: Size, classes: Tensor) -> Output:
         """Move the instances of an image of ``size`` to ``output_size``, and fuse them with its ``classes`` there."""
-        boxes = rescale(found.boxes, size, output_size)
-        visible = have_area(boxes)
-        boxes, scores, labels = boxes[visible], found.scores[visible], found.labels[visible]
-        cutouts = paste(found.probabilities[visible], boxes)
+        found = self.to_output(found, size, output_size)
+        cutouts = paste(found.probabilities, found.boxes, output_size)
         return Output(
-            boxes,
-            scores,
-            labels,
+            found.boxes,
+            found.scores,
+            found.labels,
             cutouts,
             semantic=classes,
-            panoptic=self.paint(cutouts, scores, labels, classes),
+            panoptic=self.paint(cutouts, found.scores, found.labels, classes),
             bases=found.bases,
-            attentions=None if found.attentions is None else found.attentions[visible],
+            attentions=found.attentions,
         )
 
 

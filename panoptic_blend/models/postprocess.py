@@ -12,7 +12,7 @@ from torch import Tensor
 from torchvision.ops import batched_nms, roi_align
 
 from panoptic_blend.models.fcos import LevelPredictions
-from panoptic_blend.structures import Cutout
+from panoptic_blend.structures import Cutout, Size
 
 
 @dataclass(frozen=True)
@@ -87,16 +87,25 @@ def suppress(candidates: Candidates, nms: float = 0.6, limit: int = 100) -> Cand
     return kept
 
 
-def rescale(boxes: Tensor, from_size: tuple[int, int], to_size: tuple[int, int]) -> Tensor:
+def rescale(boxes: Tensor, from_size: Size, to_size: Size) -> Tensor:
     """Scale boxes (D, 4) from an image of one (height, width) to another, and clip them to it."""
     (h, w), (to_h, to_w) = from_size, to_size
     scaled = boxes * boxes.new_tensor([to_w / w, to_h / h, to_w / w, to_h / h])
     return torch.minimum(scaled.clamp(min=0), boxes.new_tensor([to_w, to_h, to_w, to_h]))
 
 
-def have_area(boxes: Tensor) -> Tensor:
-    """Whether each of ``boxes`` (D, 4), clipped to an image, has an area there: (D,) bool."""
-    return (boxes[:, 2:] > boxes[:, :2]).all(dim=1)
+def to_output(found: Instances, from_size: Size, to_size: Size) -> Instances:
+    """Move instances from an image of one (height, width) to another; boxes are clipped, empty ones left out."""
+    boxes = rescale(found.boxes, from_size, to_size)
+    visible = (boxes[:, 2:] > boxes[:, :2]).all(dim=1)
+    return Instances(
+        boxes[visible],
+        found.scores[visible],
+        found.labels[visible],
+        found.probabilities[visible],
+        found.bases,
+        None if found.attentions is None else found.attentions[visible],
+    )
 
 
 def cut_masks(masks: Tensor, numbers: Tensor, boxes: Tensor, size: int) -> Tensor:
@@ -116,14 +125,17 @@ def cut_masks(masks: Tensor, numbers: Tensor, boxes: Tensor, size: int) -> Tenso
     return values.squeeze(1) >= 0.5
 
 
-def paste(probabilities: Tensor, boxes: Tensor) -> list[Cutout]:
-    """Stretch mask probabilities (D, R, R) over their boxes (D, 4), which are clipped to the image.
+def paste(probabilities: Tensor, boxes: Tensor, size: Size) -> list[Cutout]:
+    """Stretch mask probabilities (D, R, R) over their boxes (D, 4) in an image of ``size`` (height, width).
 
     A pixel reads the mask bilinearly at its center, ``(x + 0.5 - x0) / (x1 - x0)``, with zeros outside, and belongs to
-    the instance from 0.5 on. Only pixels that touch the box are computed, because others stay below 0.5.
+    the instance from 0.5 on. Only pixels that touch the box are computed, because others stay below 0.5. Pixels that
+    touch a box without width or height, as mmdetection keeps it, read the middle of the mask.
     """
     grids, sides = (x.detach().float().cpu().numpy() for x in (probabilities, boxes))  # numpy's small steps are faster
-    corners = np.concatenate([np.floor(sides[:, :2]), np.ceil(sides[:, 2:])], axis=1).astype(int).tolist()
+    empty = (sides[:, :2] == sides[:, 2:]).astype(np.float32)
+    corners = np.concatenate([np.floor(sides[:, :2]) - empty, np.ceil(sides[:, 2:]) + empty], axis=1)
+    corners = corners.clip(0, [size[1], size[0]] * 2).astype(int).tolist()
     cutouts = []
     for grid, (x0, y0, x1, y1), (left, top, right, bottom) in zip(grids, sides, corners, strict=True):
         rows, columns = _reading(top, bottom, y0, y1, len(grid)), _reading(left, right, x0, x1, len(grid))
@@ -134,5 +146,7 @@ def paste(probabilities: Tensor, boxes: Tensor) -> list[Cutout]:
 def _reading(first: int, end: int, low: np.float32, high: np.float32, cells: int) -> npt.NDArray[np.float32]:
     """Weights (end - first, R) by which pixels of one axis read the R cells that lie between ``low`` and ``high``."""
     half = np.float32(0.5)
-    centers = (np.arange(first, end, dtype=np.float32) + half - low) / (high - low) * cells - half
+    distances = np.arange(first, end, dtype=np.float32) + half - low
+    shares = distances / (high - low) if high > low else np.full_like(distances, half)
+    centers = shares * cells - half
     return np.maximum(1 - np.abs(centers[:, None] - np.arange(cells, dtype=np.float32)), 0)

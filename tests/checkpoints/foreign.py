@@ -20,10 +20,10 @@ def recorded(name: str) -> Shapes:
     return {entry["name"]: tuple(entry["shape"]) for entry in entries}
 
 
-def r101(shapes: Shapes) -> Shapes:
+def r101(shapes: Shapes, stage: str = "res4") -> Shapes:
     """A ResNet-50 grown to a ResNet-101: 17 more blocks in its fourth stage."""
-    block = {name: shape for name, shape in shapes.items() if ".res4.1." in name}
-    more = {name.replace(".res4.1.", f".res4.{i}."): shape for i in range(6, 23) for name, shape in block.items()}
+    block = {name: shape for name, shape in shapes.items() if f".{stage}.1." in name}
+    more = {name.replace(f"{stage}.1.", f"{stage}.{i}."): shape for i in range(6, 23) for name, shape in block.items()}
     return shapes | more
 
 
@@ -74,7 +74,7 @@ def rcnn(shapes: Shapes, things: int = 80) -> Shapes:
     return shared | heads
 
 
-PANOPTIC, RT = recorded("panoptic_R_50"), recorded("RT_R_50")
+PANOPTIC, RT, MMDETECTION = recorded("panoptic_R_50"), recorded("RT_R_50"), recorded("mmdet_panoptic_fpn_R_50")
 
 BLENDMASK: dict[str, Shapes] = {
     "panoptic/blendmask_r50_3x": PANOPTIC,
@@ -93,9 +93,11 @@ BLENDMASK: dict[str, Shapes] = {
 RCNN: dict[str, Shapes] = {
     "panoptic/panoptic_fpn_r50_3x": rcnn(PANOPTIC),
     "panoptic/panoptic_fpn_r101_3x": rcnn(r101(PANOPTIC)),
+    "panoptic/panoptic_fpn_r50_3x_mmdet": MMDETECTION,
+    "panoptic/panoptic_fpn_r101_3x_mmdet": r101(MMDETECTION, "layer3"),
     "instance/mask_rcnn_r50_3x": {n: s for n, s in rcnn(PANOPTIC).items() if not n.startswith("sem_seg_head")},
 }
-"""detectron2's."""
+"""detectron2's and mmdetection's."""
 
 
 def zeros(shapes: Shapes) -> dict[str, Tensor]:

@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 import torch
 from branches import backbone_of, branch_of
-from foreign import BLENDMASK, RCNN, Shapes
+from foreign import BLENDMASK, MMDETECTION, RCNN, Shapes
 from torchvision.models import resnet18
 
-from panoptic_blend.checkpoints.importing import import_weights
-from panoptic_blend.checkpoints.io import read_checkpoint
+from panoptic_blend.checkpoints.description import lines
+from panoptic_blend.checkpoints.importing import import_weights, recognize
+from panoptic_blend.checkpoints.inspection import inspect_weights
+from panoptic_blend.checkpoints.io import load_weights, read_checkpoint
 from panoptic_blend.cli import main as cli
 from panoptic_blend.config.experiment import load_config
 from panoptic_blend.formats.categories import Categories, coco_categories, numbered_categories
@@ -82,6 +84,25 @@ def test_import_of_a_pickle_of_detectron2(tmp_path: Path) -> None:
     boxes = state["instances.roi_heads.box_predictor.bbox_pred.bias"]
     assert boxes.shape == (324,)
     assert boxes[:5].tolist() == [0, 0, 0, 0, 0.5]
+
+
+def test_weights_of_mmdetection_follow_its_rules(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """detectron2's configs have the same names and shapes, and are not offered."""
+    weights = {name: torch.zeros(shape, dtype=torch.float16) for name, shape in MMDETECTION.items()}
+    torch.save({"meta": {}, "state_dict": weights}, tmp_path / "w.pth", _use_new_zipfile_serialization=False)
+    found = recognize(tmp_path / "w.pth")
+    assert found.names == ("panoptic/panoptic_fpn_r50_3x_mmdet",)
+    assert found.config == load_config(found.names[0]) and found.config.model.mask_rcnn.rules == "mmdetection"
+    assert found.categories == coco_categories()
+    said = lines(inspect_weights(tmp_path / "w.pth"))
+    assert said.startswith("mmdetection, panoptic\n")
+    assert "fits      panoptic/panoptic_fpn_r50_3x_mmdet\n" in said
+    model = build_model(load_config("panoptic/panoptic_fpn_r50_3x"))
+    load_weights(model, tmp_path / "w.pth")
+    assert "w.pth: comes from mmdetection, but the model chooses detections by the rules of detectron2" in caplog.text
+    caplog.clear()
+    load_weights(model, tmp_path / "w.pth", partial=True)
+    assert not caplog.text
 
 
 def test_numbered_categories_where_nobody_says(bare: Path, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from panoptic_blend.checkpoints.description import lines, record
 from panoptic_blend.checkpoints.fitting import shapes_of
 from panoptic_blend.checkpoints.inspection import Inspection, inspect_weights, match_configs
 from panoptic_blend.checkpoints.io import save_checkpoint
-from panoptic_blend.checkpoints.official import adapt
+from panoptic_blend.checkpoints.official import adapt, source_of
 from panoptic_blend.config.experiment import load_config
 from panoptic_blend.formats.categories import numbered_categories
 from panoptic_blend.models.build import build_model
@@ -94,7 +94,8 @@ def test_the_shared_bottom_branch_and_merges_without_attention() -> None:
 
 @pytest.mark.parametrize("config", BLENDMASK | RCNN)
 def test_the_best_match_is_the_config_of_the_longest_schedule(config: str) -> None:
-    matches = match_configs(shapes_of(adapt(zeros((BLENDMASK | RCNN)[config]))))
+    state = zeros((BLENDMASK | RCNN)[config])
+    matches = match_configs(shapes_of(adapt(state)), source_of(state).rules)
     assert matches[0].name == config
     assert matches[0].difference == ""
     fits = [match.name for match in matches if not match.difference]

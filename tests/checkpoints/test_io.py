@@ -18,9 +18,9 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torchvision.models import ResNet18_Weights, resnet18, resnet34
 
+from panoptic_blend.checkpoints.detectron2 import rename
 from panoptic_blend.checkpoints.inspection import inspect_weights
 from panoptic_blend.checkpoints.io import load_weights, read_checkpoint, require_modest, save_checkpoint
-from panoptic_blend.checkpoints.official import rename
 from panoptic_blend.checkpoints.states import read_state
 from panoptic_blend.config.experiment import Config
 from panoptic_blend.formats.categories import Categories

@@ -9,8 +9,9 @@ from foreign import BLENDMASK, PANOPTIC, RCNN, RES, rcnn, zeros
 from torch import Tensor
 from torchvision.models import resnet18, resnet50
 
+from panoptic_blend.checkpoints.detectron2 import rename
 from panoptic_blend.checkpoints.fitting import Layout, compare, layout_of, shapes_of
-from panoptic_blend.checkpoints.official import adapt, rename, source_of
+from panoptic_blend.checkpoints.official import adapt, source_of
 from panoptic_blend.config.experiment import load_config
 from panoptic_blend.models.backbones.resnet import ResNet
 from panoptic_blend.models.build import build_model
@@ -26,7 +27,8 @@ def test_every_tensor_has_one_place(config: str) -> None:
     theirs = (BLENDMASK | RCNN)[config]
     found = adapt(zeros(theirs))
     assert compare(shapes_of(found), model_layout(config)).problems() == {}
-    assert len(found) == len(theirs) + 3  # pixel statistics, and where the strides are
+    counters = 0 if source_of(zeros(theirs)).name != "mmdetection" else sum("num_batches" in name for name in theirs)
+    assert len(found) == len(theirs) - counters + 3  # pixel statistics, and where the strides are
 
 
 def test_wholly_different_names_are_left_alone() -> None:
@@ -140,6 +142,37 @@ def test_the_background_moves_from_last_to_first() -> None:
         assert logits.flatten().tolist() == [0, 1, 2]
     assert found[f"instances.{head}bbox_pred.weight"].shape == (12, 1)
     assert logits.shape == (3,)
+
+
+def test_mmdetection_counts_the_background_and_things_last() -> None:
+    """Two things, two stuff classes: rows cat, dog, background; and grass, sky, "some thing"."""
+    rows = torch.tensor([1.0, 2, 9])
+    state = {
+        "semantic_head.conv_upsample_layers.2.conv.1.gn.bias": rows,
+        "semantic_head.conv_upsample_layers.0.conv.0.conv.weight": rows,
+        "semantic_head.conv_logits.weight": rows[:, None, None, None],
+        "semantic_head.conv_logits.bias": rows,
+        "roi_head.bbox_head.fc_cls.bias": rows,
+        "roi_head.bbox_head.fc_reg.bias": torch.arange(1.0, 9),
+        "roi_head.mask_head.conv_logits.bias": rows[:2],
+        "backbone.bn1.num_batches_tracked": torch.tensor(5),
+        "unknown.weight": rows,
+    }
+    assert source_of(state).name == "mmdetection"
+    found = {name: value.flatten().tolist() for name, value in adapt(state).items()}
+    assert found == {
+        "semantic.branches.p4.2.1.bias": [1, 2, 9],
+        "semantic.branches.p2.0.0.weight": [1, 2, 9],
+        "semantic.predictor.weight": [9, 1, 2],
+        "semantic.predictor.bias": [9, 1, 2],
+        "instances.roi_heads.box_predictor.cls_score.bias": [9, 1, 2],
+        "instances.roi_heads.box_predictor.bbox_pred.bias": [0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8],
+        "instances.roi_heads.mask_predictor.mask_fcn_logits.bias": [0, 1, 2],
+        "unknown.weight": [1, 2, 9],
+        "pixel_mean": torch.tensor([123.675, 116.28, 103.53]).tolist(),
+        "pixel_std": torch.tensor([58.395, 57.12, 57.375]).tolist(),
+        "backbone.stride_in_1x1": [False],
+    }
 
 
 # --- backbones -------------------------------------------------------------------------------------------------------

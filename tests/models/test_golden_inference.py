@@ -182,9 +182,8 @@ def test_postprocessing(golden: Arrays) -> None:
     assert visible.nonzero().squeeze(1).tolist() == golden["im0_post_keep_index"].tolist()
     assert_near(boxes[visible], golden["im0_post_boxes"], 1e-4)
     masks = torch.zeros(int(visible.sum()), height, width, dtype=torch.bool)
-    for mask, cutout in zip(
-        masks, paste(torch.from_numpy(golden["im0_det_mask_probs"])[visible], boxes[visible]), strict=True
-    ):
+    probabilities = torch.from_numpy(golden["im0_det_mask_probs"])[visible]
+    for mask, cutout in zip(masks, paste(probabilities, boxes[visible], (height, width)), strict=True):
         mask[cutout.window] = torch.from_numpy(cutout.mask)
     assert_masks(masks, golden)
 

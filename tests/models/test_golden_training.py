@@ -16,8 +16,8 @@ from branches import branch_of
 from golden_weights import GOLDEN, golden_weights
 from torch import Tensor, nn
 
+from panoptic_blend.checkpoints.detectron2 import rename
 from panoptic_blend.checkpoints.io import load_weights
-from panoptic_blend.checkpoints.official import rename
 from panoptic_blend.config.experiment import Config
 from panoptic_blend.models.blender import blend, crop
 from panoptic_blend.models.blendmask import mask_targets, thing_semantic

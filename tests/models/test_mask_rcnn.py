@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from torchvision.models.detection.image_list import ImageList
 from torchvision.ops import box_iou, roi_align
 
-from panoptic_blend.models.mask_rcnn import Anchors, MaskRCNN, PyramidPooler
+from panoptic_blend.models.mask_rcnn import MaskRCNN, PyramidPooler
 from panoptic_blend.models.postprocess import Instances, cut_masks
+from panoptic_blend.models.proposals import Anchors
 from panoptic_blend.structures import PanopticBlendError, Target
 
 C, CHANNELS = 3, 8
@@ -29,10 +30,10 @@ def predict(model: MaskRCNN, features: dict[str, Tensor]) -> list[Instances]:
     return model.select(model.raw(features), SIZES)
 
 
-def branch(seed: int = 0, **options: float) -> MaskRCNN:
+def branch(seed: int = 0, kind: type[MaskRCNN] = MaskRCNN, **options: float) -> MaskRCNN:
     """A narrow one whose random weights say something of every class."""
     torch.manual_seed(seed)
-    model = MaskRCNN(CHANNELS, C, head_channels=16, mask_channels=8, **options)  # type: ignore[arg-type]
+    model = kind(CHANNELS, C, head_channels=16, mask_channels=8, **options)  # type: ignore[arg-type]
     for layer in model.modules():
         if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)):
             nn.init.normal_(layer.weight, std=0.15)

@@ -157,7 +157,7 @@ def test_rescale() -> None:
 def pasted(probabilities: Tensor, boxes: Tensor, size: tuple[int, int]) -> Tensor:
     """The masks (D, H, W) that are cut out."""
     masks = torch.zeros(len(boxes), *size, dtype=torch.bool)
-    for mask, cutout in zip(masks, paste(probabilities, boxes), strict=True):
+    for mask, cutout in zip(masks, paste(probabilities, boxes, size), strict=True):
         mask[cutout.window] = torch.from_numpy(cutout.mask)
     return masks
 
@@ -187,7 +187,7 @@ def test_a_certain_mask_fills_its_box() -> None:
 
 
 def test_paste_nothing() -> None:
-    assert paste(torch.zeros(0, 56, 56), torch.zeros(0, 4)) == []
+    assert paste(torch.zeros(0, 56, 56), torch.zeros(0, 4), (5, 6)) == []
 
 
 def paste_slowly(probabilities: Tensor, boxes: Tensor, size: tuple[int, int]) -> Tensor:
