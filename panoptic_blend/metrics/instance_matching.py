@@ -89,6 +89,11 @@ def match(columns: InstanceColumns, categories: Sequence[Category], kind: Kind) 
     )
 
 
+def bit_rows(bits: npt.NDArray[np.uint16]) -> Bools:
+    """Bit t of each (n,) as row t (T, n)."""
+    return (bits >> np.arange(len(IOU_THRESHOLDS), dtype=np.uint16)[:, None] & 1).astype(np.bool_)
+
+
 def places_by_id(images: Sequence[ImageId | None]) -> Integers:
     """The place (n,) of each of n images in the order in which COCO ranks equal scores: that of their ids."""
     return np.argsort(np.array(sorted(range(len(images)), key=lambda i: _order(images[i])), dtype=np.int64))

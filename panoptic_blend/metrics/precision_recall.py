@@ -6,10 +6,9 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from panoptic_blend.metrics.instance_columns import Bools
-from panoptic_blend.metrics.instance_matching import AREAS, IOU_THRESHOLDS, InstanceTallies
+from panoptic_blend.metrics.instance_matching import AREAS, IOU_THRESHOLDS, InstanceTallies, bit_rows
 from panoptic_blend.metrics.instance_report import InstanceFigures
 from panoptic_blend.metrics.sparse import Floats
 
@@ -19,7 +18,7 @@ RECALLS: Floats = np.linspace(0, 1, 101)
 DETECTION_LIMITS = (1, 10, 100)
 """Numbers of detections of one class in one image that the average recalls allow."""
 
-_AT_50, _AT_75 = 0, 5
+AT_50, AT_75 = 0, 5
 """Positions of 0.50 and 0.75 in ``IOU_THRESHOLDS``."""
 
 
@@ -60,8 +59,8 @@ class PrecisionRecall:
         every = precision[0]
         return InstanceFigures(
             _mean(every),
-            _mean(every[_AT_50]),
-            _mean(every[_AT_75]),
+            _mean(every[AT_50]),
+            _mean(every[AT_75]),
             *(_mean(precision[area]) for area in range(1, len(AREAS))),
             *(_mean(recall[0, limit]) for limit in range(len(DETECTION_LIMITS))),
             *(_mean(recall[area, -1]) for area in range(1, len(AREAS))),
@@ -87,19 +86,14 @@ def precision_recall(tallies: InstanceTallies) -> PrecisionRecall:
         own = slice(start, stop)
         total = tallies.truth_counts[:, tallies.truth_class == k].sum(axis=1)
         for area in np.flatnonzero(total):
-            ignored = _rows(tallies.ignored[area, own])
-            matched = _rows(tallies.matched[area, own])
+            ignored = bit_rows(tallies.ignored[area, own])
+            matched = bit_rows(tallies.matched[area, own])
             true, false = matched & ~ignored, ~matched & ~ignored
             for m, limit in enumerate(DETECTION_LIMITS):
                 recall[area, m, :, k] = true[:, tallies.rank[own] < limit].sum(axis=1) / total[area]
             found = sampled(true, false, int(total[area]), tallies.scores[own])
             precision[area, ..., k], scores[area, ..., k] = found
     return PrecisionRecall(precision, scores, recall)
-
-
-def _rows(bits: npt.NDArray[np.uint16]) -> Bools:
-    """Bit t of each (n,) as row t (T, n)."""
-    return (bits >> np.arange(len(IOU_THRESHOLDS), dtype=np.uint16)[:, None] & 1).astype(np.bool_)
 
 
 def sampled(true: Bools, false: Bools, total: int, scores: Floats) -> tuple[Floats, Floats]:

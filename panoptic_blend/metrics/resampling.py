@@ -123,7 +123,7 @@ class Bootstrap:
 
     def __init__(self, quality: WeightedQuality, resamples: int, seed: int) -> None:
         everything = quality.estimate(np.ones((1, quality.images)))
-        parts = [quality.estimate(weights) for weights in _draws(quality.images, resamples, seed)]
+        parts = [quality.estimate(weights) for weights in draws(quality.images, resamples, seed)]
         self.value, self.error = everything.value[0], everything.error[0]
         self.values = np.concatenate([everything.value[:0], *(part.value for part in parts)])
         self.errors = np.concatenate([everything.error[:0], *(part.error for part in parts)])
@@ -148,7 +148,7 @@ class Bootstrap:
         return float(low), float(high)
 
 
-def _draws(size: int, resamples: int, seed: int) -> Iterator[Floats]:
+def draws(size: int, resamples: int, seed: int) -> Iterator[Floats]:
     """Yield the number of times that each image is in each resample, in chunks (R, size) of resamples."""
     generator = np.random.default_rng(seed)
     chunk = max(1, _DRAWN_AT_ONCE // max(size, 1))
