@@ -28,6 +28,7 @@ COVERED_BY = {
     "cli/options": "cli/test_cli.py",
     "cli/prediction": "inference/test_pictures.py",
     "cli/running": "cli/test_cli.py",
+    "cli/reporting": "report/test_instance_report.py",
     "cli/scoring": "cli/test_cli.py",
     "cli/training": "docs/test_documented_commands.py",
     "cli/weights": "checkpoints/test_weights_cli.py",

@@ -15,8 +15,9 @@ from panoptic_blend.cli.explaining import explain
 from panoptic_blend.cli.inference import evaluate, sweep
 from panoptic_blend.cli.instances import ap
 from panoptic_blend.cli.prediction import predict
+from panoptic_blend.cli.reporting import report
 from panoptic_blend.cli.running import TRACEBACK, guarded
-from panoptic_blend.cli.scoring import draw, pq, report
+from panoptic_blend.cli.scoring import draw, pq
 from panoptic_blend.cli.training import demo, train
 from panoptic_blend.cli.weights import weights
 from panoptic_blend.failures import doing

@@ -196,7 +196,7 @@ def _common(shown: FilePairs | InstanceSets, resampling: Resampling, instances: 
     return {
         "resampling": {"resamples": resampling.resamples, "level": resampling.level, "seed": resampling.seed},
         "classes": class_records(shown.categories),
-        "instances": instances.content() if instances else None,
+        "instances": instances.content(resampling) if instances else None,
         "ids": list(map(str, shown.images.ids)),  # JavaScript rounds numbers above 2**53
         "names": list(shown.images.file_names),
     }

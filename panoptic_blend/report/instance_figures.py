@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, cast
 
 import numpy as np
@@ -16,10 +16,13 @@ from panoptic_blend.metrics.average_precision import AveragePrecision
 from panoptic_blend.metrics.instance_budget import InstanceBudget, instance_budget
 from panoptic_blend.metrics.instance_errors import CAUSES, InstanceErrors
 from panoptic_blend.metrics.instance_matching import InstanceTallies
-from panoptic_blend.metrics.instance_report import TWELVE, InstanceFigures, Kind
+from panoptic_blend.metrics.instance_report import Kind
+from panoptic_blend.metrics.instance_resampling import InstanceIntervals, compare_instances, instance_intervals
 from panoptic_blend.metrics.precision_recall import Curve, precision_recall
+from panoptic_blend.metrics.resampling import Interval
 from panoptic_blend.metrics.sparse import Floats
 from panoptic_blend.report.instances import ScoredInstances
+from panoptic_blend.scoring.details import Resampling
 from panoptic_blend.structures import Category, ImageId
 
 STEPS = 101
@@ -67,7 +70,7 @@ def score_steps(found: Sequence[Tallies]) -> Floats:
     return np.linspace(scores.min(), scores.max(), STEPS)
 
 
-def instance_figures(summary: InstanceSummary, tallies: Tallies, page: Page) -> dict[str, Any]:
+def instance_figures(summary: InstanceSummary, tallies: Tallies, page: Page, resampling: Resampling) -> dict[str, Any]:
     """All figures of one result set, whose ``tallies`` are those of its summary.
 
     The bytes of single detections are in the order of the images of the page; in an image, they are sorted by class and
@@ -87,7 +90,9 @@ def instance_figures(summary: InstanceSummary, tallies: Tallies, page: Page) -> 
     diagnoses = summary.errors.diagnose()
     for kind in summary.kinds:
         budget = instance_budget(diagnoses[kind], summary.things)
-        figures[kind] = _of_kind(tallies[kind], order, page) | {
+        intervals = instance_intervals(tallies[kind], **asdict(resampling))
+        figures[kind] = _of_kind(tallies[kind], order, page, intervals) | {
+            "too_rare": len(intervals.too_rare),
             "causes": _packed(np.concatenate(summary.causes[kind])),
             "budget": {
                 "all": _budget(budget.all),
@@ -97,7 +102,9 @@ def instance_figures(summary: InstanceSummary, tallies: Tallies, page: Page) -> 
     return figures
 
 
-def _of_kind(tallies: InstanceTallies, order: npt.NDArray[np.int64], page: Page) -> dict[str, Any]:
+def _of_kind(
+    tallies: InstanceTallies, order: npt.NDArray[np.int64], page: Page, intervals: InstanceIntervals
+) -> dict[str, Any]:
     """Figures and curves of all classes and of each one that occurs, and the outcome of each detection."""
     found = precision_recall(tallies)
     step = np.searchsorted(page.steps, tallies.scores, side="right") - 1
@@ -111,11 +118,13 @@ def _of_kind(tallies: InstanceTallies, order: npt.NDArray[np.int64], page: Page)
             continue
         true, false = (_at_least(step[own][mask[own] & ~is_ignored[own]]) for mask in (is_matched, ~is_matched))
         counts[page.lines[category.id]] = {"tp": true, "fp": false, "truths": instances[k]}
-        classes[id] = _figures(found.figures(k)) | {"instances": instances[k]}
+        values = {name: {"value": value} for name, value in found.figures(k).columns().items()}
+        classes[id] = {**without_nan(values), "instances": instances[k]}
         if instances[k]:
+            classes[id]["AP"] = asdict(intervals.per_class[category.id])
             curves[id] = _curve(found.curve(k))
     return {
-        "figures": _figures(found.figures()),
+        "figures": _bounded(intervals.figures),
         "classes": classes,
         "curves": curves,
         "counts": counts,
@@ -123,23 +132,16 @@ def _of_kind(tallies: InstanceTallies, order: npt.NDArray[np.int64], page: Page)
     }
 
 
-def differences(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
-    """All figures of the second result set minus those of the first, and AP of the classes that both have."""
-    classes = first["classes"].keys() & second["classes"].keys()
-    return {
-        "figures": {name: _difference(first["figures"][name], second["figures"][name]) for name in TWELVE},
-        "classes": {key: _difference(*(found["classes"][key]["AP"] for found in (first, second))) for key in classes},
-    }
+def differences(first: InstanceTallies, second: InstanceTallies, resampling: Resampling) -> dict[str, Any]:
+    """All figures of the second result set minus those of the first, and AP of each class, with intervals."""
+    found = compare_instances(first, second, **asdict(resampling))
+    figures = {name: interval | {"better": found.better[name]} for name, interval in _bounded(found.figures).items()}
+    return {"figures": figures, "classes": _bounded(found.per_class)}
 
 
-def _difference(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
-    values = first["value"], second["value"]
-    return {"value": None if None in values else values[1] - values[0], "low": None, "high": None}
-
-
-def _figures(figures: InstanceFigures) -> dict[str, Any]:
-    named = {name: {"value": value, "low": None, "high": None} for name, value in figures.columns().items()}
-    return cast(dict[str, Any], without_nan(named))
+def _bounded(intervals: Mapping[Any, Interval]) -> dict[Any, Any]:
+    """Values with the bounds of their intervals."""
+    return cast(dict[Any, Any], without_nan({key: asdict(interval) for key, interval in intervals.items()}))
 
 
 def _curve(curve: Curve) -> dict[str, list[float | None]]:

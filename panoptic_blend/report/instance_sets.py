@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from panoptic_blend.files import distinct_names
 from panoptic_blend.formats.instance_results import InstanceResults, read_instance_results
@@ -13,8 +13,10 @@ from panoptic_blend.metrics.instance_report import Kind
 from panoptic_blend.report.instance_figures import InstanceSummary, Page, differences, instance_figures, score_steps
 from panoptic_blend.report.instance_truth import AnnotatedTruth, InstanceTruth, PaintedTruth
 from panoptic_blend.report.instances import EncodedInstances, InstanceEncoder
+from panoptic_blend.scoring.details import Resampling
 from panoptic_blend.scoring.file_pairs import FilePairs
-from panoptic_blend.structures import PanopticBlendError, PanopticMap, Size
+from panoptic_blend.scoring.instance_files import InstancePolicy, left_out, require_allowed
+from panoptic_blend.structures import PanopticMap, Size
 
 
 @dataclass(frozen=True)
@@ -22,13 +24,13 @@ class InstanceFiles:
     """COCO results of one model or two, and the COCO instances JSON of their ``truth``.
 
     Without ``truth``, the things of the panoptic maps of the report are the true instances. Results for an image that
-    the truth lacks are an error, or are left out (``additional``).
+    the truth lacks are an error, or are left out, as ``policy`` says.
     """
 
     results: Path
     truth: Path | None = None
     other: Path | None = None
-    additional: Literal["error", "ignore"] = "error"
+    policy: InstancePolicy = field(default_factory=InstancePolicy)
 
     @property
     def sets(self) -> list[Path]:
@@ -63,7 +65,7 @@ class InstanceSets:
         self.images, self.categories, things = self._truth.images, self._truth.categories, self._truth.things
         self._files = files
         self._results = [self._read(path) for path in files.sets]
-        have_masks = all(results.has_masks for results in self._results)
+        have_masks = self._truth.has_masks and all(results.has_masks for results in self._results)
         self._kinds: list[Kind] = ["mask", "box"] if have_masks else ["box"]
         self._lines = {category.id: line for line, category in enumerate(self.categories, start=1)}
         self._encoder = InstanceEncoder(things, self._lines, self._kinds)
@@ -73,18 +75,15 @@ class InstanceSets:
     def _read(self, path: Path) -> InstanceResults:
         owner, ids = self._truth.path.name, {category.id for category in self._truth.things}
         results = read_instance_results(path, dict(zip(self.images.ids, self.images.sizes, strict=True)), ids, owner)
-        if results.additional and self._files.additional == "error":
-            raise PanopticBlendError(
-                f"{path.name}: image {min(results.additional, key=str)} has results but is not in {owner} "
-                f"({len(results.additional)} in total); check that both are of the same split, or ignore them "
-                "(--additional ignore)"
-            )
+        require_allowed(results, self._files.policy, owner, self.images.ids)
         return results
 
     def encode(self, place: int, size: Size, panoptic: PanopticMap | None = None) -> EncodedInstances:
         """Encode the image at a position, which has ``size`` in the page; ``panoptic`` is its true map."""
         image = self.images.ids[place]
         found = [results.of(image) for results in self._results]
+        if "mask" not in self._kinds:
+            found = [replace(detections, masks=None) for detections in found]
         return self._encoder.encode(image, self._truth.of(image, panoptic), found, size)
 
     def add(self, encoded: EncodedInstances) -> None:
@@ -93,16 +92,18 @@ class InstanceSets:
             summary.add(found)
         self._classes.append(encoded.classes)
 
-    def content(self) -> dict[str, Any]:
+    def content(self, resampling: Resampling) -> dict[str, Any]:
         """The data of the page about instances, except those of single images."""
         tallies = [summary.precision.tallies() for summary in self._summaries]
         page = Page(list(self.images.ids), self._lines, score_steps(tallies))
         results = [
-            instance_figures(summary, found, page) for summary, found in zip(self._summaries, tallies, strict=True)
+            instance_figures(summary, found, page, resampling)
+            for summary, found in zip(self._summaries, tallies, strict=True)
         ]
         compared = None
         if self._files.other:
-            compared = {kind: differences(*(result[kind] for result in results)) for kind in self._kinds}
+            first, second = tallies
+            compared = {kind: differences(first[kind], second[kind], resampling) for kind in self._kinds}
         truth_name, *names = distinct_names([self._truth.path, *self._files.sets])
         return {
             "truth": truth_name,
@@ -114,18 +115,15 @@ class InstanceSets:
             "classes": self._classes,
             "results": results,
             "compared": compared,
-            "remarks": [remark for found in self._results for remark in self._remarks(found)],
+            "remarks": self._remarks(),
         }
 
-    def _remarks(self, results: InstanceResults) -> list[str]:
-        """Sentences about results that were left out, and about images without results."""
-        name, owner, remarks = results.path.name, self._truth.path.name, []
-        if results.unknown:
-            remarks.append(
-                f"{name}: {results.unknown.total():,} results of categories that {owner} lacks are left out."
-            )
-        if results.additional:
-            remarks.append(f"{name}: {results.additional.total():,} results of images that {owner} lacks are left out.")
-        if missing := len(self.images) - len(results.images):
-            remarks.append(f"{name}: {missing:,} of {len(self.images):,} images have no results.")
+    def _remarks(self) -> list[str]:
+        """Lines about what was left out, and about images without results."""
+        owner, remarks = self._truth.path.name, []
+        if "mask" not in self._kinds and any(results.has_masks for results in self._results):
+            lacking = [owner] if not self._truth.has_masks else [r.path.name for r in self._results if not r.has_masks]
+            remarks.append(f"{lacking[0]} has no masks, so boxes alone are shown")
+        for results in self._results:
+            remarks += left_out(results, owner, len(self.images))
         return remarks

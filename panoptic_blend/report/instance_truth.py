@@ -24,6 +24,8 @@ class InstanceTruth(Protocol):
     categories: Categories
     things: list[Category]
     """The classes of which an instance may be."""
+    has_masks: bool
+    """Whether the instances have masks, and not boxes only."""
 
     def of(self, image: ImageId, panoptic: PanopticMap | None) -> TrueInstances:
         """The instances of an image; ``panoptic`` is its true map, if the report shows maps."""
@@ -39,7 +41,8 @@ class AnnotatedTruth:
     against: ClassVar[str] = "instances"
 
     def __init__(self, path: Path, panoptic: FilePairs | None) -> None:
-        self.path, self._read = path, read_instances_json(path)
+        self.path, self._read = path, read_instances_json(path, masks=False)
+        self.has_masks = self._read.images.has_masks
         source = panoptic or self._read
         self.images: Images | InstanceImages = source.images
         self.categories = source.categories
@@ -81,6 +84,7 @@ class PaintedTruth:
         self.categories = panoptic.categories
         self.things = [category for category in panoptic.categories if category.is_thing]
         self._ids = {category.id for category in self.things}
+        self.has_masks = True
 
     def of(self, image: ImageId, panoptic: PanopticMap | None) -> TrueInstances:
         """The things of the true map of an image."""

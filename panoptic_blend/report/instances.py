@@ -75,7 +75,8 @@ class InstanceEncoder:
 
     def _truth(self, truth: TrueInstances, size: Size) -> list[Row]:
         """Class, ``iscrowd``, area, box and mask of each true instance."""
-        boxes, masks = _boxes(truth.boxes, truth.size, size), _masks(truth.masks, truth.size, size)
+        boxes = _boxes(truth.boxes, truth.size, size)
+        masks = _masks(truth.masks, truth.size, size) if "mask" in self._kinds else [None] * len(truth)
         return [
             [self._class_indices[category], int(is_crowd), round(area, 1), box, mask]
             for category, is_crowd, area, box, mask in zip(

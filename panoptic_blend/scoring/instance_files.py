@@ -46,7 +46,7 @@ class InstanceFiles:
         self.results: list[InstanceResults] = []
         for path in results:
             found = read_instance_results(path, sizes, known, truth.name)
-            self._require_allowed(found)
+            require_allowed(found, self._policy, truth.name, self.truth.images.ids)
             self.results.append(found)
 
     def __len__(self) -> int:
@@ -68,31 +68,39 @@ class InstanceFiles:
         if not self.truth.images.has_masks and any(results.has_masks for results in self.results):
             lines.append(f"{truth}: its annotations have no masks, so boxes alone were scored")
         for results in self.results:
-            name, missing = results.path.name, len(self) - len(results.images)
-            of = f"of {results.total:,} results are of"
-            if results.unknown:
-                ids = ", ".join(map(str, sorted(results.unknown)[:5])) + (", ..." if len(results.unknown) > 5 else "")
-                number = f"{results.unknown.total():,}"
-                lines.append(f"{name}: {number} {of} categories that {truth} lacks ({ids}) and were left out")
-            if results.additional:
-                lines.append(f"{name}: {results.additional.total():,} {of} images that {truth} lacks and were left out")
-            if doubt := results.box_doubt():
-                lines.append(f"{name}: {doubt}")
-            if missing:
-                lines.append(f"{name}: {missing:,} of {len(self):,} images have no results")
+            lines += left_out(results, truth, len(self))
         return lines
 
-    def _require_allowed(self, found: InstanceResults) -> None:
-        name, images = found.path.name, self.truth.images.ids
-        if found.additional and self._policy.additional == "error":
-            raise PanopticBlendError(
-                f"{name}: image {min(found.additional, key=str)} has results but is not in {self.truth.path.name} "
-                f"({len(found.additional)} in total); check that both are of the same split, or ignore them "
-                "(--additional ignore)"
-            )
-        missing = [image_id for image_id in images if image_id not in found.images]
-        if missing and self._policy.missing == "error":
-            raise PanopticBlendError(
-                f"{name}: no results for image {missing[0]} ({len(missing)} of {len(images)} images have none); "
-                "predict every image of the truth, or score it as one in which nothing was found (--missing empty)"
-            )
+
+def left_out(results: InstanceResults, truth: str, images: int) -> list[str]:
+    """Lines about results that were left out, and about those of the ``images`` of the ``truth`` that have none."""
+    name, missing, lines = results.path.name, images - len(results.images), []
+    of = f"of {results.total:,} results are of"
+    if results.unknown:
+        ids = ", ".join(map(str, sorted(results.unknown)[:5])) + (", ..." if len(results.unknown) > 5 else "")
+        number = f"{results.unknown.total():,}"
+        lines.append(f"{name}: {number} {of} categories that {truth} lacks ({ids}) and were left out")
+    if results.additional:
+        lines.append(f"{name}: {results.additional.total():,} {of} images that {truth} lacks and were left out")
+    if doubt := results.box_doubt():
+        lines.append(f"{name}: {doubt}")
+    if missing:
+        lines.append(f"{name}: {missing:,} of {images:,} images have no results")
+    return lines
+
+
+def require_allowed(found: InstanceResults, policy: InstancePolicy, truth: str, images: Sequence[ImageId]) -> None:
+    """Raise an error if there are results for other images than those of the ``truth``, or too few, unless allowed."""
+    name = found.path.name
+    if found.additional and policy.additional == "error":
+        raise PanopticBlendError(
+            f"{name}: image {min(found.additional, key=str)} has results but is not in {truth} "
+            f"({len(found.additional)} in total); check that both are of the same split, or ignore them "
+            "(--additional ignore)"
+        )
+    missing = [image_id for image_id in images if image_id not in found.images]
+    if missing and policy.missing == "error":
+        raise PanopticBlendError(
+            f"{name}: no results for image {missing[0]} ({len(missing)} of {len(images)} images have none); "
+            "predict every image of the truth, or score it as one in which nothing was found (--missing empty)"
+        )

@@ -23,6 +23,7 @@ from panoptic_blend.report.command import InstanceRequest, ReportRequest, write_
 from panoptic_blend.report.instance_sets import InstanceFiles, is_instance_results
 from panoptic_blend.report.instance_truth import find_truth
 from panoptic_blend.scoring.details import Resampling
+from panoptic_blend.scoring.instance_files import InstancePolicy
 
 Refused = Callable[..., str]
 FAST = Resampling(20)
@@ -86,6 +87,8 @@ def test_figures_counts_and_causes_of_all_images(request_: InstanceRequest) -> N
         second = np.where(recalls <= 1 / 3, 1, np.where(recalls <= 2 / 3, 2 / 3, 0))
         assert part["figures"]["AP50"]["value"] == pytest.approx((first.mean() + second.mean()) / 2)
         assert list(part["figures"]) == list(TWELVE) and part["figures"]["AP_L"]["value"] is None
+        assert (part["figures"]["AP"]["low"], part["figures"]["AP"]["high"]) == (0, 1)  # of 3 images, too few
+        assert part["too_rare"] == 2
         assert part["classes"]["7"]["AP75"]["value"] == pytest.approx(second.mean())
         assert part["classes"]["3"]["instances"] == 3
         assert part["curves"]["7"]["50"] == pytest.approx(second.tolist(), abs=1e-3)
@@ -126,7 +129,7 @@ def test_crowds_images_without_results_and_scores_beyond_one(request_: InstanceR
     assert result["detections"]["counts"] == [0, 2, 2]
     assert unpacked(result["mask"]["outcomes"])[-2:] == [128 + 78, 255]  # 55 of 70, and in the crowd
     assert image(content(request_.page), 2)["truth"][2][:2] == [1, 1]
-    assert shown["remarks"] == ["first_i.json: 1 of 3 images have no results."]
+    assert shown["remarks"] == ["first_i.json: 1 of 3 images have no results"]
 
 
 def test_results_that_are_boxes_only(request_: InstanceRequest, found: Instances) -> None:
@@ -134,6 +137,15 @@ def test_results_that_are_boxes_only(request_: InstanceRequest, found: Instances
     found.first.write_text(json.dumps(boxes))
     page = written(request_)
     assert page["instances"]["kinds"] == ["box"] and "mask" not in page["instances"]["results"][0]
+    assert page["instances"]["remarks"] == []
+    truth = json.loads(found.truth.read_text())
+    for row in truth["annotations"]:
+        del row["segmentation"]
+    found.truth.write_text(json.dumps(truth))
+    without = written(replace(request_, instances=replace(request_.instances, other=found.second)))
+    assert without["instances"]["kinds"] == ["box"]
+    assert without["instances"]["remarks"] == ["instances.json has no masks, so boxes alone are shown"]
+    assert image(without, 0)["truth"][0][-1] is None
     assert [row[3:] for row in image(page, 0)["sets"][0]] == [[None, [0, None, place, 1.0]] for place in (0, 1)]
 
 
@@ -154,6 +166,7 @@ def test_two_result_sets_beside_maps(files: Small, found: Instances, request_: I
         assert shown["sets"][1].endswith("second_i.json") and page["results"][1]["groups"]["All"]["pq"] == 1
         for kind in ("mask", "box"):  # the maps have the same things
             assert shown["results"][0][kind] == alone["results"][0][kind]
+            assert shown["compared"][kind]["figures"]["AP"]["better"] > 0.5
             difference = shown["compared"][kind]["figures"]["AP"]["value"]
             assert difference == pytest.approx(1 - alone["results"][0][kind]["figures"]["AP"]["value"])
             assert shown["compared"][kind]["classes"]["3"]["value"] == pytest.approx(1 - 67 / 101)
@@ -179,8 +192,12 @@ def test_files_that_do_not_belong_together_are_refused(
     found.truth.write_text(json.dumps(truth))
     found.first.write_text(json.dumps([detection(8, LEFT, 3, 0.5), detection(1, LEFT, 3, 0.5)]))
     assert "image 8 has results but is not in instances.json" in refused(write_instance_report, request_, FAST)
-    shown = written(replace(request_, instances=replace(request_.instances, additional="ignore")))["instances"]
-    assert shown["remarks"][0] == "first_i.json: 1 results of images that instances.json lacks are left out."
+    shown = written(
+        replace(request_, instances=replace(request_.instances, policy=InstancePolicy(additional="ignore")))
+    )["instances"]
+    assert (
+        shown["remarks"][0] == "first_i.json: 1 of 2 results are of images that instances.json lacks and were left out"
+    )
 
 
 @pytest.fixture

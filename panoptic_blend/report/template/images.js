@@ -91,8 +91,9 @@ function drawImages(section) {
     section.append(...browserParts());
     checkFolder();
   }
+  const place = filtered[current];
   filtered = filteredPlaces();
-  current = Math.min(current, filtered.length - 1);
+  current = filtered.indexOf(place);
   drawFilters();
   byId("found").textContent = `${count(filtered.length)} of ${count(content.ids.length)} images`;
   byId("nothing").hidden = filtered.length > 0;

@@ -21,7 +21,8 @@ function render(before) {
     byId(tab.dataset.view).hidden = !isShown;
   }
   const key = drawingKey();
-  if (drawnWith[view] !== key || (before && before.view !== view && view === "images")) {
+  const isCovered = before && before.image !== "" && state.image !== ""; // the list keeps its order under the viewer
+  if (!isCovered && (drawnWith[view] !== key || (before && before.view !== view && view === "images"))) {
     drawnWith[view] = key;
     DRAW[view](byId(view));
   }

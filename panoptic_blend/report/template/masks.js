@@ -143,7 +143,7 @@ function colorOf(instance, layer, set) {
 function instanceLayer(layer, set, found) {
   const { width, height } = found;
   const factor = Math.max(1, Math.ceil(SHARP / Math.max(width, height)));
-  const canvas = make("canvas", { width: factor * width, height: factor * height });
+  const canvas = make("canvas", { class: "smooth", width: factor * width, height: factor * height });
   const context = canvas.getContext("2d");
   const shown = layerInstances(layer, set).map((instance) => [instance, colorOf(instance, layer, set)]);
   const areas = make("canvas", { width, height });
@@ -152,7 +152,7 @@ function instanceLayer(layer, set, found) {
   areas.getContext("2d").putImageData(picture, 0, 0);
   context.imageSmoothingEnabled = false;
   context.drawImage(areas, 0, 0, canvas.width, canvas.height);
-  context.lineWidth = Math.max(2, Math.round(canvas.width / 480));
+  context.lineWidth = Math.max(2, Math.round(canvas.width / (state.layout === "all" ? 160 : 400)));
   for (const [instance, color] of shown) {
     if (isMask(instance)) continue;
     context.strokeStyle = rgb(color.slice(0, 3));

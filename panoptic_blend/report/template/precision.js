@@ -26,7 +26,7 @@ function drawPrecision(section) {
       KINDS.map((kind) => precisionCard(kind)),
       thresholdCard(),
     ),
-    make("p", { class: "note", id: "against" }, [againstWords(), intervalWords(), ...content.instances.remarks].join(" ")),
+    make("p", { class: "note", id: "against" }, [againstWords(), intervalWords(), ...content.instances.remarks.map((line) => `${line}.`)].join(" ")),
     make("div", { class: "columns" }, budgetSummary(set), twelvePanel(), extremesPanel(set)),
   );
 }
@@ -40,10 +40,10 @@ function againstWords() {
 
 function intervalWords() {
   const { resamples, level, seed } = content.resampling;
-  if (content.instances.results[0][KINDS[0]].figures.AP.low === null && hasIntervals) return "";
   return hasIntervals
     ? `Bars show the ${Math.round(100 * level)} % bootstrap interval over ${count(resamples)} resamples of ` +
-        `${count(content.ids.length)} images (seed ${seed}).`
+        `${count(content.ids.length)} images (seed ${seed}).` +
+        tooRare(figuresOf(Number(state.set)).too_rare)
     : "A single image has no interval.";
 }
 

@@ -1,0 +1,119 @@
+"""``panoptic-blend report``: reads result files and needs neither model nor torch."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from panoptic_blend.cli import options
+from panoptic_blend.cli.running import stoppable
+from panoptic_blend.structures import PanopticBlendError
+from panoptic_blend.terminal import progress_line
+
+
+def report(
+    truth: options.TruthJson,
+    prediction: options.ResultsJson,
+    images: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the photos.")],
+    out: Annotated[Path, typer.Option(help="The page to write; large data sets also get a folder beside it.")] = Path(
+        "report.html"
+    ),
+    truth_folder: options.TruthFolder = None,
+    prediction_folder: options.PredictionFolder = None,
+    compare: options.Compare = None,
+    compare_folder: options.CompareFolder = None,
+    missing: options.Missing = "error",
+    additional: options.Additional = "error",
+    area: options.Area = "png",
+    resamples: options.Resamples = 1000,
+    seed: options.BootstrapSeed = 0,
+    workers: options.Threads = None,
+    size: Annotated[int, typer.Option(min=64, max=8192, help="Longest side of its photos and maps in pixels.")] = 1024,
+    overwrite: options.Overwrite = False,
+    instances: Annotated[
+        Path | None, typer.Option(metavar="RESULTS.json", help="Show these COCO results of instances beside the maps.")
+    ] = None,
+    instances_truth: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="TRUTH.json",
+            help="COCO instances JSON of their truth; default: instances_X.json beside panoptic_X.json, else the maps.",
+        ),
+    ] = None,
+    compare_instances: Annotated[
+        Path | None, typer.Option(metavar="B.json", help="Instances of the second results, with --compare.")
+    ] = None,
+) -> None:
+    """Write a web page with PQ, classes, confusion, error budget, and every image with its errors.
+
+    It shows AP, curves and detections instead if TRUTH and PREDICTION are COCO instances JSON and results, and both
+    with --instances.
+    """
+    from panoptic_blend.report.command import InstanceRequest, ReportRequest, write_instance_report, write_report
+    from panoptic_blend.report.instance_sets import InstanceFiles, is_instance_results
+    from panoptic_blend.report.instance_truth import find_truth
+    from panoptic_blend.scoring.details import Resampling
+    from panoptic_blend.scoring.file_pairs import FilePolicy
+    from panoptic_blend.scoring.instance_files import InstancePolicy
+
+    resampling, policy = Resampling(resamples, seed=seed), InstancePolicy(additional=additional)
+    if is_instance_results(prediction):
+        panoptic_only = {
+            "--truth-folder": truth_folder,
+            "--prediction-folder": prediction_folder,
+            "--compare-folder": compare_folder,
+            "--instances": instances,
+            "--instances-truth": instances_truth,
+            "--compare-instances": compare_instances,
+            "--missing": missing != "error",
+            "--area": area != "png",
+        }
+        _refuse([option for option, value in panoptic_only.items() if value], prediction)
+        files = InstanceFiles(prediction, truth, compare, policy)
+        write = partial(write_instance_report, InstanceRequest(files, images, out, workers, size, overwrite))
+    else:
+        _require_useful(instances, instances_truth, compare, compare_instances)
+        shown = None
+        if instances:
+            shown = InstanceFiles(instances, instances_truth or find_truth(truth), compare_instances, policy)
+        request = ReportRequest(
+            truth=truth,
+            prediction=prediction,
+            photos=images,
+            page=out,
+            truth_folder=truth_folder,
+            prediction_folder=prediction_folder,
+            other=(compare, compare_folder) if compare else None,
+            policy=FilePolicy(missing, additional, area),
+            workers=workers,
+            side=size,
+            overwrite=overwrite,
+            instances=shown,
+        )
+        write = partial(write_report, request)
+    with stoppable("stopped; nothing was written"), progress_line("comparing", "images") as progress:
+        page, *folder = write(resampling, progress)
+    print(f"{page} is the report" + (f"; {folder[0]} belongs to it" if folder else ", a single file"))
+
+
+def _refuse(panoptic_only: list[str], results: Path) -> None:
+    """Raise an error if options were given that are of no use for instances."""
+    if panoptic_only:
+        raise PanopticBlendError(
+            f"{panoptic_only[0]} is for panoptic results, and {results} holds instances; leave it out"
+        )
+
+
+def _require_useful(
+    instances: Path | None, instances_truth: Path | None, compare: Path | None, compare_instances: Path | None
+) -> None:
+    """Raise an error if an option about instances would have no effect, or only one part would be compared."""
+    if not instances and (instances_truth or compare_instances):
+        option = "--instances-truth" if instances_truth else "--compare-instances"
+        raise PanopticBlendError(f"{option} shows nothing alone; give the results with --instances, or leave it out")
+    if instances and bool(compare) != bool(compare_instances):
+        given, other = ("--compare", "--compare-instances") if compare else ("--compare-instances", "--compare")
+        raise PanopticBlendError(f"{given} without {other}: both parts of the page compare two models; give both")
