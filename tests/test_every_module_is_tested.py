@@ -77,6 +77,7 @@ COVERED_BY = {
     "formats/result_columns": "formats/test_instance_results.py",
     "inference/explained_pictures": "cli/test_cli.py",
     "inference/forward": "inference/test_evaluation.py",
+    "inference/picture_jobs": "inference/test_pictures.py",
     "inference/journal": "inference/test_pictures.py",
     "instances": "metrics/test_average_precision.py",
     "metrics/confusion": "metrics/test_details.py",

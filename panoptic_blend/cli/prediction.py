@@ -14,6 +14,7 @@ from panoptic_blend.cli.running import stoppable
 from panoptic_blend.failures import doing
 from panoptic_blend.formats.addresses import Location, location_of
 from panoptic_blend.formats.images import PICTURE_SUFFIXES
+from panoptic_blend.formats.instance_results import FILE_NAME
 from panoptic_blend.formats.videos import VIDEO_SUFFIXES
 from panoptic_blend.structures import PanopticBlendError
 
@@ -49,6 +50,8 @@ def predict(
 ) -> None:
     """Predict panoptic maps of pictures or of the frames of a video; write them as COCO JSON and PNG, and draw them.
 
+    The instances of pictures, which may overlap, are written as COCO results too.
+
     After an interruption, run the same command again to continue.
     """
     named, changes = pictures_and_overrides(inputs or ())
@@ -80,7 +83,8 @@ def predict(
             with on.progress("predicting", "images") as show:
                 count = predict_pictures(on.predictor, found, output, show, overwrite, on.team)
     if on.team.is_first:
-        print(f"{count} panoptic maps: {output}/panoptic.json; drawings: {drawn}")
+        instances = "" if video else f"instances: {output}/{FILE_NAME}; "
+        print(f"{count} panoptic maps: {output}/panoptic.json; {instances}drawings: {drawn}")
 
 
 def _found(named: list[Location], recursive: bool, output: Path, listed: Path | None) -> list[FoundPicture]:

@@ -1,15 +1,13 @@
-"""Predict panoptic maps of pictures: COCO results, and the maps drawn over the pictures."""
+"""Predict pictures: panoptic maps and instances as COCO results, and the maps drawn over the pictures."""
 
 from __future__ import annotations
 
 import errno
-from collections import Counter
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, nullcontext
-from dataclasses import dataclass
 from functools import partial
-from itertools import count
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from torch import Tensor
@@ -17,38 +15,25 @@ from torch import Tensor
 from panoptic_blend.data.loader import Shard
 from panoptic_blend.drawing.overlay import draw
 from panoptic_blend.failures import ForeignError, doing, in_one_line, reworded
-from panoptic_blend.files import printable, replacing, require_no_overwrite
-from panoptic_blend.formats.addresses import Address, Location, read_picture_at
+from panoptic_blend.files import printable, read_json, replacing, require_no_overwrite
+from panoptic_blend.formats.addresses import read_picture_at
 from panoptic_blend.formats.images import Picture, write_picture
+from panoptic_blend.formats.instance_results import FILE_NAME, result_records, writing_results
 from panoptic_blend.formats.panoptic_writer import PanopticWriter
-from panoptic_blend.inference.find_pictures import FoundPicture, absolute
-from panoptic_blend.inference.journal import Journal, JournalEntry, file_stamp, prediction_identity
+from panoptic_blend.inference.find_pictures import FoundPicture
+from panoptic_blend.inference.journal import Journal, JournalEntry, prediction_identity
+from panoptic_blend.inference.picture_jobs import INSTANCES, PictureJob, picture_jobs
 from panoptic_blend.inference.predictor import Predictor
 from panoptic_blend.machine import overlapped
+from panoptic_blend.metrics.instance_conversion import output_instances
 from panoptic_blend.runtime.team import ALONE, Team
-from panoptic_blend.structures import PanopticBlendError, PanopticMap, Progress
+from panoptic_blend.structures import Output, PanopticBlendError, Progress
 
 FAILURES = "failures.txt"
 """The file with a line for each picture that failed in the last run, if there are any."""
 
 _OF_THE_NAME = {errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL}
 """Errors of writing that the name of one picture causes; others, such as a full disk, would meet all pictures."""
-
-
-@dataclass(frozen=True)
-class _PictureJob:
-    """One picture to predict: its image id, its path and name, and the paths of its PNG and its drawing.
-
-    ``source`` and ``stamp`` identify it in the journal.
-    """
-
-    image_id: int
-    path: Location
-    name: str
-    png: Path
-    drawing: Path
-    source: str
-    stamp: list[int]
 
 
 def predict_pictures(
@@ -59,7 +44,10 @@ def predict_pictures(
     overwrite: bool = False,
     team: Team = ALONE,
 ) -> int:
-    """Write ``output``/panoptic.json, its PNGs in panoptic/, and drawings in pictures/; return the number of pictures.
+    """Write the results of pictures to ``output``; return the number of pictures.
+
+    ``panoptic.json`` has the panoptic maps, with its PNGs in ``panoptic/``; ``instances_results.json`` all detections
+    in COCO's format, put together from a file for each picture in ``instances/``; ``pictures/`` the drawings.
 
     A picture whose name is a number, as in COCO, has it as its image id; the others are counted from 1 (so are those
     whose numbers are equal). On a GPU pictures are read, predicted and written in parallel. Images that an interrupted
@@ -76,14 +64,15 @@ def predict_pictures(
         PanopticBlendError: ``output`` has other results and ``overwrite`` is false; pictures fail, which is reported
             after all others are written; or results are removed meanwhile.
     """
-    jobs, identity = _jobs(pictures, output), prediction_identity(predictor, {"kind": "pictures"})
+    jobs, identity = picture_jobs(pictures, output), prediction_identity(predictor, {"kind": "pictures"})
     writer = PanopticWriter(output / "panoptic.json", categories=predictor.categories)
     journal: Journal | None = None
 
-    def begin() -> list[_PictureJob]:
+    def begin() -> list[PictureJob]:
         nonlocal journal
         journal = _opened(output, identity, jobs, overwrite)
-        return [job for job in jobs if journal.find(job.source, job.stamp) is None]
+        finished = _finished(journal, jobs)
+        return [job for job in jobs if job.source not in finished]
 
     left = team.from_first(begin)
     count = len(jobs) - len(left)
@@ -96,25 +85,40 @@ def predict_pictures(
         parts = team.share(len(left), work, lambda done, _: progress(count + done, len(jobs)))
         if not team.is_first:
             return len(jobs)
-        entries = {job.source: entry for job in jobs if (entry := own.find(job.source, job.stamp))}
-        entries |= {entry.source: entry for part in parts for entry in part.entries}
-        own.take_in(entry for part in parts[1:] for entry in part.entries if entry.files)
-        for job in jobs:
-            if entry := entries.get(job.source):
-                writer.append([entry.image | {"id": job.image_id}], [entry.annotation | {"image_id": job.image_id}])
+        entries = _finished(own, jobs) | {entry.source: entry for part in parts for entry in part.entries}
+        failures = {source: failure for part in parts for source, failure in part.failures.items()}
+        own.take_in(entry for part in parts[1:] for entry in part.entries if entry.source not in failures)
         own.require_results()
-    failures = {source: failure for part in parts for source, failure in part.failures.items()}
+        written = [(job, entries[job.source]) for job in jobs if job.source in entries]
+        for job, entry in written:
+            writer.append([entry.image | {"id": job.image_id}], [entry.annotation | {"image_id": job.image_id}])
+        with writing_results(output / FILE_NAME) as results:
+            for job, entry in written:
+                records = read_json(output / _instances(entry))
+                results.append(record | {"image_id": job.image_id} for record in records)
     _report(output, [failures[job.source] for job in jobs if job.source in failures], len(jobs))
     return len(jobs)
 
 
-def _opened(output: Path, identity: Mapping[str, Any], jobs: Sequence[_PictureJob], overwrite: bool) -> Journal:
+def _opened(output: Path, identity: Mapping[str, Any], jobs: Sequence[PictureJob], overwrite: bool) -> Journal:
     """The journal of the folder, if its results are of these pictures and nothing else is overwritten."""
-    written = [output / "panoptic.json", *(job.png for job in jobs), *(job.drawing for job in jobs)]
+    written = [output / "panoptic.json", output / FILE_NAME, *(path for job in jobs for path in job.files)]
     require_no_overwrite(written, [job.path for job in jobs if isinstance(job.path, Path)])
     journal = Journal.open(output, identity, written, overwrite)
     journal.require_sources(job.source for job in jobs)
+    (output / FILE_NAME).unlink(missing_ok=True)
     return journal
+
+
+def _finished(journal: Journal, jobs: Iterable[PictureJob]) -> dict[str, JournalEntry]:
+    """The entries of the pictures that are finished, by source; earlier versions kept no instances."""
+    found = {job.source: journal.find(job.source, job.stamp) for job in jobs}
+    return {source: entry for source, entry in found.items() if entry and _instances(entry)}
+
+
+def _instances(entry: JournalEntry) -> str:
+    """The name of the file with the detections of a finished picture; empty if there is none."""
+    return next((name for name in entry.files if name.startswith(f"{INSTANCES}/")), "")
 
 
 class _Part(NamedTuple):
@@ -126,7 +130,7 @@ class _Part(NamedTuple):
 
 def _predict_shard(
     predictor: Predictor,
-    jobs: Sequence[_PictureJob],
+    jobs: Sequence[PictureJob],
     journal: Journal,
     writer: PanopticWriter,
     shard: Shard,
@@ -166,8 +170,8 @@ def queue_depth(predictor: Predictor) -> int:
     return 0 if predictor.model.pixel_mean.device.type == "cpu" else 3
 
 
-_Read = tuple[_PictureJob, Picture, Tensor]
-_Predicted = tuple[_PictureJob, Picture, PanopticMap]
+_Read = tuple[PictureJob, Picture, Tensor]
+_Predicted = tuple[PictureJob, Picture, Output]
 
 
 class _PictureSteps:
@@ -180,7 +184,7 @@ class _PictureSteps:
         self._predictor, self._journal, self._writer = predictor, journal, writer
         self.failures: dict[str, PanopticBlendError] = {}
 
-    def read(self, jobs: Iterable[_PictureJob]) -> Iterator[_Read | None]:
+    def read(self, jobs: Iterable[PictureJob]) -> Iterator[_Read | None]:
         for job in jobs:
             read = None
             with self._costing_one(job, "reading"):
@@ -192,25 +196,29 @@ class _PictureSteps:
         if read is not None:
             job, picture, image = read
             with self._costing_one(job, "predicting", picture):
-                return job, picture, self._predictor.run(image, picture.shape[:2]).panoptic
+                return job, picture, self._predictor.run(image, picture.shape[:2])
         return None
 
     def write(self, predicted: _Predicted | None) -> JournalEntry | None:
         if predicted is None:
             return None
-        job, picture, panoptic = predicted
-        entry = None
+        job, picture, output = predicted
+        entry, categories = None, self._predictor.categories
         with self._costing_one(job, "writing the results of", picture):
             png = job.png.relative_to(self._writer.folder).as_posix()
-            records = self._writer.save(job.image_id, job.name, panoptic, png)
-            # the map is kept even if the drawing fails, because the picture is too wide for a JPEG
-            entry = JournalEntry(job.source, job.stamp, {}, *records)
-            write_picture(job.drawing, draw(picture, panoptic, self._predictor.categories))
-            entry = self._journal.add(job.source, job.stamp, [job.png, job.drawing], *records)
+            records = self._writer.save(job.image_id, job.name, output.panoptic, png)
+            found = output_instances(output, categories.thing_ids)
+            with replacing(job.instances) as temporary:
+                temporary.write_text(json.dumps([*result_records(job.image_id, found)]), encoding="ascii")
+            # the results are kept even if the drawing fails, because the picture is too wide for a JPEG
+            name = job.instances.relative_to(self._writer.json_path.parent).as_posix()
+            entry = JournalEntry(job.source, job.stamp, {name: 0}, *records)
+            write_picture(job.drawing, draw(picture, output.panoptic, categories))
+            entry = self._journal.add(job.source, job.stamp, job.files, *records)
         return entry
 
     @contextmanager
-    def _costing_one(self, job: _PictureJob, activity: str, picture: Picture | None = None) -> Iterator[None]:
+    def _costing_one(self, job: PictureJob, activity: str, picture: Picture | None = None) -> Iterator[None]:
         """Note an error of the block as the failure of its picture, unless it would meet all pictures."""
         size = "" if picture is None else f"its {picture.shape[1]} x {picture.shape[0]} pixels, "
         try:
@@ -221,37 +229,3 @@ class _PictureSteps:
             if isinstance(error, OSError) and error.errno not in _OF_THE_NAME and not isinstance(failure, ForeignError):
                 raise
             self.failures[job.source] = failure
-
-
-def _image_ids(stems: Sequence[str]) -> list[int]:
-    """The numbers that are names, unless two are equal; all others are counted from 1, without these numbers."""
-    numbers = [int(stem) if stem.isascii() and stem.isdigit() else None for stem in stems]
-    times = Counter(numbers)
-    own = [number if times[number] == 1 else None for number in numbers]
-    taken = set(own)
-    others = (number for number in count(1) if number not in taken)
-    return [next(others) if number is None else number for number in own]
-
-
-def _jobs(pictures: Sequence[FoundPicture], output: Path) -> list[_PictureJob]:
-    ids = _image_ids([PurePosixPath(picture.name).stem for picture in pictures])
-    return [
-        _PictureJob(
-            image_id,
-            picture.path,
-            picture.name,
-            png=output / "panoptic" / f"{picture.result}.png",
-            drawing=output / "pictures" / f"{picture.result}.jpg",
-            source=str(absolute(picture.path)),
-            stamp=_stamp(picture.path),
-        )
-        for image_id, picture in zip(ids, pictures, strict=True)
-    ]
-
-
-def _stamp(location: Location) -> list[int]:
-    """The `file_stamp`; empty for an address, whose file counts as unchanged, and for a file that cannot be read."""
-    try:
-        return [] if isinstance(location, Address) else file_stamp(location)
-    except OSError:
-        return []

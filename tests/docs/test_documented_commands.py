@@ -80,7 +80,7 @@ NOT_RUN = {
     r"pip install": "it downloads packages; the extras that it names exist",
     r"make": "it builds environments or runs all tests; its target exists",
     r"torchrun": "it needs several devices",
-    r"panoptic-blend train .*--(devices|nodes)": "it needs several devices",
+    r"panoptic-blend \w+ .*--(devices|nodes)": "it needs several devices",
     r"panoptic-blend train .*--weights imagenet": "it downloads weights",
     r"python -m evaluation\.(speed|speed_steps|annotations_speed|loader_speed|pq_speed)\b": "tests/evaluation does it",
 }

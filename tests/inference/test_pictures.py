@@ -19,10 +19,12 @@ from test_predictor import CATEGORIES, CONFIG, lively
 from panoptic_blend.checkpoints.io import save_checkpoint
 from panoptic_blend.drawing.overlay import draw
 from panoptic_blend.formats.images import read_picture, read_segment_ids, write_picture
+from panoptic_blend.formats.instance_results import result_records
 from panoptic_blend.formats.panoptic_writer import PanopticWriter
-from panoptic_blend.inference import pictures
+from panoptic_blend.inference import picture_jobs, pictures
 from panoptic_blend.inference.find_pictures import find_pictures
 from panoptic_blend.inference.predictor import Predictor, load
+from panoptic_blend.metrics.instance_conversion import output_instances
 from panoptic_blend.structures import PanopticBlendError
 
 Refused = Callable[..., str]
@@ -53,13 +55,21 @@ def photos(generated: Path, tmp_path: Path) -> Path:
 @pytest.fixture
 def plain(predictor: Predictor, photos: Path, tmp_path: Path) -> dict[str, bytes]:
     """The results of a loop without threads and without a journal."""
-    output = tmp_path / "plain"
+    output, every = tmp_path / "plain", list[dict[str, Any]]()
     with PanopticWriter(output / "panoptic.json", categories=CATEGORIES) as writer:
         for path in sorted(photos.iterdir()):
             picture = read_picture(path)
-            panoptic = predictor.predict(picture)
+            found = predictor.output(picture)
+            panoptic = found.panoptic
             writer.add(int(path.stem), path.name, panoptic)
+            records = [*result_records(int(path.stem), output_instances(found, CATEGORIES.thing_ids))]
+            assert len(records) == len(found.boxes) > 0
+            every += records
+            (output / "instances").mkdir(exist_ok=True)
+            (output / "instances" / f"{path.stem}.json").write_text(json.dumps(records))
             write_picture(output / "pictures" / f"{path.stem}.jpg", draw(picture, panoptic, CATEGORIES))
+    lines = ",\n".join(map(json.dumps, every))
+    (output / "instances_results.json").write_text(f"[\n{lines}\n]\n")
     return contents(output)
 
 
@@ -90,7 +100,7 @@ def test_results_equal_those_of_a_plain_loop(
     calls: list[int] = []
     assert predict_pictures(predictor, [photos], tmp_path / "out", count_of(calls)) == COUNT
     assert contents(tmp_path / "out") == plain
-    assert len(plain) == 2 * COUNT + 1
+    assert len(plain) == 3 * COUNT + 2
     assert calls == list(range(COUNT + 1))
 
 
@@ -112,7 +122,7 @@ def test_an_interrupted_run_continues_where_it_stopped(
         assert not (output / "panoptic.json").exists(), "a JSON that exists is complete"
         after = noted(output)
         assert before.items() <= after.items(), "images in the journal are not predicted again"
-        assert len(after) >= len(before) + 2 * (at if is_noted else at - 1)
+        assert len(after) >= len(before) + 3 * (at if is_noted else at - 1)
         before = after
         with (output / "journal.jsonl").open("a") as journal:
             journal.write('{"source": "half a li')
@@ -120,7 +130,7 @@ def test_an_interrupted_run_continues_where_it_stopped(
     assert finish(command, errors) == 0
     assert contents(output) == plain
     assert before.items() <= noted(output).items()
-    assert noted(output).keys() == plain.keys() - {"panoptic.json"}
+    assert noted(output).keys() == plain.keys() - {"panoptic.json", "instances_results.json"}
 
 
 def test_finished_images_are_not_predicted_again(
@@ -153,7 +163,7 @@ def test_changed_images_and_results_are_predicted_again(predictor: Predictor, ph
     assert [image["id"] for image in json.loads((output / "panoptic.json").read_text())["images"]] == [*range(1, 9)]
 
 
-ENDS = ("panoptic", ".png"), ("pictures", ".jpg")
+ENDS = ("panoptic", ".png"), ("instances", ".json"), ("pictures", ".jpg")
 
 
 def test_other_results_are_not_mixed_in(
@@ -295,7 +305,7 @@ def test_a_picture_that_fails_in_any_step_costs_only_itself_and_the_next_run_mak
     has_map = step in {"draw", "write"}
     assert len(json.loads((output / "panoptic.json").read_text())["images"]) == COUNT - 1 + has_map
     times = noted(output)
-    assert len(times) == 2 * (COUNT - 1)
+    assert len(times) == 3 * (COUNT - 1)
     assert predict_pictures(predictor, [photos], output, ignore) == COUNT
     assert contents(output) == plain, "the list of failures is gone too"
     assert times.items() <= noted(output).items()
@@ -309,7 +319,7 @@ def test_a_full_disk_is_no_failure_of_a_picture(
     failing(monkeypatch, step, full, sorted(photos.iterdir())[2].name, predictor)
     with pytest.raises(OSError, match="No space left"):
         predict_pictures(predictor, [photos], tmp_path / "out", ignore)
-    assert len(noted(tmp_path / "out")) == 2 * 2
+    assert len(noted(tmp_path / "out")) == 3 * 2
     assert not (tmp_path / "out" / "panoptic.json").exists()
 
 
@@ -378,7 +388,7 @@ def test_a_result_that_is_deleted_meanwhile_is_made_by_the_next_run(
     times = noted(output)
     assert predict_pictures(predictor, [photos], output, ignore) == COUNT
     assert contents(output) == plain
-    assert len(times.items() & noted(output).items()) == 2 * (COUNT - 1)
+    assert len(times.items() & noted(output).items()) == 3 * (COUNT - 1)
 
 
 def test_a_nested_journal_is_no_journal(
@@ -417,7 +427,7 @@ def test_a_journal_with_the_name_of_no_possible_file_is_not_believed(
     ],
 )
 def test_image_ids_are_the_numbers_that_are_names(stems: list[str], ids: list[int]) -> None:
-    assert pictures._image_ids(stems) == ids
+    assert picture_jobs._image_ids(stems) == ids
 
 
 def test_a_name_that_is_not_utf_8_is_predicted_too(predictor: Predictor, photos: Path, tmp_path: Path) -> None:
