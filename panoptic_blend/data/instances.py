@@ -13,7 +13,7 @@ from panoptic_blend.data.protocol import ImageTable, Sample
 from panoptic_blend.formats.categories import Categories
 from panoptic_blend.formats.coco_instances import read_instances_json
 from panoptic_blend.formats.coco_layout import find_instances
-from panoptic_blend.formats.images import read_picture
+from panoptic_blend.formats.images import Picture, read_picture
 from panoptic_blend.formats.names import locate
 from panoptic_blend.instances import TrueInstances
 from panoptic_blend.structures import PanopticBlendError
@@ -86,11 +86,14 @@ class CocoInstances(Dataset[Sample]):
 
     def __getitem__(self, index: int) -> Sample:
         if self.panoptic is None:
-            name, size = self.images.file_names[index], self.images.sizes[index]
-            image = to_tensor(read_picture(locate(self._pictures, name), size))
+            name, image = self.images.file_names[index], to_tensor(self.picture(index))
             return Sample(self.images.ids[index], name, image, None, self.truth(index))
         sample = self.panoptic[index]
         return Sample(sample.image_id, sample.file_name, sample.image, sample.panoptic, self.truth(index))
+
+    def picture(self, index: int) -> Picture:
+        """Read only the picture of item ``index``: (H, W, 3) uint8 RGB."""
+        return read_picture(locate(self._pictures, self.images.file_names[index]), self.images.sizes[index])
 
     def truth(self, index: int) -> TrueInstances:
         """Read only the instances of item ``index``."""

@@ -8,9 +8,10 @@ from pathlib import Path
 import cv2
 import pytest
 import torch
+from instance_files import write_instances
 
 from evaluation import loader_speed
-from evaluation.loader_speed import Cost, measure_batches, measure_steps, table
+from evaluation.loader_speed import Cost, datasets, measure_batches, measure_steps, table
 from panoptic_blend.data.dataset import CocoPanoptic
 
 
@@ -29,6 +30,24 @@ def test_every_step_is_measured(generated: Path) -> None:
     assert all(step.wall > 0 for step in steps)
 
 
+def test_every_step_of_instances_is_measured_where_a_split_has_them(shapes: Path) -> None:
+    assert [dataset.name for dataset in datasets(shapes, "val2017")] == ["panoptic_val2017.json"]
+    write_instances(shapes, "val2017")
+    panoptic, instances = datasets(shapes, "val2017")
+    assert (panoptic.name, instances.name) == ("panoptic_val2017.json", "instances_val2017.json")
+    steps = measure_steps(instances, 6)
+    assert [step.name for step in steps] == [
+        "read and decode the JPEG",
+        "rasterize the masks",
+        "paint the layers",
+        "resize the picture",
+        "resize the layers",
+        "flip half of the samples",
+        "target",
+    ]
+    assert all(step.wall > 0 for step in steps)
+
+
 def test_a_worker_is_measured_and_so_is_this_process(generated: Path) -> None:
     dataset = CocoPanoptic(generated, "val2017")
     for workers in (0, 1):
@@ -40,7 +59,8 @@ def test_a_worker_is_measured_and_so_is_this_process(generated: Path) -> None:
 def test_shares_add_up() -> None:
     steps = [Cost("decode", 0.004, 0.006), Cost("resize", 0.002, 0.002)]
     columns = [
-        list(column.cells) for column in table(steps, Cost("alone", 0.008, 0.01), Cost("worker", 0.01, 0.02)).columns
+        list(column.cells)
+        for column in table(steps, Cost("alone", 0.008, 0.01), Cost("worker", 0.01, 0.02), "a.json").columns
     ]
     assert columns == [
         ["decode", "resize", "everything else", "alone", "transfer between processes", "worker"],
