@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from evaluation import annotations_speed
-from evaluation.annotations_speed import main, measure_in_fresh_process, write_data_set
+from evaluation.annotations_speed import Kind, main, measure_in_fresh_process, write_data_set, write_instances
 from evaluation.timing import Measurement
 from panoptic_blend.data.dataset import CocoPanoptic
+from panoptic_blend.data.instances import CocoInstances
 
 
 def test_the_written_data_set_has_the_format_of_coco(tmp_path: Path, coco_sample: Path) -> None:
@@ -25,13 +26,22 @@ def test_the_written_data_set_has_the_format_of_coco(tmp_path: Path, coco_sample
     assert first.keys() == other.keys()
 
 
-def test_every_value_is_measured_in_a_fresh_process() -> None:
-    title, measurements = measure_in_fresh_process(images=50)
-    assert title.startswith("50 images, ") and title.endswith(" 0 MB of JSON")
+def test_the_written_instances_are_like_those_of_coco(tmp_path: Path) -> None:
+    assert write_instances(tmp_path, images=50) == 365
+    dataset = CocoInstances(tmp_path, "train2017")
+    assert len(dataset) == 50 and 340 < sum(dataset.instance_counts()) < 365  # some are crowds
+    found = [dataset.truth(index) for index in range(50)]
+    assert sum(map(len, found)) == 365 and all(area > 0 for truth in found for area in truth.areas)
+
+
+@pytest.mark.parametrize(("kind", "targets"), [("panoptic", 4), ("instances", 3)])
+def test_every_value_is_measured_in_a_fresh_process(kind: Kind, targets: int) -> None:
+    title, measurements = measure_in_fresh_process(50, kind)
+    assert title.startswith("50 images, ") and title.endswith(" MB of JSON")
     assert all(measurement.value > 0 for measurement in measurements if measurement.name != "  data set")
     names = [measurement.name for measurement in measurements]
     assert names == [name for name in names if names.count(name) == 1]
-    assert sum(measurement.target is not None for measurement in measurements) == 4
+    assert sum(measurement.target is not None for measurement in measurements) == targets
 
 
 @pytest.mark.parametrize(("target", "code"), [(None, 0), (5.0, 0), (4.9, 1)])
@@ -40,7 +50,9 @@ def test_a_missed_target_is_marked_and_fails(
 ) -> None:
     monkeypatch.setattr("sys.argv", ["annotations_speed", "--images", "7"])
     monkeypatch.setattr(
-        annotations_speed, "measure_in_fresh_process", lambda images: (f"{images}", [Measurement("load", 5.0, target)])
+        annotations_speed,
+        "measure_in_fresh_process",
+        lambda images, kind: (f"{images}", [Measurement("load", 5.0, target)]),
     )
     with pytest.raises(SystemExit) as exited:
         main()
