@@ -1,4 +1,4 @@
-"""Small valid inputs of every converter, and the functions that read them."""
+"""Small valid inputs of every converter and of COCO instances, and the functions that read them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,9 @@ from panoptic_blend.convert.coco_instances import Stuff, read_coco_instances
 from panoptic_blend.convert.labelme import Classes, read_labelme
 from panoptic_blend.convert.writing import ConversionOptions, LabeledSource
 from panoptic_blend.convert.writing import write as write_data_set
+from panoptic_blend.formats.coco_instances import read_instances_json
 from panoptic_blend.formats.images import write_segment_ids
+from panoptic_blend.instances import run_lengths
 
 
 def write_instances(folder: Path) -> None:
@@ -55,6 +57,12 @@ def read_instances(folder: Path) -> None:
     """What ``data convert coco-instances`` does."""
     stuff = Stuff(folder / "stuff", folder / "stuff.json")
     _convert(read_coco_instances(folder / "instances.json", folder / "pictures", (), stuff), folder)
+
+
+def read_true_instances(folder: Path) -> None:
+    """What ``train`` and ``ap`` do with instances."""
+    for instances in read_instances_json(folder / "instances.json").images:
+        coco.decode(run_lengths(instances.size, instances.masks))
 
 
 def write_labelme(folder: Path) -> None:
@@ -122,6 +130,7 @@ def _convert(source: LabeledSource, folder: Path) -> None:
 
 READERS = (
     Reader("coco-instances", write_instances, read_instances),
+    Reader("instances", write_instances, read_true_instances),
     Reader("labelme", write_labelme, read_labelme_files),
     Reader("cityscapes", write_cityscapes, read_cityscapes_files),
 )

@@ -36,11 +36,18 @@ def find_splits(root: Path, only: str | None = None) -> list[SplitPaths]:
     """Find all splits that have a panoptic JSON, training splits first; or only the split named ``only``.
 
     Raises:
-        PanopticBlendError: the folder does not exist, has no panoptic JSON, or lacks the split ``only``.
+        PanopticBlendError: the folder does not exist, has no panoptic JSON or only one of instances, or lacks the split
+            ``only``.
     """
     if not root.is_dir():
         raise PanopticBlendError(f"{root}: no such folder; give the root of a COCO panoptic data set")
     found = sorted(path.stem.removeprefix(PREFIX) for path in (root / "annotations").glob(f"{PREFIX}*.json"))
+    others = sorted((root / "annotations").glob(f"instances_{only or '*'}.json"))
+    if others and (not found or (only and only not in found)):
+        raise PanopticBlendError(
+            f"{others[0]}: COCO instances are not checked; make a panoptic data set of them with `panoptic-blend data "
+            "convert coco-instances`, which says what is malformed, and check that"
+        )
     if not found:
         raise PanopticBlendError(f"{root}: has no annotations/{PREFIX}*.json; give the root of a COCO data set")
     if only is not None and only not in found:

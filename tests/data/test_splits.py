@@ -22,6 +22,7 @@ from panoptic_blend.data.splits import Subset, open_training, open_validation
 from panoptic_blend.data.transforms import Augmentation
 from panoptic_blend.models.targets import instance_masks
 from panoptic_blend.structures import IGNORE, PanopticBlendError
+from panoptic_blend.training.loop import train
 
 Refused = Callable[..., str]
 TRAIN, VAL = "train2017", "val2017"
@@ -162,3 +163,21 @@ def test_what_is_missing_is_said_with_its_remedy(shapes: Path, refused: Refused)
     (shapes / TRAIN / dataset.images.file_names[0]).unlink()
     with pytest.raises(PanopticBlendError, match=r"no such file; restore it, or remove image \d+ from instances_train"):
         open_training(config(shapes, INSTANCES, ALONE))
+
+
+def test_a_model_learns_from_overlapping_instances_alone(root: Path, tmp_path: Path) -> None:
+    """From training with accumulated gradients over a resumed run to an AP against the instances."""
+    (tmp_path / "annotations").mkdir()
+    for split in (TRAIN, VAL):
+        (tmp_path / split).symlink_to(root / split)
+        content = json.loads((root / "annotations" / f"instances_{split}.json").read_text())
+        for annotation in list(content["annotations"]):  # a second instance in the place of each
+            content["annotations"].append({**annotation, "id": annotation["id"] + 1000})
+        (tmp_path / "annotations" / f"instances_{split}.json").write_text(json.dumps(content))
+    options = [ALONE, INSTANCES, "model.fpn.channels=32", "model.bottom.channels=32", "data.workers=0"]
+    options += ["data.short_sides=[64]", "test.short_side=64", "train.batch_size=2", "train.images_per_step=1"]
+    options += ["train.rescale=false", "train.precision=32-true", "train.steps=[]", "train.warmup_iterations=0"]
+    train(config(tmp_path, *options, "train.iterations=1"), tmp_path / "run")
+    evaluation = train(config(tmp_path, *options, "train.iterations=2"), tmp_path / "run", resume=True)
+    assert evaluation.instance_truth == "instances" and evaluation.panoptic is None
+    assert 0 <= evaluation.columns()["AP_Th"] <= 1 and 0 <= evaluation.columns()["AP_box"] <= 1

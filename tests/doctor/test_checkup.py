@@ -490,6 +490,12 @@ def test_missing_roots_and_splits_are_refused(root: Path, refused: Callable[...,
     assert "none: no such folder" in refused(check, tmp_path / "none")
     assert "no annotations/panoptic_*.json" in refused(check, root / SPLIT)
     assert "no annotations/panoptic_test2017.json; choose from val2017" in refused(check, root, "test2017")
+    instances = tmp_path / "annotations" / "instances_test2017.json"
+    instances.parent.mkdir()
+    instances.write_text("{}")
+    for only in (None, "test2017"):
+        message = refused(check, tmp_path, only)
+        assert message.startswith(f"{instances}: COCO instances are not checked; make a panoptic data set of them with")
 
 
 def test_real_coco_has_only_unused_categories(coco_sample: Path) -> None:

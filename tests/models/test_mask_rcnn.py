@@ -303,11 +303,14 @@ def test_an_instance_map_stands_for_masks() -> None:
     with_masks: Target = {**target, "masks": torch.stack([first & ~second, second])}
     with_map: Target = {**target, "instance_map": torch.where(second, 2, first.int()).to(torch.uint8)}
     del with_map["masks"]
+    overlapping: Target = {**target, "boxes": target["boxes"][[0, 0]], "masks": torch.stack([first, first])}
+    with_layers: Target = {**overlapping, "instance_map": torch.stack([first.byte(), 2 * first.byte()])}
+    del with_layers["masks"]
     losses = []
-    for given in (with_masks, with_map):
+    for given in (with_masks, with_map, overlapping, with_layers):
         torch.manual_seed(3)
         losses.append(branch().losses(features(number=1), SIZES[:1], [given], {"images": torch.tensor(1)}))
-    assert losses[0]["loss_mask"] > 0 and losses[0] == losses[1]
+    assert losses[0]["loss_mask"] > 0 and losses[0] == losses[1] and losses[2] == losses[3]
 
 
 def test_losses_depend_on_the_seed_alone() -> None:

@@ -279,6 +279,21 @@ def test_an_instance_map_stands_for_masks_that_do_not_overlap(dtype: torch.dtype
     assert {name: loss.item() for name, loss in found.items()} == {n: loss.item() for n, loss in expected.items()}
 
 
+def test_layers_of_instance_maps_stand_for_masks_that_overlap() -> None:
+    with_masks, with_layers = [], []
+    for target in TARGETS:
+        count = len(target["labels"])
+        one = [0] * count  # every instance lies where the first does
+        with_mask: Target = {**target, "masks": target["masks"][one], "boxes": target["boxes"][one]}
+        numbers = torch.arange(1, count + 1, dtype=torch.uint8)
+        layered: Target = {**with_mask, "instance_map": with_mask["masks"] * numbers[:, None, None]}
+        del layered["masks"]
+        with_masks.append(with_mask)
+        with_layers.append(layered)
+    expected, found = tiny()(IMAGES, with_masks), tiny()(IMAGES, with_layers)
+    assert {name: loss.item() for name, loss in found.items()} == {n: loss.item() for n, loss in expected.items()}
+
+
 def test_given_targets_are_heeded() -> None:
     changed: Target = {**TARGETS[0], "mask_targets": ~mask_targets(TARGETS[0], R)}
     changed["thing_semantic"] = torch.full_like(TARGETS[0]["semantic"], 255)

@@ -215,6 +215,8 @@ XYWH[:, 2:] -= XYWH[:, :2]
             "`thing_semantic` holds 3; give 0 to 2, and 255 for ignored pixels",
         ),
         (changed(instance_map=torch.full((H, W), 255)), "`instance_map` holds 255; give 0 to 2"),
+        (changed(instance_map=torch.full((3, H, W), 255)), "`instance_map` holds 255; give 0 to 2"),
+        (changed(instance_map=torch.zeros(0, H, W).int()), "`instance_map` has the shape (0, 64, 96), not (64, 96); m"),
         (changed(mask_targets=torch.ones(2, 14, 14)), "`mask_targets` is (2, 14, 14) float32; give (2, R, R) bool"),
         (changed(iscrowd=[0]), "`iscrowd` has the shape (1,); give one for each of 2 labels"),
         (
