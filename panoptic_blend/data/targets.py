@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from pycocotools import mask as coco
 
 from panoptic_blend.formats.categories import Categories
-from panoptic_blend.instances import TrueInstances, run_lengths
+from panoptic_blend.formats.run_lengths import counts_of
+from panoptic_blend.instances import TrueInstances
 from panoptic_blend.structures import IGNORE, PanopticMap, Runs, Segment, Target
 
 Ids = npt.NDArray[np.integer[Any]]
@@ -28,19 +29,20 @@ def paint_layers(instances: TrueInstances) -> list[Ids]:
     is always one layer. They are uint8 for fewer than 256 instances, else int32.
     """
     height, width = instances.size
-    columns: list[Ids] = []  # layers by columns, as the masks of pycocotools are
-    records = run_lengths(instances.size, instances.masks)
-    boxes = coco.toBbox(records).astype(int).tolist() if records else []
-    for number, (record, (x, y, w, h)) in enumerate(zip(records, boxes, strict=True), start=1):
-        mask = coco.decode(record).T[x : x + w, y : y + h].view(np.bool_)
-        for layer in columns:
-            if not (window := layer[x : x + w, y : y + h])[mask].any():
+    flat: list[Ids] = []  # layers by columns, as run lengths are
+    for number, counts in enumerate(counts_of(instances.masks), start=1):
+        inner = counts[1 : len(counts) // 2 * 2]  # between the void at both ends
+        span = slice(int(counts[0]), int(counts[0] + inner.sum()))
+        mask = np.repeat(np.arange(len(inner)) % 2 == 0, inner)
+        for layer in flat:
+            if not layer[span][mask].any():
                 break
         else:
-            columns.append(np.zeros((width, height), dtype=_smallest(len(records))))
-            window = columns[-1][x : x + w, y : y + h]
-        window[mask] = number
-    return [np.ascontiguousarray(layer.T) for layer in columns] or [np.zeros((height, width), dtype=np.uint8)]
+            layer = np.zeros(height * width, dtype=_smallest(len(instances)))
+            flat.append(layer)
+        layer[span][mask] = number
+    empty: Ids = np.zeros((height, width), dtype=np.uint8)
+    return [np.ascontiguousarray(layer.reshape(width, height).T) for layer in flat] or [empty]
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,7 @@ class PackedTarget:
                 boxes[own > 0] = tight[own > 0]
         labels = np.array([categories.label(i) for i in instances.category_ids.tolist()], dtype=np.int64)
         kept = np.flatnonzero(~instances.is_crowd & (areas > 0) & (boxes[:, 2:] > boxes[:, :2]).all(axis=1))
-        top = runs[0] if len(runs) == 1 else Runs.from_pixels(np.maximum.reduce(list(layers)))
+        top = runs[0] if len(runs) == 1 else Runs.from_pixels(reduce(np.maximum, layers))
         numbers = _renumbered(kept.tolist(), len(instances))
         maps: dict[str, Sequence[Coded]] = {
             "instance_map": [(layer, numbers) for layer in runs],

@@ -33,6 +33,15 @@ def one_by_one(masks: list[bytes], pixels: list[int]) -> int | None:
     return None
 
 
+@given(MASKS)
+def test_counts_are_those_of_the_masks(masks: list[Mask]) -> None:
+    found = run_lengths.counts_of([counts(mask) for mask in masks])
+    assert len(found) == len(masks)
+    for mask, runs in zip(masks, found, strict=True):
+        assert (np.repeat(np.arange(len(runs)) % 2, runs) == mask.ravel(order="F")).all()
+        assert (runs[1:] > 0).all()
+
+
 @settings(max_examples=60)
 @given(masks=MASKS, data=st.data())
 def test_masks_of_pycocotools_are_valid_and_changed_ones_are_found(masks: list[Mask], data: st.DataObject) -> None:
