@@ -39,12 +39,13 @@ LAYERS = (
     "inference",
     "training",
     "sweep",
+    "publishing",
     "demo",
     "cli",
 )
 """Packages and modules from the lowest to the highest; each may import those before it."""
 
-NEEDS_TORCH = {"models", "data", "checkpoints", "runtime", "inference", "training", "sweep", "demo"}
+NEEDS_TORCH = {"models", "data", "checkpoints", "runtime", "inference", "training", "sweep", "publishing", "demo"}
 ONLY = {
     "metrics": {"structures", "instances", "files"},
     "models": {"structures", "extras", "files", "failures", "config"},

@@ -96,6 +96,8 @@ COVERED_BY = {
     "models/instance_branch": "models/test_raw.py",
     "models/proposals": "models/test_mask_rcnn.py",
     "models/sync_norm": "runtime/test_processes.py",
+    "publishing/card": "publishing/test_push.py",
+    "publishing/figures": "publishing/test_push.py",
     "report/command": "report/test_report.py",
     "report/figures": "report/test_report.py",
     "report/instance_figures": "report/test_instance_report.py",

@@ -19,7 +19,7 @@ from panoptic_blend.cli.reporting import report
 from panoptic_blend.cli.running import TRACEBACK, guarded
 from panoptic_blend.cli.scoring import draw, pq
 from panoptic_blend.cli.training import demo, train
-from panoptic_blend.cli.weights import weights
+from panoptic_blend.cli.weights import push, weights
 from panoptic_blend.failures import doing
 
 app = typer.Typer(
@@ -28,7 +28,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (demo, train, evaluate, sweep, predict, explain, pq, ap, report, draw):
+for command in (demo, train, evaluate, sweep, predict, explain, push, pq, ap, report, draw):
     app.command()(command)
 app.add_typer(data, name="data")
 app.add_typer(weights, name="weights")

@@ -1,4 +1,4 @@
-"""``panoptic-blend weights``: commands on files of weights."""
+"""``panoptic-blend weights`` and ``push``: commands on weights."""
 
 from __future__ import annotations
 
@@ -9,7 +9,27 @@ import typer
 
 from panoptic_blend.cli.options import AsJson
 from panoptic_blend.cli.running import stoppable
-from panoptic_blend.terminal import print_json, print_tables
+from panoptic_blend.terminal import print_json, print_tables, progress_line
+
+
+def push(
+    run: Annotated[Path, typer.Argument(help="Folder of a run, of which the best weights are taken, or a checkpoint.")],
+    repo: Annotated[str, typer.Argument(metavar="OWNER/NAME", help="Repository on the Hub; made if it is new.")],
+    is_private: Annotated[bool, typer.Option("--private", help="Make a new repository private.")] = False,
+    license: Annotated[
+        str | None, typer.Option(help="License of the model, as the Hub writes it: apache-2.0, ...; default: unknown.")
+    ] = None,
+    data: Annotated[str | None, typer.Option(help="Name of the data set that the figures are on.")] = None,
+    picture: Annotated[list[Path] | None, typer.Option(help="Picture for the model card; may be repeated.")] = None,
+) -> None:
+    """Publish a model on the Hugging Face Hub: safetensors, config, and a model card with its figures."""
+    from panoptic_blend.publishing.push import Publication, push
+
+    publication = Publication(repo, is_private, license, data, picture or ())
+    with progress_line("computing intervals", "images") as progress:
+        address = push(run, publication, progress)
+    print(f"{address}: load it as hf://{repo}")
+
 
 weights = typer.Typer(help="Fetch known weights by name, inspect files, and import them.", no_args_is_help=True)
 

@@ -53,7 +53,9 @@ class _Handler(BaseHTTPRequestHandler):
             siblings = [{"rfilename": name} for name in files]
             if "/tree/" in self.path:
                 return self._json([{"type": "file", "path": n, "size": len(c), "oid": "0"} for n, c in files.items()])
-            return self._json({"id": match[1], "sha": COMMIT, "siblings": siblings})
+            return self._json(
+                {"id": match[1], "sha": COMMIT, "siblings": siblings, "private": match[1] in self.hub.private}
+            )
         return self._file()
 
     def do_POST(self) -> None:
@@ -70,6 +72,8 @@ class _Handler(BaseHTTPRequestHandler):
             if asked.get("private") or asked.get("visibility") == "private":
                 self.hub.private.add(repo)
             return self._json({"url": f"{self.hub.url}/{repo}"})
+        if self.path == "/api/validate-yaml":
+            return self._json({"errors": [], "warnings": []})
         if "/preupload/" in self.path:
             return self._json({"files": [self._mode(item["path"]) for item in json.loads(content)["files"]]})
         if self.path.endswith("/info/lfs/objects/batch"):
