@@ -35,6 +35,7 @@ def evaluate(
 ) -> None:
     """Evaluate a model on the validation split of a data set (data.root=DIR data.val=SPLIT)."""
     from panoptic_blend.data.limits import exceeded_limits
+    from panoptic_blend.formats.instance_results import FILE_NAME
     from panoptic_blend.inference.evaluation import evaluate
 
     with running(model, weights, config, overrides or (), device, devices, nodes, precision) as on:
@@ -43,12 +44,22 @@ def evaluate(
             for line in exceeded_limits(on.predictor.config.model, dataset):
                 print(line, file=sys.stderr)
         results = output / f"panoptic_{on.predictor.config.data.val}.json" if output else None
+        instance_results = output / FILE_NAME if output else None
         with doing("evaluate", folder=output), on.locked(output), on.progress("evaluating") as progress:
             trained, changed = on.predictor.model, on.predictor.config
-            evaluation = evaluate(trained, dataset, changed, results, precision, progress, team=on.team)
+            evaluation = evaluate(
+                trained,
+                dataset,
+                changed,
+                results,
+                precision,
+                progress,
+                team=on.team,
+                instance_results=instance_results,
+            )
     if not on.team.is_first:
         return
-    place = [f"results are in {results}"] if results else []
+    place = [f"results are in {results}, detections in {instance_results}"] if results else []
     print_tables(
         *evaluation.tables(per_class=per_class), form=options.table_format(form), remarks=[*evaluation.doubts(), *place]
     )

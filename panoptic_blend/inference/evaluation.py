@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -21,8 +21,10 @@ from panoptic_blend.data.targets import semantic_map
 from panoptic_blend.data.transforms import Resizing
 from panoptic_blend.failures import doing
 from panoptic_blend.formats.categories import Categories
+from panoptic_blend.formats.instance_results import InstanceResultsWriter, writing_results
 from panoptic_blend.formats.panoptic_writer import PanopticWriter
 from panoptic_blend.inference.forward import run_network
+from panoptic_blend.instances import FoundInstances
 from panoptic_blend.metrics.average_precision import AveragePrecision
 from panoptic_blend.metrics.class_pixels import ClassPixels
 from panoptic_blend.metrics.instance_conversion import output_instances
@@ -36,7 +38,7 @@ from panoptic_blend.runtime.team import ALONE, Team
 from panoptic_blend.scoring.hopeless import Training, reasons
 from panoptic_blend.scoring.instance_tables import InstanceTruth, class_tables, instance_tables
 from panoptic_blend.scoring.tables import class_table, column_table, quality_table
-from panoptic_blend.structures import THING_CLASS, Output, PanopticBlendError, Progress
+from panoptic_blend.structures import THING_CLASS, ImageId, Output, PanopticBlendError, Progress
 
 
 @dataclass(frozen=True)
@@ -114,6 +116,7 @@ def evaluate(
     progress: Progress | None = None,
     watch: Callable[[EvaluationSample, Output], None] | None = None,
     team: Team = ALONE,
+    instance_results: Path | None = None,
 ) -> Evaluation:
     """Run ``model`` over ``dataset`` and score its outputs; its training mode is restored at the end.
 
@@ -124,45 +127,62 @@ def evaluate(
         watch: called with every image of this process and its output.
         team: the processes that share the images. All return the same evaluation, which equals that of a single
             process.
+        instance_results: JSON file for all detections, also those that are not painted, in COCO's format for results.
 
     Raises:
-        PanopticBlendError: an image cannot be read, or ``results`` is the annotation file of the data set.
+        PanopticBlendError: an image cannot be read, or a file of results is the annotation file of the data set.
     """
-    if results and dataset.annotation and results.resolve() == dataset.annotation.resolve():
-        raise PanopticBlendError(f"{results}: is the data set's own annotation; choose another --output")
+    for path in filter(None, (results, instance_results)):
+        if dataset.annotation and path.resolve() == dataset.annotation.resolve():
+            raise PanopticBlendError(f"{path}: is the data set's own annotation; choose another --output")
     resizing = Resizing(**config.test.model_dump())
     writer = PanopticWriter(results, categories=dataset.categories) if results else None
+    instance_writer: InstanceResultsWriter | None = None
 
     def scored(shard: Shard, show: Progress) -> _Part:
-        scores, own = _Scores(dataset.categories), shard.range_of(len(dataset))
+        part = _Part(_Scores(dataset.categories), writer.records if writer else None, [])
+        own = shard.range_of(len(dataset))
         if writer:
             writer.reserve(dataset.images.file_names[: own.start])
         samples = evaluation_samples(dataset, resizing, config.data.workers, shard)
         for done, sample in enumerate(samples, start=1):
             with doing(f"evaluating {sample.file_name}", lower="test.short_side or test.long_side"):
                 output = run_network(model, sample.image, sample.size, dataset.categories, precision)
-                scores.update(sample, output)
+                found = output_instances(output, dataset.categories.thing_ids)
+                part.scores.update(sample, output, found)
                 if writer:
                     writer.add(sample.image_id, sample.file_name, output.panoptic)
+                if instance_writer:
+                    instance_writer.add(sample.image_id, found)
+                elif instance_results:
+                    part.found.append((sample.image_id, found))
             if watch:
                 watch(sample, output)
             show(done, len(own))
-        return _Part(scores, writer.records if writer else None)
+        return part
 
-    with writer if writer and team.is_first else nullcontext():  # one process writes the JSON, all write PNGs
+    with ExitStack() as files:  # one process writes the JSONs, all write PNGs
+        if writer and team.is_first:
+            files.enter_context(writer)
+        if instance_results and team.is_first:
+            instance_writer = files.enter_context(writing_results(instance_results))
         first, *others = team.share(len(dataset), scored, progress)
         for part in others:
             first.scores.merge(part.scores)
             if writer and part.records:
                 writer.append(*part.records)
+            if instance_writer:
+                for image_id, found in part.found:
+                    instance_writer.add(image_id, found)
     return first.scores.evaluation(config.model.semantic.enabled)
 
 
 class _Part(NamedTuple):
-    """The result of one process: scores of its shard, and records for the JSON."""
+    """The result of one process: scores of its shard, records for the panoptic JSON, and detections to be written."""
 
     scores: _Scores
     records: tuple[list[dict[str, object]], list[dict[str, object]]] | None
+    found: list[tuple[ImageId, FoundInstances]]
 
 
 class _Scores:
@@ -174,9 +194,9 @@ class _Scores:
         self._iou, self._pixels = SemanticIoU(len(categories.stuff_ids) + 1), ClassPixels(categories)
         self._annotated: set[tuple[bool, bool]] = set()  # whether images have a panoptic map, and instances
 
-    def update(self, sample: EvaluationSample, output: Output) -> None:
+    def update(self, sample: EvaluationSample, output: Output, found: FoundInstances) -> None:
         truth = sample.panoptic_truth() if sample.instances is None else sample.instances
-        self._instances.update(truth, output_instances(output, self._categories.thing_ids), sample.image_id)
+        self._instances.update(truth, found, sample.image_id)
         self._annotated.add((sample.truth is not None, sample.instances is not None))
         if sample.truth is not None:
             comparison = compare(sample.truth, output.panoptic)

@@ -94,11 +94,12 @@ def test_pq_and_draw_read_the_output_of_predict(
 def test_evaluate_prints_the_columns_and_keeps_results(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], weights: Path, tmp_path: Path
 ) -> None:
-    assert run(monkeypatch, "evaluate", weights, "--output", tmp_path) == 0
+    assert run(monkeypatch, "evaluate", weights, "--output", tmp_path, "--per-class") == 0
     printed = capsys.readouterr().out
-    for column in ("PQ", "SQ", "RQ", "PQ_Th", "PQ_St", "mIoU", "AP_box", "AP_Th", "Things", "Stuff"):
+    for column in ("PQ", "SQ", "RQ", "PQ_Th", "PQ_St", "mIoU", "AP_box", "AP_Th", "Things", "Stuff", "AR100"):
         assert column in printed
-    assert (tmp_path / "panoptic_val2017.json").exists()
+    assert "Classes by mask (truth: panoptic)" in printed
+    assert sorted(path.name for path in tmp_path.glob("*.json")) == ["instances_results.json", "panoptic_val2017.json"]
 
 
 def test_annotations_and_photos_are_not_overwritten(

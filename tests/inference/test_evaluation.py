@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from copy import copy
 from dataclasses import replace
@@ -20,8 +21,10 @@ from panoptic_blend.data.protocol import Sample
 from panoptic_blend.data.targets import PackedTarget
 from panoptic_blend.failures import in_one_line
 from panoptic_blend.formats.categories import Categories
+from panoptic_blend.formats.instance_results import read_instance_results
 from panoptic_blend.inference.evaluation import _Scores, evaluate, require_same_categories
-from panoptic_blend.metrics.instance_conversion import true_instances
+from panoptic_blend.metrics.average_precision import AveragePrecision
+from panoptic_blend.metrics.instance_conversion import output_instances, true_instances
 from panoptic_blend.models.fusion import fuse
 from panoptic_blend.models.panoptic_blend import PanopticBlend
 from panoptic_blend.models.targets import instance_masks
@@ -99,6 +102,23 @@ def test_an_instance_model_has_the_columns_of_things(dataset: CocoPanoptic) -> N
     assert [*columns] == ["AP_box", "AP_Th", "PQ_Th"]
 
 
+def test_all_detections_are_written_as_coco_takes_them(dataset: CocoPanoptic, tmp_path: Path) -> None:
+    path = tmp_path / "instances.json"
+    expected = run(Oracle(dataset), dataset, "model.fusion.confidence=1", instance_results=path)
+    sizes = dict(zip(dataset.images.ids, dataset.images.sizes, strict=True))
+    results = read_instance_results(path, sizes, dataset.categories.thing_ids, "truth")
+    assert results.has_masks and len(results.images) == 12
+    metric = AveragePrecision(dataset.categories)
+    for index, image in enumerate(dataset.images.ids):
+        metric.update(dataset.truth(index), results.of(image), image)
+    found = metric.compute()
+    assert found.mask
+    assert (found.box.ap, found.mask.ap) == (expected["AP_box"], expected["AP_Th"])
+    [first, *_] = json.loads(path.read_text())
+    assert [*first] == ["image_id", "category_id", "bbox", "score", "segmentation"]
+    assert all(0.5 <= record["score"] <= 1 for record in json.loads(path.read_text()))
+
+
 class WithInstances(CocoPanoptic):
     """Annotates the things of the maps as instances; they have other areas than their masks, so that all are large."""
 
@@ -134,7 +154,9 @@ def test_images_of_one_data_set_have_the_same_annotations(dataset: CocoPanoptic)
     first, second = _Scores(dataset.categories), _Scores(dataset.categories)
     pixels = torch.zeros(3, 2, 2, dtype=torch.uint8)
     for scores, image, instances in ((first, 1, None), (second, 2, true_instances(VOID, ()))):
-        scores.update(EvaluationSample(image, "a.jpg", pixels, pixels, VOID, instances), NOTHING)
+        scores.update(
+            EvaluationSample(image, "a.jpg", pixels, pixels, VOID, instances), NOTHING, output_instances(NOTHING, [1])
+        )
     assert first.evaluation(is_semantic=True).instance_truth == "panoptic"
     first.merge(second)
     with pytest.raises(PanopticBlendError, match="different annotations"):
@@ -157,7 +179,7 @@ def test_iou_of_things_alone_and_ap_without_things_are_no_figures() -> None:
     pixels = torch.zeros(3, 2, 2, dtype=torch.uint8)
     for truth, expected in ((things, (math.nan, 0.0)), (stuff, (0.0, math.nan)), (void, (math.nan, math.nan))):
         scores = _Scores(categories)
-        scores.update(EvaluationSample(1, "1.jpg", pixels, pixels, truth), NOTHING)
+        scores.update(EvaluationSample(1, "1.jpg", pixels, pixels, truth), NOTHING, output_instances(NOTHING, [1]))
         found = scores.evaluation(is_semantic=True)
         assert found.instances.mask
         assert (found.mean_iou, found.instances.mask.ap) == pytest.approx(expected, nan_ok=True)

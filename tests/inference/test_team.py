@@ -45,6 +45,7 @@ def test_evaluate_by_two_processes_equals_that_by_one(checkpoint: Path, tmp_path
         outputs.append((first.said.replace(str(output), "").removeprefix("running on 2 x cpu\n"), contents(output)))
     assert outputs[0] == outputs[1]
     assert json.loads(outputs[0][1]["panoptic_val2017.json"])["annotations"]
+    assert len({record["image_id"] for record in json.loads(outputs[0][1]["instances_results.json"])}) == 3
 
 
 def test_a_cache_made_by_three_processes_equals_that_by_one(checkpoint: Path, tmp_path: Path) -> None:
