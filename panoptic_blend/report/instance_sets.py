@@ -40,11 +40,8 @@ class InstanceFiles:
 
 def is_instance_results(path: Path) -> bool:
     """Whether a file holds COCO results of instances, a list; a panoptic JSON is an object."""
-    try:
-        with path.open("rb") as file:
-            return file.read(4096).lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"[")
-    except OSError:
-        return False  # who reads it says why it cannot be read
+    with path.open("rb") as file:
+        return file.read(4096).lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"[")
 
 
 class InstanceSets:
@@ -65,7 +62,7 @@ class InstanceSets:
         self.images, self.categories, things = self._truth.images, self._truth.categories, self._truth.things
         self._files = files
         self._results = [self._read(path) for path in files.sets]
-        have_masks = self._truth.has_masks and all(results.has_masks for results in self._results)
+        have_masks = self._truth.has_masks and all(r.has_masks or not r.images for r in self._results)
         self._kinds: list[Kind] = ["mask", "box"] if have_masks else ["box"]
         self._lines = {category.id: line for line, category in enumerate(self.categories, start=1)}
         self._encoder = InstanceEncoder(things, self._lines, self._kinds)
@@ -124,6 +121,6 @@ class InstanceSets:
         if "mask" not in self._kinds and any(results.has_masks for results in self._results):
             lacking = [owner] if not self._truth.has_masks else [r.path.name for r in self._results if not r.has_masks]
             remarks.append(f"{lacking[0]} has no masks, so boxes alone are shown")
-        for results in self._results:
-            remarks += left_out(results, owner, len(self.images))
+        for label, results in zip(["A: ", "B: "] if self._files.other else [""], self._results, strict=True):
+            remarks += [label + line for line in left_out(results, owner, len(self.images))]
         return remarks

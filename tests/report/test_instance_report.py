@@ -20,7 +20,7 @@ from reporting_instances import CORNER, LEFT, RIGHT, Instances, annotation, dete
 from panoptic_blend.cli import main as cli
 from panoptic_blend.metrics.instance_report import TWELVE
 from panoptic_blend.report.command import InstanceRequest, ReportRequest, write_instance_report, write_report
-from panoptic_blend.report.instance_sets import InstanceFiles, is_instance_results
+from panoptic_blend.report.instance_sets import InstanceFiles
 from panoptic_blend.report.instance_truth import find_truth
 from panoptic_blend.scoring.details import Resampling
 from panoptic_blend.scoring.instance_files import InstancePolicy
@@ -229,7 +229,12 @@ def test_files_of_instances_are_recognized(
     found.truth.rename(panoptic.with_name("instances_val.json"))
     assert run(panoptic, files.first, *shared, "--instances", found.first).endswith("a single file")
     assert content(out)["instances"]["against"] == "instances"
-    assert not is_instance_results(tmp_path / "missing.json") and is_instance_results(found.first)
+    missing = tmp_path / "missing.json"
+    assert run(found.truth, missing, *shared).startswith(f"error: {missing}: No such file or directory")
+    found.second.write_text(" []")
+    assert run(panoptic.with_name("instances_val.json"), found.second, *shared).endswith("a single file")
+    assert content(out)["instances"]["kinds"] == ["mask", "box"]  # nothing was found, of either kind
+    assert content(out)["instances"]["results"][0]["mask"]["figures"]["AP"]["value"] == 0
 
 
 def test_options_without_effect_are_refused(files: Small, found: Instances, run: Callable[..., str]) -> None:
