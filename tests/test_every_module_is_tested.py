@@ -17,7 +17,7 @@ COVERED_BY = {
     "checkpoints/mmdetection": "checkpoints/test_official.py",
     "checkpoints/opcodes": "checkpoints/test_pickles.py",
     "checkpoints/renaming": "checkpoints/test_official.py",
-    "checkpoints/torchvision_models": "checkpoints/test_official.py",
+    "checkpoints/torchvision_models": "checkpoints/test_torchvision_detectors.py",
     "cli/convert": "docs/test_documented_commands.py",
     "cli/data": "download/test_coco.py",
     "cli/explaining": "cli/test_cli.py",

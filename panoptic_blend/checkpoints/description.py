@@ -23,9 +23,12 @@ def lines(inspection: Inspection) -> str:
     rows.append(("holds", f"{inspection.num_tensors} tensors, {inspection.num_parameters:,} parameters, {dtypes}"))
     rows.append(("header", ", ".join(_header(inspection)) or "neither config nor categories"))
     more = f" and {len(inspection.fits) - 8} more" if len(inspection.fits) > 8 else ""
-    rows.append(("fits", ", ".join(inspection.fits[:8]) + more or "no config that comes with the library"))
+    none = "no config that comes with the library"
+    none += "; training can start from it with --partial" if inspection.is_start else ""
+    rows.append(("fits", ", ".join(inspection.fits[:8]) + more or none))
     rows += [("nearly", f"{name}: {difference}") for name, difference in inspection.nearest.items()]
-    title = inspection.source if inspection.source.endswith(made.task) else f"{inspection.source}, {made.task}"
+    is_said = inspection.is_start or inspection.source.endswith(made.task)
+    title = inspection.source if is_said else f"{inspection.source}, {made.task}"
     return "\n".join([title, *(f"  {name:10}{text}" for name, text in rows)])
 
 
@@ -42,6 +45,7 @@ def _architecture(made: Architecture) -> Iterator[tuple[str, str]]:
     if made.instances == "blendmask":
         tower = f"a shared tower of {made.shared_convs}, " if made.shared_convs else ""
         yield "detector", f"FCOS, {tower}towers of {made.num_convs} + {made.num_convs} convolutions"
+    if made.num_bases:
         attention = f", M = {made.attention_size}" if made.attention_size else ", no attentions"
         yield "blender", f"K = {made.num_bases}{attention}"
     if made.instances == "mask_rcnn":

@@ -148,11 +148,22 @@ def without_classes(state: Mapping[str, Tensor], model: nn.Module) -> dict[str, 
     return {name: value for name, value in state.items() if name not in of_classes}
 
 
-def layers(names: list[str]) -> str:
-    """Summarize names of tensors: their layers, and their number."""
-    found = list(dict.fromkeys(re.sub(r"(\.\d+)*\.[a-z_]+$", "", name) for name in names))
-    listed = ", ".join(found[:5]) + (f" and {len(found) - 5} more layers" if len(found) > 5 else "")
+def layers(names: Iterable[str], others: Iterable[str] = ()) -> str:
+    """Summarize names of tensors: the largest parts of the model that hold none of the ``others``, and their number."""
+    names = sorted(names)
+    divided = {part for name in others for part in _parts(name)}
+    found = list(dict.fromkeys(next((x for x in _parts(name) if x not in divided), name) for name in names))
+    listed = ", ".join(found[:_LISTED]) + (f" and {len(found) - _LISTED} more" if len(found) > _LISTED else "")
     return f"{listed} ({len(names)} tensor{'s' if len(names) > 1 else ''})"
+
+
+_LISTED = 12
+
+
+def _parts(name: str) -> list[str]:
+    """The modules that a tensor belongs to, largest first."""
+    pieces = name.split(".")
+    return [".".join(pieces[:end]) for end in range(1, max(len(pieces), 2))]
 
 
 def align_pyramid(state: Mapping[str, T], model: Shapes) -> dict[str, T]:

@@ -47,10 +47,15 @@ def recognize(source: Path, config: str | None = None, categories: Path | None =
     if architecture.task == "unknown":
         listed = ", ".join(list(shapes)[:3])
         raise PanopticBlendError(f"{source}: its names belong to no known model ({listed}, ...); try another file")
+    kind = source_of(file.state)
+    if kind.is_start:
+        raise PanopticBlendError(
+            f"{source}: a {kind.name}, of which only parts fit; train from it with --weights {source} --partial"
+        )
     if is_backbone(shapes):
         raise PanopticBlendError(f"{source}: holds a backbone alone; train from it with --weights {source}")
     known = _categories(categories, architecture)
-    names, options = _config(source, config, shapes, architecture, source_of(file.state).rules)
+    names, options = _config(source, config, shapes, architecture, kind.rules)
     options = options.changed([f"model.num_stuff={len(known.stuff_ids)}"])
     return RecognizedWeights(options, tuple(names), known)
 

@@ -67,6 +67,8 @@ class Inspection:
     """Configs that it fits, best first: no ablation, then the longest schedule."""
     nearest: dict[str, str]
     """Other configs that share most of its tensors, nearest first, with the first difference."""
+    is_start: bool = False
+    """Whether it is a detector of another kind, of which parts can be trained on here (`Source.is_start`)."""
 
 
 def inspect_weights(path: Path) -> Inspection:
@@ -94,6 +96,7 @@ def inspect_weights(path: Path) -> Inspection:
         pq=stated_figure(file.header, "pq"),
         fits=tuple(match.name for match in matches if not match.difference),
         nearest={match.name: match.difference for match in near[:3]},
+        is_start=source.is_start,
     )
 
 

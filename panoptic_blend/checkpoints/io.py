@@ -14,7 +14,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from panoptic_blend.checkpoints.fitting import align_pyramid, compare, layout_of, obstacle, remedy, shapes_of
-from panoptic_blend.checkpoints.official import adapt, source_of
+from panoptic_blend.checkpoints.official import Source, adapt, source_of
 from panoptic_blend.checkpoints.pickles import reason
 from panoptic_blend.checkpoints.reading import Figure, read_header, read_weights, stated_figure, weights_in
 from panoptic_blend.config.experiment import Config, parse_config
@@ -139,7 +139,7 @@ def load_weights(
         raise PanopticBlendError(
             f"{name}: the model was optimized for prediction and takes no weights; load them into that of build_model"
         )
-    state, rules = _state_of(source, model)
+    state, kind = _state_of(source, model)
     own = layout_of(model)
     state = align_pyramid(state, own.shapes)
     comparison = compare(shapes_of(state), own)
@@ -155,12 +155,11 @@ def load_weights(
         )
     if problems and not partial:
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-        raise PanopticBlendError(
-            f"{name}: not of this architecture: {problems[0]}{more}; {remedy(comparison, shapes_of(state))}"
-        )
+        advice = "train from it with --partial" if kind and kind.is_start else remedy(comparison, shapes_of(state))
+        raise PanopticBlendError(f"{name}: not of this architecture: {problems[0]}{more}; {advice}")
     fitting = {key: x for key, x in state.items() if key in own.shapes and key not in comparison.different}
     _require_numbers(name, fitting, model.state_dict())
-    if not partial and (doubt := _other_rules(rules, model)):
+    if not partial and kind and (doubt := _other_rules(kind.rules, model)):
         _log.warning(f"{name}: {doubt}")
     model.load_state_dict(fitting, strict=False)
     return sorted(comparison.problems())
@@ -190,13 +189,13 @@ def _require_numbers(name: str, state: Mapping[str, Tensor], own: Mapping[str, T
             )
 
 
-def _state_of(source: str | Path | Mapping[str, Tensor], model: nn.Module) -> tuple[dict[str, Tensor], str | None]:
-    """The state dict of a source of weights, under our names, and the rules of its authors (`Source.rules`)."""
+def _state_of(source: str | Path | Mapping[str, Tensor], model: nn.Module) -> tuple[dict[str, Tensor], Source | None]:
+    """The state dict of a source of weights, under our names, and its kind."""
     if str(source) == "imagenet":
         return _imagenet(model), None
     file = weights_in(source) if isinstance(source, Mapping) else read_weights(weights_path(source))
     state = adapt(file.state, file.author, "state dict" if isinstance(source, Mapping) else str(source))
-    return state, source_of(file.state).rules
+    return state, source_of(file.state)
 
 
 def _name_of(source: str | Path | Mapping[str, Tensor], model: nn.Module) -> str:

@@ -11,7 +11,7 @@ from torch import Tensor
 from panoptic_blend.checkpoints.detectron2 import from_backbone, from_caffe2, from_detectron2
 from panoptic_blend.checkpoints.mmdetection import from_mmdetection
 from panoptic_blend.checkpoints.renaming import State
-from panoptic_blend.checkpoints.torchvision_models import from_resnet
+from panoptic_blend.checkpoints.torchvision_models import from_detector, from_resnet
 from panoptic_blend.failures import first_line
 from panoptic_blend.structures import PanopticBlendError
 
@@ -25,6 +25,8 @@ class Source:
     convert: Callable[[Mapping[str, Tensor], str], State]
     rules: str | None = None
     """The ``model.mask_rcnn.rules`` by which its authors choose the detections of a Mask R-CNN; None if unknown."""
+    is_start: bool = False
+    """Whether these are detectors of another kind, of which parts can be trained on here."""
 
 
 def source_of(state: Mapping[str, Tensor]) -> Source:
@@ -45,7 +47,7 @@ def adapt(state: Mapping[str, Tensor], author: str = "", name: str = "state dict
     source = source_of(state)
     try:
         return source.convert(state, author)
-    except (RuntimeError, IndexError) as error:
+    except (RuntimeError, IndexError, KeyError) as error:
         detail = first_line(error)
         raise PanopticBlendError(
             f"{name}: has the names of a {source.name}, but not its shapes ({detail}); fetch the file again"
@@ -57,6 +59,7 @@ def _sources() -> list[Source]:
         Source(
             "mmdetection", lambda s: _any(s, r"semantic_head\.conv_upsample_layers\."), from_mmdetection, "mmdetection"
         ),
+        Source("torchvision detector", lambda s: _any(s, r"backbone\.body\."), from_detector, is_start=True),
         Source("official BlendMask", lambda s: _any(s, r"basis_module\."), from_detectron2),
         Source(
             "detectron2 detector",

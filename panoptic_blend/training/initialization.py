@@ -54,7 +54,8 @@ def load_initial_weights(model: nn.Module, weights: str, partial: bool, categori
     If the header of the file has other category names than ``categories``, the layers that classify are not loaded.
 
     Returns:
-        A line that names the layers that were not loaded and keep their random initialization, if there are any.
+        Lines that name the parts that were loaded, those that keep their random initialization, and those of the file
+        that have no place in the model; none if everything was loaded.
 
     Raises:
         PanopticBlendError: the weights do not fit or have other classes, and ``partial`` is false.
@@ -67,5 +68,8 @@ def load_initial_weights(model: nn.Module, weights: str, partial: bool, categori
             f"{weights}: has other classes ({mismatch}); give --partial to load all layers but those that classify"
         )
     source = without_classes(read_checkpoint(path).state, model) if path and mismatch else path or weights
-    missing = load_weights(model, source, partial, name=weights)
-    return [f"{weights}: not loaded {layers(missing)}"] if missing else []
+    missing = set(load_weights(model, source, partial, name=weights))
+    own = {name for name in model.state_dict() if not name.endswith("num_batches_tracked")}
+    parts = {"loaded": own - missing, "not loaded": own & missing, "no place in the model for": missing - own}
+    remarks = [(what, layers(names, (own | missing) - names)) for what, names in parts.items() if names]
+    return [f"{weights}: {what} {listed}" for what, listed in remarks] if missing else []

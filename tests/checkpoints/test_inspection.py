@@ -166,6 +166,25 @@ def test_a_backbone_fits_every_config_that_has_it(tmp_path: Path) -> None:
     assert lines(found).startswith("torchvision backbone\n  backbone  ResNet-18\n  holds")
 
 
+def test_a_detector_that_is_only_a_start(tmp_path: Path) -> None:
+    state = {
+        "backbone.body.conv1.weight": torch.zeros(64, 3, 7, 7),
+        "backbone.body.layer1.0.conv1.weight": torch.ones(1),
+    }
+    state |= {"head.classification_head.cls_logits.bias": torch.zeros(91)}
+    torch.save(state, tmp_path / "fcos.pth")
+    found = inspect_weights(tmp_path / "fcos.pth")
+    assert (found.source, found.architecture.num_things, found.fits, found.is_start) == (
+        "torchvision detector",
+        80,
+        (),
+        True,
+    )
+    said = lines(found)
+    assert said.startswith("torchvision detector\n") and "K = " not in said
+    assert "no config that comes with the library; training can start from it with --partial" in said
+
+
 def test_a_long_list_is_cut_for_people() -> None:
     with torch.device("meta"):
         matches = match_configs(shapes_of(adapt(resnet50().state_dict())))

@@ -111,10 +111,13 @@ def test_nothing_at_all(source: dict[str, Tensor]) -> None:
 
 def test_fine_tuning_official_weights_in_a_few_words() -> None:
     kept = load_weights(tiny(2, "model.num_things=7", "model.num_stuff=5"), official(state_of(tiny(1))), partial=True)
-    assert layers(kept) == "instances.fcos.class_logits, instances.thing_semantic, semantic.predictor (6 tensors)"
-    assert layers(["a.b.weight"]) == "a.b (1 tensor)"
-    many = [f"{name}.weight" for name in "abcdefg"]
-    assert layers(many) == "a, b, c, d, e and 2 more layers (7 tensors)"
+    others = state_of(tiny()).keys() - set(kept)
+    expected = "instances.fcos.class_logits, instances.thing_semantic.6, semantic.predictor (6 tensors)"
+    assert layers(kept, others) == expected
+    assert layers(["a.b.weight"]) == layers(["a.b.weight"], ["c.d"]) == "a (1 tensor)"
+    assert layers(["a.b.weight", "a.c"], ["a.d"]) == "a.b, a.c (2 tensors)"
+    many = [f"{name}.weight" for name in "abcdefghijklmn"]
+    assert layers(many) == "a, b, c, d, e, f, g, h, i, j, k, l and 2 more (14 tensors)"
 
 
 # --- deformable models -----------------------------------------------------------------------------------------------

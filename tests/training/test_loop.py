@@ -440,7 +440,8 @@ def test_weights_with_other_classes(finished: Path, root: Path, tmp_path: Path) 
     with pytest.raises(PanopticBlendError, match=r"has other classes \('\w+' is 'thimble' there\); give --partial"):
         Run(config(other, *start), tmp_path / "whole", resume=False)
     run = Run(config(other, *start, "train.partial=true"), tmp_path / "part", resume=False)
-    [remark] = run.remarks
+    loaded, remark = run.remarks
+    assert f"{finished / LAST}: loaded backbone, fpn, " in loaded
     assert "not loaded" in remark
     assert "semantic.predictor" in remark
     assert "fpn" not in remark
