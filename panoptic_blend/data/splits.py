@@ -13,9 +13,11 @@ from panoptic_blend.config.experiment import Config
 from panoptic_blend.data.dataset import CocoPanoptic
 from panoptic_blend.data.instances import CocoInstances
 from panoptic_blend.data.protocol import CountedDataset, PanopticDataset, Sample
-from panoptic_blend.formats.coco_layout import find_instances, find_root
+from panoptic_blend.formats.coco_layout import find_instances, find_root, has_panoptic
 from panoptic_blend.formats.columns import LazySequence
 from panoptic_blend.structures import PanopticBlendError
+
+_FALLBACK = "AP is that of the panoptic annotation"
 
 
 class Opened(NamedTuple):
@@ -38,17 +40,23 @@ def open_training(config: Config) -> Opened:
 def open_validation(config: Config) -> Opened:
     """Open the split ``data.val``; its samples have ``instances``, for AP, if ``instances_<split>.json`` exists.
 
+    If this file is missing, or disagrees with the panoptic annotation and is not what ``data.things`` asks for, the
+    panoptic annotation alone is used, with a remark.
+
     Raises:
         PanopticBlendError: it lacks an annotation that the model or ``data.things`` needs, or is invalid.
     """
-    dataset, split = _open(config, config.data.val), config.data.val
-    root = find_root(config.data.root)
-    if isinstance(dataset, CocoInstances) or not find_instances(root, split):
-        return Opened(dataset, [])
+    root, split = find_root(config.data.root), config.data.val
+    has_instances, wants_instances = find_instances(root, split) is not None, config.data.things == "instances"
+    if wants_instances and (has_instances or not has_panoptic(root, split)):
+        return Opened(_open(config, split), [])
+    dataset = CocoPanoptic(root, split)
+    if not has_instances:
+        return Opened(dataset, [f"{_FALLBACK}: there is no instances_{split}.json"] if wants_instances else [])
     try:
         return Opened(CocoInstances(root, split, dataset), [])
     except PanopticBlendError as error:  # of a file that the config does not ask for
-        return Opened(dataset, [f"AP is that of the panoptic annotation: {error}"])
+        return Opened(dataset, [f"{_FALLBACK}: {error}"])
 
 
 def _open(config: Config, split: str) -> CocoPanoptic | CocoInstances:

@@ -38,7 +38,7 @@ def find_split(root: Path, split: str) -> Split:
     """
     if not root.is_dir():
         raise PanopticBlendError(f"{root}: no such folder; set data.root or PANOPTIC_BLEND_DATA to your data set")
-    json_path = root / "annotations" / f"panoptic_{split}.json"
+    json_path = _panoptic_json(root, split)
     parts = Split(root / split, json_path, maps_of(json_path))
     for path in (parts.json, parts.pictures, parts.maps):
         if not path.exists():
@@ -54,6 +54,15 @@ def find_instances(root: Path, split: str) -> Path | None:
     """The COCO instances JSON of a split; None if there is none."""
     path = root / "annotations" / f"instances_{split}.json"
     return path if path.exists() else None
+
+
+def has_panoptic(root: Path, split: str) -> bool:
+    """Whether a split has a COCO panoptic JSON."""
+    return _panoptic_json(root, split).exists()
+
+
+def _panoptic_json(root: Path, split: str) -> Path:
+    return root / "annotations" / f"panoptic_{split}.json"
 
 
 def maps_of(json_path: Path) -> Path:

@@ -80,7 +80,8 @@ def test_every_config_loads() -> None:
 
 
 def test_the_paper_is_the_default() -> None:
-    expected = Config().changed(["train.weights=imagenet", "train.precision=32-true"])
+    own = ["train.weights=imagenet", "train.precision=32-true", "data.skip_empty=true"]
+    expected = Config().changed(own)
     assert load_config("panoptic/blendmask_r50_3x") == expected
 
 

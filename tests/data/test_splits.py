@@ -129,6 +129,10 @@ def test_no_image_with_an_instance_is_nothing_to_learn(shapes: Path, refused: Re
 
 def test_the_truth_of_ap_is_the_instance_annotation_where_it_agrees(shapes: Path, refused: Refused) -> None:
     assert isinstance(open_validation(config(shapes)).dataset, CocoPanoptic)
+    for options in ((INSTANCES,), (INSTANCES, ALONE)):  # of a model that was trained on another folder
+        dataset, [remark] = open_validation(config(shapes, *options))
+        assert isinstance(dataset, CocoPanoptic)
+        assert remark == f"AP is that of the panoptic annotation: there is no instances_{VAL}.json"
     write_instances(shapes, VAL)
     dataset, remarks = open_validation(config(shapes))
     assert isinstance(dataset, CocoInstances) and not remarks and dataset[0].instances and dataset[0].panoptic

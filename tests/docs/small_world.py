@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import torch
 from golden_weights import GOLDEN
+from instance_files import write_instances
 
 from panoptic_blend.checkpoints.io import save_checkpoint
 from panoptic_blend.config.experiment import load_config
@@ -61,6 +62,8 @@ def _coco(shapes: Path, root: Path) -> None:
             for segment in annotation["segments_info"]:
                 segment["category_id"] = new_id[segment["category_id"]]
         path.write_text(json.dumps(content | {"categories": known.records()}))
+    for split in SPLITS:
+        write_instances(root, split)
 
 
 def _results(root: Path) -> None:
