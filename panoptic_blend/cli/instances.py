@@ -23,6 +23,7 @@ def ap(
     table_format: Annotated[
         Literal["csv", "parquet"], typer.Option(help="Format of the tables of detections and instances.")
     ] = "csv",
+    compare: options.Compare = None,
     per_class: Annotated[bool, typer.Option("--per-class", help="Also print the figures of every class.")] = False,
     missing: Annotated[
         Literal["empty", "error"],
@@ -36,31 +37,38 @@ def ap(
             "detectron2 and mmdetection."
         ),
     ] = "box",
+    resamples: options.Resamples = 1000,
+    seed: options.BootstrapSeed = 0,
     overwrite: options.Overwrite = False,
     form: options.Format = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Compute COCO's twelve figures of any detections exactly as pycocotools does; --details adds causes of errors."""
-    from panoptic_blend.scoring.ap_tables import ap_tables
+    from panoptic_blend.files import distinct_names
+    from panoptic_blend.scoring.ap_tables import ap_tables, rare_instance_classes
+    from panoptic_blend.scoring.details import Resampling
     from panoptic_blend.scoring.instance_details import instance_summary, write_instance_details
     from panoptic_blend.scoring.instance_files import InstanceFiles, InstancePolicy
     from panoptic_blend.scoring.instance_findings import compute_instance_findings
     from panoptic_blend.scoring.run import require_writable
 
-    tables_as = options.table_format(form, as_json=as_json)
+    tables_as, resampling = options.table_format(form, as_json=as_json), Resampling(resamples, seed=seed)
+    sets = [results, *([compare] if compare else [])]
     with stoppable("stopped; nothing was written"):
         require_writable(details, table_format, overwrite)
-        files = InstanceFiles(truth, [results], InstancePolicy(missing, additional, mask_area))
-        with progress_line(f"scoring {results.name}", "images") as progress:
-            findings = compute_instance_findings(files, progress, causes=details is not None)
+        files = InstanceFiles(truth, sets, InstancePolicy(missing, additional, mask_area))
+        with progress_line(f"scoring {' and '.join(distinct_names([truth, *sets])[1:])}", "images") as progress:
+            findings = compute_instance_findings(files, resampling, progress, causes=details is not None)
         if details:
-            write_instance_details(details, files, findings, table_format, overwrite=overwrite)
+            write_instance_details(details, files, findings, resampling, table_format, overwrite=overwrite)
     remarks = files.remarks()
     if as_json:
-        print_json(instance_summary(findings))
+        print_json(instance_summary(findings, resampling))
         for remark in remarks:
             print(remark, file=sys.stderr)
         return
+    if rare := rare_instance_classes(findings):
+        remarks.append(rare)
     if details:
         remarks.append(f"tables of detections, instances, classes, curves and errors: {details}")
     print_tables(*ap_tables(findings, per_class=per_class), form=tables_as, remarks=remarks)

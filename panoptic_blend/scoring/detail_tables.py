@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from rich.markup import escape
 from rich.table import Table
@@ -15,7 +15,7 @@ from panoptic_blend.metrics.panoptic_quality import GROUPS, PanopticReport
 from panoptic_blend.metrics.resampling import ENOUGH_IMAGES, Interval, Intervals, PairedComparison
 from panoptic_blend.scoring.details import Findings
 from panoptic_blend.scoring.tables import class_table, quality_table
-from panoptic_blend.structures import ImageId
+from panoptic_blend.structures import Category, ImageId
 from panoptic_blend.table_formats import NOTHING, Figures
 from panoptic_blend.terminal import percent, right_aligned
 
@@ -45,20 +45,25 @@ def interval_table(found: Intervals, boundary: PanopticReport | None) -> Table:
     for group in GROUPS:
         interval = found.groups[group]
         boundary_pq = [percent(boundary[group]["pq"])] if boundary else []
-        table.add_row(group, percent(interval.value), _bounds(interval), *boundary_pq)
+        table.add_row(group, percent(interval.value), bounds(interval), *boundary_pq)
     return table
 
 
 def rare_classes(findings: Findings) -> str | None:
     """A line that names the classes in too few images for an interval; None if there are none."""
     found = findings.intervals
-    if not found.too_rare:
+    return rare_line(found.too_rare, len(found.per_class), findings.report.categories, "groups")
+
+
+def rare_line(too_rare: Collection[int], total: int, categories: Iterable[Category], means: str) -> str | None:
+    """A line that names the classes ``too_rare`` for an interval, which spoil those of the ``means``; None without."""
+    if not too_rare:
         return None
-    names = [category.name for category in findings.report.categories if category.id in set(found.too_rare)]
+    names = [category.name for category in categories if category.id in set(too_rare)]
     more = f" and {len(names) - 5} more" if len(names) > 5 else ""
     return (
-        f"{len(names)} of {len(found.per_class)} classes occur in fewer than {ENOUGH_IMAGES} images, too few for an "
-        f"interval, and make those of the groups unreliable: {', '.join(names[:5])}{more}"
+        f"{len(names)} of {total} classes occur in fewer than {ENOUGH_IMAGES} images, too few for an "
+        f"interval, and make those of the {means} unreliable: {', '.join(names[:5])}{more}"
     )
 
 
@@ -107,7 +112,7 @@ def comparison_tables(
             else Figures(f"{share}% of resamples", {"%": share})
         )
         both = (percent(report[group]["pq"]) for report in reports)
-        table.add_row(group, *both, percent(interval.value, "+.2f"), _bounds(interval, signed=True), better)
+        table.add_row(group, *both, percent(interval.value, "+.2f"), bounds(interval, signed=True), better)
     yield table
     table = right_aligned("image", "first", "second", "difference", title="Images with the largest difference in PQ")
     for image in [image for image in compared.images if not math.isnan(image.difference)][:images]:
@@ -116,7 +121,7 @@ def comparison_tables(
     yield table
 
 
-def _bounds(interval: Interval, *, signed: bool = False) -> Figures:
+def bounds(interval: Interval, *, signed: bool = False) -> Figures:
     if math.isnan(interval.value):
         return Figures(NOTHING, {"low": "", "high": ""})
     low, high = (percent(bound, "+.2f" if signed else ".1f") for bound in (interval.low, interval.high))

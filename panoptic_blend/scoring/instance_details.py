@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import asdict, astuple
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,19 +16,21 @@ from panoptic_blend.metrics.instance_matching import IOU_THRESHOLDS
 from panoptic_blend.metrics.instance_report import TWELVE
 from panoptic_blend.metrics.precision_recall import Curve
 from panoptic_blend.scoring.csv_tables import Row, write_csv
-from panoptic_blend.scoring.details import SUMMARY, TableFormat
+from panoptic_blend.scoring.details import SUMMARY, Resampling, TableFormat
 from panoptic_blend.scoring.instance_files import InstanceFiles
 from panoptic_blend.scoring.instance_findings import InstanceFindings
 from panoptic_blend.scoring.instance_rows import InstanceRows, detection_columns, instance_columns
 
 ALL = "All"
 _OF = "category", "of", "by"
+_BOUNDS = "difference", "low", "high"
 
 
 def write_instance_details(
     out: Path,
     files: InstanceFiles,
     findings: InstanceFindings,
+    resampling: Resampling,
     table_format: TableFormat = "csv",
     *,
     overwrite: bool = False,
@@ -48,14 +51,26 @@ def write_instance_details(
             folder / "curves.csv", ("category", "of", "by", "iou", "recall", "precision", "score"), _curves(findings)
         )
         write_csv(folder / "errors.csv", ("category", "of", "by", "cause", "count", "gain", "share"), _errors(findings))
-        (folder / SUMMARY).write_text(json.dumps(instance_summary(findings), indent=1), encoding="utf-8")
+        if findings.compared:
+            write_csv(folder / "comparison.csv", (*_OF, "first", "second", *_BOUNDS), _comparison(findings))
+        (folder / SUMMARY).write_text(json.dumps(instance_summary(findings, resampling), indent=1), encoding="utf-8")
 
 
-def instance_summary(findings: InstanceFindings) -> dict[str, Any]:
+def instance_summary(findings: InstanceFindings, resampling: Resampling) -> dict[str, Any]:
     """All figures as JSON values."""
-    content: dict[str, Any] = findings.report.figures()
+    content: dict[str, Any] = {
+        **findings.report.figures(),
+        "intervals": {
+            "method": "percentile bootstrap over images",
+            **asdict(resampling),
+            **{kind: asdict(found) for kind, found in findings.intervals.items()},
+        },
+    }
     if findings.budgets:
         content["errors"] = {kind: _budget(found.all) for kind, found in findings.budgets.items()}
+    if findings.other_report:
+        compared = {kind: asdict(found) for kind, found in findings.compared.items()}
+        content["comparison"] = {"second": findings.other_report.figures(), **compared}
     return cast(dict[str, Any], without_nan(content))
 
 
@@ -72,13 +87,19 @@ def _budget(budget: InstanceBudget) -> dict[str, Any]:
 
 def _classes(findings: InstanceFindings) -> tuple[Row, Iterator[Row]]:
     kinds = list(findings.curves)
-    header = ["category", "class", "instances", "detections", *(f"{kind}_{name}" for kind in kinds for name in TWELVE)]
+    header = ["category", "class", "instances", "detections"]
+    for kind in kinds:
+        header += [f"{kind}_{name}" for name in (*TWELVE, "AP_low", "AP_high")]
 
     def rows() -> Iterator[Row]:
         for category in findings.report.categories:
             own = findings.report.per_class[category.id]
-            figures = [value for kind in kinds for value in getattr(own, kind).columns().values()]
-            yield category.id, category.name, own.instances, own.detections, *figures
+            row: list[object] = [category.id, category.name, own.instances, own.detections]
+            for kind in kinds:
+                interval = findings.intervals[kind].per_class.get(category.id)
+                bounds = (interval.low, interval.high) if interval else (None, None)
+                row += [*getattr(own, kind).columns().values(), *bounds]
+            yield row
 
     return header, rows()
 
@@ -109,3 +130,16 @@ def _error_rows(of: Row, budget: InstanceBudget) -> Iterator[Row]:
         yield *of, cause, budget.counts[cause], budget.gains[cause], budget.shares[cause]
     yield *of, "false positives", None, budget.false_positives, None
     yield *of, "false negatives", None, budget.false_negatives, None
+
+
+def _comparison(findings: InstanceFindings) -> Iterator[Row]:
+    """AP of all classes and of each class in both result sets, and the difference with its interval."""
+    assert findings.other_report
+    first, second = findings.report, findings.other_report
+    for kind, found in findings.compared.items():
+        overall = getattr(first, kind).ap, getattr(second, kind).ap
+        yield None, ALL, kind, *overall, *astuple(found.figures["AP"])
+        for category in first.categories:
+            if interval := found.per_class.get(category.id):
+                both = (getattr(each.per_class[category.id], kind).ap for each in (first, second))
+                yield category.id, category.name, kind, *both, *astuple(interval)

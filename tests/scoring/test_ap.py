@@ -100,7 +100,8 @@ def ap(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> R
     """Run ``ap`` with a truth, results and options; return its standard output."""
 
     def run(*arguments: object, code: int = 0) -> str:
-        monkeypatch.setattr(sys, "argv", ["panoptic-blend", "ap", *map(str, arguments)])
+        few = () if "--resamples" in arguments else ("--resamples", 5)
+        monkeypatch.setattr(sys, "argv", ["panoptic-blend", "ap", *map(str, [*arguments, *few])])
         with pytest.raises(SystemExit) as stop:
             cli.main()
         assert (stop.value.code or 0) == code
@@ -222,7 +223,7 @@ def test_the_printed_tables(files: Path, tmp_path: Path, ap: Run) -> None:
     lines = ap(files / "truth.json", few, "--details", tmp_path / "out", "--per-class").splitlines()
     found = json.loads((tmp_path / "out" / "summary.json").read_text())
     (row,) = [line.split() for line in lines if line.startswith("│ AP_M ")]
-    assert [row[3], row[5]] == [f"{100 * found[kind]['AP_M']:.1f}" for kind in ("box", "mask")]
+    assert [row[3], row[9]] == [f"{100 * found[kind]['AP_M']:.1f}" for kind in ("box", "mask")]
     assert sum("classification" in line for line in lines) == 2, "boxes and masks"
     assert any(line.startswith("│ dog ") for line in lines)
     assert lines[-3:] == [
@@ -230,6 +231,37 @@ def test_the_printed_tables(files: Path, tmp_path: Path, ap: Run) -> None:
         "few.json: 4 of 12 images have no results",
         f"tables of detections, instances, classes, curves and errors: {tmp_path / 'out'}",
     ]
+
+
+def test_two_result_sets_are_compared(files: Path, tmp_path: Path, ap: Run) -> None:
+    pair, out = (files / "truth.json", files / "a.json"), tmp_path / "out"
+    printed = ap(*pair, "--compare", files / "b.json", "--details", out, "--resamples", 20)
+    found = json.loads((out / "summary.json").read_text())
+    second = json.loads(ap(files / "truth.json", files / "b.json", "--json", "--resamples", 20))
+    assert {key: value for key, value in found["comparison"]["second"].items() if key != "per_class"} == {
+        kind: second[kind] for kind in ("box", "mask")
+    }
+    for kind in ("box", "mask"):
+        compared = found["comparison"][kind]
+        for name in TWELVE:
+            if found[kind][name] is not None:
+                assert compared["figures"][name]["value"] == pytest.approx(second[kind][name] - found[kind][name])
+        assert compared["better"]["AP"] == 1 and compared["figures"]["AP"]["low"] > 0, "b is far better"
+        (row,) = [row for row in table(out / "comparison.csv") if (row["of"], row["by"]) == ("All", kind)]
+        assert float(row["second"]) - float(row["first"]) == pytest.approx(float(row["difference"]))
+    assert "Second result set minus the first, by masks" in printed and "100.0% of resamples" in printed
+    boxes = change(files / "b.json", tmp_path / "boxes.json", without("segmentation"))
+    compared = json.loads(ap(*pair, "--compare", boxes, "--json", "--resamples", 20))["comparison"]
+    assert "mask" not in compared and compared["second"]["mask"] is None
+
+
+def test_intervals_are_around_the_figures(files: Path, ap: Run) -> None:
+    found = json.loads(ap(files / "truth.json", files / "b.json", "--json", "--resamples", 50, "--seed", 3))
+    assert found["intervals"]["method"] == "percentile bootstrap over images"
+    assert (found["intervals"]["resamples"], found["intervals"]["seed"]) == (50, 3)
+    interval = found["intervals"]["mask"]["figures"]["AP"]
+    assert interval["value"] == pytest.approx(found["mask"]["AP"])
+    assert 0 < interval["low"] <= interval["value"] <= interval["high"] < 1
 
 
 def test_images_without_counterpart(files: Path, tmp_path: Path, refused: Refused) -> None:
