@@ -33,6 +33,7 @@ from panoptic_blend.config.experiment import Config, load_config
 from panoptic_blend.config.yaml_files import config_names
 from panoptic_blend.download import coco as coco_download
 from panoptic_blend.metrics.causes import Cause
+from panoptic_blend.metrics.instance_errors import InstanceCause
 from panoptic_blend.structures import PanopticBlendError
 
 Captured = pytest.CaptureFixture[str]
@@ -60,6 +61,7 @@ ADDED: dict[str, tuple[str, ...]] = {
     "panoptic-blend explain": SMALL_INPUT,
     "panoptic-blend sweep": (*SMALL_INPUT, "--workers", "1"),
     "panoptic-blend pq": ("--resamples", "20"),
+    "panoptic-blend ap": ("--resamples", "20"),
     "panoptic-blend report": ("--resamples", "20"),
     "panoptic-blend draw": (),
     "panoptic-blend data shapes": ("--train", "7", "--val", "2"),
@@ -444,3 +446,5 @@ def test_the_causes_of_errors_are_listed_in_the_order_in_which_they_are_tried() 
     text = (ROOT / "docs/evaluation.md").read_text(encoding="utf-8")
     table = text.partition("\n| cause |")[2].partition("\n\n")[0]
     assert re.findall(r"^\| ([a-z ]+?) \|", table, re.MULTILINE) == [cause.value for cause in Cause]
+    table = text.partition("\n| cause | of a detection")[2].partition("\n\n")[0]
+    assert re.findall(r"^\| ([a-z]+) \|", table, re.MULTILINE) == [cause.value for cause in InstanceCause]
