@@ -55,9 +55,14 @@ def fuzz(
 
 
 def _readers(names: list[str] | None) -> dict[str, Reader]:
-    from evaluation.fuzz import convert_readers, readers, torch_readers  # not in every child, which imports this module
+    from evaluation.fuzz import (  # not in every child, which imports this module
+        convert_readers,
+        instance_readers,
+        readers,
+        torch_readers,
+    )
 
-    groups = readers.READERS, convert_readers.READERS, torch_readers.READERS
+    groups = readers.READERS, instance_readers.READERS, convert_readers.READERS, torch_readers.READERS
     known = {reader.name: reader for group in groups for reader in group}
     for name in names or ():
         if name not in known:

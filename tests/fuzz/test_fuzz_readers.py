@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import pytest
 
-from evaluation.fuzz import convert_readers, readers, torch_readers
+from evaluation.fuzz import convert_readers, instance_readers, readers, torch_readers
 from evaluation.fuzz.runner import Case, Reader, run
 
 SLOW = {"inspect-weights", "inspect-checkpoint"}
 """Readers that build every config of the library first."""
 
 
-WITHOUT_TORCH = readers.READERS + convert_readers.READERS
+WITHOUT_TORCH = readers.READERS + instance_readers.READERS + convert_readers.READERS
 
 
 @pytest.mark.parametrize("group", [WITHOUT_TORCH, torch_readers.READERS], ids=["without torch", "with torch"])
