@@ -75,6 +75,7 @@ ADDED: dict[str, tuple[str, ...]] = {
     "python -m evaluation.overfit": (*TINY_NETWORK, *ONE_STEP),
     "python -m evaluation.doctor_speed": ("--images", "2", "--workers", "1"),
     "python -m evaluation.precision": SMALL_INPUT,
+    "python -m evaluation.tables": (),
 }
 """What is added to a command that runs, by its name; every command that the pages name must be here or in `NOT_RUN`."""
 
@@ -84,6 +85,7 @@ NOT_RUN = {
     r"torchrun": "it needs several devices",
     r"panoptic-blend \w+ .*--(devices|nodes)": "it needs several devices",
     r"panoptic-blend train .*--weights imagenet": "it downloads weights",
+    r"python -m evaluation\.tables .*--weights": "tests/evaluation does it, with a small network",
     r"python -m evaluation\.(speed|speed_steps|annotations_speed|loader_speed|pq_speed)\b": "tests/evaluation does it",
 }
 """Commands that are checked and not run, as regular expressions, and why."""
