@@ -229,6 +229,17 @@ class _Type(_Part):
     """A class that is passed as an argument and never instantiated."""
 
 
+class _History(_Part):
+    """The history of a loss, which mmengine keeps beside the weights; nothing of it stays."""
+
+    def __new__(cls, *claims: Any) -> _History:
+        self: _History = object.__new__(cls)
+        return self
+
+    def __setstate__(self, state: Any) -> None:
+        pass
+
+
 _PARTS: dict[str, type[_Part]] = {
     **{
         f"numpy.{core}.{name}": part
@@ -244,6 +255,7 @@ _PARTS: dict[str, type[_Part]] = {
     "collections.OrderedDict": _Dict,
     "collections.Counter": _Dict,
     "collections.defaultdict": _DefaultDict,
+    "mmengine.logging.history_buffer.HistoryBuffer": _History,
     "_codecs.encode": _Latin1,
     **{f"{module}.bytes": _Latin1 for module in ("__builtin__", "builtins")},
     **{

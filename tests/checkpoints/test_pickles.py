@@ -8,6 +8,8 @@ import copyreg
 import os
 import pickle
 import pickletools
+import sys
+import types
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +22,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from panoptic_blend.checkpoints.pickles import Array, loads, read_pickle
+from panoptic_blend.checkpoints.reading import read_weights
 from panoptic_blend.structures import PanopticBlendError
 
 PROTOCOLS = range(pickle.HIGHEST_PROTOCOL + 1)
@@ -171,6 +174,31 @@ def test_a_pickle_that_would_run_code_does_not(tmp_path: Path, protocol: int | s
     assert not victim.exists()
     pickle.loads(pickle.dumps(content))
     assert victim.exists()  # it would have
+
+
+@pytest.mark.parametrize("is_zip", [True, False])
+def test_what_mmengine_keeps_beside_the_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_zip: bool) -> None:
+    """Its checkpoints hold histories of losses, which are passed over; other objects of it are refused."""
+    module = types.ModuleType("mmengine.logging.history_buffer")
+    for name in ("HistoryBuffer", "Hook"):
+        setattr(module, name, type(name, (), {"__module__": module.__name__, "__qualname__": name}))
+    for package in ("mmengine", "mmengine.logging", module.__name__):
+        monkeypatch.setitem(sys.modules, package, module)
+    history = module.HistoryBuffer()
+    history.__dict__ |= {"max_length": 10**6, "_log_history": np.array([1.5, 2.5]), "_count_history": np.array([1, 1])}
+    content: dict[str, Any] = {
+        "meta": {"dataset_meta": {"classes": ("person",), "palette": [(220, 20, 60)]}, "cfg": "model = dict()"},
+        "state_dict": {"x.weight": torch.ones(2)},
+        "message_hub": {"log_scalars": {"train/loss": history}, "runtime_info": {"epoch": 12}, "resumed_keys": {}},
+    }
+    path = tmp_path / "epoch_12.pth"
+    torch.save(content, path, _use_new_zipfile_serialization=is_zip)
+    assert read_pickle(path)["meta"] == content["meta"]
+    found = read_weights(path).state
+    assert found.keys() == {"x.weight"} and found["x.weight"].tolist() == [1, 1]
+    torch.save(content | {"hook": module.Hook()}, path, _use_new_zipfile_serialization=is_zip)
+    message = refused(path)
+    assert "it wants mmengine.logging.history_buffer.Hook" in message and "have only its state dict exported" in message
 
 
 @pytest.mark.parametrize("function", [eval, exec, getattr, __import__, open, type, np.load, np.save])
