@@ -283,6 +283,8 @@ def read_json(path: Path, object_hook: Callable[[dict[str, Any]], Any] | None = 
     try:
         return json.loads(data, object_hook=object_hook)
     except (ValueError, RecursionError) as error:
+        if data[:2] in (b"\x1f\x8b", b"PK"):
+            raise PanopticBlendError(f"{path}: is compressed, by gzip or zip; unpack it") from None
         raise PanopticBlendError(f"{path}: not valid JSON ({error}); is the file complete?") from None
 
 

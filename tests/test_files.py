@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gzip
 import json
 import os
 import shutil
@@ -146,6 +147,13 @@ def test_broken_json_is_named(refused: Refused, tmp_path: Path, content: bytes) 
     path.write_bytes(content)
     message = refused(read_json, path)
     assert message.startswith(f"{path}: not valid JSON (") and message.endswith("); is the file complete?")
+
+
+@pytest.mark.parametrize("content", [gzip.compress(b"[]"), b"PK\x03\x04\0"])
+def test_compressed_json_is_to_be_unpacked(refused: Refused, tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "results.json.gz"
+    path.write_bytes(content)
+    assert refused(read_json, path) == f"{path}: is compressed, by gzip or zip; unpack it"
 
 
 @pytest.mark.parametrize("item", [b"[],", b"{},", b"[[]],", b'{"a":1},', b"[\n],\n"])

@@ -48,6 +48,17 @@ def test_pq(truth: Path, tmp_path: Path) -> None:
     assert (tmp_path / "out" / "summary.json").exists()
 
 
+def test_ap(tmp_path: Path) -> None:
+    cat = {"image_id": 1, "category_id": 3, "bbox": [2, 1, 3, 4], "segmentation": [[2, 1, 5, 1, 5, 5, 2, 5]]}
+    images, categories = [{"id": 1, "file_name": "a.jpg", "height": 8, "width": 9}], [{"id": 3, "name": "cat"}]
+    content = {"images": images, "annotations": [{"id": 1, "area": 12, **cat}], "categories": categories}
+    truth, results = tmp_path / "truth.json", tmp_path / "results.json"
+    truth.write_text(json.dumps(content))
+    results.write_text(json.dumps([{**cat, "score": 0.5}]))
+    found = json.loads(command("ap", truth, results, "--details", tmp_path / "out", "--compare", results, "--json"))
+    assert found["box"]["AP"] == found["mask"]["AP_S"] == pytest.approx(1)
+
+
 def test_report(truth: Path, generated: Path, tmp_path: Path) -> None:
     command("report", truth, truth, "--images", generated / "val2017", "--out", tmp_path / "r.html", "--resamples", 5)
     assert (tmp_path / "r.html").stat().st_size > 10_000

@@ -18,6 +18,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from panoptic_blend.cli import main as cli
+from panoptic_blend.formats.instance_results import writing_results
 from panoptic_blend.metrics.instance_errors import CAUSES
 from panoptic_blend.scoring.instance_files import InstanceFiles, InstancePolicy
 
@@ -147,6 +148,16 @@ def test_the_figures_are_those_of_pycocotools(
         assert figures(found[name]) == pytest.approx(by_pycocotools(truth, results, kind), abs=1e-12, nan_ok=True)
         assert 0.05 < found[name]["AP"] < 0.95
     assert found["per_class"]["8"]["mask"]["AP"] is None
+
+
+def test_what_the_library_writes_is_scored_alike_by_pycocotools(files: Path, tmp_path: Path) -> None:
+    truth, results, written = files / "truth.json", files / "a.json", tmp_path / "instances_results.json"
+    with writing_results(written) as writer:
+        for image_id, _, (found,) in InstanceFiles(truth, [results]):
+            writer.add(image_id, found)
+    for kind in ("bbox", "segm"):
+        theirs = by_pycocotools(truth, written, kind)
+        assert theirs == pytest.approx(by_pycocotools(truth, results, kind), abs=1e-12, nan_ok=True)
 
 
 def test_boxes_alone_have_no_figures_of_masks(files: Path, tmp_path: Path, ap: Run) -> None:
