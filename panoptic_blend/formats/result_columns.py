@@ -111,6 +111,8 @@ class ResultColumns:
         strays = [i for i, item in enumerate(content) if item is not None]
         if strays:
             raise PanopticBlendError(f"{self._name}: results[{strays[0]}] has no `image_id`; {FORM}")
+        if self.total != len(content):
+            raise PanopticBlendError(f"{self._name}: records with an `image_id` stand inside of others; {FORM}")
         if self._error:
             raise PanopticBlendError(self._error)
         if (self.additional or self.unknown) and not self.images:

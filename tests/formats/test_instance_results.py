@@ -155,6 +155,7 @@ REFUSED = [
     ({"images": [], "annotations": []}, "is an object with `images`, `annotations`; COCO results are a list with a "),
     ("3", "is no list; COCO results are a list with a record for each detection: image_id, category_id, score, bbox "),
     ([result(), {"score": 1}], "results[1] has no `image_id`; COCO results are a list"),
+    ([result(of=result())], "records with an `image_id` stand inside of others; COCO results are a list"),
     ([result(), [1]], "results[1] has no `image_id`; COCO results are a list"),
     ([result(score=None)], "results[0] has no `score`; each result needs one (annotations of a data set have none)"),
     ([result(score="0.9")], "results[0]: `score` is '0.9', not a finite number; write it as a number, without quotes"),

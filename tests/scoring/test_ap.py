@@ -150,6 +150,23 @@ def test_the_figures_are_those_of_pycocotools(
     assert found["per_class"]["8"]["mask"]["AP"] is None
 
 
+def test_ids_of_images_may_be_names(files: Path, tmp_path: Path, ap: Run) -> None:
+    content = json.loads((files / "truth.json").read_text())
+    for image in content["images"]:
+        image["id"] = f"street {image['id']}"
+    for annotation in content["annotations"]:
+        annotation["image_id"] = f"street {annotation['image_id']}"
+    (tmp_path / "truth.json").write_text(json.dumps(content))
+
+    def named(results: list[Record]) -> None:
+        for result in results:
+            result["image_id"] = f"street {result['image_id']}"
+
+    pair = tmp_path / "truth.json", change(files / "a.json", tmp_path / "a.json", named)
+    found = json.loads(ap(*pair, "--json"))
+    assert figures(found["mask"]) == pytest.approx(by_pycocotools(*pair, "segm"), abs=1e-12, nan_ok=True)
+
+
 def test_what_the_library_writes_is_scored_alike_by_pycocotools(files: Path, tmp_path: Path) -> None:
     truth, results, written = files / "truth.json", files / "a.json", tmp_path / "instances_results.json"
     with writing_results(written) as writer:
