@@ -119,10 +119,14 @@ def decode_segment_ids(data: bytes, path: str | Path, size: Size | None = None) 
 
 def write_segment_ids(path: Path, ids: npt.NDArray[np.int32]) -> None:
     """Write segment ids (H, W) below 2**24 as a COCO panoptic PNG."""
-    colors = np.stack([ids & 255, ids >> 8 & 255, ids >> 16], axis=-1).astype(np.uint8)
-    data = _encode(path, colors)
+    data = encode_segment_ids(ids, path)
     with replacing(path) as temporary:
         temporary.write_bytes(data)
+
+
+def encode_segment_ids(ids: npt.NDArray[np.int32], path: Path = Path("segments.png")) -> bytes:
+    """The bytes of the PNG that `write_segment_ids` writes; errors name ``path``."""
+    return _encode(path, np.stack([ids & 255, ids >> 8 & 255, ids >> 16], axis=-1).astype(np.uint8))
 
 
 def decode_values(data: bytes, path: str | Path, size: Size | None = None) -> npt.NDArray[np.integer[Any]]:

@@ -69,10 +69,9 @@ class PanopticWriter:
             png = f"{file_name}.{image_id}.png"
         write_segment_ids(inside(self.folder, png), panoptic.segment_ids)
         height, width = panoptic.segment_ids.shape
-        segments = [_record(segment) for segment in panoptic.segments if segment.box]
         self._written.add(png)
         image: dict[str, object] = {"id": image_id, "file_name": file_name, "height": height, "width": width}
-        return image, {"image_id": image_id, "file_name": png, "segments_info": segments}
+        return image, {"image_id": image_id, "file_name": png, "segments_info": segment_records(panoptic)}
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -85,6 +84,11 @@ class PanopticWriter:
             }
             with replacing(self.json_path, durable=True) as temporary:
                 temporary.write_text(json.dumps(content), encoding="utf-8")
+
+
+def segment_records(panoptic: PanopticMap) -> list[dict[str, object]]:
+    """The ``segments_info`` of a map; segments without pixels are left out."""
+    return [_record(segment) for segment in panoptic.segments if segment.box]
 
 
 def _png(file_name: str) -> str:
