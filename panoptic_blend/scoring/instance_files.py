@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from panoptic_blend.files import require_file
 from panoptic_blend.formats.coco_instances import InstancesJson, read_instances_json
 from panoptic_blend.formats.instance_results import InstanceResults, read_instance_results
 from panoptic_blend.instances import FoundInstances, TrueInstances
@@ -39,6 +40,8 @@ class InstanceFiles:
     """
 
     def __init__(self, truth: Path, results: Sequence[Path], policy: InstancePolicy | None = None) -> None:
+        for path in (truth, *results):  # reading takes a while
+            require_file(path)
         self._policy = policy or InstancePolicy()
         self.truth: InstancesJson = read_instances_json(truth, pictures=False, masks=False)
         sizes = dict(zip(self.truth.images.ids, self.truth.images.sizes, strict=True))

@@ -292,6 +292,13 @@ def test_intervals_are_around_the_figures(files: Path, ap: Run) -> None:
     assert 0 < interval["low"] <= interval["value"] <= interval["high"] < 1
 
 
+def test_a_missing_file_is_named_before_any_is_read(tmp_path: Path, refused: Refused) -> None:
+    (tmp_path / "truth.json").write_text("not read")
+    assert refused(InstanceFiles, tmp_path / "truth.json", [tmp_path / "results.json"]) == (
+        f"{tmp_path / 'results.json'}: no such file; check the path"
+    )
+
+
 def test_images_without_counterpart(files: Path, tmp_path: Path, refused: Refused) -> None:
     def other_image(results: list[Record]) -> None:
         results[3]["image_id"] = 12345
