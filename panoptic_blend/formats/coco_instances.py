@@ -29,6 +29,9 @@ from panoptic_blend.formats.json_fields import require_records
 from panoptic_blend.instances import TrueInstances, mask_areas, run_lengths
 from panoptic_blend.structures import PanopticBlendError, Size
 
+_CHUNK = 2**20
+"""Coordinates that are checked at once."""
+
 
 @dataclass(frozen=True)
 class InstancesJson:
@@ -162,6 +165,21 @@ class _Rows:
         numbers = self._points.read(ends[0], ends[-1])
         return [part.reshape(-1, 2) for part in np.split(numbers, np.subtract(ends[1:-1], ends[0]))]
 
+    def _reaches(self, ends: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+        """The largest coordinate of every row without its sign, infinite for NaN; the numbers of a row end at ``ends``.
+
+        Many rows are read at once, but not all of them.
+        """
+        reaches, starts = np.zeros(len(ends)), np.concatenate([[0], ends[:-1]])
+        filled = np.flatnonzero(ends > starts)
+        for rows in np.split(filled, np.searchsorted(ends[filled], np.arange(_CHUNK, self._points.size, _CHUNK))):
+            if len(rows):
+                first = int(starts[rows[0]])
+                numbers = np.abs(self._points.read(first, int(ends[rows[-1]])))
+                numbers[np.isnan(numbers)] = np.inf
+                reaches[rows] = np.maximum.reduceat(numbers, starts[rows] - first)
+        return reaches
+
     def _require_valid(
         self, read: InstanceColumns, images: ImageRecords, place: npt.NDArray[np.int64], path: Path
     ) -> None:
@@ -173,10 +191,10 @@ class _Rows:
             if size != (own := images.sizes[place[row]]):
                 detail = f"an RLE of [height, width] {list(size)} in a picture of {list(own)}"
                 malformed.append((row, MalformedShapeError("an RLE of another size than its picture", detail)))
-        lengths = np.diff(np.append(self._part_ends, 0)[self._first_parts + self._part_counts - 1], prepend=0)
-        reaches, sides = numbers_of(read.reaches), np.array(images.sizes, np.float64).max(axis=1)
-        is_doubtful = (reaches > REACH * sides[place]) | (lengths * reaches > MAX_OUTLINE)
-        for row in np.flatnonzero(is_doubtful & (self._part_counts > 0)).tolist():
+        ends = np.append(self._part_ends, 0)[self._first_parts + self._part_counts - 1]
+        reaches, sides = self._reaches(ends), np.array(images.sizes, np.float64).max(axis=1)
+        is_doubtful = (reaches > REACH * sides[place]) | (np.diff(ends, prepend=0) * reaches > MAX_OUTLINE)
+        for row in np.flatnonzero(is_doubtful).tolist():
             parts = [part.ravel().tolist() for part in self._polygons(row)]
             try:
                 read_shape({"segmentation": parts}, images.sizes[place[row]])

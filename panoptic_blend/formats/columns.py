@@ -100,6 +100,11 @@ class DecimalColumn:
         self._block, self._open = block, array("d")
         self._blocks: list[npt.NDArray[Any]] = []
 
+    @property
+    def size(self) -> int:
+        """The number of numbers."""
+        return len(self._blocks) * self._block + len(self._open)
+
     def extend(self, numbers: array[float]) -> None:
         """Append an array of doubles."""
         self._open.extend(numbers)

@@ -47,7 +47,7 @@ class InstanceColumns:
         self.categories: dict[int, int] = {}
         self.ids, self.is_crowd = array("q"), array("b")
         self.boxes, self.areas = array("d"), array("d")
-        self.points, self.reaches = DecimalColumn(), array("d")
+        self.points = DecimalColumn()
         self.part_lengths, self.part_counts = array("i"), array("i")
         self.codes: dict[int, tuple[str, Size]] = {}
         self.malformed: list[tuple[int, MalformedShapeError]] = []
@@ -61,29 +61,34 @@ class InstanceColumns:
         if "image_id" not in record or "category_id" not in record:
             return record
         row, given_id = len(self.ids), record.get("id")
-        where = f"{self._source}: annotation {row if given_id is None else given_id}"
         image_id, category_id = record["image_id"], record["category_id"]
         if type(image_id) is not int:
-            image_id = require_image_id(record, "image_id", where)
+            image_id = require_image_id(record, "image_id", self._where(record))
         if type(category_id) is not int:
-            category_id = require_integer(record, "category_id", where)
+            category_id = require_integer(record, "category_id", self._where(record))
         crowd = record.get("iscrowd", 0)
         if crowd not in (0, 1):
-            raise PanopticBlendError(f"{where}: `iscrowd` is {crowd!r}, not 0 or 1; correct it")
+            raise PanopticBlendError(f"{self._where(record)}: `iscrowd` is {crowd!r}, not 0 or 1; correct it")
         self.image_numbers.append(self.images.setdefault(image_id, len(self.images)))
         self.category_numbers.append(self.categories.setdefault(category_id, len(self.categories)))
         self.is_crowd.append(crowd == 1)
-        self._append_box(record, where)
+        self._append_box(record)
         self._append_shape(record, row)
         self.ids.append(given_id if type(given_id) is int and 0 <= given_id < 2**63 else -1)
         return row
 
-    def _append_box(self, record: Record, where: str) -> None:
+    def _where(self, record: Record) -> str:
+        """The words that name the next row in messages."""
+        given_id = record.get("id")
+        return f"{self._source}: annotation {len(self.ids) if given_id is None else given_id}"
+
+    def _append_box(self, record: Record) -> None:
         box, area = record.get("bbox"), record.get("area")
         if not _append(self.boxes, _NO_BOX if box is None else box, 4):
-            raise PanopticBlendError(f"{where}: `bbox` is {box!r:.80}, not the numbers x, y, width, height; correct it")
+            form = "the numbers x, y, width, height"
+            raise PanopticBlendError(f"{self._where(record)}: `bbox` is {box!r:.80}, not {form}; correct it")
         if not _append(self.areas, [math.nan if area is None else area], 1):
-            raise PanopticBlendError(f"{where}: `area` is {area!r:.80}, not a number; correct it")
+            raise PanopticBlendError(f"{self._where(record)}: `area` is {area!r:.80}, not a number; correct it")
 
     def _append_shape(self, record: Record, row: int) -> None:
         parts = record.get("segmentation")
@@ -107,10 +112,7 @@ class InstanceColumns:
         self._append_polygons([part.ravel().tolist() for part in shape.parts])
 
     def _append_polygons(self, parts: list[list[float]]) -> None:
-        numbers = array("d", parts[0] if len(parts) == 1 else chain.from_iterable(parts))
-        reach = max(max(numbers), -min(numbers)) if numbers else 0.0
-        self.reaches.append(reach if math.isfinite(sum(numbers)) else math.inf)
-        self.points.extend(numbers)
+        self.points.extend(array("d", parts[0] if len(parts) == 1 else chain.from_iterable(parts)))
         self.part_counts.append(len(parts))
         self.part_lengths.extend(map(len, parts))
 

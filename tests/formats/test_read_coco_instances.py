@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pycocotools import mask as coco
 
+from panoptic_blend.formats import coco_instances
 from panoptic_blend.formats.coco_instances import read_instances_json
 from panoptic_blend.formats.columns import DecimalColumn
 
@@ -111,6 +112,19 @@ def test_broken_files_are_refused(
     change(data)
     message = refused(read_instances_json, write(tmp_path, data))
     assert message.startswith("i.json: ") and problem in message
+
+
+@pytest.mark.parametrize("chunk", [1, 6, 7, 18, 1000])
+@pytest.mark.parametrize("row", range(4))
+def test_malformed_rows_are_found_in_all_chunks(
+    row: int, chunk: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, refused: Callable[..., str]
+) -> None:
+    monkeypatch.setattr(coco_instances, "_CHUNK", chunk)
+    data = content()
+    assert len(read_instances_json(write(tmp_path, data)).images) == 3
+    data["annotations"][row]["segmentation"] = [TRIANGLE, [3, 3, 5, -200.5, 7, 7]]
+    message = refused(read_instances_json, write(tmp_path, data))
+    assert f"annotation {11 + row} of " in message and "has a polygon with the coordinate -200.5 in a" in message
 
 
 def test_results_and_panoptic_files_are_no_instances(tmp_path: Path, refused: Callable[..., str]) -> None:
