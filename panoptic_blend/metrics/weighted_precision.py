@@ -106,37 +106,30 @@ class _Figures:
 
 def _figures(events: _Events, weights: Floats) -> _Figures:
     """The figures of one class and range of areas for weights (images, R); NaN where the truth has no weight."""
-    count = len(IOU_THRESHOLDS)
     total = weights[events.truth].sum(axis=0)
     total[total == 0] = np.nan
-    precision = np.zeros((count, len(total))) + 0 * total
-    recall = np.zeros((len(DETECTION_LIMITS), count, len(total))) + 0 * total
-    if not len(events.image):
-        return _Figures(precision, recall)
     own, others = weights[events.image], np.cumsum(events.others @ weights, axis=0)
-    for t in range(count):
-        chosen = np.flatnonzero(events.is_true[t] | events.is_extra[t])
-        if not len(chosen):
-            continue
-        found = own[chosen] * events.is_true[t, chosen, None]
-        seen = others[chosen]
-        if events.is_extra[t].any():
-            seen += np.cumsum(own[chosen] * events.is_extra[t, chosen, None], axis=0)
-        for m, limit in enumerate(DETECTION_LIMITS):
-            recall[m, t] = found[events.rank[chosen] < limit].sum(axis=0) / total
-        precision[t] = _mean_precision(np.cumsum(found, axis=0), seen, total)
-    return _Figures(precision, recall)
+    precision = np.zeros((len(IOU_THRESHOLDS), len(total)))
+    for t, (is_true, is_extra) in enumerate(zip(events.is_true, events.is_extra, strict=True)):
+        chosen = np.flatnonzero(is_true | is_extra)
+        if len(chosen):
+            found, seen = own[chosen], others[chosen]
+            if is_extra.any():
+                seen += np.cumsum(found * is_extra[chosen, None], axis=0)
+                found *= is_true[chosen, None]
+            precision[t] = _mean_precision(np.cumsum(found, axis=0), seen, total)
+    allowed = events.rank < np.array(DETECTION_LIMITS)[:, None, None]
+    return _Figures(precision + 0 * total, (events.is_true & allowed).astype(np.float64) @ own / total)
 
 
 def _mean_precision(found: Floats, seen: Floats, total: Floats) -> Floats:
     """The mean over ``RECALLS`` of the precision (R,), where ``found`` of ``seen`` (m, R) are true, ``total`` exist."""
     highest = np.maximum.accumulate((found / (seen + np.spacing(1)))[::-1], axis=0)[::-1]
     recall = found / np.where(np.isnan(total), 1, total)
-    reached = (100 * recall + _TIE).astype(np.int64)
-    reached -= RECALLS[reached] > recall
-    gained = np.diff(reached, axis=0, prepend=-1)  # recall 0 is reached at once
-    mean: Floats = np.where(np.isnan(total), np.nan, (gained * highest).sum(axis=0) / len(RECALLS))
-    return mean
+    reached = (100 * recall + _TIE).astype(np.int32)
+    reached -= RECALLS.take(reached) > recall
+    mean: Floats = reached[0] * highest[0] + np.einsum("ij,ij->j", reached[1:] - reached[:-1], highest[1:])
+    return (mean + highest[0]) / len(RECALLS)  # recall 0 is reached at once
 
 
 def _number_of_images(events: Sequence[_Events]) -> int:
