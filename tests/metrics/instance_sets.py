@@ -14,9 +14,9 @@ CATEGORIES = [Category(id, str(id), is_thing=True) for id in (3, 7, 8, 90)]
 Images = dict[int, tuple[TrueInstances, FoundInstances]]
 
 
-def boxes(generator: np.random.Generator, count: int) -> npt.NDArray[np.float64]:
-    """Boxes with sides of up to 120 x 60 pixels: areas of all three sizes with ``random_set``'s factor."""
-    corners = generator.integers(0, (100, 40), (count, 2))
+def boxes(generator: np.random.Generator, count: int, spread: tuple[int, int]) -> npt.NDArray[np.float64]:
+    """Boxes of up to 30 x 20 pixels, whose corners are ``spread`` over that many columns and rows."""
+    corners = generator.integers(0, spread, (count, 2))
     return np.concatenate([corners, generator.integers(2, (31, 21), (count, 2))], axis=1).astype(np.float64)
 
 
@@ -30,12 +30,15 @@ def masks(generator: np.random.Generator, boxes: npt.NDArray[np.float64]) -> lis
     return found
 
 
-def random_set(seed: int, images: int = 12) -> Images:
-    """Crowds, duplicates, equal scores, areas of another size than the mask, more than 100 detections, empty images."""
+def random_set(seed: int, images: int = 12, spread: tuple[int, int] = (100, 40)) -> Images:
+    """Crowds, duplicates, equal scores, areas of another size than the mask, more than 100 detections, empty images.
+
+    With little ``spread``, most detections overlap many instances by half and more.
+    """
     generator, found = np.random.default_rng(seed), {}
     for image in generator.permutation(images).tolist():
         true_count = int(generator.integers(0, 7))
-        true_boxes = boxes(generator, true_count)
+        true_boxes = boxes(generator, true_count, spread)
         ids = generator.choice([3, 7, 8], true_count)
         truth = TrueInstances(
             SIZE,
@@ -47,7 +50,7 @@ def random_set(seed: int, images: int = 12) -> Images:
         )
         count = int(generator.choice([0, 5, 130])) if image else 300
         near = generator.integers(0, true_count + 1, count)  # a true instance, or another place
-        spots = np.concatenate([true_boxes, boxes(generator, 1)])[near]
+        spots = np.concatenate([true_boxes, boxes(generator, 1, spread)])[near]
         spots[:, :2] += generator.integers(0, 4, (count, 2))
         guesses = generator.choice([3, 8, 90], count)
         detected = FoundInstances(

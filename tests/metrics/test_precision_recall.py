@@ -49,9 +49,10 @@ def pycocotools(images: Images, kind: Kind) -> COCOeval:
     return evaluation
 
 
-@pytest.mark.parametrize("seed", range(4))
-def test_equals_pycocotools(seed: int) -> None:
-    images = random_set(seed)
+@pytest.mark.parametrize("spread", [(100, 40), (3, 3)])
+@pytest.mark.parametrize("seed", range(2))
+def test_equals_pycocotools(seed: int, spread: tuple[int, int]) -> None:
+    images = random_set(seed, spread=spread)
     metric = AveragePrecision(CATEGORIES)
     for image, pair in images.items():
         metric.update(*pair, image=image)
