@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
@@ -14,7 +15,7 @@ from panoptic_blend.download.known_weights import KnownWeights, closest_name, fi
 from panoptic_blend.download.weights_table import lines, record, table
 
 EVERY = list(known_weights().values())
-LATER = {"panoptic/panoptic_fpn_r50_3x_mmdet", "panoptic/panoptic_fpn_r101_3x_mmdet"}
+GUIDE = Path(__file__).parents[2] / "docs" / "weights.md"
 
 
 @pytest.mark.parametrize("known", EVERY, ids=lambda known: known.name)
@@ -25,7 +26,7 @@ def test_an_entry_is_well_formed(known: KnownWeights) -> None:
     assert re.fullmatch(r"(?:[0-9a-f]{8}|[0-9a-f]{64})?", known.sha256) and re.fullmatch(r"([0-9a-f]{6})?", known.md5)
     in_name = re.search(r"[-_]([0-9a-f]{6}|[0-9a-f]{8})\.", known.file)
     assert in_name is None or in_name[1] in (known.sha256, known.md5), "what its name says of the checksum is checked"
-    assert known.config in {*config_names(), *LATER, None}
+    assert known.config in {*config_names(), None}
     assert urlsplit(known.source).scheme == urlsplit(known.license.address).scheme == "https"
     assert all(20 < figure < 90 for figure in known.figures.values())
 
@@ -56,13 +57,25 @@ def test_torchvision_says_the_same_of_its_weights() -> None:
             assert known.megabytes == round(theirs.meta["_file_size"] * 2**20 / 1e6, 1)
 
 
-def test_a_name_is_found_unless_it_is_a_file(tmp_path: object, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(str(tmp_path))
+def test_the_guide_has_the_same_table() -> None:
+    text = GUIDE.read_text(encoding="utf-8").partition(
+        "| name | figures | MB | license | config |\n|---|---|---|---|---|\n"
+    )[2]
+    rows = []
+    for known in EVERY:
+        figures = ", ".join(f"{name} {value:.1f}" for name, value in known.figures.items()) or "-"
+        size, config = known.megabytes and format(known.megabytes, ".0f"), known.config and f"`{known.config}`"
+        rows.append(f"| `{known.name}` | {figures} | {size or '-'} | {known.license.name} | {config or '-'} |")
+    assert text.split("\n\n")[0] == "\n".join(rows)
+
+
+def test_a_name_is_found_unless_it_is_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     name = "panoptic_fpn_r50_3x_mmdet"
     known = find_known(name)
     assert known is not None and known.name == name and find_known("resnet50") is None
-    with open(name, "w"):  # noqa: PTH123
-        assert find_known(name) is None
+    Path(name).touch()
+    assert find_known(name) is None
 
 
 def test_closest_names() -> None:
