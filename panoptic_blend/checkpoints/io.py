@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from panoptic_blend.checkpoints.official import Source, adapt, source_of
 from panoptic_blend.checkpoints.pickles import reason
 from panoptic_blend.checkpoints.reading import Figure, read_header, read_weights, stated_figure, weights_in
 from panoptic_blend.config.experiment import Config, parse_config
+from panoptic_blend.download.weights_cache import is_offline
 from panoptic_blend.download.weights_sources import weights_path
 from panoptic_blend.files import printable, replacing
 from panoptic_blend.formats.categories import Categories
@@ -215,6 +217,13 @@ def _backbone_of(model: nn.Module) -> Backbone:
     return backbone
 
 
+def _require_fetched(address: str) -> None:
+    """Where nothing may be downloaded, raise an error unless a file of torchvision's is in torch's own cache."""
+    place = Path(torch.hub.get_dir()) / "checkpoints" / address.rpartition("/")[2]
+    if is_offline() and re.fullmatch(r"https://\S+", address) and not place.is_file():
+        raise PanopticBlendError(f"imagenet: {place} is not there; fetch it once without --offline")
+
+
 def _imagenet(model: nn.Module) -> dict[str, Tensor]:
     """The ImageNet weights of the backbone of ``model``, and the pixel statistics that they expect."""
     backbone = _backbone_of(model)
@@ -222,6 +231,7 @@ def _imagenet(model: nn.Module) -> dict[str, Tensor]:
     if weights.fetch is None:
         state: Mapping[str, Tensor] = read_weights(Path(weights.source)).state
     else:
+        _require_fetched(weights.source)
         try:
             state = weights.fetch()
         except Exception as error:  # from the network, the disk, or the unpickler

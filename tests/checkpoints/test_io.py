@@ -23,6 +23,7 @@ from panoptic_blend.checkpoints.inspection import inspect_weights
 from panoptic_blend.checkpoints.io import load_weights, read_checkpoint, require_modest, save_checkpoint
 from panoptic_blend.checkpoints.states import read_state
 from panoptic_blend.config.experiment import Config
+from panoptic_blend.download.weights_cache import OFFLINE
 from panoptic_blend.formats.categories import Categories
 from panoptic_blend.inference.predictor import load
 from panoptic_blend.models.build import build_model
@@ -231,6 +232,13 @@ def test_imagenet_without_network(hub: Path, monkeypatch: pytest.MonkeyPatch) ->
     message = refused(tiny(), "imagenet")
     assert message.startswith(f"imagenet: {ResNet18_Weights.IMAGENET1K_V1.url} cannot be fetched (")
     assert "no route to host" in message
+
+
+def test_imagenet_offline(hub: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(OFFLINE, "1")
+    assert refused(tiny(), "imagenet") == f"imagenet: {hub} is not there; fetch it once without --offline"
+    torch.save(resnet18().state_dict(), hub)
+    load_weights(tiny(), "imagenet")
 
 
 def test_imagenet_without_a_backbone() -> None:
