@@ -6,6 +6,7 @@ import json
 import pickle
 from array import array
 from collections.abc import Callable
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ def content() -> dict[str, Any]:
     ids = [5, 6, "b"]
     images = [{"id": name, "file_name": f"{name}.jpg", "height": 8, "width": 10} for name in ids]
     categories = [{"id": 9, "name": "dog", "supercategory": "animal"}, {"id": 3, "name": "cat"}]
-    return {"images": images, "annotations": [dict(record) for record in RECORDS], "categories": categories}
+    return {"images": images, "annotations": deepcopy(RECORDS), "categories": categories}
 
 
 def write(folder: Path, data: object) -> Path:
