@@ -15,8 +15,8 @@ from panoptic_blend.terminal import progress_line
 
 
 def report(
-    truth: options.TruthJson,
-    prediction: options.ResultsJson,
+    truth: Annotated[Path, typer.Argument(help="COCO panoptic JSON of the ground truth, or instances JSON.")],
+    prediction: Annotated[Path, typer.Argument(help="COCO panoptic JSON of the predictions, or results of instances.")],
     images: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the photos.")],
     out: Annotated[Path, typer.Option(help="The page to write; large data sets also get a folder beside it.")] = Path(
         "report.html"

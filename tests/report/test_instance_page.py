@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
+from pycocotools import mask as rle
 from reporting_browser import addressed, texts, visit
 from reporting_files import EVIL, Small, small
 from reporting_instances import Instances, small_instances
@@ -190,6 +192,17 @@ def test_windows_of_both_widths(page: Page, compared: Path, width: int) -> None:
         visit(page, compared, f"of=instances&view={view}")
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), view
     assert page.locator("#viewer").evaluate("node => node.scrollWidth <= innerWidth")
+
+
+def test_run_lengths_are_decoded_as_pycocotools_does(page: Page, single: Path) -> None:
+    visit(page, single)
+    generator = np.random.default_rng(0)
+    masks = [(generator.random((70, 900)) < share).astype(np.uint8) for share in (0, 0.001, 0.5, 1)]
+    for mask in masks:
+        runs = page.evaluate("text => runLengths(text)", rle.encode(np.asfortranarray(mask))["counts"].decode())
+        expected = np.flatnonzero(np.diff(mask.ravel(order="F"), prepend=np.uint8(0), append=np.uint8(2)))
+        assert np.cumsum(runs).tolist() == expected.tolist()
+        assert sum(runs) == mask.size
 
 
 def test_invalid_values_in_the_address_are_ignored(page: Page, single: Path) -> None:

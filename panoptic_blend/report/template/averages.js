@@ -88,7 +88,7 @@ function averageRow(row) {
   if (isCompared) cells.push(differenceCell(row.compared));
   if (!found) return make("tr", {}, cells, make("td", { colspan: CLASS_FIGURES.length + 6 }));
   const { value, low, high } = found.AP;
-  const isKnown = hasIntervals && value !== null && low !== null;
+  const isKnown = hasIntervals && value !== null;
   const title = `AP ${percent(value)}, interval ${percent(low)} to ${percent(high)}`;
   return make(
     "tr",

@@ -116,10 +116,7 @@ function differenceCell(compared) {
   const { value, low, high } = compared;
   return make(
     "td",
-    {
-      class: `number ${low > 0 ? "up" : high < 0 ? "down" : ""}`,
-      title: low === null ? null : `interval ${signed(low)} to ${signed(high)}`,
-    },
+    { class: `number ${low > 0 ? "up" : high < 0 ? "down" : ""}`, title: `interval ${signed(low)} to ${signed(high)}` },
     signed(value),
   );
 }

@@ -1,19 +1,19 @@
 // The table of instances of the open image, their tooltip, and the selected one.
 
-/** The selected instance, "t" or "p" and its place. */
+/** The selected instance, whose name is in the state, unless its score is too low to be shown. */
 function selectedInstance() {
-  const { truth, sets } = opened.found.instances;
-  const rows = state.segment[0] === "p" ? sets[Number(state.set)] : truth;
-  return rows[Number(state.segment.slice(1))] ?? null;
+  const candidates = [...opened.found.instances.truth, ...shownDetections(Number(state.set))];
+  return candidates.find((instance) => nameOf(instance) === state.segment) ?? null;
 }
 
-/** Select the smallest instance at a clicked pixel: of the predictions in their pane, else of the truth. */
+/** Select the smallest instance at a clicked pixel: of the truth in its pane, else of the predictions. */
 function instanceChosen(at, layer, set) {
   const sides = layer === "truth" || layer === "photo" ? ["truth", "prediction"] : ["prediction", "truth"];
   const instance = sides.flatMap((side) => instancesAt(side, set, at))[0];
   chooseInstance(instance ? nameOf(instance) : "", set);
 }
 
+/** "t" or "p", and the place in the truth or among the detections. */
 const nameOf = ({ side, place }) => `${side[0]}${place}`;
 
 function chooseInstance(name, set) {

@@ -69,7 +69,6 @@ function groupCard(group) {
 }
 
 function differenceLine({ value, low, high, better }) {
-  if (low === null) return make("div", { class: "difference" }, make("b", {}, `B − A ${signed(value)}`));
   const verdict = low > 0 ? "B is better" : high < 0 ? "A is better" : "not significant";
   return make(
     "div",

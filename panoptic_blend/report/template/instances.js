@@ -119,7 +119,7 @@ function scoreBar(id) {
       }),
       make("output", { class: "score-value" }),
     ),
-    make("button", { class: "quiet best", click: () => show({ score: "" }) }),
+    make("button", { class: "quiet best", click: () => show({ score: String(bestStep(Number(state.set))) }) }),
     make("span", { class: "note rates", role: "status" }),
   );
 }
@@ -140,12 +140,12 @@ function drawScoreBar(bar) {
   const best = bestStep(set);
   const button = bar.querySelector(".best");
   button.textContent = `Best F1 ${percent(ratesOf(countsAt(set, 0, best)).f1)} at ${scoreText(best)}`;
-  button.onclick = () => show({ score: String(best) });
   button.setAttribute("aria-pressed", String(step === best));
   const { precision, recall, f1 } = ratesOf(countsAt(set, 0, step));
-  bar.querySelector(".rates").replaceChildren(
-    `at IoU 0.50: precision `, make("b", {}, percent(precision)), " recall ", make("b", {}, percent(recall)), " F1 ", make("b", {}, percent(f1)),
-  );
+  const figure = (value) => make("b", {}, percent(value));
+  bar
+    .querySelector(".rates")
+    .replaceChildren("at IoU 0.50: precision ", figure(precision), " recall ", figure(recall), " F1 ", figure(f1));
 }
 
 /** Move the slider by steps. */

@@ -47,7 +47,7 @@ function instanceKind(instance, set) {
 
 const shownDetections = (set) => opened.found.instances.sets[set].filter((found) => found.step >= scoreStep());
 
-/** The instances of a layer, those to be painted first at the front. */
+/** The instances of a layer, in the order in which they are painted. */
 function layerInstances(layer, set) {
   const { truth } = opened.found.instances;
   const largestFirst = sortedRows(truth, (instance) => instance.area, true);
@@ -80,21 +80,21 @@ function runLengths(text) {
   return runs;
 }
 
-/** The pixels of an instance in its picture (row by row), and those of its rim. */
+/** The pixels of a mask in its picture (row by row), those of its rim, and where its runs end, column by column. */
 function pixelsOf(instance) {
   if (instance.pixels) return instance.pixels;
   const { width, height } = opened.found;
+  const ends = [];
   const inside = new Uint8Array(width * height);
   const pixels = [];
-  let at = 0;
   runLengths(instance.mask).forEach((length, turn) => {
-    if (turn % 2)
-      for (let place = at; place < at + length; place += 1) {
-        const pixel = (place % height) * width + Math.floor(place / height);
-        inside[pixel] = 1;
-        pixels.push(pixel);
-      }
-    at += length;
+    const start = ends.at(-1) ?? 0;
+    ends.push(start + length);
+    for (let place = start; turn % 2 && place < start + length; place += 1) {
+      const pixel = (place % height) * width + Math.floor(place / height);
+      inside[pixel] = 1;
+      pixels.push(pixel);
+    }
   });
   const isRim = (pixel) =>
     pixel % width === 0 ||
@@ -103,7 +103,7 @@ function pixelsOf(instance) {
     !inside[pixel + 1] ||
     !inside[pixel - width] ||
     !inside[pixel + width];
-  instance.pixels = { inside, pixels, rim: pixels.filter(isRim) };
+  instance.pixels = { all: Uint32Array.from(pixels), rim: Uint32Array.from(pixels.filter(isRim)), ends };
   return instance.pixels;
 }
 
@@ -111,11 +111,11 @@ const isMask = (instance) => shownKind() === "mask" && instance.mask !== null;
 
 /** Whether an instance covers a pixel. */
 function covers(instance, at) {
-  if (isMask(instance)) return Boolean(pixelsOf(instance).inside[at]);
-  const { width } = opened.found;
+  const { width, height } = opened.found;
+  const [column, row] = [at % width, Math.floor(at / width)];
+  if (isMask(instance)) return pixelsOf(instance).ends.findIndex((end) => column * height + row < end) % 2 === 1;
   const [x, y, across, down] = instance.box;
-  const [column, row] = [(at % width) + 0.5, Math.floor(at / width) + 0.5];
-  return column >= x && column <= x + across && row >= y && row <= y + down;
+  return column + 0.5 >= x && column + 0.5 <= x + across && row + 0.5 >= y && row + 0.5 <= y + down;
 }
 
 /** The instances of one side that cover a pixel, the smallest first. */
@@ -163,13 +163,24 @@ function instanceLayer(layer, set, found) {
 }
 
 function paintMask(data, instance, [red, green, blue]) {
-  const { pixels, rim } = pixelsOf(instance);
-  for (const pixel of pixels) data.set([red, green, blue, 170], 4 * pixel);
+  const { all, rim } = pixelsOf(instance);
+  for (const pixel of all) data.set([red, green, blue, 170], 4 * pixel);
   const edge = edgeColor([red, green, blue, 255]);
   for (const pixel of rim) data.set(edge, 4 * pixel);
 }
 
 /** Everything but one instance dimmed. */
 function instanceSpotlight(instance, width, height) {
-  return painted(width, height, (at) => (covers(instance, at) ? null : [0, 0, 0, 150]));
+  const canvas = make("canvas", { width, height });
+  const context = canvas.getContext("2d");
+  context.fillStyle = "rgb(0 0 0 / .59)";
+  context.fillRect(0, 0, width, height);
+  if (!isMask(instance)) {
+    context.clearRect(...instance.box);
+    return canvas;
+  }
+  const picture = context.getImageData(0, 0, width, height);
+  for (const pixel of pixelsOf(instance).all) picture.data[4 * pixel + 3] = 0;
+  context.putImageData(picture, 0, 0);
+  return canvas;
 }

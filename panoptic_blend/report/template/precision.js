@@ -1,7 +1,6 @@
 // The overview of instances: COCO's twelve figures with intervals, and what holds at the chosen score.
 
-/** The group of the classes table in which a figure stands; the names of COCO's table. */
-const TWELVE = ["AP", "AP50", "AP75", "AP_S", "AP_M", "AP_L", "AR1", "AR10", "AR100", "AR_S", "AR_M", "AR_L"];
+/** The twelve figures, in the order of COCO's own table. */
 const FIGURE_TITLES = {
   AP: "average precision, mean over IoU 0.50, 0.55, ..., 0.95",
   AP50: "average precision at IoU 0.50",
@@ -52,7 +51,7 @@ function precisionCard(kind) {
   content.instances.results.forEach((result, set) => {
     const { value, low, high } = result[kind].figures.AP;
     if (isCompared) card.append(make("h3", { class: "set-name", title: setFiles()[set] }, setName(set)));
-    const isKnown = hasIntervals && value !== null && low !== null;
+    const isKnown = hasIntervals && value !== null;
     card.append(
       make(
         "div",
@@ -138,13 +137,13 @@ function twelvePanel() {
         "table",
         { class: "plain", id: "twelve" },
         make("thead", {}, make("tr", {}, headCell(""), heads)),
-        make("tbody", {}, TWELVE.map(row)),
+        make("tbody", {}, Object.keys(FIGURE_TITLES).map(row)),
       ),
     ),
   );
 }
 
 function boundsCell({ value, low, high }) {
-  const isKnown = hasIntervals && value !== null && low !== null;
+  const isKnown = hasIntervals && value !== null;
   return cell(isKnown ? `${percent(low)} – ${percent(high)}` : "–", "bounds");
 }

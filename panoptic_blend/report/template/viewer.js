@@ -109,7 +109,7 @@ async function drawViewer(before) {
   if (hasChanged("of", "set", "layer", "layout")) drawStage();
   else if (hasChanged("kind", "score")) drawLayers();
   if (hasChanged("of", "set", "segment", "kind", "score")) drawSegments();
-  if (hasChanged("of", "set", "layer", "layout", "segment", "kind")) drawSpotlight();
+  if (hasChanged("of", "set", "layer", "layout", "segment", "kind", "score")) drawSpotlight();
 }
 
 /** Read the image for the viewer; returns whether it is still to be shown. */
