@@ -50,7 +50,7 @@ def adapt(state: Mapping[str, Tensor], author: str = "", name: str = "state dict
     except (RuntimeError, IndexError, KeyError) as error:
         detail = first_line(error)
         raise PanopticBlendError(
-            f"{name}: has the names of a {source.name}, but not its shapes ({detail}); fetch the file again"
+            f"{name}: its names are those of {source.name}, but its shapes are not ({detail}); fetch the file again"
         ) from None
 
 

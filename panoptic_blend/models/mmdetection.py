@@ -1,7 +1,7 @@
 """Mask R-CNN by mmdetection's rules, where these differ from detectron2's.
 
-The network is the same, and so are anchors, pooling, thresholds and order; training follows `MaskRCNN`. These rules are
-those of mmdetection 3.3, for its Panoptic-FPN:
+The network is the same, but for strides and statistics of pixels, which come with the weights; so are anchors, pooling,
+limits and order. Training follows `MaskRCNN`. These rules are those of mmdetection 3.3, for its Panoptic-FPN:
 
 * The two deltas of size are limited on both sides before they are exponentiated, not only above (`TwoSidedBoxCoder`).
 * Proposals are ranked by probability in float32 instead of by logit, where large ones become equal, and levels are kept

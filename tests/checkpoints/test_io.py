@@ -326,7 +326,7 @@ def test_numbers_that_would_be_wrong_without_a_word() -> None:
 
 def test_shapes_that_names_do_not_promise() -> None:
     for name in ("roi_heads.box_predictor.cls_score.bias", "roi_heads.box_predictor.bbox_pred.bias"):
-        assert "has the names of a detectron2 detector" in refused(tiny(), {name: torch.tensor(1.0)})
+        assert "names are those of detectron2 detector" in refused(tiny(), {name: torch.tensor(1.0)})
     assert "is missing" in refused(tiny(), {f"backbone.layer1.{'9' * 5000}.conv1.weight": torch.zeros(1)})
 
 
