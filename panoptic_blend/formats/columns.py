@@ -124,7 +124,8 @@ class DecimalColumn:
 
 def _in_hundredths(numbers: npt.NDArray[np.float64]) -> npt.NDArray[Any]:
     """The numbers in hundredths as the smallest integers that hold all of them exactly; else unchanged."""
-    hundredths = np.rint(numbers * 100)
+    with np.errstate(over="ignore", invalid="ignore"):  # of numbers that are not finite, or near to it
+        hundredths = np.rint(numbers * 100)
     if (hundredths / 100 == numbers).all() and not np.signbit(numbers[numbers == 0]).any():
         for kind in (np.uint16, np.int32):
             if np.iinfo(kind).min <= hundredths.min() and hundredths.max() <= np.iinfo(kind).max:

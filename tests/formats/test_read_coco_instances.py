@@ -125,7 +125,7 @@ def test_malformed_rows_are_found_in_all_chunks(
     assert len(read_instances_json(write(tmp_path, data)).images) == 3
     data["annotations"][row]["segmentation"] = [TRIANGLE, [3, 3, 5, -200.5, 7, 7]]
     message = refused(read_instances_json, write(tmp_path, data))
-    assert f"annotation {11 + row} of " in message and "has a polygon with the coordinate -200.5 in a" in message
+    assert f"annotation {11 + row} of " in message and "has a polygon with the coordinate 200.5 in a" in message
 
 
 def test_results_and_panoptic_files_are_no_instances(tmp_path: Path, refused: Callable[..., str]) -> None:
