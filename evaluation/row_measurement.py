@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -24,6 +25,7 @@ from panoptic_blend.data.protocol import PanopticDataset, read_sample
 from panoptic_blend.data.splits import open_validation
 from panoptic_blend.download.weights_sources import weights_path
 from panoptic_blend.files import read_json, replacing, without_nan
+from panoptic_blend.formats.coco_layout import find_root
 from panoptic_blend.inference.evaluation import evaluate, require_same_categories
 from panoptic_blend.inference.journal import file_stamp
 from panoptic_blend.inference.predictor import Predictor
@@ -69,10 +71,10 @@ class Job:
     precision: Precision = "32-true"
 
     @property
-    def config(self) -> Config:
-        """The config of the row, changed."""
-        assert self.row.config
-        return load_config(self.row.config, self.overrides)
+    def config_name(self) -> str:
+        """The name of the row's config."""
+        assert self.row.config, "a row that is quoted only is not measured"
+        return self.row.config
 
 
 def measure(job: Job, cache: Path) -> Measured:
@@ -81,11 +83,12 @@ def measure(job: Job, cache: Path) -> Measured:
     Raises:
         PanopticBlendError: the weights are not those of the row, or the data set has other categories.
     """
-    weights = weights_path(job.weights)
-    config = job.config
+    weights, config = weights_path(job.weights), load_config(job.config_name, job.overrides)
+    annotations = sorted((find_root(config.data.root) / "annotations").glob(f"*_{config.data.val}.json"))
     identity = {
         "version": __version__,
         "config": config.model_dump(mode="json", include={"model", "test", "data"}),
+        "annotations": {path.name: file_stamp(path) for path in annotations},
         "weights": [str(weights.resolve()), *file_stamp(_existing(weights))],
         "device": job.device,
         "precision": job.precision,
@@ -112,15 +115,15 @@ def _cached(cache: Path, identity: Mapping[str, Any]) -> Measured | None:
 
 
 def _measure(job: Job, config: Config, weights: Path) -> Measured:
-    model: Path | str = job.row.config or ""
-    overrides = list(job.overrides)
-    separate: Path | None = weights
     if is_checkpoint(weights):  # it knows the classes of its data
         _require_model_of_row(job.row, config, weights)
-        model, separate = weights, None
-        overrides += _as_overrides(config)
-    with running(Path(model), separate, None, overrides, job.device, 1, 1, job.precision) as on:
-        dataset, _ = open_validation(on.predictor.config)
+        model, separate, overrides = weights, None, [*job.overrides, *_as_overrides(config)]
+    else:
+        model, separate, overrides = Path(job.config_name), weights, [*job.overrides]
+    with running(model, separate, None, overrides, job.device, 1, 1, job.precision) as on:
+        dataset, remarks = open_validation(on.predictor.config)
+        for remark in remarks:
+            print(remark, file=sys.stderr)
         require_same_categories(on.predictor.categories, dataset, on.predictor.config.model.semantic.enabled)
         return _figures(on, dataset, job.precision)
 
