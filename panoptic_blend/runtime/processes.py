@@ -58,8 +58,10 @@ def counted(placement: Placement | None, wanted: Wanted, device: torch.device) -
         PanopticBlendError: they contradict the launcher, or there are too few devices.
     """
     devices, nodes = devices_and_nodes(placement, wanted, os.environ)
-    if device.type != "cpu" and devices > max(1, present := torch.accelerator.device_count()):
-        raise PanopticBlendError(f"{wanted.prefix}devices is {devices}, but this machine has only {present}; lower it")
+    present = torch.accelerator.device_count()
+    if device.type != "cpu" and devices > max(1, present):
+        remedy = "lower it" if present else f"use --device cpu, or leave out --device {device.type}"
+        raise PanopticBlendError(f"{wanted.prefix}devices is {devices}, but this machine has only {present}; {remedy}")
     return devices, nodes
 
 

@@ -120,7 +120,7 @@ class Team:
             value = work()
         except Exception as error:
             self.end(error)
-            self._check()
+            self._check()  # another error may have been the first
             raise
         number = self._add(arrived, 1)
         while number < self.shard.count:  # not in a collective operation, which no signal interrupts

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+import torch
 
 from panoptic_blend.runtime import launchers
 from panoptic_blend.runtime.launchers import Placement, Wanted, await_others, devices_and_nodes, find_placement
+from panoptic_blend.runtime.processes import counted
+from panoptic_blend.runtime.team import together
 
 Refused = Callable[..., str]
 
@@ -139,3 +142,23 @@ def test_others_that_do_not_come(monkeypatch: pytest.MonkeyPatch, refused: Refus
         "SLURM_NTASKS is 4, but not all of these tasks have come within 0.1 s; start them with srun, or this process "
         "alone with `env -u SLURM_NTASKS`"
     )
+
+
+def test_more_devices_than_there_are(monkeypatch: pytest.MonkeyPatch, refused: Refused) -> None:
+    cuda = torch.device("cuda")
+    monkeypatch.setattr(torch.accelerator, "device_count", lambda: 2)
+    assert counted(None, Wanted(2), cuda) == (2, 1)
+    assert counted(None, Wanted(9), torch.device("cpu")) == (9, 1)
+    assert refused(counted, None, Wanted(3), cuda) == "--devices is 3, but this machine has only 2; lower it"
+    monkeypatch.setattr(torch.accelerator, "device_count", lambda: 0)
+    assert refused(counted, None, Wanted(2), cuda) == (
+        "--devices is 2, but this machine has only 0; use --device cpu, or leave out --device cuda"
+    )
+
+
+def test_one_named_device_is_not_several(refused: Refused) -> None:
+    def start() -> None:
+        with together(Wanted(2), "cpu:0"):
+            raise AssertionError("not reached")
+
+    assert refused(start) == "--device cpu:0 is one device; give --device cpu to use 2"
