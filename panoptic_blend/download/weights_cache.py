@@ -163,7 +163,7 @@ def _check(known: KnownWeights, file: Path, path: Path) -> None:
     for kind, (found, expected) in digests.items():
         if not found.startswith(expected):
             raise PanopticBlendError(
-                f"{known.name}: {file} has the {kind} {found}, and {expected} is expected at its start; "
+                f"{known.name}: {path} has the {kind} {found}, and {expected} is expected at its start; "
                 "it is another file or a damaged one, remove it if it is still there and fetch it again"
             )
     with suppress(PermissionError), replacing(_record(path)) as temporary:  # a shared cache may be read-only

@@ -113,9 +113,9 @@ def load(
 
     Args:
         name_or_path: a checkpoint of this library, which includes its config and categories; weights from elsewhere
-            that fit a config of the library; the name of known weights, which are fetched once; or the name or path of
-            a config, which requires ``weights``.
-        weights: a file of weights in any format that `load_weights` reads, or the name of known ones.
+            that fit a config of the library; the name of known weights or an address such as ``hf://owner/name``, which
+            are fetched once; or the name or path of a config, which requires ``weights``.
+        weights: a file of weights in any format that `load_weights` reads, or the name or address of some.
         device: ``cpu``, ``cuda``, ``cuda:0``, ...; ``auto`` is the best there is: CUDA, then MPS, then the CPU.
         overrides: ``key=value`` changes to the config, such as ``model.fusion.confidence=0.5``.
         precision: arithmetic of the network; ``auto`` is bfloat16 if the device has hardware for it.

@@ -93,7 +93,7 @@ def test_a_typo_names_the_closest(refused: Refused) -> None:
 def test_load(server: FileServer, tmp_path: Path, refused: Refused, content: bytes) -> None:
     (tmp_path / "tiny.pth").write_bytes(content)
     expected = load(tmp_path / "tiny.yaml", tmp_path / "tiny.pth").model.state_dict()
-    predictors = load("tiny_r18"), load(Path("tiny_r18")), load(tmp_path / "tiny.yaml", weights="tiny_r18")
+    predictors = load(Path("tiny_r18")), load(tmp_path / "tiny.yaml", weights="tiny_r18")
     for predictor in predictors:
         assert all(torch.equal(value, expected[name]) for name, value in predictor.model.state_dict().items())
         assert predictor.config.model.fpn.channels == 32, "the config is that of the table"
