@@ -69,7 +69,7 @@ class MMDetectionProposals(Proposals):
     def _best(self, boxes: Tensor, scores: Tensor, size: Size, counts: Sequence[int]) -> Scored:
         chosen, levels, start = [], [], 0
         for number, of_level in enumerate(scores.split(list(counts))):
-            best = of_level.argsort(descending=True, stable=True)[: self.pre_nms_top_n()]
+            best = _ranked(of_level, self.pre_nms_top_n())
             chosen.append(start + best)
             levels.append(torch.full_like(best, number))
             start += len(of_level)
@@ -80,6 +80,13 @@ class MMDetectionProposals(Proposals):
         apart = boxes + (level * (boxes.max() + 1))[:, None] if len(boxes) else boxes
         kept = nms(apart, scores, self.nms_thresh)[: self.post_nms_top_n()]
         return boxes[kept], scores[kept]
+
+
+def _ranked(scores: Tensor, limit: int) -> Tensor:
+    """Indices of the ``limit`` highest scores, equal ones in their order; only those that may be chosen are sorted."""
+    least = scores.topk(min(limit, len(scores))).values[-1:]
+    candidates = (scores >= least).nonzero().squeeze(1)
+    return candidates[scores[candidates].argsort(descending=True, stable=True)[:limit]]
 
 
 class MMDetectionHeads(Heads):

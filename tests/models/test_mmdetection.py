@@ -18,7 +18,7 @@ from panoptic_blend.formats.categories import numbered_categories
 from panoptic_blend.inference.predictor import load
 from panoptic_blend.models.build import build_model
 from panoptic_blend.models.mask_rcnn import MaskRCNN, PyramidPooler
-from panoptic_blend.models.mmdetection import MMDetectionMaskRCNN, MMDetectionPooler, scale_to_output
+from panoptic_blend.models.mmdetection import MMDetectionMaskRCNN, MMDetectionPooler, _ranked, scale_to_output
 from panoptic_blend.models.postprocess import Instances, to_output
 
 KINDS: list[type[MaskRCNN]] = [MaskRCNN, MMDetectionMaskRCNN]
@@ -54,6 +54,12 @@ def test_the_best_of_each_level_come_before_suppression() -> None:
     boxes = torch.tensor([[WIDE, SAME, SMALL, SMALL]])
     [found], _ = model.rpn.filter_proposals(boxes, torch.tensor([3.0, 2, 1, 0])[:, None], SIZES[:1], [3, 1])
     assert found.tolist() == [WIDE, SMALL]
+
+
+def test_ranking_is_stable() -> None:
+    scores = torch.randint(0, 6, (50,), generator=torch.Generator().manual_seed(0)) / 5
+    for limit in (1, 7, 20, 50, 99):
+        assert torch.equal(_ranked(scores, limit), scores.argsort(descending=True, stable=True)[:limit])
 
 
 def detections(kind: type[MaskRCNN], boxes: list[list[float]], logits: list[list[float]]) -> tuple[Tensor, Tensor]:
