@@ -88,10 +88,11 @@ class AveragePrecision:
 
         Precision-recall curves, intervals and comparisons are computed from these. Raises errors as `compute` does.
         """
-        twice = [image for image, count in Counter(self._columns().images).items() if count > 1 and image is not None]
+        columns = self._columns()
+        twice = [image for image, count in Counter(columns.images).items() if count > 1 and image is not None]
         if twice:
             raise PanopticBlendError(f"image {twice[0]!r} is added twice; keep one")
-        return {kind: match(self._columns(), self._things, kind) for kind in self._columns().areas}
+        return {kind: match(columns, self._things, kind) for kind in columns.areas}
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_parts": [self._columns()]}

@@ -1,9 +1,10 @@
 """Bootstrap intervals of COCO's twelve figures over images, and paired comparisons on the same resamples.
 
 A resample draws as many images as there are, with replacement; its figures are computed over the classes that occur in
-it. The intervals are percentile intervals (Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13).
-Those of PQ (`resampling`) are studentized, which needs a standard error of each resample; that of AP, a mean over a
-maximum over ranked detections, would take a resampling of its own.
+it. The intervals are percentile intervals (Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13),
+and are about other sets of as many images: AP of fewer images is higher on average, because it takes the highest
+precision at a recall or above. ``python -m evaluation.ap_coverage`` compares methods. Those of PQ (`resampling`) are
+studentized, which needs a standard error of each resample; that of AP would take a resampling of its own.
 """
 
 from __future__ import annotations
