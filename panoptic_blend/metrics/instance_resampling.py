@@ -1,10 +1,12 @@
 """Bootstrap intervals of COCO's twelve figures over images, and paired comparisons on the same resamples.
 
 A resample draws as many images as there are, with replacement; its figures are computed over the classes that occur in
-it. The intervals are percentile intervals (Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13),
-and are about other sets of as many images: AP of fewer images is higher on average, because it takes the highest
-precision at a recall or above. ``python -m evaluation.ap_coverage`` compares methods. Those of PQ (`resampling`) are
-studentized, which needs a standard error of each resample; that of AP would take a resampling of its own.
+it. The intervals are normal intervals: the figure of all images, plus and minus the standard deviation of the resamples
+times 1.96 for 95% (Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13). They are about other sets
+of as many images. AP of few images is too high on average, because it takes the highest precision at a recall or above,
+and AP of resamples is too high once more, which percentiles take for a result: ``python -m evaluation.ap_coverage``
+compares methods. Intervals of PQ (`resampling`) are studentized, which needs a standard error of each resample; that of
+AP would take a resampling of its own.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -26,7 +29,7 @@ from panoptic_blend.structures import PanopticBlendError
 
 @dataclass(frozen=True)
 class InstanceIntervals:
-    """Percentile intervals of the figures of ``TWELVE``, and of AP of every class with an instance in the truth.
+    """Normal intervals of the figures of ``TWELVE``, and of AP of every class with an instance in the truth.
 
     ``too_rare`` are the ids of classes with instances in fewer than ``ENOUGH_IMAGES`` images. Their intervals span all
     that AP can be, and they make the intervals of means over classes unreliable.
@@ -50,7 +53,7 @@ class InstanceComparison(InstanceIntervals):
 def instance_intervals(
     tallies: InstanceTallies, *, resamples: int = 1000, level: float = 0.95, seed: int = 0
 ) -> InstanceIntervals:
-    """Compute percentile intervals; the interval of a figure is over the resamples in which it has a value."""
+    """Compute normal intervals; the interval of a figure is over the resamples in which it has a value."""
     everything, drawn = _figures([tallies], resamples, seed)
     return InstanceIntervals(**_intervals(tallies, everything[0], drawn[0], level, lowest=0))
 
@@ -84,7 +87,7 @@ def _figures(sets: list[InstanceTallies], resamples: int, seed: int) -> tuple[li
 def _intervals(
     tallies: InstanceTallies, everything: Floats, drawn: Floats, level: float, lowest: float
 ) -> dict[str, Any]:
-    """The fields of `InstanceIntervals`; intervals lie within ``lowest`` to 1 and include the value."""
+    """The fields of `InstanceIntervals`; intervals lie within ``lowest`` to 1."""
     occurrences, found = WeightedPrecision(tallies).occurrences().tolist(), []
     for value, column, images in zip(everything.tolist(), drawn.T, occurrences, strict=True):
         known = column[~np.isnan(column)]
@@ -93,8 +96,8 @@ def _intervals(
         elif images < ENOUGH_IMAGES or not len(known):
             found.append(Interval(value, lowest, 1.0))
         else:
-            low, high = np.quantile(known, [(1 - level) / 2, (1 + level) / 2]).tolist()
-            found.append(Interval(value, min(low, value), max(high, value)))
+            spread = NormalDist().inv_cdf((1 + level) / 2) * float(known.std())
+            found.append(Interval(value, max(value - spread, lowest), min(value + spread, 1.0)))
     classes = list(zip(tallies.categories, found[len(TWELVE) :], occurrences[len(TWELVE) :], strict=True))
     return {
         "figures": dict(zip(TWELVE, found, strict=False)),

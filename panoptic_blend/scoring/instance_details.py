@@ -61,7 +61,7 @@ def instance_summary(findings: InstanceFindings, resampling: Resampling) -> dict
     content: dict[str, Any] = {
         **findings.report.figures(),
         "intervals": {
-            "method": "percentile bootstrap over images",
+            "method": "normal bootstrap over images",
             **asdict(resampling),
             **{kind: asdict(found) for kind, found in findings.intervals.items()},
         },

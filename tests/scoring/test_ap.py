@@ -285,7 +285,7 @@ def test_two_result_sets_are_compared(files: Path, tmp_path: Path, ap: Run) -> N
 
 def test_intervals_are_around_the_figures(files: Path, ap: Run) -> None:
     found = json.loads(ap(files / "truth.json", files / "b.json", "--json", "--resamples", 50, "--seed", 3))
-    assert found["intervals"]["method"] == "percentile bootstrap over images"
+    assert found["intervals"]["method"] == "normal bootstrap over images"
     assert (found["intervals"]["resamples"], found["intervals"]["seed"]) == (50, 3)
     interval = found["intervals"]["mask"]["figures"]["AP"]
     assert interval["value"] == pytest.approx(found["mask"]["AP"])
