@@ -24,8 +24,9 @@ from panoptic_blend.data.loader import EvaluationSample
 from panoptic_blend.data.protocol import PanopticDataset, read_sample
 from panoptic_blend.data.splits import open_validation
 from panoptic_blend.download.weights_sources import weights_path
-from panoptic_blend.files import read_json, replacing, without_nan
+from panoptic_blend.files import replacing, without_nan
 from panoptic_blend.formats.coco_layout import find_root
+from panoptic_blend.formats.json_files import read_json
 from panoptic_blend.inference.evaluation import evaluate, require_same_categories
 from panoptic_blend.inference.journal import file_stamp
 from panoptic_blend.inference.predictor import Predictor

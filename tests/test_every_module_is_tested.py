@@ -73,6 +73,7 @@ COVERED_BY = {
     "formats/addresses": "inference/test_find_pictures.py",
     "formats/coco_layout": "data/test_dataset.py",
     "formats/coco_shapes": "convert/test_coco_instances.py",
+    "formats/json_files": "test_files.py",
     "formats/json_fields": "formats/test_coco_panoptic.py",
     "formats/result_columns": "formats/test_instance_results.py",
     "inference/explained_pictures": "cli/test_cli.py",

@@ -17,7 +17,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from panoptic_blend import files
 from panoptic_blend.files import (
     distinct_names,
     filling,
@@ -27,12 +26,13 @@ from panoptic_blend.files import (
     printable,
     process_mark,
     read_bytes,
-    read_json,
     remove_unfinished,
     replacing,
     require_file,
     require_space,
 )
+from panoptic_blend.formats import json_files
+from panoptic_blend.formats.json_files import read_json
 from panoptic_blend.structures import PanopticBlendError
 
 Refused = Callable[..., str]
@@ -160,14 +160,14 @@ def test_compressed_json_is_to_be_unpacked(refused: Refused, tmp_path: Path, con
 def test_json_of_empty_lists_is_refused_unparsed(
     refused: Refused, tmp_path: Path, item: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(files, "_JSON_MEMORY", 2**16)
+    monkeypatch.setattr(json_files, "_JSON_MEMORY", 2**16)
     path = tmp_path / "wide.json"
     path.write_bytes(b'{"images": [' + item * (2**16 // 64 + 1))  # the end is missing, so parsing would say that
     assert "next to nothing; is this the right file?" in refused(read_json, path)
 
 
 def test_json_of_points_and_segments_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files, "_JSON_MEMORY", 0)
+    monkeypatch.setattr(json_files, "_JSON_MEMORY", 0)
     segment = {"id": 1, "category_id": 1, "area": 4, "bbox": [0, 0, 2, 2], "iscrowd": 0}
     for content in (
         [[1, 2]] * 100,

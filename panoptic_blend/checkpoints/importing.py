@@ -13,8 +13,8 @@ from panoptic_blend.checkpoints.official import adapt, source_of
 from panoptic_blend.checkpoints.reading import read_weights
 from panoptic_blend.config.experiment import Config, load_config
 from panoptic_blend.download.weights_sources import model_source
-from panoptic_blend.files import read_json
 from panoptic_blend.formats.categories import Categories, default_categories
+from panoptic_blend.formats.json_files import read_json
 from panoptic_blend.models.build import build_model
 from panoptic_blend.structures import PanopticBlendError
 

@@ -19,12 +19,13 @@ import numpy as np
 from panoptic_blend.convert.painting import LabeledRegion, Labels
 from panoptic_blend.convert.records import size_of
 from panoptic_blend.convert.writing import Item, LabeledSource
-from panoptic_blend.files import inside, read_json, require_file
+from panoptic_blend.files import inside, require_file
 from panoptic_blend.formats.archives import Folder
 from panoptic_blend.formats.categories import Categories
 from panoptic_blend.formats.coco_panoptic import Annotation, check_annotations
 from panoptic_blend.formats.images import read_picture
 from panoptic_blend.formats.json_fields import require_records, require_text
+from panoptic_blend.formats.json_files import read_json
 from panoptic_blend.listing import list_files
 from panoptic_blend.structures import Cutout, PanopticBlendError
 

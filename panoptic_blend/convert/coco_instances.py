@@ -24,10 +24,10 @@ from panoptic_blend.convert.picture_folder import PictureFolder
 from panoptic_blend.convert.records import size_of
 from panoptic_blend.convert.stuff_maps import StuffMaps, read_stuff
 from panoptic_blend.convert.writing import Item, LabeledSource
-from panoptic_blend.files import read_json
 from panoptic_blend.formats.categories import Categories
 from panoptic_blend.formats.coco_images import not_listed
 from panoptic_blend.formats.json_fields import require_image_id, require_records, require_text
+from panoptic_blend.formats.json_files import read_json
 from panoptic_blend.formats.name_lists import suggestion
 from panoptic_blend.structures import ImageId, PanopticBlendError, Size
 

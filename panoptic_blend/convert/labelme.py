@@ -17,10 +17,10 @@ from panoptic_blend.convert.painting import LabeledRegion, Labels, union
 from panoptic_blend.convert.picture_folder import PictureFolder
 from panoptic_blend.convert.records import size_of
 from panoptic_blend.convert.writing import Item, LabeledSource
-from panoptic_blend.files import read_json
 from panoptic_blend.formats.categories import Categories
 from panoptic_blend.formats.images import PICTURE_SUFFIXES, decode_picture, read_picture
 from panoptic_blend.formats.json_fields import require_records, require_text
+from panoptic_blend.formats.json_files import read_json
 from panoptic_blend.formats.name_lists import suggestion
 from panoptic_blend.formats.names import with_slashes
 from panoptic_blend.structures import Category, Cutout, PanopticBlendError

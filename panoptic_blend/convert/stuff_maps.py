@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from panoptic_blend.convert.painting import LabeledRegion
-from panoptic_blend.files import read_bytes, read_json, require_file
+from panoptic_blend.files import read_bytes, require_file
 from panoptic_blend.formats.categories import Categories
 from panoptic_blend.formats.images import decode_values
+from panoptic_blend.formats.json_files import read_json
 from panoptic_blend.formats.names import locate
 from panoptic_blend.structures import Category, Cutout, PanopticBlendError, is_integer
 

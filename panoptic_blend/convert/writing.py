@@ -16,8 +16,9 @@ from panoptic_blend.convert.notes import Notes
 from panoptic_blend.convert.painting import Labels, Overlap, Painted, paint
 from panoptic_blend.convert.summary import Summary
 from panoptic_blend.failures import doing
-from panoptic_blend.files import inside, locked, read_json, remove_unfinished, replacing
+from panoptic_blend.files import inside, locked, remove_unfinished, replacing
 from panoptic_blend.formats.categories import Categories
+from panoptic_blend.formats.json_files import read_json
 from panoptic_blend.formats.panoptic_writer import PanopticWriter
 from panoptic_blend.structures import Category, ImageId, PanopticBlendError, Progress
 

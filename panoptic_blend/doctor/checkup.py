@@ -24,7 +24,7 @@ from panoptic_blend.doctor.structure import (
     check_fields,
     check_images,
 )
-from panoptic_blend.files import read_json
+from panoptic_blend.formats.json_files import read_json
 from panoptic_blend.structures import PanopticBlendError, Progress
 
 NO_EDITS = Edits()

@@ -10,8 +10,8 @@ from panoptic_blend.doctor import kinds
 from panoptic_blend.doctor.kinds import Finding, Kind
 from panoptic_blend.doctor.pixels import size_text
 from panoptic_blend.doctor.records import LISTS, Contents, flag, identifier, segments, size
-from panoptic_blend.files import read_json
 from panoptic_blend.formats.json_fields import Record, file_name, integer
+from panoptic_blend.formats.json_files import read_json
 from panoptic_blend.structures import ImageId, PanopticBlendError
 
 KEPT = {*LISTS, "id", "image_id", "category_id", "iscrowd", "height", "width", "file_name", "name"}

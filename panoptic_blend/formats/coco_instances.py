@@ -12,7 +12,6 @@ import numpy as np
 import numpy.typing as npt
 from pycocotools import mask as coco
 
-from panoptic_blend.files import read_json
 from panoptic_blend.formats.categories import Categories
 from panoptic_blend.formats.coco_images import ImageRecords, not_listed, read_images
 from panoptic_blend.formats.coco_shapes import (
@@ -26,6 +25,7 @@ from panoptic_blend.formats.coco_shapes import (
 from panoptic_blend.formats.columns import LazySequence, SizeColumn, StringColumn, id_column
 from panoptic_blend.formats.instance_columns import KIND, InstanceColumns, numbers_of
 from panoptic_blend.formats.json_fields import require_records
+from panoptic_blend.formats.json_files import read_json
 from panoptic_blend.instances import TrueInstances, mask_areas, run_lengths
 from panoptic_blend.structures import PanopticBlendError, Size
 

@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from panoptic_blend.files import read_json
 from panoptic_blend.formats.archives import Folder
 from panoptic_blend.formats.categories import Categories
 from panoptic_blend.formats.coco_images import ImageRecords, read_images
@@ -29,6 +28,7 @@ from panoptic_blend.formats.columns import (
 )
 from panoptic_blend.formats.images import decode_segment_ids
 from panoptic_blend.formats.json_fields import not_records, require_file_names, require_image_id, require_records
+from panoptic_blend.formats.json_files import read_json
 from panoptic_blend.structures import ImageId, PanopticBlendError, PanopticMap, Segment, Size
 
 KIND = "COCO panoptic JSON"

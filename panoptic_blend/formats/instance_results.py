@@ -16,7 +16,8 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 
-from panoptic_blend.files import read_json, replacing
+from panoptic_blend.files import replacing
+from panoptic_blend.formats.json_files import read_json
 from panoptic_blend.formats.result_columns import ResultColumns
 from panoptic_blend.instances import FoundInstances
 from panoptic_blend.structures import ImageId, Size

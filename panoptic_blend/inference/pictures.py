@@ -15,10 +15,11 @@ from torch import Tensor
 from panoptic_blend.data.loader import Shard
 from panoptic_blend.drawing.overlay import draw
 from panoptic_blend.failures import ForeignError, doing, in_one_line, reworded
-from panoptic_blend.files import printable, read_json, replacing, require_no_overwrite
+from panoptic_blend.files import printable, replacing, require_no_overwrite
 from panoptic_blend.formats.addresses import read_picture_at
 from panoptic_blend.formats.images import Picture, write_picture
 from panoptic_blend.formats.instance_results import FILE_NAME, result_records, writing_results
+from panoptic_blend.formats.json_files import read_json
 from panoptic_blend.formats.panoptic_writer import PanopticWriter
 from panoptic_blend.inference.find_pictures import FoundPicture
 from panoptic_blend.inference.journal import Journal, JournalEntry, prediction_identity

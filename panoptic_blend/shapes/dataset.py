@@ -17,9 +17,10 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from panoptic_blend.files import locked, read_json, remove_unfinished
+from panoptic_blend.files import locked, remove_unfinished
 from panoptic_blend.formats.categories import Categories
 from panoptic_blend.formats.images import write_picture
+from panoptic_blend.formats.json_files import read_json
 from panoptic_blend.formats.panoptic_writer import PanopticWriter
 from panoptic_blend.shapes.painting import (
     FAR,
