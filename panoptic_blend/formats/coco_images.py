@@ -44,7 +44,10 @@ def read_images(records: Sequence[Record], path: Path, *, pictures: bool = True)
         if str(image_id) in texts:
             raise PanopticBlendError(f"{where} is listed twice; image ids are unique")
         texts.add(str(image_id))
-        sizes[image_id] = require_integer(record, "height", where), require_integer(record, "width", where)
+        size = require_integer(record, "height", where), require_integer(record, "width", where)
+        if min(size) < 1:
+            raise PanopticBlendError(f"{where}: `height` and `width` are {size[0]} and {size[1]}; correct them")
+        sizes[image_id] = size
     wheres = [f"{path.name}: image {image_id}" for image_id in sizes]
     names = require_file_names(records, wheres) if pictures else file_names(records)
     return ImageRecords(list(sizes), names, list(sizes.values()))

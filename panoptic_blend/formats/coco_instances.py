@@ -95,6 +95,10 @@ class InstanceImages(LazySequence[TrueInstances]):
         """The number of instances, without crowds, of each image."""
         return self._rows.instance_counts()
 
+    def doubts(self) -> list[str]:
+        """What is odd about the ids and areas of the annotations, and what becomes of the figures of AP."""
+        return self._rows.doubts()
+
     def item(self, index: int) -> TrueInstances:
         return self._rows.instances(index, self.sizes[index])
 
@@ -154,6 +158,18 @@ class _Rows:
             areas = np.where(np.isnan(areas), mask_areas(found), areas)
         return TrueInstances(size, self._categories[rows], boxes, masks, areas, self._is_crowd[rows])
 
+    def doubts(self) -> list[str]:
+        ids, box_areas = self.ids[self.ids >= 0], self._boxes[:, 2] * self._boxes[:, 3]
+        same, shares = len(ids) - len(np.unique(ids)), self._areas[box_areas > 0] / box_areas[box_areas > 0]
+        doubts = {
+            "an annotation has id 0; where it is found, pycocotools counts a false detection": 0 in ids,
+            f"{same:,} of {len(ids):,} annotations have the id of another one, which pycocotools takes instead": same,
+            "most `area`s are less than 1% of their box or larger than it, so AP_S, AP_M and AP_L are of other sizes": (
+                ((shares < 0.01) | (shares > 1.5)).sum() > len(shares) / 2
+            ),
+        }
+        return [doubt for doubt, holds in doubts.items() if holds]
+
     def _mask(self, row: int, size: Size) -> bytes:
         if not self._part_counts[row]:
             return self._codes[int(np.searchsorted(self._code_rows, row))].encode("ascii")
@@ -184,8 +200,11 @@ class _Rows:
         self, read: InstanceColumns, images: ImageRecords, place: npt.NDArray[np.int64], path: Path
     ) -> None:
         """Raise an error if boxes or masks are malformed, which partly shows only with the size of their image."""
-        for i in np.flatnonzero(np.isinf(self._boxes).any(axis=1) | np.isinf(self._areas)).tolist():
-            raise PanopticBlendError(f"{path.name}: annotation {self.ids[i]}: `bbox` or `area` is infinite; correct it")
+        is_infinite = np.isinf(self._boxes).any(axis=1) | np.isinf(self._areas)
+        is_negative = (self._boxes[:, 2:] < 0).any(axis=1) | (self._areas < 0)
+        for i in np.flatnonzero(is_infinite | is_negative).tolist():
+            fault = "`bbox` or `area` is infinite" if is_infinite[i] else "width, height or `area` is negative"
+            raise PanopticBlendError(f"{path.name}: annotation {self.ids[i]}: {fault}; correct it")
         malformed = list(read.malformed) if self.has_masks else []
         for row, (_, size) in read.codes.items():
             if size != (own := images.sizes[place[row]]):

@@ -118,7 +118,11 @@ class InstanceColumns:
 
     def has_boxes_only(self) -> bool:
         """Whether each annotation has a box and none has a mask."""
-        return len(self.malformed) == len(self.ids) and all(error.kind == BOX_ONLY for _, error in self.malformed)
+        return (
+            bool(self.ids)
+            and len(self.malformed) == len(self.ids)
+            and all(error.kind == BOX_ONLY for _, error in self.malformed)
+        )
 
     def require_read(self, listed: list[Any]) -> None:
         """Raise an error unless the ``listed`` annotations are the rows."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 
 from rich.markup import escape
@@ -12,9 +11,10 @@ from panoptic_blend.files import printable
 from panoptic_blend.metrics.instance_budget import InstanceErrorBudget
 from panoptic_blend.metrics.instance_errors import CAUSES
 from panoptic_blend.metrics.instance_report import TWELVE, Kind
-from panoptic_blend.scoring.detail_tables import bounds, rare_line
+from panoptic_blend.scoring.detail_tables import bounds, rare_line, share_of_resamples
 from panoptic_blend.scoring.instance_findings import InstanceFindings
 from panoptic_blend.scoring.instance_tables import class_tables
+from panoptic_blend.table_formats import Figures
 from panoptic_blend.terminal import percent, right_aligned
 
 _PLURALS: dict[Kind, str] = {"box": "boxes", "mask": "masks"}
@@ -56,9 +56,10 @@ def comparison_table(findings: InstanceFindings, kind: Kind) -> Table:
     found = findings.compared[kind]
     for name in TWELVE:
         difference = found.figures[name]
-        share = "-" if math.isnan(difference.value) else f"{100 * found.better[name]:.1f}% of resamples"
         figures = percent(first[name]), percent(second[name]), percent(difference.value, "+.2f")
-        table.add_row(name, *figures, bounds(difference, signed=True), share)
+        table.add_row(
+            name, *figures, bounds(difference, signed=True), share_of_resamples(found.better[name], difference)
+        )
     return table
 
 
@@ -93,7 +94,8 @@ def error_table(budget: InstanceErrorBudget, kind: Kind) -> Table:
     table = right_aligned("cause", "errors", "lost", "won if repaired alone", title=title)
     for cause in sorted(CAUSES, key=lambda cause: -found.shares[cause]):
         figures = percent(found.shares[cause]), percent(found.gains[cause])
-        table.add_row(cause, f"{found.counts[cause]:,}", *figures)
+        count = found.counts[cause]
+        table.add_row(cause, Figures(f"{count:,}", {"": str(count)}), *figures)
     for name, gain in ("all false positives", found.false_positives), ("all false negatives", found.false_negatives):
         table.add_row(name, "", "", percent(gain))
     return table

@@ -59,7 +59,7 @@ def rare_line(too_rare: Collection[int], total: int, categories: Iterable[Catego
     """A line that names the classes ``too_rare`` for an interval, which spoil those of the ``means``; None without."""
     if not too_rare:
         return None
-    names = [category.name for category in categories if category.id in set(too_rare)]
+    names = [printable(category.name) for category in categories if category.id in set(too_rare)]
     more = f" and {len(names) - 5} more" if len(names) > 5 else ""
     return (
         f"{len(names)} of {total} classes occur in fewer than {ENOUGH_IMAGES} images, too few for an "
@@ -105,12 +105,7 @@ def comparison_tables(
     )
     for group in GROUPS:
         interval = compared.groups[group]
-        share = percent(compared.better[group])
-        better = (
-            Figures(NOTHING, {"%": ""})
-            if math.isnan(interval.value)
-            else Figures(f"{share}% of resamples", {"%": share})
-        )
+        better = share_of_resamples(compared.better[group], interval)
         both = (percent(report[group]["pq"]) for report in reports)
         table.add_row(group, *both, percent(interval.value, "+.2f"), bounds(interval, signed=True), better)
     yield table
@@ -119,6 +114,14 @@ def comparison_tables(
         figures = f"{100 * image.first:.1f}", f"{100 * image.second:.1f}", f"{100 * image.difference:+.1f}"
         table.add_row(escape(printable(file_names.get(image.image) or str(image.image))), *figures)
     yield table
+
+
+def share_of_resamples(better: float, difference: Interval) -> Figures:
+    """The share of resamples in which the second result set is ``better``; a dash for a ``difference`` of nothing."""
+    if math.isnan(difference.value):
+        return Figures(NOTHING, {"%": ""})
+    share = percent(better)
+    return Figures(f"{share}% of resamples", {"%": share})
 
 
 def bounds(interval: Interval, *, signed: bool = False) -> Figures:

@@ -70,6 +70,7 @@ class InstanceFiles:
         truth, lines = self.truth.path.name, []
         if not self.truth.images.has_masks and any(results.has_masks for results in self.results):
             lines.append(f"{truth}: its annotations have no masks, so boxes alone were scored")
+        lines += [f"{truth}: {doubt}" for doubt in self.truth.images.doubts()]
         for results in self.results:
             lines += left_out(results, truth, len(self))
         return lines

@@ -83,6 +83,12 @@ def test_instances_are_those_of_the_file_in_its_order(tmp_path: Path) -> None:
         (lambda d: d["annotations"][0].update(area="big"), "annotation 11: `area` is 'big', not a number"),
         (lambda d: d["annotations"][0].update(area=10**400), "`area` is 1000000"),
         (lambda d: d["annotations"][0].update(area=float("inf")), "annotation 11: `bbox` or `area` is infinite"),
+        (lambda d: d["annotations"][0].update(area=-9), "annotation 11: width, height or `area` is negative; correct"),
+        (
+            lambda d: d["annotations"][0].update(bbox=[9, 9, -5, 5]),
+            "annotation 11: width, height or `area` is negative",
+        ),
+        (lambda d: d["images"][0].update(height=0), "image 5: `height` and `width` are 0 and "),
         (lambda d: d["categories"].append({"id": 3, "name": "x"}), "category id 3 is used twice; ids are unique"),
         (lambda d: d["images"].append(d["images"][0]), "image 5 is listed twice; image ids are unique"),
         (lambda d: d["images"].clear() or d["annotations"].clear(), "`images` is empty; a data set needs at least"),

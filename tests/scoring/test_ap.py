@@ -76,7 +76,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def change(source: Path, target: Path, edit: Callable[[list[Record]], object]) -> Path:
+def change(source: Path, target: Path, edit: Callable[[Any], object]) -> Path:
     content = json.loads(source.read_text())
     edit(content)
     target.write_text(json.dumps(content))
@@ -347,6 +347,51 @@ def test_boxes_of_another_kind_are_told(
         f"a.json: {doubt}",
         "a.json: 3 of 12 images have no results",
     ]
+
+
+def zero_id(annotations: list[Record]) -> None:
+    annotations[0]["id"] = 0
+
+
+def same_id(annotations: list[Record]) -> None:
+    annotations[1]["id"] = annotations[0]["id"]
+
+
+def fractions_of_areas(annotations: list[Record]) -> None:
+    for annotation in annotations:
+        annotation["area"] /= WIDTH * HEIGHT
+
+
+@pytest.mark.parametrize(
+    ("edit", "doubt"),
+    [
+        (zero_id, "an annotation has id 0; where it is found, pycocotools counts a false detection"),
+        (same_id, "1 of 23 annotations have the id of another one, which pycocotools takes instead"),
+        (
+            fractions_of_areas,
+            "most `area`s are less than 1% of their box or larger than it, so AP_S, AP_M and AP_L are of other sizes",
+        ),
+    ],
+)
+def test_a_truth_that_pycocotools_misreads_is_told(
+    files: Path, tmp_path: Path, edit: Callable[[list[Record]], object], doubt: str
+) -> None:
+    truth = change(files / "truth.json", tmp_path / "truth.json", lambda content: edit(content["annotations"]))
+    scored, sound = InstanceFiles(truth, [files / "a.json"]), InstanceFiles(files / "truth.json", [files / "a.json"])
+    assert scored.remarks() == [f"truth.json: {doubt}", *sound.remarks()]
+
+
+def test_without_annotations_there_is_nothing_to_measure(files: Path, tmp_path: Path, ap: Run) -> None:
+    truth = change(files / "truth.json", tmp_path / "truth.json", lambda content: content.update(annotations=[]))
+    found = json.loads(ap(truth, files / "a.json", "--json"))
+    assert found["box"] == found["mask"] == dict.fromkeys(TWELVE)
+
+
+def test_csv_has_plain_numbers(files: Path, ap: Run) -> None:
+    printed = ap(files / "truth.json", files / "a.json", "--compare", files / "b.json", "--format", "csv")
+    cells = [row[1:] for row in csv.reader(io.StringIO(printed)) if row and row[0] in TWELVE]
+    assert len(cells) == 36
+    assert all(float(cell) <= 100 for row in cells for cell in row if cell)
 
 
 def test_a_truth_without_masks_scores_boxes_alone(files: Path, tmp_path: Path, ap: Run, refused: Refused) -> None:
