@@ -6,17 +6,23 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
+from pycocotools import mask as coco
 from torch.utils.data import Dataset
 
 from panoptic_blend.data.dataset import CocoPanoptic, picture_states, require_files, to_tensor
 from panoptic_blend.data.protocol import ImageTable, Sample
 from panoptic_blend.formats.categories import Categories
+from panoptic_blend.formats.coco_images import not_listed
 from panoptic_blend.formats.coco_instances import read_instances_json
 from panoptic_blend.formats.coco_layout import find_instances
 from panoptic_blend.formats.images import Picture, read_picture
 from panoptic_blend.formats.names import locate
-from panoptic_blend.instances import TrueInstances
+from panoptic_blend.instances import TrueInstances, run_lengths
 from panoptic_blend.structures import PanopticBlendError
+
+_LOOKED_AT = 50
+"""Images whose boxes are compared with their masks."""
 
 
 class CocoInstances(Dataset[Sample]):
@@ -52,21 +58,50 @@ class CocoInstances(Dataset[Sample]):
 
     def _join(self, panoptic: CocoPanoptic) -> None:
         """Take images and categories from the panoptic annotation."""
-        remedy = "correct one of the files, or set data.things=panoptic"
-        own, theirs = ({(c.id, c.name) for c in x if c.is_thing} for x in (self.categories, panoptic.categories))
-        if own != theirs:
-            category_id, name = min(own ^ theirs)
-            lacking = self.name if (category_id, name) in theirs else panoptic.name
+        own, known = ({(c.id, c.name) for c in x if c.is_thing} for x in (self.categories, panoptic.categories))
+        if own != known:
+            category_id, name = min(own ^ known)
+            lacking = self.name if (category_id, name) in known else panoptic.name
             raise PanopticBlendError(
                 f"{self.name}: its categories are not the things of {panoptic.name}: {category_id} {name!r} is not in "
-                f"{lacking}; {remedy}"
+                f"{lacking}; correct one of the files"
             )
+        theirs = panoptic.images
         places = {image_id: place for place, image_id in enumerate(self._instances.ids)}
-        for image_id in panoptic.images.ids:
-            if image_id not in places:
-                raise PanopticBlendError(f"{self.name}: lacks image {image_id} of {panoptic.name}; {remedy}")
-        self._places = np.array([places[image_id] for image_id in panoptic.images.ids], dtype=np.int32)
+        for image_id, file_name, size in zip(theirs.ids, theirs.file_names, theirs.sizes, strict=True):
+            if (place := places.get(image_id)) is None:
+                raise not_listed(image_id, places, f"{self.name}: the annotation in {panoptic.name}")
+            own_name, own_size = self._instances.file_names[place], self._instances.sizes[place]
+            if (_last(own_name), own_size) != (_last(file_name), size):
+                seen, other = (f"{n} of {h} x {w}" for n, (h, w) in ((own_name, own_size), (file_name, size)))
+                raise PanopticBlendError(
+                    f"{self.name}: image {image_id} is {seen} pixels (height x width), and {other} in {panoptic.name}; "
+                    "correct one of the files"
+                )
+        self._places = np.array([places[image_id] for image_id in theirs.ids], dtype=np.int32)
         self.categories, self.images = panoptic.categories, panoptic.images
+
+    def remarks(self) -> list[str]:
+        """Lines for images that are not used, and for boxes that are not around their masks."""
+        lines, number = [], len(self._instances)
+        if self.panoptic and number > len(self):
+            unused = f"{number - len(self)} of {number} images are not in {self.panoptic.name} and are not used"
+            lines.append(f"{self.name}: {unused}")
+        return [*lines, *self._doubtful_boxes()]
+
+    def _doubtful_boxes(self) -> list[str]:
+        """A line if most boxes are not around their masks, as those in another format."""
+        filled = np.flatnonzero(self.instance_counts())
+        indices = filled[np.linspace(0, len(filled) - 1, min(_LOOKED_AT, len(filled))).astype(np.intp)]
+        fit = [_boxes_fit(self.truth(index)) for index in indices.tolist()]
+        good, total = sum(map(np.count_nonzero, fit)), sum(map(len, fit))
+        if 2 * good >= total:
+            return []
+        worst = self.images.file_names[indices[int(np.argmin([x.mean() for x in fit]))]]
+        return [
+            f"{self.name}: {total - good} of {total} boxes that were looked at are not around their masks, as in "
+            f"{worst}; `bbox` is x, y, width, height in pixels; correct it, or remove it to have the boxes of the masks"
+        ]
 
     @property
     def name(self) -> str:
@@ -103,3 +138,14 @@ class CocoInstances(Dataset[Sample]):
         """The number of instances, without crowds, of each image."""
         counts: list[int] = self._instances.instance_counts()[self._places].tolist()
         return counts
+
+
+def _last(file_name: str) -> str:
+    return file_name.rpartition("/")[2]
+
+
+def _boxes_fit(truth: TrueInstances) -> npt.NDArray[np.bool_]:
+    """Whether the boxes of instances (G,), crowds included, have an IoU of 0.5 or more with those of their masks."""
+    tight = coco.toBbox(run_lengths(truth.size, truth.masks))
+    fits: npt.NDArray[np.bool_] = np.diagonal(coco.iou(tight, truth.boxes, [0] * len(truth))) >= 0.5
+    return fits

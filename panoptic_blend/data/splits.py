@@ -34,7 +34,8 @@ def open_training(config: Config) -> Opened:
         PanopticBlendError: it lacks an annotation that the model or ``data.things`` needs, or is invalid.
     """
     dataset = _open(config, config.data.train)
-    return without_empty(dataset) if config.data.skip_empty else Opened(dataset, [])
+    used, remarks = without_empty(dataset) if config.data.skip_empty else Opened(dataset, [])
+    return Opened(used, [*_with_remarks(dataset).remarks, *remarks])
 
 
 def open_validation(config: Config) -> Opened:
@@ -49,12 +50,12 @@ def open_validation(config: Config) -> Opened:
     root, split = find_root(config.data.root), config.data.val
     has_instances, wants_instances = find_instances(root, split) is not None, config.data.things == "instances"
     if wants_instances and (has_instances or not has_panoptic(root, split)):
-        return Opened(_open(config, split), [])
+        return _with_remarks(_open(config, split))
     dataset = CocoPanoptic(root, split)
     if not has_instances:
         return Opened(dataset, [f"{_FALLBACK}: there is no instances_{split}.json"] if wants_instances else [])
     try:
-        return Opened(CocoInstances(root, split, dataset), [])
+        return _with_remarks(CocoInstances(root, split, dataset))
     except PanopticBlendError as error:  # of a file that the config does not ask for
         return Opened(dataset, [f"{_FALLBACK}: {error}"])
 
@@ -64,6 +65,10 @@ def _open(config: Config, split: str) -> CocoPanoptic | CocoInstances:
     if config.data.things == "panoptic":
         return CocoPanoptic(root, split)
     return CocoInstances(root, split, CocoPanoptic(root, split) if config.model.semantic.enabled else None)
+
+
+def _with_remarks(dataset: CocoPanoptic | CocoInstances) -> Opened:
+    return Opened(dataset, dataset.remarks() if isinstance(dataset, CocoInstances) else [])
 
 
 def without_empty(dataset: CountedDataset) -> Opened:

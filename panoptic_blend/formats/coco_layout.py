@@ -44,8 +44,10 @@ def find_split(root: Path, split: str) -> Split:
         if not path.exists():
             remedy = f"a COCO panoptic split `{split}` needs it"
             if path == parts.json and find_instances(root, split):
-                remedy += ": make it with `panoptic-blend data convert coco-instances`, or learn instances alone with "
-                remedy += "data.things=instances model.semantic.enabled=false"
+                remedy += (
+                    ": make it with `panoptic-blend data convert coco-instances`; only a model of instances alone "
+                )
+                remedy += "(model.semantic.enabled=false) needs none, with data.things=instances"
             raise PanopticBlendError(f"{path}: missing; {remedy}")
     return parts
 

@@ -138,7 +138,8 @@ def test_the_truth_of_ap_is_the_instance_annotation_where_it_agrees(shapes: Path
     assert isinstance(dataset, CocoInstances) and not remarks and dataset[0].instances and dataset[0].panoptic
     changes: dict[str, Callable[[dict[str, Any]], object]] = {
         "its categories are not the things of panoptic_val2017.json": lambda c: c["categories"][0].update(name="other"),
-        "lacks image": lambda c: [c[key].clear() for key in ("annotations",)] + [c["images"].pop()],
+        "the annotation in panoptic_val2017.json is for image": lambda c: [c["annotations"].clear(), c["images"].pop()],
+        "image ": lambda c: c["images"][0].update(file_name=c["images"][1]["file_name"]),  # ids of another numbering
     }
     for problem, change in changes.items():
         write_instances(shapes, VAL, change)
@@ -146,6 +147,24 @@ def test_the_truth_of_ap_is_the_instance_annotation_where_it_agrees(shapes: Path
         assert isinstance(dataset, CocoPanoptic)
         assert remark.startswith(f"AP is that of the panoptic annotation: instances_{VAL}.json: {problem}")
         assert problem in refused(open_validation, config(shapes, INSTANCES))
+
+
+def test_images_that_are_not_used_and_boxes_in_another_format_are_said(shapes: Path) -> None:
+    def change(content: dict[str, Any]) -> None:
+        content["images"].append({"id": 999, "file_name": "other.jpg", "height": 9, "width": 9})
+        for annotation in content["annotations"]:
+            x, y, width, height = annotation["bbox"]
+            annotation["bbox"] = [x + 20, y + 20, x + 20 + width, y + 20 + height]  # two corners
+
+    write_instances(shapes, TRAIN, change)
+    dataset, [unused, boxes] = open_training(config(shapes, INSTANCES))
+    total = len(dataset)
+    assert unused == (
+        f"instances_{TRAIN}.json: 1 of {total + 1} images are not in panoptic_{TRAIN}.json and are not used"
+    )
+    assert "boxes that were looked at are not around their masks, as in " in boxes
+    write_instances(shapes, TRAIN, lambda content: [a.pop("bbox") for a in content["annotations"]])
+    assert open_training(config(shapes, INSTANCES)).remarks == []
 
 
 def test_what_is_missing_is_said_with_its_remedy(shapes: Path, refused: Refused) -> None:
@@ -161,7 +180,8 @@ def test_what_is_missing_is_said_with_its_remedy(shapes: Path, refused: Refused)
     for options in ((), (INSTANCES,)):
         assert refused(open_training, config(shapes, *options)) == (
             f"{panoptic}: missing; a COCO panoptic split `{TRAIN}` needs it: make it with `panoptic-blend data convert "
-            "coco-instances`, or learn instances alone with data.things=instances model.semantic.enabled=false"
+            "coco-instances`; only a model of instances alone (model.semantic.enabled=false) needs none, with "
+            "data.things=instances"
         )
     dataset = open_training(config(shapes, INSTANCES, ALONE)).dataset
     (shapes / TRAIN / dataset.images.file_names[0]).unlink()
