@@ -121,6 +121,7 @@ class InstanceSets:
         if "mask" not in self._kinds and any(results.has_masks for results in self._results):
             lacking = [owner] if not self._truth.has_masks else [r.path.name for r in self._results if not r.has_masks]
             remarks.append(f"{lacking[0]} has no masks, so boxes alone are shown")
+        remarks += [f"{owner}: {doubt}" for doubt in self._truth.doubts()]
         for label, results in zip(["A: ", "B: "] if self._files.other else [""], self._results, strict=True):
             remarks += [label + line for line in left_out(results, owner, len(self.images))]
         return remarks

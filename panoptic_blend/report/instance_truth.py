@@ -30,6 +30,9 @@ class InstanceTruth(Protocol):
     def of(self, image: ImageId, panoptic: PanopticMap | None) -> TrueInstances:
         """The instances of an image; ``panoptic`` is its true map, if the report shows maps."""
 
+    def doubts(self) -> list[str]:
+        """What is odd about the annotation, and what becomes of the figures."""
+
 
 class AnnotatedTruth:
     """The instances of a COCO instances JSON.
@@ -54,6 +57,10 @@ class AnnotatedTruth:
     def of(self, image: ImageId, panoptic: PanopticMap | None) -> TrueInstances:
         """The annotated instances of an image."""
         return self._read.images[self._places[image]]
+
+    def doubts(self) -> list[str]:
+        """What is odd about ids and areas."""
+        return self._read.images.doubts()
 
     def _require_fit(self, panoptic: FilePairs) -> None:
         name, other = self.path.name, panoptic.truth_json.name
@@ -90,6 +97,10 @@ class PaintedTruth:
         """The things of the true map of an image."""
         assert panoptic, "a report with maps hands them over"
         return true_instances(panoptic, self._ids)
+
+    def doubts(self) -> list[str]:
+        """Nothing: ids and areas are those of the maps."""
+        return []
 
 
 def find_truth(panoptic_json: Path) -> Path | None:
