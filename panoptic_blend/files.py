@@ -171,24 +171,30 @@ def locked(folder: Path, option: str = "", patience: float = 0) -> Iterator[None
     Raises:
         PanopticBlendError: another process holds the lock.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    handle = os.open(folder, os.O_RDONLY) if fcntl else None
+    deadline = time.monotonic() + patience
+    while (handle := _lock(folder)) is None:
+        if time.monotonic() >= deadline:
+            remedy = f"wait until it ends{option and f', or choose another {option}'}"
+            raise PanopticBlendError(f"{folder}: another process is using this folder; {remedy}")
+        time.sleep(0.2)
     try:
-        if fcntl and handle is not None:
-            deadline = time.monotonic() + patience
-            while not _try_lock(handle):
-                if time.monotonic() >= deadline:
-                    remedy = f"wait until it ends{option and f', or choose another {option}'}"
-                    raise PanopticBlendError(f"{folder}: another process is using this folder; {remedy}")
-                time.sleep(0.2)
-        try:
-            yield
-        finally:
-            with suppress(OSError):
-                folder.rmdir()
+        yield
     finally:
-        if handle is not None:
-            os.close(handle)
+        with suppress(OSError):
+            folder.rmdir()
+        os.close(handle)
+
+
+def _lock(folder: Path) -> int | None:
+    """An open handle of ``folder``, which is locked; None if another process has it, or has just removed it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with suppress(FileNotFoundError):
+        handle = os.open(folder, os.O_RDONLY)
+        with suppress(FileNotFoundError):
+            if _try_lock(handle) and os.path.samestat(os.fstat(handle), folder.stat()):
+                return handle
+        os.close(handle)
+    return None
 
 
 def _try_lock(handle: int) -> bool:

@@ -246,6 +246,23 @@ def test_a_locked_folder_is_refused_to_others(tmp_path: Path) -> None:
     assert not (tmp_path / "empty").exists()
 
 
+def test_a_lock_on_a_folder_that_was_just_removed_does_not_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its owner, waited for, has removed the empty folder: another process may lock the next one of this name."""
+    folder, taken = tmp_path / "new", list[int]()
+
+    def lock(handle: int) -> bool:
+        taken.append(handle)
+        if len(taken) == 1:
+            folder.rmdir()
+        return True
+
+    monkeypatch.setattr("panoptic_blend.files._try_lock", lock)
+    with locked(folder, patience=9):
+        assert folder.is_dir() and len(taken) == 2
+
+
 def test_a_failed_write_names_the_file(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="No space") as error, replacing(tmp_path / "a.txt"):
         raise OSError(errno.ENOSPC, "No space left on device")

@@ -12,6 +12,7 @@ from panoptic_blend.checkpoints.io import is_checkpoint, load_weights, require_n
 from panoptic_blend.checkpoints.official import adapt, source_of
 from panoptic_blend.checkpoints.reading import read_weights
 from panoptic_blend.config.experiment import Config, load_config
+from panoptic_blend.download.known_weights import origin_of
 from panoptic_blend.download.weights_sources import model_source
 from panoptic_blend.formats.categories import Categories, default_categories
 from panoptic_blend.formats.json_files import read_json
@@ -75,7 +76,9 @@ def import_weights(
     found = recognize(path, config or known_config, categories)
     model = build_model(found.config)
     load_weights(model, path)
-    save_checkpoint(out, model.state_dict(), found.config, found.categories)
+    origin = origin_of(source)  # whose terms hold for the checkpoint, too
+    start = [f"train.weights={origin.name}"] if origin else []
+    save_checkpoint(out, model.state_dict(), found.config.changed(start), found.categories)
     return found
 
 

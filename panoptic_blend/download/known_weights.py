@@ -81,6 +81,12 @@ def find_known(source: str | Path) -> KnownWeights | None:
     return None if known is None or Path(source).is_file() else known
 
 
+def origin_of(source: str | Path) -> KnownWeights | None:
+    """The known weights of this name, or whose publisher gave this name to a file; None if there are none."""
+    name = Path(source).name
+    return find_known(source) or next((known for known in known_weights().values() if known.file == name), None)
+
+
 def closest_name(text: str) -> str | None:
     """The known name that ``text`` was probably meant to be, if any."""
     return next(iter(difflib.get_close_matches(text, known_weights(), n=1, cutoff=0.7)), None)

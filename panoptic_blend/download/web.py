@@ -86,6 +86,10 @@ class _Redirects(HTTPRedirectHandler):
         self, req: Request, fp: IO[bytes], code: int, msg: str, headers: object, newurl: str
     ) -> Request | None:
         require_http(newurl)
+        if urlsplit(req.full_url).scheme == "https" and urlsplit(newurl).scheme == "http":
+            raise PanopticBlendError(
+                f"{req.full_url}: leads to {newurl}, which anyone on the way could change; check it"
+            )
         return super().redirect_request(req, fp, code, msg, headers, newurl)  # type: ignore[arg-type]
 
 

@@ -162,9 +162,10 @@ def _check(known: KnownWeights, file: Path, path: Path) -> None:
     digests = {"SHA-256": (sha256, known.sha256), "MD5": (_digest(file, "md5") if known.md5 else "", known.md5)}
     for kind, (found, expected) in digests.items():
         if not found.startswith(expected):
+            remedy = f"remove {path} and fetch it again" if file == path else "fetch it again"
             raise PanopticBlendError(
-                f"{known.name}: {path} has the {kind} {found}, and {expected} is expected at its start; "
-                "it is another file or a damaged one, remove it if it is still there and fetch it again"
+                f"{known.name}: {path.name} has the {kind} {found}, and {expected} is expected at its start; "
+                f"it is another file or a damaged one, {remedy}"
             )
     with suppress(PermissionError), replacing(_record(path)) as temporary:  # a shared cache may be read-only
         temporary.write_text(f"{sha256}  {path.name}\n", encoding="utf-8")

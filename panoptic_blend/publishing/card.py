@@ -11,7 +11,7 @@ from typing import Any
 import panoptic_blend
 from panoptic_blend.config.experiment import Config
 from panoptic_blend.download.hub import is_on_hub
-from panoptic_blend.download.known_weights import KnownWeights, find_known
+from panoptic_blend.download.known_weights import KnownWeights, find_known, origin_of
 from panoptic_blend.files import printable
 from panoptic_blend.formats.categories import Categories
 from panoptic_blend.metrics.panoptic_quality import GROUPS
@@ -26,6 +26,8 @@ _TRUTHS = {
 """What AP is against, by the word in the record of an evaluation."""
 UNKNOWN = "unknown"
 """The license of a model whose author names none."""
+A_FILE = "a file"
+"""Initial weights that are not public."""
 
 
 @dataclass(frozen=True)
@@ -74,8 +76,9 @@ class Card:
 A model for {self.task} segmentation, made with panoptic_blend {panoptic_blend.__version__}. It knows
 {kinds}: {names}.
 
+With panoptic_blend and its extra `hub`:
+
 ```sh
-pip install "panoptic-blend[hub]"
 panoptic-blend predict hf://{self.repo} photo.jpg
 ```"""
 
@@ -128,13 +131,15 @@ panoptic-blend predict hf://{self.repo} photo.jpg
 def initial_weights(config: Config) -> str | None:
     """The initial weights of a config in public words; a file of this machine is not named."""
     weights = config.train.weights
-    is_public = weights is None or weights == "imagenet" or is_on_hub(weights) or find_known(weights)
-    return weights if is_public else "a file"
+    if weights is None or weights == "imagenet" or is_on_hub(weights):
+        return weights
+    known = origin_of(weights)
+    return known.name if known else A_FILE
 
 
 def restricted(config: Config) -> KnownWeights | None:
     """The known weights that a config starts from, if their license asks something of what is made of them."""
-    known = config.train.weights and find_known(config.train.weights)
+    known = config.train.weights and origin_of(config.train.weights)
     return known if known and known.license.terms else None
 
 

@@ -21,7 +21,7 @@ from panoptic_blend.download.hub import FILE, hub_errors
 from panoptic_blend.download.weights_cache import is_offline
 from panoptic_blend.extras import require_extra
 from panoptic_blend.formats.images import read_picture, write_picture
-from panoptic_blend.publishing.card import UNKNOWN, Card, initial_weights, restricted
+from panoptic_blend.publishing.card import A_FILE, UNKNOWN, Card, initial_weights, restricted
 from panoptic_blend.publishing.figures import RunFigures, figures_of
 from panoptic_blend.structures import PanopticBlendError, Progress
 from panoptic_blend.training.initialization import BEST, LAST
@@ -72,7 +72,7 @@ def push(run: Path, publication: Publication, progress: Progress | None = None) 
     known = read_checkpoint(path)
     if publication.license is None and (source := restricted(known.config)):
         raise PanopticBlendError(
-            f"{path}: was trained from {source.name}, {source.license}; state a --license that these terms allow"
+            f"{path}: comes from {source.name}, {source.license}; state a --license that these terms allow"
         )
     figures = figures_of(run, known.config, path.name == BEST, progress) if run.is_dir() else _stated(path)
     with TemporaryDirectory() as folder:
@@ -82,9 +82,11 @@ def push(run: Path, publication: Publication, progress: Progress | None = None) 
 
 def public_config(config: Config) -> Config:
     """A config without the paths of this machine."""
-    changes = ["data.root=null"]
-    if initial_weights(config) != config.train.weights:
+    changes, weights = ["data.root=null"], initial_weights(config)
+    if weights == A_FILE:
         changes += ["train.weights=null", "train.partial=false"]
+    elif weights:
+        changes.append(f"train.weights={weights}")
     if isinstance(config.model.backbone.pretrained, str):
         changes.append("model.backbone.pretrained=true")
     return config.changed(changes)

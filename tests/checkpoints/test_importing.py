@@ -77,11 +77,12 @@ def test_import_of_a_pickle_of_detectron2(tmp_path: Path) -> None:
     shapes = RCNN["panoptic/panoptic_fpn_r50_3x"]
     arrays = {name: np.full(shape, 0.5, dtype=np.float16) for name, shape in shapes.items()}
     content = {"model": arrays, "__author__": "Detectron2 Model Zoo"}
-    (tmp_path / "model_final.pkl").write_bytes(pickle.dumps(content))
-    done = import_weights(tmp_path / "model_final.pkl", tmp_path / "out.safetensors")
+    (tmp_path / "model_final_c10459.pkl").write_bytes(pickle.dumps(content))
+    done = import_weights(tmp_path / "model_final_c10459.pkl", tmp_path / "out.safetensors")
     assert done.names[0] == "panoptic/panoptic_fpn_r50_3x"
-    state = read_checkpoint(tmp_path / "out.safetensors").state
-    boxes = state["instances.roi_heads.box_predictor.bbox_pred.bias"]
+    checkpoint = read_checkpoint(tmp_path / "out.safetensors")
+    assert checkpoint.config.train.weights == "panoptic_fpn_r50_3x_detectron2", "whose terms hold for it"
+    boxes = checkpoint.state["instances.roi_heads.box_predictor.bbox_pred.bias"]
     assert boxes.shape == (324,)
     assert boxes[:5].tolist() == [0, 0, 0, 0, 0.5]
 

@@ -8,7 +8,10 @@ import json
 import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
+from io import BytesIO
 from pathlib import Path
+from urllib.request import Request
 
 import pytest
 from file_server import FileServer, Served, serving
@@ -16,6 +19,7 @@ from file_server import FileServer, Served, serving
 from panoptic_blend.download import transfer as module
 from panoptic_blend.download.remote_file import RemoteFile
 from panoptic_blend.download.transfer import RetryPolicy, download, probe
+from panoptic_blend.download.web import _Redirects
 from panoptic_blend.structures import PanopticBlendError
 
 Refused = Callable[..., str]
@@ -253,6 +257,12 @@ def test_redirects_are_followed_with_the_range_and_only_over_http(
         server.files["/file"].location = location
         refused(fetch)
         assert not fetch.target.exists()
+
+
+def test_a_redirect_does_not_leave_encryption(refused: Refused) -> None:
+    move = partial(_Redirects().redirect_request, Request("https://a/file"), BytesIO(), 302, "", {})
+    assert "leads to http://a/file" in refused(move, "http://a/file")
+    assert move("https://b/file") is not None
 
 
 def test_a_web_page_is_refused_and_the_partial_file_is_kept(

@@ -141,7 +141,11 @@ def test_an_instance_model_knows_no_stuff(hub: Hub, generated: Path, tmp_path: P
 def test_terms_of_the_initial_weights_are_kept(hub: Hub, generated: Path, tmp_path: Path, refused: Refused) -> None:
     run = write_run(tmp_path / "run", generated, "train.weights=mask_rcnn_r50_3x_detectron2")
     message = refused(push, run, Publication("me/street"))
-    assert "was trained from mask_rcnn_r50_3x_detectron2, CC BY-SA 3.0" in message and hub.requests == []
+    assert "comes from mask_rcnn_r50_3x_detectron2, CC BY-SA 3.0" in message and hub.requests == []
+    by_file = write_run(tmp_path / "by_file", generated, f"train.weights={tmp_path}/model_final_f10217.pkl")
+    assert "comes from mask_rcnn_r50_3x_detectron2" in refused(push, by_file, Publication("me/street"))
+    assert "starting from mask_rcnn_r50_3x_detectron2." in pushed(hub, by_file, license="cc-by-sa-3.0")
+    assert b"weights: mask_rcnn_r50_3x_detectron2\n" in hub.repos["me/street"]["config.yaml"]
     card = pushed(hub, run, license="cc-by-sa-3.0")
     assert "mask_rcnn_r50_3x_detectron2 by detectron2: CC BY-SA 3.0: name the authors" in card
     assert "license: unknown" in pushed(hub, write_run(tmp_path / "free", generated, "train.weights=imagenet"))
