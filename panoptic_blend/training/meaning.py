@@ -27,6 +27,9 @@ _FREE = {
 }
 """Options that may change in silence: they change nothing that is learned, or what they choose is compared itself."""
 
+_CHOOSING = {"data.things": "panoptic", "data.skip_empty": False}
+"""Options that choose classes and images, with their values in states that lack them."""
+
 
 def meaning(config: Config, training: PanopticDataset, validation: PanopticDataset) -> dict[str, Any]:
     """What gives a state of this run its meaning, as plain values that are kept in it."""
@@ -51,18 +54,18 @@ def compare(state: Mapping[str, Any], own: Mapping[str, Any], output: Path) -> l
         PanopticBlendError: classes, images, model, optimizer or batch size differ, or training has gone further.
     """
     kept: Mapping[str, Any] = state["fixed"]
+    resume = f"resume it {_with_its_data(kept.get('options', {}), own['options'])}"
     anew = f"start a new run in another --output with --weights {output / LAST}"
     if "categories" in kept and (different := _classes(kept["categories"], own["categories"])):
         raise PanopticBlendError(
-            f"{output}: its states belong to a run with other classes ({different}); resume it on the data set of that "
-            f"run, or {anew} --partial"
+            f"{output}: its states belong to a run with other classes ({different}); {resume}, or {anew} --partial"
         )
     for split in ("training", "validation"):
         if split in kept and kept[split] != own[split]:
             before, now = kept[split]["number"], own[split]["number"]
             raise PanopticBlendError(
                 f"{output}: its states belong to a run with other {split} images ({before} there, "
-                f"{now if now != before else f'{now} others'} now); resume it on the data set of that run, or {anew}"
+                f"{now if now != before else f'{now} others'} now); {resume}, or {anew}"
             )
     if different := _listed(_differences(_learned(kept), _learned(own))):
         raise PanopticBlendError(
@@ -86,6 +89,13 @@ def _images(dataset: PanopticDataset) -> dict[str, Any]:
     for identity in zip(images.ids, images.file_names, images.sizes, strict=True):
         digest.update(repr(identity).encode("utf-8", "surrogatepass"))
     return {"number": len(dataset), "digest": digest.hexdigest()}
+
+
+def _with_its_data(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """How to have the classes and images of a state again: with its options, where these differ, or its data set."""
+    old, new = ({**_CHOOSING, **dict(_leaves(options))} for options in (before, now))
+    texts = [f"{key}={str(old[key]).lower()}" for key in _CHOOSING if old[key] != new[key]]
+    return f"with {' '.join(texts)}" if texts else "on the data set of that run"
 
 
 def _classes(before: Any, now: Any) -> str:

@@ -95,6 +95,16 @@ def test_other_images(
     )
 
 
+def test_options_that_choose_other_images_are_named(shapes: Path, refused: Refused) -> None:
+    before = of(shapes)
+    del before["options"]["data"]["skip_empty"]  # as older versions did
+    edited(shapes, without_the_last_image)
+    now = of(shapes, "data.skip_empty=true", "data.things=instances")
+    assert "; resume it with data.things=panoptic data.skip_empty=false, or start" in refused(
+        compare, state(before), now, OUTPUT
+    )
+
+
 def test_another_batch_size(shapes: Path, refused: Refused) -> None:
     """4 of 8 iterations of 2 images are not 4 of 4 of 4 images, after which nothing would be left to train."""
     before = of(shapes, "train.batch_size=2", "train.iterations=8")
