@@ -60,7 +60,7 @@ def ray() -> Any:
     with pytest.MonkeyPatch.context() as patched:
         patched.setenv("RAY_USAGE_STATS_ENABLED", "0")
         patched.setenv("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-        ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False, object_store_memory=10**8)
+        ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, object_store_memory=10**8)
         yield ray
         ray.shutdown()
 
