@@ -14,17 +14,18 @@ from panoptic_blend.models.panoptic_blend import PanopticBlend, RawNetwork
 
 NARROW = ["model.fpn.channels=32", "model.semantic.channels=32", "model.bottom.channels=16"]
 SLIM_HEADS = ["model.mask_rcnn.head_channels=16", "model.mask_rcnn.mask_channels=16"]
-FEWER_BLOCKS = ["model.backbone.depth=50"]
-"""A ResNet-101 is a ResNet-50 with more blocks of the same kind."""
 
 
 def small(name: str, *overrides: str) -> PanopticBlend:
     torch.manual_seed(0)
-    return build_model(load_config(name, [*NARROW, *SLIM_HEADS, *shallow(name), *overrides])).eval()
+    return build_model(load_config(name, [*NARROW, *SLIM_HEADS, *fewer(name), *overrides])).eval()
 
 
-def shallow(name: str) -> list[str]:
-    return FEWER_BLOCKS if load_config(name).model.backbone.depth == 101 else []
+def fewer(name: str) -> list[str]:
+    """Fewer blocks and bases of the same kind; deformable convolutions need bottlenecks, which are exported too."""
+    model = load_config(name).model
+    bases = [] if model.blender.merge == "assemble" else ["model.bottom.num_bases=2"]
+    return [f"model.backbone.depth={50 if model.backbone.deformable_every else 18}", *bases]
 
 
 def noise(height: int, width: int) -> Tensor:
@@ -34,7 +35,7 @@ def noise(height: int, width: int) -> Tensor:
 def raw_network(name: str) -> str:
     """A text that is the same for configs whose raw networks have the same modules."""
     with torch.device("meta"):
-        model = build_model(load_config(name, [*NARROW, *SLIM_HEADS, *shallow(name)]))
+        model = build_model(load_config(name, [*NARROW, *SLIM_HEADS, *fewer(name)]))
     parts = {part: str(module) for part, module in model.named_modules() if part.count(".") == 1 or part == "backbone"}
     unused = ("instances.top_layer", "instances.thing_semantic", "instances.roi_heads")
     return str({part: text for part, text in parts.items() if part not in unused})
@@ -68,7 +69,7 @@ def test_raw_tensors_of_a_panoptic_blendmask() -> None:
     assert raw["p7_distances"].shape == (1, 4, 1, 1)
     assert raw["p5_centerness"].shape == (1, 1, 2, 3)
     assert raw["p4_features"].shape == (1, 32, 4, 6)
-    assert raw["bases"].shape == (1, 4, 16, 24)
+    assert raw["bases"].shape == (1, 2, 16, 24)
     assert raw["semantic_logits"].shape == (1, 54, 16, 24)
 
 
