@@ -1,4 +1,4 @@
-"""Plot the losses and the PQ of a training run."""
+"""Plot the losses, the PQ and the AP of a training run."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from matplotlib.figure import Figure
 from panoptic_blend.files import replacing
 from panoptic_blend.training.log import read_log
 
-_QUALITIES = ("PQ", "PQ_Th", "PQ_St")
+_QUALITIES = ("PQ", "PQ_Th", "PQ_St", "AP_box", "AP_Th")
 
 
 def draw_curves(folder: Path) -> Path:
-    """Draw every loss term and PQ from the log in ``folder``, as ``curves.png``; return its path."""
+    """Draw every loss term, PQ and AP from the log in ``folder``, as ``curves.png``; return its path."""
     records = read_log(folder)
     figure = Figure(figsize=(10, 4), layout="constrained")
     FigureCanvasAgg(figure)
@@ -28,7 +28,7 @@ def draw_curves(folder: Path) -> Path:
         if points := [(record["iteration"], 100 * record[name]) for record in records if record.get(name) is not None]:
             qualities.plot(*zip(*points, strict=True), marker="o", label=name)
     losses.set(title="loss", xlabel="iteration", yscale="log")
-    qualities.set(title="panoptic quality", xlabel="iteration", ylim=(0, 100))
+    qualities.set(title="quality in percent", xlabel="iteration", ylim=(0, 100))
     for axes in (losses, qualities):
         axes.grid(alpha=0.3)
         if axes.lines:
