@@ -137,10 +137,12 @@ def _rule(parts: Parts) -> str:
 
 def _result(photo: Picture, one: Detection, size: tuple[int, int]) -> Picture:
     """The scores and probabilities of R x R pixels, and the mask in the picture."""
-    p = one.parts.probabilities
+    parts, p = one.parts, one.parts.probabilities
     shown = {}
-    if one.parts.crops is not None and len(one.parts.crops) > 1:
-        m = np.log(p.clip(1e-9) / (1 - p).clip(1e-9))
+    if parts.crops is not None and len(parts.crops) > 1:
+        # probabilities of 0 and 1 have lost the score
+        logits = np.log(p.clip(1e-9) / (1 - p).clip(1e-9))
+        m = logits if parts.weights is None else (parts.weights * parts.crops).sum(axis=0)
         shown[f"m: {_range(m)}"] = _cell(diverging(m, largest_score(m)), size)
     shown[f"p: {_range(p)}"] = _cell(sequential(p), size)
     inside = cut(photo, one.box, size)

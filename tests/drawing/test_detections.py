@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from panoptic_blend.drawing.detections import Detection, Origin, Parts, draw_way
+from panoptic_blend.drawing.detections import Detection, Origin, Parts, _result, draw_way
 from panoptic_blend.drawing.figures import ACCENT, DIVERGING, SEQUENTIAL
 from panoptic_blend.formats.images import Picture
 
@@ -41,6 +41,14 @@ def test_weights_bases_and_their_sum_have_cells() -> None:
     alone = way(Parts(p))
     assert not has(alone, DIVERGING[-1])
     assert shown.shape[0] - alone.shape[0] == 4 * (CELL + 18 + 18 + 6 + 6)
+
+
+def test_scores_are_those_that_probabilities_of_zero_have_lost() -> None:
+    """The sums are -100 and -200, of which a float32 sigmoid leaves 0."""
+    crops, weights = np.array([[[-100.0, -200.0]], [[-100.0, -200.0]]]), np.full((2, 1, 2), 0.5)
+    parts = Parts(np.zeros((1, 2)), None, crops, weights, weights)
+    shown = _result(np.zeros((120, 120, 3), np.uint8), Detection("1 cat 0.60", 0.6, BOX, MASK, parts), (CELL, CELL))
+    assert has(shown, DIVERGING[0]) and has(shown, DIVERGING[1])  # -200 and -100 of at most 200
 
 
 def test_boxes_of_one_pixel_and_beyond_the_picture() -> None:
