@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -57,8 +58,11 @@ def picture_jobs(pictures: Sequence[FoundPicture], output: Path) -> list[Picture
 
 
 def _image_ids(stems: Sequence[str]) -> list[int]:
-    """The numbers that are names, unless two are equal; all others are counted from 1, without these numbers."""
-    numbers = [int(stem) if stem.isascii() and stem.isdigit() else None for stem in stems]
+    """The numbers that are names, unless two are equal; all others are counted from 1, without these numbers.
+
+    Numbers of more than 15 digits are not taken: pycocotools and others read ids as 64 bits, or as floats.
+    """
+    numbers = [int(stem) if re.fullmatch("[0-9]{1,15}", stem) else None for stem in stems]
     times = Counter(numbers)
     own = [number if times[number] == 1 else None for number in numbers]
     taken = set(own)

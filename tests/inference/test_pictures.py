@@ -424,6 +424,7 @@ def test_a_journal_with_the_name_of_no_possible_file_is_not_believed(
         (["1", "a", "b", "3"], [1, 2, 4, 3]),
         (["000012", "12", "7"], [1, 2, 7]),  # two files with one number
         (["a"], [1]),
+        (["20260101123456789", "9" * 30, "1"], [2, 3, 1]),  # no readers' ids are so large
     ],
 )
 def test_image_ids_are_the_numbers_that_are_names(stems: list[str], ids: list[int]) -> None:
