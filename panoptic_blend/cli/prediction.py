@@ -89,8 +89,10 @@ def predict(
 
 def _found(named: list[Location], recursive: bool, output: Path, listed: Path | None) -> list[FoundPicture]:
     from panoptic_blend.inference.find_pictures import find_pictures
+    from panoptic_blend.inference.picture_jobs import INSTANCES
 
-    pictures, remarks = find_pictures(named, recursive, [output / "panoptic", output / "pictures"], listed)
+    written = [output / name for name in ("panoptic", "pictures", INSTANCES)]
+    pictures, remarks = find_pictures(named, recursive, written, listed)
     for remark in remarks:
         print(remark, flush=True)
     return pictures
