@@ -76,6 +76,8 @@ def joined(
     """Start the other processes of this node, or join those of the ``placement``; the result connects all of them."""
     for name in ("lightning.fabric", "lightning.pytorch"):  # they would print the devices, as we do
         logging.getLogger(name).setLevel(logging.WARNING)
+    # processes that Fabric starts would print pages of C++ frames when the first one, with torch's store, is killed
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     environment = Tasks(placement) if placement else LightningEnvironment()
     if not placement and "LOCAL_RANK" in os.environ:  # Fabric has started this process
         _die_with_parent()
