@@ -112,7 +112,8 @@ def _cached(cache: Path, identity: Mapping[str, Any]) -> Measured | None:
     if not cache.is_file():
         return None
     content = read_json(cache)
-    return Measured(**content["measured"]) if content.get("made_of") == identity else None
+    is_same = isinstance(content, dict) and content.get("made_of") == identity
+    return Measured(**content["measured"]) if is_same else None
 
 
 def _measure(job: Job, config: Config, weights: Path) -> Measured:
