@@ -62,7 +62,7 @@ class Explanation:
         found = {"classes.png": _classes(shown)}
         if shown.bases is not None:
             found["bases.png"] = _bases(shown.photo, shown.bases, chosen)
-            if all(one.parts.attentions is not None for one in chosen):
+            if chosen and all(one.parts.attentions is not None for one in chosen):
                 found["attentions.png"] = _blending(shown.photo, shown.bases, chosen)
         return found | {
             f"detection_{number}.png": draw_way(shown.photo, one) for number, one in shown.detections.items()

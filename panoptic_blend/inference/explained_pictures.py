@@ -57,9 +57,10 @@ def _explain(predictor: Predictor, picture: FoundPicture, folder: Path, numbers:
     except PanopticBlendError as error:
         raise PanopticBlendError(f"{picture.path}: {error}") from None
     drawings = {folder / name: drawing for name, drawing in found.figures().items()}
-    require_no_overwrite(list(drawings), [picture.path] if isinstance(picture.path, Path) else [])
-    for old in folder.glob("detection_*.png"):  # those of other instances would stay
-        old.unlink()
+    old = [folder / "bases.png", folder / "attentions.png", *folder.glob("detection_*.png")]
+    require_no_overwrite([*drawings, *old], [picture.path] if isinstance(picture.path, Path) else [])
+    for path in old:  # of another model or other instances, of which this one may have none
+        path.unlink(missing_ok=True)
     for path, drawing in drawings.items():
         write_picture(path, drawing)
     explained = ", ".join(map(str, found.detections)) or "none"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,9 +12,12 @@ import torch
 from panoptic_blend import build_model, load_config
 from panoptic_blend.drawing.explanation import SHOWN_SIDES, Explanation
 from panoptic_blend.formats.categories import Categories
-from panoptic_blend.formats.images import Picture
+from panoptic_blend.formats.images import Picture, write_picture
+from panoptic_blend.inference.explained_pictures import explain_pictures
 from panoptic_blend.inference.explanation import explain
+from panoptic_blend.inference.find_pictures import FoundPicture
 from panoptic_blend.inference.predictor import Predictor
+from panoptic_blend.runtime.team import ALONE
 from panoptic_blend.shapes.dataset import CATEGORIES
 
 TINY = (
@@ -106,7 +110,17 @@ def test_what_a_model_does_not_have_is_said(part: str, photo: Picture) -> None:
         assert figures["classes.png"].shape[1] == 3 * SHOWN_SIDES[0] + 2 * 6
     else:
         assert "no instance was found" in remark and found.detections == {}
-        assert set(figures) == {"classes.png", "bases.png", "attentions.png"}
+        assert set(figures) == {"classes.png", "bases.png"}
+
+
+def test_drawings_of_another_model_do_not_stay(photo: Picture, tmp_path: Path) -> None:
+    write_picture(tmp_path / "a.png", photo)
+    found = [FoundPicture(tmp_path / "a.png", "a.png", "a")]
+    for name in ("attentions.png", "detection_9.png", "notes.png"):
+        write_picture(tmp_path / "a" / name, photo)
+    explain_pictures(predictor(*WITHOUT["attentions"]), found, tmp_path, [1], lambda *_: None, ALONE)
+    written = {path.name for path in (tmp_path / "a").iterdir()}
+    assert written == {"classes.png", "bases.png", "detection_1.png", "notes.png"}
 
 
 def test_mask_rcnn_has_masks_only(photo: Picture) -> None:
