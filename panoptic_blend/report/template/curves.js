@@ -5,7 +5,7 @@ const CURVE_IOUS = [
   ["75", "IoU 0.75"],
   ["mean", "IoU 0.50:0.95"],
 ];
-const PLOT = { width: 480, height: 320, left: 44, right: 12, top: 10, bottom: 38 };
+const PLOT = { width: 480, height: 330, left: 44, right: 12, top: 20, bottom: 38 };
 const SMALL = { width: 150, height: 96, left: 4, right: 4, top: 4, bottom: 4 };
 const STROKES = ["plain", "dashed"]; // of the result sets A and B
 
@@ -54,7 +54,7 @@ function plot({ id, label, lines, xLabel, yLabel, ticks, at = null }) {
       svg("text", { x: across(mark), y: up(0) + 15, "text-anchor": "middle" }, ticks ? ticks[index] : percent(mark, 0)),
     ]).flat(),
     svg("text", { x: across(0.5), y: PLOT.height - 5, "text-anchor": "middle" }, xLabel),
-    svg("text", { x: across(0), y: up(1), dx: 4, dy: 12 }, yLabel),
+    svg("text", { x: across(0), y: up(1) - 7 }, yLabel),
     at === null ? null : svg("path", { class: "at", d: `M${across(at)} ${up(0)}V${up(1)}` }),
     lines.map(({ points, kind, stroke, label: title }) =>
       svg("path", { class: `line ${kind} ${stroke}`, d: linePath(points, PLOT) }, svg("title", {}, title)),
