@@ -248,6 +248,8 @@ def require_file(path: Path, remedy: str = "check the path") -> None:
         raise PanopticBlendError(f"{path}: cannot be read ({error.strerror}); {remedy}") from None
     if path.is_dir():
         raise PanopticBlendError(f"{path}: is a folder, not a file; {remedy}")
+    if not is_file and path.exists():
+        raise PanopticBlendError(f"{path}: is a pipe or a device, not a file; write its content to a file first")
     if not is_file:
         raise PanopticBlendError(f"{path}: no such file; {remedy}")
 

@@ -113,6 +113,8 @@ def test_missing_files_are_named(refused: Refused, tmp_path: Path) -> None:
         assert refused(function, tmp_path / "no.json") == f"{tmp_path}/no.json: no such file; check the path"
         assert refused(function, tmp_path) == f"{tmp_path}: is a folder, not a file; check the path"
     assert refused(require_file, tmp_path / "a", "fetch it") == f"{tmp_path}/a: no such file; fetch it"
+    os.mkfifo(pipe := tmp_path / "pipe")
+    assert refused(read_json, pipe) == f"{pipe}: is a pipe or a device, not a file; write its content to a file first"
     endless = tmp_path / ("a" * 5000)
     assert refused(require_file, endless).startswith(f"{endless}: ")
 
