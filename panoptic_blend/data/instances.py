@@ -15,7 +15,7 @@ from panoptic_blend.data.protocol import ImageTable, Sample
 from panoptic_blend.formats.categories import Categories
 from panoptic_blend.formats.coco_images import not_listed
 from panoptic_blend.formats.coco_instances import read_instances_json
-from panoptic_blend.formats.coco_layout import find_instances
+from panoptic_blend.formats.coco_layout import find_instances, has_panoptic
 from panoptic_blend.formats.images import Picture, read_picture
 from panoptic_blend.formats.names import locate
 from panoptic_blend.instances import TrueInstances, run_lengths
@@ -41,9 +41,9 @@ class CocoInstances(Dataset[Sample]):
         path, self._pictures = find_instances(root, split), root / split
         if path is None or not self._pictures.is_dir():
             missing = self._pictures if path else root / "annotations" / f"instances_{split}.json"
+            other = ", or set data.things=panoptic" if path is None and has_panoptic(root, split) else ""
             raise PanopticBlendError(
-                f"{missing}: missing; a split `{split}` with data.things=instances needs it; check data.root, or set "
-                "data.things=panoptic if there is panoptic annotation"
+                f"{missing}: missing; a split `{split}` with data.things=instances needs it; check data.root{other}"
             )
         content = read_instances_json(path)
         content.categories.require_learnable(path.name)

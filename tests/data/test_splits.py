@@ -172,7 +172,7 @@ def test_what_is_missing_is_said_with_its_remedy(shapes: Path, refused: Refused)
     message = refused(open_training, config(shapes, INSTANCES, ALONE))
     assert message == (
         f"{json_path}: missing; a split `{TRAIN}` with data.things=instances needs it; check data.root, or set "
-        "data.things=panoptic if there is panoptic annotation"
+        "data.things=panoptic"
     )
     write_instances(shapes, TRAIN)
     panoptic = shapes / "annotations" / f"panoptic_{TRAIN}.json"
@@ -187,6 +187,8 @@ def test_what_is_missing_is_said_with_its_remedy(shapes: Path, refused: Refused)
     (shapes / TRAIN / dataset.images.file_names[0]).unlink()
     with pytest.raises(PanopticBlendError, match=r"no such file; restore it, or remove image \d+ from instances_train"):
         open_training(config(shapes, INSTANCES, ALONE))
+    (shapes / TRAIN).rename(shapes / "elsewhere")
+    assert refused(open_training, config(shapes, INSTANCES, ALONE)).endswith("needs it; check data.root")
 
 
 def test_a_model_learns_from_overlapping_instances_alone(root: Path, tmp_path: Path) -> None:
