@@ -21,6 +21,8 @@ from panoptic_blend.structures import PanopticBlendError
 PNG, SEGMENTS, ERROR = "panoptic_png", "segments_info", "error"
 """The columns that `PredictBatches` adds."""
 
+_BYTES = (bytes, bytearray, memoryview)
+
 
 @dataclass
 class PredictBatches:
@@ -60,7 +62,7 @@ class PredictBatches:
             self._predictor = load(self.model, self.weights, self.device, tuple(self.overrides), self.precision)
         pictures = batch[self.column]
         rows = [_predicted(self._predictor, picture) for picture in pictures]
-        holds_bytes = len(pictures) > 0 and isinstance(pictures[0], bytes)
+        holds_bytes = any(isinstance(picture, _BYTES) for picture in pictures)
         kept = {name: values for name, values in batch.items() if not (holds_bytes and name == self.column)}
         return {**kept, **{name: _column([row[name] for row in rows]) for name in (PNG, SEGMENTS, ERROR)}}
 
@@ -79,8 +81,8 @@ def _predicted(predictor: Predictor, given: Any) -> dict[str, bytes | str]:
 
 
 def _picture(given: Any) -> Picture:
-    if isinstance(given, bytes):
-        return decode_picture(given, "bytes of a picture")
+    if isinstance(given, _BYTES):
+        return decode_picture(bytes(given), "bytes of a picture")
     if isinstance(given, str | Path):
         return read_picture_at(location_of(str(given)))
     raise PanopticBlendError(f"a {type(given).__name__} is not a picture; give bytes, a path or an address")

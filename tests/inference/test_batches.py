@@ -42,6 +42,10 @@ def test_columns_in_columns_out(checkpoint: Path, generated: Path, refused: Refu
     assert (found["panoptic_png"][2], found["segments_info"][2]) == (b"", "[]")
     assert [bool(error) for error in found["error"]] == [False, False, True]
 
+    mixed = predict({"bytes": [None, bytearray(b"broken")]})
+    assert list(mixed) == ["panoptic_png", "segments_info", "error"], "columns are those of other batches"
+    assert "NoneType" in mixed["error"][0] and "cannot be decoded" in mixed["error"][1]
+
     again: PredictBatches = pickle.loads(pickle.dumps(predict))
     assert len(pickle.dumps(predict)) < 2000, "the model is loaded where it is used"
     again.column = "path"
