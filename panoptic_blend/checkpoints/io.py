@@ -174,7 +174,7 @@ def _other_rules(rules: str | None, model: nn.Module) -> str | None:
         return None
     return (
         f"comes from {rules}, but the model chooses detections by the rules of {own}, so results differ from the "
-        f"published ones; model.mask_rcnn.rules={rules}, or a config for these weights, follows theirs"
+        "published ones; `panoptic-blend weights inspect` names the configs that follow theirs"
     )
 
 
