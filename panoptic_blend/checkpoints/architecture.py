@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from panoptic_blend.checkpoints.fitting import Shapes
+from panoptic_blend.checkpoints.fitting import Shapes, is_backbone
 from panoptic_blend.models.mask_rcnn import MaskRCNN
 
 
@@ -44,6 +44,10 @@ class Architecture:
         if self.has_semantic:
             return "semantic"
         return "backbone" if self.backbone else "unknown"
+
+    def is_known(self, shapes: Shapes) -> bool:
+        """Whether the state dict is of a model that is known here, not a backbone with other parts than ours."""
+        return self.task != "unknown" and (self.task != "backbone" or is_backbone(shapes))
 
 
 def architecture_of(shapes: Shapes, timm_name: str | None = None) -> Architecture:

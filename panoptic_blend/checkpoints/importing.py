@@ -45,8 +45,8 @@ def recognize(source: Path, config: str | None = None, categories: Path | None =
     file = read_weights(source)
     shapes = shapes_of(adapt(file.state, file.author, str(source)))
     architecture = architecture_of(shapes)
-    if architecture.task == "unknown":
-        listed = ", ".join(list(shapes)[:3])
+    if not architecture.is_known(shapes):
+        listed = ", ".join([name for name in shapes if not is_backbone({name: ()})][:3])
         raise PanopticBlendError(f"{source}: its names belong to no known model ({listed}, ...); try another file")
     kind = source_of(file.state)
     if kind.is_start:

@@ -86,7 +86,7 @@ def inspect_weights(path: Path) -> Inspection:
     architecture = architecture_of(shapes, _backbone_in(file))
     parameters = [value for name, value in state.items() if _is_parameter(name, value)]
     return Inspection(
-        source="unknown" if architecture.task == "unknown" else source.name,
+        source=source.name if architecture.is_known(shapes) else "unknown",
         architecture=architecture,
         num_tensors=len(file.state),
         num_parameters=sum(value.numel() for value in parameters),

@@ -106,6 +106,15 @@ def test_weights_of_mmdetection_follow_its_rules(tmp_path: Path, caplog: pytest.
     assert not caplog.text
 
 
+def test_a_known_backbone_with_foreign_parts_is_no_known_model(tmp_path: Path) -> None:
+    """As in mmdetection's Mask R-CNN, whose backbone has our names."""
+    names = [name for name in MMDETECTION if name.startswith(("backbone.conv1", "backbone.layer", "neck."))]
+    torch.save({"state_dict": {name: torch.zeros(1) for name in names}}, tmp_path / "w.pth")
+    message = refused(tmp_path / "w.pth", tmp_path / "out.safetensors")
+    assert "its names belong to no known model (neck.lateral_convs.0.conv.weight, " in message
+    assert inspect_weights(tmp_path / "w.pth").source == "unknown"
+
+
 def test_numbered_categories_where_nobody_says(bare: Path, tmp_path: Path) -> None:
     done = import_weights(bare, tmp_path / "out.safetensors")
     assert done.names[0] == "demo/shapes_r18"
