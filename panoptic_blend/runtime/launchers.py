@@ -51,14 +51,24 @@ _FLAGS = {"SLURM": ("--ntasks-per-node", "--nodes")}
 """How a launcher is told the numbers of processes per node and of nodes; others take torchrun's flags."""
 
 
+_MEETING = ("MASTER_ADDR", "MASTER_PORT", "NODE_RANK")
+"""Variables by which nodes find each other if no launcher has started them."""
+
+
 def devices_and_nodes(placement: Placement | None, wanted: Wanted, environment: Mapping[str, str]) -> tuple[int, int]:
     """The numbers of devices per node and of nodes: those of the launcher if there is one, else the ``wanted`` ones.
 
     Raises:
-        PanopticBlendError: the wanted numbers contradict the launcher or NODE_RANK. A 1, their default, does not
-            contradict a launcher.
+        PanopticBlendError: the wanted numbers contradict the launcher or NODE_RANK, or nothing says where the first of
+            several nodes is. A 1, their default, does not contradict a launcher.
     """
     if placement is None:
+        if wanted.nodes > 1 and (missing := [name for name in _MEETING if name not in environment]):
+            raise PanopticBlendError(
+                f"{wanted.prefix}nodes is {wanted.nodes}, but the environment lacks {', '.join(missing)}; set "
+                "MASTER_ADDR and MASTER_PORT to those of the first machine, and NODE_RANK to the number of this one, "
+                "from 0"
+            )
         if (node := _number(environment, "NODE_RANK", 0)) >= wanted.nodes:
             raise PanopticBlendError(
                 f"NODE_RANK is {node}, but {wanted.prefix}nodes is {wanted.nodes}; give --nodes, or unset NODE_RANK"

@@ -17,9 +17,10 @@ Refused = Callable[..., str]
 JOB = {"SLURM_JOB_ID": "1234567", "SLURM_JOB_NAME": "train", "SLURM_NNODES": "2", "SLURM_NODELIST": "gpu[3-4]"}
 TASK = JOB | {"SLURM_NTASKS": "8", "SLURM_PROCID": "5", "SLURM_LOCALID": "1", "SLURM_NODEID": "1"}
 STEP = TASK | {"SLURM_STEP_ID": "2", "SLURM_STEP_NUM_TASKS": "8", "SLURM_STEP_NUM_NODES": "2"}
+MEETING = {"MASTER_ADDR": "gpu3", "MASTER_PORT": "1234"}
 TORCHRUN = {
     **{"TORCHELASTIC_RUN_ID": "none", "RANK": "3", "LOCAL_RANK": "1", "WORLD_SIZE": "4", "LOCAL_WORLD_SIZE": "2"},
-    **{"MASTER_ADDR": "gpu3", "MASTER_PORT": "1234"},
+    **MEETING,
 }
 
 
@@ -82,8 +83,8 @@ def test_tasks_that_torch_describes() -> None:
         (STEP, Wanted(), (4, 2)),
         (STEP, Wanted(devices=4), (4, 2)),
         (TORCHRUN, Wanted(nodes=2), (2, 2)),
-        ({}, Wanted(devices=3, nodes=2), (3, 2)),
-        ({"NODE_RANK": "1"}, Wanted(nodes=2), (1, 2)),
+        (MEETING | {"NODE_RANK": "0"}, Wanted(devices=3, nodes=2), (3, 2)),
+        (MEETING | {"NODE_RANK": "1"}, Wanted(nodes=2), (1, 2)),
     ],
 )
 def test_the_launcher_is_believed(environment: dict[str, str], wanted: Wanted, expected: tuple[int, int]) -> None:
@@ -115,6 +116,12 @@ def test_the_launcher_is_believed(environment: dict[str, str], wanted: Wanted, e
             {"NODE_RANK": "1"},
             Wanted(),
             "NODE_RANK is 1, but --nodes is 1; give --nodes, or unset NODE_RANK",
+        ),
+        (
+            {"MASTER_ADDR": "gpu3"},
+            Wanted(nodes=2),
+            "--nodes is 2, but the environment lacks MASTER_PORT, NODE_RANK; set MASTER_ADDR and MASTER_PORT to those "
+            "of the first machine, and NODE_RANK to the number of this one, from 0",
         ),
     ],
 )
