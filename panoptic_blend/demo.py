@@ -46,15 +46,14 @@ def run_demo(output: Path, data_root: Path, name: str = "demo/shapes_r18") -> No
 
 
 def draw_figures(predictor: Predictor, dataset: PanopticDataset, folder: Path) -> list[Path]:
-    """Draw truth and prediction of a few images, and the bases and blended attentions of the first one.
+    """Draw truth and prediction of a few images, and the bases and, if it has instances, attentions of the first one.
 
     The last two are as figures 3 and 1 of the BlendMask paper. Returns the paths of the figures.
     """
     explained = explain(predictor, _picture(dataset[0]), best=_ROWS).figures()
-    figures = {
-        "panoptic.png": stack([_comparison(predictor, dataset, i) for i in range(min(_ROWS, len(dataset)))]),
-        **{name: explained[name] for name in ("bases.png", "attentions.png")},
-    }
+    rows = [_comparison(predictor, dataset, i) for i in range(min(_ROWS, len(dataset)))]
+    figures: dict[str, Picture] = {"panoptic.png": stack(rows)}
+    figures |= {name: explained[name] for name in ("bases.png", "attentions.png") if name in explained}
     for file_name, figure in figures.items():
         write_picture(folder / file_name, figure)
     return [folder / file_name for file_name in figures]

@@ -14,7 +14,7 @@ from panoptic_blend.shapes.dataset import write_shapes
 
 CONFIG = """
 base: {base}
-model: {{fpn: {{channels: 32}}, bottom: {{channels: 32}}, semantic: {{channels: 32}}}}
+model: {{fpn: {{channels: 32}}, fcos: {{score_threshold: 0}}, bottom: {{channels: 32}}, semantic: {{channels: 32}}}}
 data: {{short_sides: [64], long_side: 96, workers: 0}}
 train: {{iterations: 2, batch_size: 2, precision: 32-true, warmup_iterations: 0, steps: []}}
 test: {{short_side: 64, long_side: 96}}
