@@ -118,7 +118,7 @@ class PanopticQuality:
         self.add(compare(*panoptic_pair(truth, prediction, self._categories, self._label_divisor)))
 
     def add(self, comparison: Comparison, *, boundary: bool = False) -> None:
-        """Add one image that is already compared, with known categories; ``boundary`` is as for `match`."""
+        """Add one image that is already compared, with known categories; ``boundary`` is as for `overlaps.match`."""
         truth, prediction = comparison.truth.categories.tolist(), comparison.prediction.categories.tolist()
         matches = match(comparison, boundary=boundary)
         self.tally(
