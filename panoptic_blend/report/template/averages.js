@@ -51,30 +51,7 @@ function drawAverages(section) {
     head("FN", "fn", true, `missed instances ${from}`),
     head("F1", "f1", true, `F1 ${from}`),
   );
-  section.replaceChildren(
-    make(
-      "div",
-      { class: "bar" },
-      make("h1", {}, `${rows.length} classes occur`),
-      make(
-        "p",
-        { class: "note" },
-        `${KIND_NAMES[shownKind()]}. `,
-        isCompared ? `Interval and the columns after it: ${setName(Number(state.set))}. ` : "",
-        "Choose a class to see its images.",
-      ),
-    ),
-    make(
-      "div",
-      { class: "scroll" },
-      make(
-        "table",
-        { class: "dense", id: "class-table" },
-        make("thead", {}, make("tr", {}, columns)),
-        make("tbody", {}, rows.map(averageRow)),
-      ),
-    ),
-  );
+  section.replaceChildren(...classTable(columns, rows.map(averageRow), `${KIND_NAMES[shownKind()]}. `));
 }
 
 function averageRow(row) {

@@ -62,17 +62,18 @@ function drawClasses(section) {
     head("FN", "fn", true, "false negatives: missed segments"),
     headCell("PQ and points lost to each cause"),
   );
-  section.replaceChildren(
+  section.replaceChildren(...classTable(columns, rows.map(classRow)), budgetLegend());
+}
+
+/** The heading of a table of classes, whose note begins with `remark`, and the table. */
+function classTable(columns, rows, remark = "") {
+  const compared = isCompared ? `Interval and the columns after it: ${setName(Number(state.set))}. ` : "";
+  return [
     make(
       "div",
       { class: "bar" },
       make("h1", {}, `${rows.length} classes occur`),
-      make(
-        "p",
-        { class: "note" },
-        isCompared ? `Interval and the columns after it: ${setName(Number(state.set))}.` : "",
-        " Choose a class to see its images.",
-      ),
+      make("p", { class: "note" }, remark, compared, "Choose a class to see its images."),
     ),
     make(
       "div",
@@ -81,11 +82,10 @@ function drawClasses(section) {
         "table",
         { class: "dense", id: "class-table" },
         make("thead", {}, make("tr", {}, columns)),
-        make("tbody", {}, rows.map(classRow)),
+        make("tbody", {}, rows),
       ),
     ),
-    budgetLegend(),
-  );
+  ];
 }
 
 function classRow(row) {

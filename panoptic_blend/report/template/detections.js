@@ -52,38 +52,15 @@ function instanceTip(at, sets) {
 
 function drawDetections() {
   const set = Number(state.set);
-  fillChoice(
-    byId("rows-shown"),
-    [
-      ["errors", "Errors"],
-      ["all", "All instances"],
-    ],
-    rowsShown,
-    (kind) => {
-      rowsShown = kind;
-      drawDetections();
-    },
-  );
+  offerRows("All instances");
   const found = sortedRows(shownDetections(set), (instance) => instance.score, true);
   const truth = opened.found.instances.truth;
   const wanted = [...truth, ...found].filter(
     (instance) => rowsShown === "all" || ["missed", "spurious"].includes(instanceKind(instance, set)),
   );
-  const heads = ["Instance", "Outcome", "IoU", "Score", "With"].map((label, column) =>
-    headCell(label, { numeric: column === 2 || column === 3 }),
-  );
-  const focused = document.activeElement?.dataset?.segment;
-  byId("segments").replaceChildren(
-    make("thead", {}, make("tr", {}, heads)),
-    make(
-      "tbody",
-      {},
-      wanted.length
-        ? wanted.map((instance) => instanceRow(instance, set))
-        : make("tr", {}, make("td", { colspan: 5, class: "note" }, rowsShown === "all" ? "Nothing is here." : "No errors at this score.")),
-    ),
-  );
-  if (focused) byId("segments").querySelector(`[data-segment="${focused}"]`)?.focus({ preventScroll: true });
+  const rows = wanted.map((instance) => instanceRow(instance, set));
+  const nothing = rowsShown === "all" ? "Nothing is here." : "No errors at this score.";
+  fillRows(["Instance", "Outcome", "IoU", "Score", "With"], rows, nothing);
 }
 
 function instanceRow(instance, set) {

@@ -52,11 +52,24 @@ function drawSegments() {
     drawDetections();
     return;
   }
+  offerRows("All segments");
+  const { truth, prediction } = opened.found.sets[Number(state.set)];
+  const named = [
+    ...truth.map((row, place) => ["truth", place, segmentOf(row)]),
+    ...prediction.map((row, place) => ["prediction", place, segmentOf(row)]),
+  ];
+  const wanted = named.filter(([, , segment]) => rowsShown === "all" || segment.cause !== null);
+  const rows = wanted.map((entry) => segmentRow(...entry, truth, prediction));
+  fillRows(["Segment", "Outcome", "IoU", "Area", "With"], rows, "No errors in this image.");
+}
+
+/** The choice between the rows of errors and all rows of the image, which `all` names. */
+function offerRows(all) {
   fillChoice(
     byId("rows-shown"),
     [
       ["errors", "Errors"],
-      ["all", "All segments"],
+      ["all", all],
     ],
     rowsShown,
     (kind) => {
@@ -64,24 +77,18 @@ function drawSegments() {
       drawSegments();
     },
   );
-  const { truth, prediction } = opened.found.sets[Number(state.set)];
-  const named = [
-    ...truth.map((row, place) => ["truth", place, segmentOf(row)]),
-    ...prediction.map((row, place) => ["prediction", place, segmentOf(row)]),
-  ];
-  const wanted = named.filter(([, , segment]) => rowsShown === "all" || segment.cause !== null);
-  const heads = ["Segment", "Outcome", "IoU", "Area", "With"].map((label, column) =>
-    headCell(label, { numeric: column === 2 || column === 3 }),
-  );
+}
+
+/** Fill the table of the image; without rows it says `nothing`. The row with the focus keeps it. */
+function fillRows(names, rows, nothing) {
+  const heads = names.map((label, column) => headCell(label, { numeric: column === 2 || column === 3 }));
   const focused = document.activeElement?.dataset?.segment;
   byId("segments").replaceChildren(
     make("thead", {}, make("tr", {}, heads)),
     make(
       "tbody",
       {},
-      wanted.length
-        ? wanted.map((entry) => segmentRow(...entry, truth, prediction))
-        : make("tr", {}, make("td", { colspan: 5, class: "note" }, "No errors in this image.")),
+      rows.length ? rows : make("tr", {}, make("td", { colspan: names.length, class: "note" }, nothing)),
     ),
   );
   if (focused) byId("segments").querySelector(`[data-segment="${focused}"]`)?.focus({ preventScroll: true });
