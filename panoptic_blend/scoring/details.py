@@ -17,7 +17,7 @@ from panoptic_blend.metrics.error_budget import ErrorBudget, error_budget
 from panoptic_blend.metrics.panoptic_quality import PanopticReport
 from panoptic_blend.metrics.resampling import Intervals, PairedComparison, compare_results, image_qualities, intervals
 from panoptic_blend.metrics.sparse import Integers
-from panoptic_blend.scoring.csv_tables import Row, known, write_csv
+from panoptic_blend.scoring.csv_tables import Row, image_column, known, write_csv
 from panoptic_blend.structures import Category, ImageId
 
 NO_CLASS = "(none)"
@@ -89,8 +89,7 @@ def write_details(
     """
     names = {id: category.name for id, category in details.categories.items()}
     files = findings.file_names
-    are_numbers = all(isinstance(key, int) and abs(key) < 2**63 for key in details.images)
-    image: dict[str, type] = {"image": int if are_numbers else str}
+    image = image_column(details.images)
     matrices = confusion(details)
     with filling(out, overwrite=overwrite) as folder:
         write = write_csv if table_format == "csv" else write_parquet

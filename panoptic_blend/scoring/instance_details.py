@@ -15,7 +15,7 @@ from panoptic_blend.metrics.instance_errors import CAUSES
 from panoptic_blend.metrics.instance_matching import IOU_THRESHOLDS
 from panoptic_blend.metrics.instance_report import TWELVE
 from panoptic_blend.metrics.precision_recall import Curve
-from panoptic_blend.scoring.csv_tables import Row, write_csv
+from panoptic_blend.scoring.csv_tables import Row, image_column, write_csv
 from panoptic_blend.scoring.details import SUMMARY, Resampling, TableFormat
 from panoptic_blend.scoring.instance_files import InstanceFiles
 from panoptic_blend.scoring.instance_findings import InstanceFindings
@@ -40,17 +40,14 @@ def write_instance_details(
     ``table_format`` is the format of the long tables, detections and instances; the other tables are CSV.
     """
     kinds, rows = list(findings.curves), InstanceRows(files, findings.diagnoses)
-    are_numbers = all(isinstance(key, int) and abs(key) < 2**63 for key in files.truth.images.ids)
-    image: dict[str, type] = {"image": int if are_numbers else str}
+    image = image_column(files.truth.images.ids)
     with filling(out, overwrite=overwrite) as folder:
         write = write_csv if table_format == "csv" else write_parquet
         write(folder / f"detections.{table_format}", image | detection_columns(kinds), rows.detections())
         write(folder / f"instances.{table_format}", image | instance_columns(kinds), rows.instances())
         write_csv(folder / "classes.csv", *_classes(findings))
-        write_csv(
-            folder / "curves.csv", ("category", "of", "by", "iou", "recall", "precision", "score"), _curves(findings)
-        )
-        write_csv(folder / "errors.csv", ("category", "of", "by", "cause", "count", "gain", "share"), _errors(findings))
+        write_csv(folder / "curves.csv", (*_OF, "iou", "recall", "precision", "score"), _curves(findings))
+        write_csv(folder / "errors.csv", (*_OF, "cause", "count", "gain", "share"), _errors(findings))
         if findings.compared:
             write_csv(folder / "comparison.csv", (*_OF, "first", "second", *_BOUNDS), _comparison(findings))
         (folder / SUMMARY).write_text(json.dumps(instance_summary(findings, resampling), indent=1), encoding="utf-8")
