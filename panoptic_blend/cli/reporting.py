@@ -53,7 +53,7 @@ def report(
     with --instances.
     """
     from panoptic_blend.report.command import InstanceRequest, ReportRequest, write_instance_report, write_report
-    from panoptic_blend.report.instance_sets import InstanceFiles, is_instance_results
+    from panoptic_blend.report.instance_sets import InstancePaths, is_instance_results
     from panoptic_blend.report.instance_truth import find_truth
     from panoptic_blend.scoring.details import Resampling
     from panoptic_blend.scoring.file_pairs import FilePolicy
@@ -72,13 +72,13 @@ def report(
             "--area": area != "png",
         }
         _refuse([option for option, value in panoptic_only.items() if value], prediction)
-        files = InstanceFiles(prediction, truth, compare, policy)
+        files = InstancePaths(prediction, truth, compare, policy)
         write = partial(write_instance_report, InstanceRequest(files, images, out, workers, size, overwrite))
     else:
         _require_useful(instances, instances_truth, compare, compare_instances)
         shown = None
         if instances:
-            shown = InstanceFiles(instances, instances_truth or find_truth(truth), compare_instances, policy)
+            shown = InstancePaths(instances, instances_truth or find_truth(truth), compare_instances, policy)
         request = ReportRequest(
             truth=truth,
             prediction=prediction,

@@ -13,7 +13,7 @@ from panoptic_blend.files import distinct_names
 from panoptic_blend.machine import cores, overlapped
 from panoptic_blend.metrics.details import PanopticDetails
 from panoptic_blend.report.figures import class_records, comparison_figures, result_figures
-from panoptic_blend.report.instance_sets import InstanceFiles, InstanceSets
+from panoptic_blend.report.instance_sets import InstancePaths, InstanceSets
 from panoptic_blend.report.instances import EncodedInstances
 from panoptic_blend.report.page import Assets, publish, require_room, writing
 from panoptic_blend.report.pictures import (
@@ -51,14 +51,14 @@ class ReportRequest:
     workers: int | None = None
     side: int = 1024
     overwrite: bool = False
-    instances: InstanceFiles | None = None
+    instances: InstancePaths | None = None
 
 
 @dataclass(frozen=True)
 class InstanceRequest:
     """Results of instances alone, whose ``truth`` is instances JSON; the other fields are those of `ReportRequest`."""
 
-    instances: InstanceFiles
+    instances: InstancePaths
     photos: Path
     page: Path
     workers: int | None = None

@@ -20,7 +20,7 @@ from panoptic_blend.structures import PanopticMap, Size
 
 
 @dataclass(frozen=True)
-class InstanceFiles:
+class InstancePaths:
     """COCO results of one model or two, and the COCO instances JSON of their ``truth``.
 
     Without ``truth``, the things of the panoptic maps of the report are the true instances. Results for an image that
@@ -53,7 +53,7 @@ class InstanceSets:
         PanopticBlendError: a file is missing or broken, or the files do not belong together.
     """
 
-    def __init__(self, files: InstanceFiles, panoptic: FilePairs | None = None) -> None:
+    def __init__(self, files: InstancePaths, panoptic: FilePairs | None = None) -> None:
         if files.truth:
             self._truth: InstanceTruth = AnnotatedTruth(files.truth, panoptic)
         else:

@@ -13,7 +13,7 @@ from reporting_files import EVIL, Small, small
 from reporting_instances import Instances, small_instances
 
 from panoptic_blend.report.command import InstanceRequest, ReportRequest, write_instance_report, write_report
-from panoptic_blend.report.instance_sets import InstanceFiles
+from panoptic_blend.report.instance_sets import InstancePaths
 from panoptic_blend.scoring.details import Resampling
 
 if TYPE_CHECKING:
@@ -36,14 +36,14 @@ def found(files: Small) -> Instances:
 @pytest.fixture(scope="module")
 def single(browser: Browser, files: Small, found: Instances) -> Path:
     """Instances alone, one result set."""
-    request = InstanceRequest(InstanceFiles(found.first, found.truth), files.photos, files.root / "instances.html")
+    request = InstanceRequest(InstancePaths(found.first, found.truth), files.photos, files.root / "instances.html")
     return write_instance_report(request, Resampling(20))[0]
 
 
 @pytest.fixture(scope="module")
 def compared(browser: Browser, files: Small, found: Instances) -> Path:
     """Maps and instances of two models."""
-    instances = InstanceFiles(found.first, found.truth, found.second)
+    instances = InstancePaths(found.first, found.truth, found.second)
     request = ReportRequest(
         files.truth, files.first, files.photos, files.root / "two.html", other=(files.second, None), instances=instances
     )

@@ -20,7 +20,7 @@ from reporting_instances import CORNER, LEFT, RIGHT, Instances, annotation, dete
 from panoptic_blend.cli import main as cli
 from panoptic_blend.metrics.instance_report import TWELVE
 from panoptic_blend.report.command import InstanceRequest, ReportRequest, write_instance_report, write_report
-from panoptic_blend.report.instance_sets import InstanceFiles
+from panoptic_blend.report.instance_sets import InstancePaths
 from panoptic_blend.report.instance_truth import find_truth
 from panoptic_blend.scoring.details import Resampling
 from panoptic_blend.scoring.instance_files import InstancePolicy
@@ -42,7 +42,7 @@ def found(files: Small) -> Instances:
 
 @pytest.fixture
 def request_(files: Small, found: Instances, tmp_path: Path) -> InstanceRequest:
-    return InstanceRequest(InstanceFiles(found.first, found.truth), files.photos, tmp_path / "report.html")
+    return InstanceRequest(InstancePaths(found.first, found.truth), files.photos, tmp_path / "report.html")
 
 
 def content(page: Path) -> Any:
@@ -159,7 +159,7 @@ def test_two_result_sets_beside_maps(files: Small, found: Instances, request_: I
     )
     pages = []
     for truth in (found.truth, None):
-        write_report(replace(both, instances=InstanceFiles(found.first, truth, found.second)), FAST)
+        write_report(replace(both, instances=InstancePaths(found.first, truth, found.second)), FAST)
         pages.append(content(request_.page))
     assert [page["instances"]["against"] for page in pages] == ["instances", "panoptic"]
     assert [page["sets"] for page in pages] == [["first.json", "second.json"]] * 2
