@@ -21,10 +21,9 @@ import numpy as np
 
 from panoptic_blend.metrics.instance_matching import InstanceTallies
 from panoptic_blend.metrics.instance_report import TWELVE
-from panoptic_blend.metrics.resampling import ENOUGH_IMAGES, Interval, draws
+from panoptic_blend.metrics.resampling import ENOUGH_IMAGES, Interval, different_truth, draws, require_same_images
 from panoptic_blend.metrics.sparse import Floats
 from panoptic_blend.metrics.weighted_precision import WeightedPrecision
-from panoptic_blend.structures import PanopticBlendError
 
 
 @dataclass(frozen=True)
@@ -107,18 +106,11 @@ def _intervals(
 
 
 def _require_same_truth(first: InstanceTallies, second: InstanceTallies) -> None:
-    if first.categories != second.categories:
-        raise PanopticBlendError("the result sets have different categories; compare results for the same data set")
-    if first.images != second.images:
-        image = min(set(first.images) ^ set(second.images), key=str)
-        raise PanopticBlendError(f"image {image!r} is in one result set only; compare results for the same images")
+    require_same_images(first, second)
     counts = [_truth_counts(tallies) for tallies in (first, second)]
     if counts[0] != counts[1]:
         differing = next(iter((counts[0] - counts[1]) + (counts[1] - counts[0])))
-        raise PanopticBlendError(
-            f"image {first.images[differing[0]]!r} has a different truth in the second result set; "
-            "evaluate both with the same truth"
-        )
+        raise different_truth(first.images[differing[0]])
 
 
 def _truth_counts(tallies: InstanceTallies) -> Counter[tuple[Any, ...]]:

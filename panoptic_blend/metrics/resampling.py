@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -18,7 +19,7 @@ from panoptic_blend.metrics.details import Tallies
 from panoptic_blend.metrics.panoptic_quality import GROUPS
 from panoptic_blend.metrics.sparse import Floats
 from panoptic_blend.metrics.weighted_quality import WeightedQuality
-from panoptic_blend.structures import ImageId, PanopticBlendError
+from panoptic_blend.structures import Category, ImageId, PanopticBlendError
 
 ENOUGH_IMAGES = 6
 """Number of images an interval needs: of five, one resample in 17 has only one."""
@@ -177,14 +178,35 @@ def _intervals(tallies: Tallies, bootstrap: Bootstrap, level: float, lowest: flo
 
 
 def _require_same_truth(first: Tallies, second: Tallies) -> None:
+    require_same_images(first, second)
+    differs = ((first.tp + first.fn) != (second.tp + second.fn)).any(axis=1)
+    if differs.any():
+        raise different_truth(first.images[int(differs.argmax())])
+
+
+class ComparedSet(Protocol):
+    """A result set that can be compared with another one."""
+
+    @property
+    def images(self) -> tuple[ImageId | None, ...]:
+        """Ids of the images."""
+
+    @property
+    def categories(self) -> tuple[Category, ...]:
+        """The categories that are scored."""
+
+
+def require_same_images(first: ComparedSet, second: ComparedSet) -> None:
+    """Raise an error unless two result sets have the same categories and images."""
     if first.categories != second.categories:
         raise PanopticBlendError("the result sets have different categories; compare results for the same data set")
     if first.images != second.images:
         image = min(set(first.images) ^ set(second.images), key=str)
         raise PanopticBlendError(f"image {image!r} is in one result set only; compare results for the same images")
-    differs = ((first.tp + first.fn) != (second.tp + second.fn)).any(axis=1)
-    if differs.any():
-        image = first.images[int(differs.argmax())]
-        raise PanopticBlendError(
-            f"image {image!r} has a different truth in the second result set; evaluate both with the same truth"
-        )
+
+
+def different_truth(image: ImageId | None) -> PanopticBlendError:
+    """The error for an image whose truth differs between two result sets."""
+    return PanopticBlendError(
+        f"image {image!r} has a different truth in the second result set; evaluate both with the same truth"
+    )
