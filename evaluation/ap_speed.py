@@ -22,6 +22,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import astuple, dataclass, replace
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeVar
@@ -167,10 +168,15 @@ def _coco(images: Images, coco: str, cocoeval: str, name: str) -> tuple[Figures,
             truth = _indexed(importlib.import_module(coco).COCO, images)
             results = truth.loadRes(_results(images, kind))
             evaluation = getattr(importlib.import_module(cocoeval), name)(truth, results, _COCO_NAMES[kind])
-            seconds[kind], _ = _timed(lambda: (evaluation.evaluate(), evaluation.accumulate()))  # noqa: B023
+            seconds[kind], _ = _timed(partial(_evaluate, evaluation))
             evaluation.summarize()
         figures[kind] = np.array(evaluation.stats)[:12]
     return figures, seconds
+
+
+def _evaluate(evaluation: Any) -> None:
+    evaluation.evaluate()
+    evaluation.accumulate()
 
 
 _COCO_NAMES: dict[Kind, str] = {"box": "bbox", "mask": "segm"}
@@ -224,7 +230,7 @@ def resampling(images: Images, resamples: int) -> Iterator[str]:
     for image, pair in enumerate(images, start=1):
         metric.update(*pair, image=image)
     for kind, tallies in metric.tallies().items():
-        seconds, intervals = _timed(lambda: instance_intervals(tallies, resamples=resamples))  # noqa: B023
+        seconds, intervals = _timed(partial(instance_intervals, tallies, resamples=resamples))
         ap = intervals.figures["AP"]
         yield f"{resamples} resamples by {kind}: {seconds:.1f} s; AP {ap.value:.4f} from {ap.low:.4f} to {ap.high:.4f}"
 
