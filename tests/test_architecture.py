@@ -40,12 +40,24 @@ LAYERS = (
     "training",
     "sweep",
     "publishing",
+    "fit",
     "demo",
     "cli",
 )
 """Packages and modules from the lowest to the highest; each may import those before it."""
 
-NEEDS_TORCH = {"models", "data", "checkpoints", "runtime", "inference", "training", "sweep", "publishing", "demo"}
+NEEDS_TORCH = {
+    "models",
+    "data",
+    "checkpoints",
+    "runtime",
+    "inference",
+    "training",
+    "sweep",
+    "publishing",
+    "fit",
+    "demo",
+}
 ONLY = {
     "metrics": {"structures", "instances", "files"},
     "models": {"structures", "extras", "files", "failures", "config"},
