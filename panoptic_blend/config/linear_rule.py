@@ -37,11 +37,12 @@ def rescaled(train: Mapping[str, Any], changes: Mapping[str, Any]) -> tuple[dict
             by_batch |= {} if by_length else _stretched(train, old, batch_size)
     except (TypeError, ValueError, ArithmeticError):  # a value that is no sensible number; the validation reports it
         return {}, []
+    stated = "them" if train["schedule"] == "cosine" or changes.get("schedule") == "cosine" else "train.steps"
     scaled: dict[str, Any] = {}
     notes: list[str] = []
     for change, options, rule in (
         (f"batch_size {old} -> {batch_size}", by_batch, "by the linear rule; train.rescale=false keeps them"),
-        (f"iterations {length} -> {iterations}", by_length, "in proportion; state train.steps too to keep them"),
+        (f"iterations {length} -> {iterations}", by_length, f"in proportion; state {stated} too to keep them"),
     ):
         new = {k: v for k, v in options.items() if k not in changes and v != _plain(train[k])}
         scaled |= new

@@ -5,7 +5,8 @@ Those of the model are in `model_options`; except the seed, nothing is configure
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -70,8 +71,10 @@ class Train(Options):
     of ``steps``."""
     warmup_factor: Fraction = 0.001
     """Fraction of ``lr`` at the first iteration."""
+    schedule: Literal["steps", "cosine"] = "steps"
+    """After the warm-up: a factor ``gamma`` at each of ``steps``, or half a cosine from ``lr`` to 0 at the end."""
     steps: Annotated[tuple[Annotated[int, Field(le=10**9)], ...], Field(max_length=1000)] = (210000, 250000)
-    """Iterations at which the learning rate is multiplied by ``gamma``."""
+    """Iterations at which the learning rate is multiplied by ``gamma``; none with schedule ``cosine``."""
     gamma: Annotated[float, Field(gt=0, le=1)] = 0.1
     """Factor of the learning rate at each of ``steps``."""
     clip_norm: Annotated[float, Field(gt=0, le=10**9)] | None = None
@@ -97,6 +100,20 @@ class Train(Options):
     """Iterations between checkpoints."""
     evaluate_every: Iterations = 30000
     """Iterations between evaluations; 0 evaluates only at the end."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _cosine_has_no_steps(cls, values: Any) -> Any:
+        is_cosine = isinstance(values, Mapping) and values.get("schedule") == "cosine"
+        return {"steps": (), **values} if is_cosine else values
+
+    @model_validator(mode="after")
+    def _has_options_of_its_schedule(self) -> Self:
+        gamma = type(self).model_fields["gamma"].default
+        if self.schedule == "cosine" and (self.steps or self.gamma != gamma):
+            name, value = ("steps", list(self.steps)) if self.steps else ("gamma", self.gamma)
+            raise ValueError(f"{name}={value} has no effect with schedule=cosine; leave it out")
+        return self
 
     @model_validator(mode="after")
     def _has_weights_to_load(self) -> Self:

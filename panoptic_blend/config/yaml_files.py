@@ -97,10 +97,14 @@ def apply_overrides(options: Any, overrides: Iterable[str], schedule: Schedule, 
 
 
 def _apply_changes(options: Any, changes: Any, schedule: Schedule, notes: list[str]) -> Any:
-    merged = _merge(options, changes)
     before, given = (x.get("train", {}) if isinstance(x, Mapping) else {} for x in (options, changes))
     if not isinstance(before, Mapping) or not isinstance(given, Mapping):
-        return merged
+        return _merge(options, changes)
+    if before and given.get("schedule") == "cosine":  # the schedule that it replaces may have had steps
+        before = {name: value for name, value in before.items() if name not in ("steps", "gamma")}
+        options = {**options, "train": before}
+    if {**before, **given}.get("schedule") == "cosine":
+        schedule = {**schedule, "steps": []}
     scaled, told = rescaled({**schedule, **before}, given)
     notes += told
-    return _merge(merged, {"train": scaled})
+    return _merge(_merge(options, changes), {"train": scaled})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from torch import nn, optim
 from torch.distributed.tensor import DTensor
 
@@ -52,11 +54,18 @@ def require_full_rate(options: Train) -> None:
 
 
 def learning_rate(iteration: int, options: Train) -> float:
-    """The learning rate of an iteration, counted from 0: linear warm-up, then a factor ``gamma`` after each step."""
+    """The learning rate of an iteration, counted from 0: a linear warm-up, then the schedule.
+
+    That is a factor ``gamma`` at each step, or half a cosine from ``lr`` at the end of the warm-up to 0 at the end of
+    training (Loshchilov and Hutter, SGDR, 2017, equation 5, with a single period).
+    """
+    warmup = options.warmup_iterations
     rate = options.lr * options.gamma ** sum(step <= iteration for step in options.steps)
-    if iteration < options.warmup_iterations:
-        progress = iteration / options.warmup_iterations
-        rate *= options.warmup_factor * (1 - progress) + progress
+    if iteration < warmup:
+        progress = iteration / warmup
+        return rate * (options.warmup_factor * (1 - progress) + progress)
+    if options.schedule == "cosine":
+        return rate * 0.5 * (1 + math.cos(math.pi * (iteration - warmup) / (options.iterations - warmup)))
     return rate
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from pydantic import BaseModel, ValidationError
 
 from panoptic_blend.config.experiment import Config, load_config, parse_config
@@ -423,6 +425,30 @@ def test_what_is_stated_beside_the_iterations_stays() -> None:
     for unchanged in ("train.iterations=0", "train.iterations=1800"):
         config = load_config("demo/shapes_r18", [unchanged])
         assert (config.train.warmup_iterations, config.train.steps, config.notes) == (100, (1450, 1680), ())
+
+
+def test_a_cosine_replaces_the_steps_of_the_config_below_and_is_stretched(tmp_path: Path) -> None:
+    config = load_config("demo/shapes_r18", ["train.schedule=cosine", "train.iterations=180"])
+    assert (config.train.steps, config.train.warmup_iterations, config.train.checkpoint_every) == ((), 10, 50)
+    assert config.notes == (
+        "iterations 1800 -> 180: checkpoint_every 500 -> 50, warmup_iterations 100 -> 10 in proportion; "
+        "state them too to keep them",
+    )
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump(config.model_dump(mode="json")))
+    assert load_config(tmp_path / "run.yaml").train == config.train
+    assert config.changed(["train.schedule=steps", "train.steps=[90]"]).train.steps == (90,)
+    (tmp_path / "alone.yaml").write_text("train: {schedule: cosine, iterations: 100, warmup_iterations: 10}")
+    train = load_config(tmp_path / "alone.yaml", ["train.iterations=50", "train.batch_size=8"]).train
+    assert (train.steps, train.warmup_iterations, train.lr) == ((), 5, 0.005)
+
+
+@pytest.mark.parametrize("stated", ["steps=[7]", "gamma=0.5"])
+def test_a_cosine_refuses_options_of_steps(stated: str, refused: Callable[..., str]) -> None:
+    message = f"`train`: {stated} has no effect with schedule=cosine; leave it out"
+    changes = ["train.schedule=cosine", f"train.{stated}"]
+    assert refused(load_config, "demo/shapes_r18", changes).endswith(message)
+    config = load_config("demo/shapes_r18", changes[:1])
+    assert refused(config.changed, changes[1:]).endswith(message)
 
 
 def test_batch_size_and_iterations_together() -> None:

@@ -35,6 +35,15 @@ def test_official_schedule(iteration: int, rate: float) -> None:
     assert learning_rate(iteration, OFFICIAL) == pytest.approx(rate, rel=1e-12)
 
 
+@pytest.mark.parametrize(
+    ("iteration", "rate"),
+    [(0, 0.04), (10, 0.22), (20, 0.4), (70, 0.2 + 0.1 * 2**0.5), (120, 0.2), (170, 0.2 - 0.1 * 2**0.5), (220, 0.0)],
+)
+def test_half_a_cosine_follows_the_warmup(iteration: int, rate: float) -> None:
+    options = Train(schedule="cosine", lr=0.4, warmup_iterations=20, warmup_factor=0.1, iterations=220)
+    assert learning_rate(iteration, options) == pytest.approx(rate, abs=1e-12)
+
+
 def test_without_warmup_the_first_rate_is_the_full_one() -> None:
     assert learning_rate(0, Train(warmup_iterations=0, steps=(5,), lr=0.5)) == 0.5
 
