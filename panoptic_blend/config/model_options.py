@@ -179,6 +179,15 @@ class Semantic(Options):
     """Weight of the semantic loss."""
 
 
+class Calibration(Options):
+    """Calibration of the scores of instances, before fusion: ``sigmoid(logit(score) / temperature + bias)``."""
+
+    temperature: Annotated[float, Field(gt=0, le=100)] = 1.0
+    """Above 1, scores move towards 0.5; below, away from it."""
+    bias: Annotated[float, Field(ge=-100, le=100)] = 0.0
+    """Above 0, scores rise; below, they fall."""
+
+
 class Fusion(Options):
     """Fusion of instances and semantics into a panoptic map."""
 
@@ -213,6 +222,8 @@ class Model(Options):
     """Mask R-CNN: box and mask heads."""
     semantic: Semantic = Semantic()
     """Semantic head."""
+    calibration: Calibration = Calibration()
+    """Calibration of the scores of instances."""
     fusion: Fusion = Fusion()
     """Fusion of instances and semantics into a panoptic map."""
 

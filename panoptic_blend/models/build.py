@@ -14,6 +14,7 @@ from panoptic_blend.models.backbones.timm import TimmBackbone
 from panoptic_blend.models.blender import TopLayer, assemble, blend, crop
 from panoptic_blend.models.blendmask import BlendMask
 from panoptic_blend.models.bottom import BottomModule, DeepLabDecoder, ProtoNet, SharedBottom, ThingSemanticHead
+from panoptic_blend.models.calibration import calibrate
 from panoptic_blend.models.fcos import FCOSHead
 from panoptic_blend.models.fcos_targets import assign
 from panoptic_blend.models.fpn import FPN
@@ -56,6 +57,7 @@ def build_model(config: Config, backbone: Backbone | None = None, labels_from: i
         fpn,
         branch,
         head,
+        calibrate=partial(calibrate, **options.calibration.model_dump()),
         paint=partial(paint, **options.fusion.model_dump()),
         to_output=scale_to_output if isinstance(branch, MMDetectionMaskRCNN) else to_output,
         semantic_weight=semantic.loss_weight,

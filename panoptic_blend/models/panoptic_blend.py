@@ -43,6 +43,7 @@ class PanopticBlend(nn.Module):
     Args:
         instances: the instance branch.
         semantic: the semantic head; None makes an instance model: its maps hold things only.
+        calibrate: `calibration.calibrate` with its settings bound.
         paint: `fusion.paint` with its settings bound.
         to_output: moves instances to the frame of the output, as `postprocess.to_output` does.
         semantic_weight: weight of the semantic loss.
@@ -63,6 +64,7 @@ class PanopticBlend(nn.Module):
         instances: InstanceBranch,
         semantic: SemanticHead | None,
         *,
+        calibrate: Callable[[Tensor], Tensor],
         paint: Callable[..., PanopticMap],
         to_output: Callable[[Instances, Size, Size], Instances] = to_output,
         semantic_weight: float = 0.5,
@@ -73,7 +75,8 @@ class PanopticBlend(nn.Module):
             raise PanopticBlendError(f"labels_from={labels_from!r}: labels start at 0 or 1; give one of these")
         self.backbone, self.fpn, self.semantic = backbone, fpn, semantic
         self.instances = instances
-        self.paint, self.to_output, self.semantic_weight = paint, to_output, semantic_weight
+        self.calibrate, self.paint, self.to_output = calibrate, paint, to_output
+        self.semantic_weight = semantic_weight
         num_stuff = None if semantic is None else semantic.predictor.out_channels - 1
         self.classes = Classes(instances.num_classes, num_stuff, labels_from)
         self.register_buffer("pixel_mean", torch.tensor(backbone.pixels.mean))
@@ -217,7 +220,7 @@ class PanopticBlend(nn.Module):
             sizes: (H, W) of its images without padding.
             output_sizes: (H, W) at which results are wanted.
         """
-        found = self.instances.select(raw, sizes)
+        found = [replace(x, scores=self.calibrate(x.scores)) for x in self.instances.select(raw, sizes)]
         if self.semantic is None:
             classes = [torch.full(size, THING_CLASS, device=self.pixel_mean.device) for size in output_sizes]
         else:

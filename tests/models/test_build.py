@@ -62,6 +62,8 @@ def test_every_option_of_the_model_arrives() -> None:
         "model.blender.attention_size=7",
         "model.semantic.channels=64",
         "model.semantic.loss_weight=0.4",
+        "model.calibration.temperature=0.7",
+        "model.calibration.bias=-0.1",
         "model.fusion.confidence=0.3",
         "model.fusion.overlap=0.6",
         "model.fusion.stuff_area=99",
@@ -86,6 +88,7 @@ def test_every_option_of_the_model_arrives() -> None:
     assert branch_of(model).assign.keywords == {"size_limits": (10, 20, 30, 40), "radius": 2.5}
     assert branch_of(model).decode.keywords == {"score_threshold": 0.1, "limit": 11}
     assert branch_of(model).suppress.keywords == {"nms": 0.7, "limit": 12}
+    assert model.calibrate.keywords == {"temperature": 0.7, "bias": -0.1}  # type: ignore[attr-defined]
     assert model.paint.keywords == {"confidence": 0.3, "overlap": 0.6, "stuff_area": 99}  # type: ignore[attr-defined]
 
 

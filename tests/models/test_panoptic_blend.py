@@ -3,6 +3,7 @@ from __future__ import annotations
 import copy
 import pickle
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import pytest
@@ -16,7 +17,8 @@ from torch import Tensor, nn
 from panoptic_blend.config.experiment import Config
 from panoptic_blend.models.blendmask import mask_targets, thing_semantic
 from panoptic_blend.models.build import build_model
-from panoptic_blend.models.fusion import fuse
+from panoptic_blend.models.calibration import calibrate
+from panoptic_blend.models.fusion import fuse, paint
 from panoptic_blend.models.panoptic_blend import PanopticBlend, semantic_classes
 from panoptic_blend.models.postprocess import Candidates
 from panoptic_blend.structures import Detections, Output, PanopticBlendError, PanopticMap, Target
@@ -364,6 +366,26 @@ def test_panoptic_map_is_the_fusion_of_the_rest(model: PanopticBlend) -> None:
 
 
 @torch.no_grad()
+def test_detections_and_segments_have_calibrated_scores(model: PanopticBlend, monkeypatch: pytest.MonkeyPatch) -> None:
+    image = picture(64, 96)
+    monkeypatch.setattr(model, "paint", partial(paint, confidence=0.6, overlap=0.4, stuff_area=16))
+    [plain] = model([image])
+    monkeypatch.setattr(model, "calibrate", partial(calibrate, temperature=2, bias=-1))
+    [stricter] = model([image])
+    confidence = calibrate(torch.tensor(0.6).double(), 2, -1).item()
+    monkeypatch.setattr(model, "paint", partial(paint, confidence=confidence, overlap=0.4, stuff_area=16))
+    [same] = model.outputs(model.raw(model.batch([image])), [(64, 96)], [(64, 96)])  # as of an exported network
+
+    for output in (stricter, same):
+        assert torch.equal(output.scores, calibrate(plain.scores, 2, -1))
+        assert torch.equal(output.boxes, plain.boxes) and torch.equal(output.labels, plain.labels)
+        assert {s.score for s in output.panoptic.segments if s.is_thing} <= set(output.scores.tolist())
+    things = [sum(s.is_thing for s in x.panoptic.segments) for x in (stricter, same, plain)]
+    assert things[0] < things[1] == things[2] < len(plain.scores)
+    # a threshold that moves with the scores leaves the map as it is
+    assert (same.panoptic.segment_ids == plain.panoptic.segment_ids).all()
+
+
 def test_nothing_found() -> None:
     [output] = tiny("model.fcos.score_threshold=1").eval()(IMAGES[:1], output_sizes=[(50, 60)])
     assert_complete(output, (50, 60), (61, 97))
