@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch.utils.data import Dataset
 
@@ -15,7 +16,7 @@ from panoptic_blend.data.protocol import Sample
 from panoptic_blend.files import require_file
 from panoptic_blend.formats.archives import Folder
 from panoptic_blend.formats.coco_layout import find_split
-from panoptic_blend.formats.coco_panoptic import Image, read_panoptic_json
+from panoptic_blend.formats.coco_panoptic import read_panoptic_json
 from panoptic_blend.formats.images import Picture, read_picture
 from panoptic_blend.formats.names import locate
 from panoptic_blend.structures import ImageId, PanopticMap
@@ -59,9 +60,6 @@ class CocoPanoptic(Dataset[Sample]):
         status = maps.stat()  # the modification time of a folder does not matter
         yield f"{maps.resolve()} {maps.is_dir() or (status.st_size, status.st_mtime_ns)}".encode()
 
-    def _picture(self, image: Image) -> Path:
-        return locate(self.paths.pictures, image.file_name)
-
     def __len__(self) -> int:
         return len(self.images)
 
@@ -73,9 +71,17 @@ class CocoPanoptic(Dataset[Sample]):
         """The number of things, without crowds, of each image."""
         return self.images.annotations.thing_counts()
 
+    def class_counts(self) -> npt.NDArray[np.int32]:
+        """The number of segments, without crowds, of each category in each image (images, categories)."""
+        return self.images.annotations.class_counts()
+
+    def picture_path(self, index: int) -> Path:
+        """The file of the picture of item ``index``."""
+        return locate(self.paths.pictures, self.images.file_names[index])
+
     def picture(self, index: int) -> Picture:
         """Read only the picture of item ``index``: (H, W, 3) uint8 RGB."""
-        return read_picture(self._picture(self.images[index]), self.images[index].size)
+        return read_picture(self.picture_path(index), self.images.sizes[index])
 
     def truth(self, index: int) -> PanopticMap:
         """Read only the annotation of item ``index``, with dataset category ids."""

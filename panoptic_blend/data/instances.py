@@ -128,7 +128,7 @@ class CocoInstances(Dataset[Sample]):
 
     def picture(self, index: int) -> Picture:
         """Read only the picture of item ``index``: (H, W, 3) uint8 RGB."""
-        return read_picture(locate(self._pictures, self.images.file_names[index]), self.images.sizes[index])
+        return read_picture(self.picture_path(index), self.images.sizes[index])
 
     def truth(self, index: int) -> TrueInstances:
         """Read only the instances of item ``index``."""
@@ -138,6 +138,21 @@ class CocoInstances(Dataset[Sample]):
         """The number of instances, without crowds, of each image."""
         counts: list[int] = self._instances.instance_counts()[self._places].tolist()
         return counts
+
+    def class_counts(self) -> npt.NDArray[np.int32]:
+        """The number of segments, without crowds, of each category in each image (images, categories).
+
+        Things are instances, and stuff is that of the panoptic annotation.
+        """
+        counts = self._instances.class_counts(self.categories.places)[self._places]
+        if self.panoptic:
+            is_stuff = [not category.is_thing for category in self.categories]
+            counts[:, is_stuff] = self.panoptic.class_counts()[:, is_stuff]
+        return counts
+
+    def picture_path(self, index: int) -> Path:
+        """The file of the picture of item ``index``."""
+        return locate(self._pictures, self.images.file_names[index])
 
 
 def _last(file_name: str) -> str:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -101,6 +103,17 @@ class CountedDataset(PanopticDataset, Protocol):
 
     def instance_counts(self) -> Sequence[int]:
         """The number of instances, without crowds, of each image."""
+
+
+@runtime_checkable
+class ListedDataset(CountedDataset, Protocol):
+    """A data set that knows the classes in its images, and the files of its pictures, without reading them."""
+
+    def class_counts(self) -> npt.NDArray[np.int32]:
+        """The number of segments, without crowds, of each category in each image (images, categories)."""
+
+    def picture_path(self, index: int) -> Path:
+        """The file of the picture of item ``index``."""
 
 
 def read_sample(dataset: PanopticDataset, index: int) -> Sample:

@@ -47,6 +47,11 @@ class Categories(Sequence[Category]):
     def __hash__(self) -> int:
         return hash(tuple(self._categories))
 
+    @property
+    def places(self) -> dict[int, int]:
+        """The place of each category id among the categories."""
+        return {category.id: place for place, category in enumerate(self)}
+
     def require_learnable(self, source: str) -> None:
         """Raise an error that starts with ``source`` if no model can be trained on these categories; PQ takes any."""
         if not self.thing_ids:

@@ -5,6 +5,7 @@ The format is that of the COCO detection task (Lin et al., Microsoft COCO, ECCV 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -95,6 +96,13 @@ class InstanceImages(LazySequence[TrueInstances]):
         """The number of instances, without crowds, of each image."""
         return self._rows.instance_counts()
 
+    def class_counts(self, places: Mapping[int, int]) -> npt.NDArray[np.int32]:
+        """The number of instances, without crowds, of each category in each image.
+
+        The result is (images, categories); the column of a category id is its place in ``places``.
+        """
+        return self._rows.class_counts(places)
+
     def doubts(self) -> list[str]:
         """What is odd about the ids and areas of the annotations, and what becomes of the figures of AP."""
         return self._rows.doubts()
@@ -143,6 +151,13 @@ class _Rows:
     def instance_counts(self) -> npt.NDArray[np.int64]:
         before = np.concatenate([[0], np.cumsum(~self._is_crowd, dtype=np.int64)])
         counts: npt.NDArray[np.int64] = np.diff(before[self._starts])
+        return counts
+
+    def class_counts(self, places: Mapping[int, int]) -> npt.NDArray[np.int32]:
+        counts = np.zeros((len(self._starts) - 1, len(places)), dtype=np.int32)
+        images = np.repeat(np.arange(len(counts)), np.diff(self._starts))
+        columns = np.array([places[i] for i in self._categories.tolist()], dtype=np.int64)
+        np.add.at(counts, (images[~self._is_crowd], columns[~self._is_crowd]), 1)
         return counts
 
     def instances(self, index: int, size: Size) -> TrueInstances:

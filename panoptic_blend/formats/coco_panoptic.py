@@ -113,6 +113,10 @@ class Annotations(LazySequence[Annotation]):
         before = [0, *accumulate(self._segments.are_things(self._known.thing_ids))]
         return [before[stop] - before[start] for start, stop in zip(self._starts, self._stops, strict=True)]
 
+    def class_counts(self) -> npt.NDArray[np.int32]:
+        """The number of segments, without crowds, of each category in each annotation (images, categories)."""
+        return self._segments.count_classes(self._starts, self._stops, self._known.places)
+
     def item(self, index: int) -> Annotation:
         segments = [
             Segment(segment_id, category_id, self._known.by_id[category_id].is_thing, None, 0, None, is_crowd)

@@ -1,0 +1,34 @@
+"""Measurements of this machine: steps of a tiny training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from panoptic_blend import load_config
+from panoptic_blend.data.dataset import CocoPanoptic
+from panoptic_blend.fit.machine import measure_machine, step_seconds
+from panoptic_blend.machine import cores
+
+TINY = [
+    "model.fpn.channels=32",
+    "model.fcos.num_convs=1",
+    "model.bottom.channels=32",
+    "model.semantic.channels=32",
+    "data.short_sides=[64]",
+    "train.batch_size=2",
+    "train.rescale=false",
+]
+
+
+def test_free_resources() -> None:
+    machine = measure_machine("cpu")
+    assert 1 <= machine.cores <= cores()
+    assert 0 < machine.memory < 2**50
+    assert machine.device == "cpu"
+
+
+def test_a_real_step_is_measured(generated: Path) -> None:
+    measured = step_seconds(load_config("demo/shapes_r18", TINY), CocoPanoptic(generated, "train2017"), "32-true", 2)
+    assert measured.seconds > measured.load_seconds > 0
+    assert measured.peak_memory > 2**20
+    assert measured.spread >= 1
