@@ -97,8 +97,7 @@ def measure(dataset: CocoPanoptic | CocoInstances, batches: int, batch_size: int
 
 def coco_augmentation() -> Augmentation:
     """The augmentation of the configs for COCO."""
-    data = Config().data
-    return Augmentation(data.short_sides, data.long_side, data.flip, data.crop, data.side_sampling)
+    return Augmentation.from_options(Config().data)
 
 
 class Stopwatch:

@@ -15,6 +15,7 @@ from panoptic_blend.config.option_types import Count, Fraction, Options, PathTex
 PixelSide = Annotated[int, Field(ge=32, le=2**14)]
 Iterations = Annotated[int, Field(ge=0, le=10**9)]
 Interval = Annotated[int, Field(ge=1, le=10**9, strict=True)]
+ScaleFactor = Annotated[float, Field(ge=0.01, le=100)]
 Precision = Literal["auto", "32-true", "bf16-mixed", "16-mixed"]
 
 
@@ -41,10 +42,21 @@ class Data(Options):
     """Probability of a horizontal flip."""
     crop: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Minimum fraction of each side that a random crop keeps; 1 does not crop."""
+    jitter: tuple[ScaleFactor, ScaleFactor] | None = None
+    """Large scale jitter: lowest and highest factor of the size that the short and long side give. Images larger than
+    that are cropped to it at random; null has the factor 1."""
     workers: Annotated[int, Field(ge=0, le=1000)] = 4
     """Number of processes per device that load images; 0 loads them in the training process."""
     on_error: Literal["error", "skip"] = "error"
     """Training image that cannot be read: end the run, or replace it with another and count it in the log."""
+
+    @model_validator(mode="after")
+    def _has_one_kind_of_crop(self) -> Self:
+        if self.jitter and self.jitter[0] > self.jitter[1]:
+            raise ValueError(f"jitter is [lowest, highest] factor, not {list(self.jitter)}; swap them")
+        if self.jitter and self.crop < 1:
+            raise ValueError("jitter crops too, to one size; set crop=1, or jitter=null")
+        return self
 
 
 class Train(Options):

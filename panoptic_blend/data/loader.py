@@ -203,7 +203,7 @@ class _TrainingSamples(Dataset[tuple[Tensor, PackedTarget, str]]):
         if instances is None:
             return PackedTarget.from_runs(*_transformed(sample.panoptic_truth(), geometry), categories)
         layers = [geometry.ids(layer) for layer in paint_layers(instances)]
-        boxes = geometry.boxes(instances.corners()) if self._augmentation.crop == 1 else None
+        boxes = None if self._augmentation.is_cropping else geometry.boxes(instances.corners())
         segments = None if sample.panoptic is None else _transformed(sample.panoptic, geometry)
         return PackedTarget.from_layers(layers, instances, boxes, categories, segments)
 

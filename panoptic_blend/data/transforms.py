@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torchvision.transforms.v2 import functional
 
+from panoptic_blend.config.options import Data
 from panoptic_blend.structures import Size
 
 Ids = npt.NDArray[np.integer[Any]]
@@ -20,8 +21,12 @@ Ids = npt.NDArray[np.integer[Any]]
 
 def size_for(size: tuple[int, int], short_side: int, long_side: int) -> tuple[int, int]:
     """The (height, width) of an image scaled to ``short_side``, but with a longer side of at most ``long_side``."""
-    scale = min(short_side / min(size), long_side / max(size))
-    return max(int(size[0] * scale + 0.5), 1), max(int(size[1] * scale + 0.5), 1)
+    return scaled(size, min(short_side / min(size), long_side / max(size)))
+
+
+def scaled(size: Size, factor: float) -> Size:
+    """A (height, width) times ``factor``, rounded, at least one pixel each."""
+    return max(int(size[0] * factor + 0.5), 1), max(int(size[1] * factor + 0.5), 1)
 
 
 def resize_image(image: Tensor, size: tuple[int, int]) -> Tensor:
@@ -90,7 +95,9 @@ class Augmentation:
     """Random crop, resize and horizontal flip of an image together with its annotation.
 
     The options are those of `panoptic_blend.config.options.Data`: ``short_sides`` and ``long_side`` in pixels,
-    ``flip`` the probability of a flip, ``crop`` the smallest fraction of each side that a crop keeps.
+    ``flip`` the probability of a flip, ``crop`` the smallest fraction of each side that a crop keeps, ``jitter`` the
+    range of a log-uniform factor of the size, which is a crop to that size where it enlarges (large scale jitter:
+    Ghiasi et al., Simple Copy-Paste, CVPR 2021, section 3).
     """
 
     short_sides: Sequence[int]
@@ -98,18 +105,40 @@ class Augmentation:
     flip: float = 0.5
     crop: float = 1.0
     side_sampling: Literal["choice", "range"] = "choice"
+    jitter: tuple[float, float] | None = None
+
+    @classmethod
+    def from_options(cls, data: Data) -> Augmentation:
+        """The augmentation that a config asks for."""
+        return cls(data.short_sides, data.long_side, data.flip, data.crop, data.side_sampling, data.jitter)
+
+    @property
+    def is_cropping(self) -> bool:
+        """Whether an image may lose a part."""
+        return self.crop < 1 or self.jitter is not None
 
     def draw(self, size: Size, rng: np.random.Generator) -> Geometry:
         """A random transform for an image of ``size`` (height, width); ``rng`` makes all choices."""
         window = slice(0, size[0]), slice(0, size[1])
         if self.crop < 1:
             height, width = (max(int(n * rng.uniform(self.crop, 1)), 1) for n in size)
-            top, left = int(rng.integers(size[0] - height + 1)), int(rng.integers(size[1] - width + 1))
-            window, size = (slice(top, top + height), slice(left, left + width)), (height, width)
+            window, size = _random_window(size, (height, width), rng), (height, width)
         resized = size_for(size, self._short_side(rng), self.long_side)
+        if self.jitter:
+            factor = float(np.exp(rng.uniform(*np.log(self.jitter))))
+            if factor > 1:  # the crop of the enlarged image, taken before the resize: a window costs less than a whole
+                window = _random_window(size, scaled(size, 1 / factor), rng)
+            else:
+                resized = scaled(resized, factor)
         return Geometry(window, resized, bool(rng.random() < self.flip))
 
     def _short_side(self, rng: np.random.Generator) -> int:
         if self.side_sampling == "range":
             return int(rng.integers(min(self.short_sides), max(self.short_sides), endpoint=True))
         return int(rng.choice(self.short_sides))
+
+
+def _random_window(whole: Size, part: Size, rng: np.random.Generator) -> tuple[slice, slice]:
+    """The rows and columns of a part of a size (height, width), anywhere within the whole."""
+    top, left = (int(rng.integers(n - kept + 1)) for n, kept in zip(whole, part, strict=True))
+    return slice(top, top + part[0]), slice(left, left + part[1])

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from panoptic_blend.config.experiment import Config
-from panoptic_blend.data.transforms import size_for
+from panoptic_blend.data.transforms import scaled, size_for
 from panoptic_blend.structures import PanopticBlendError, Size
 
 _LARGE = 256
@@ -30,6 +30,7 @@ def require_variance(model: nn.Module, config: Config, sizes: Iterable[Size], pr
     if not is_alone or (processes > 1 and options.sync_norm):
         return
     smallest = min((size_for(size, min(data.short_sides), data.long_side) for size in sizes), key=max)
+    smallest = scaled(smallest, min(1, *(data.jitter or [1])))
     if max(smallest) < _LARGE and (name := _with_one_value(model, smallest)):
         height, width = smallest
         raise PanopticBlendError(

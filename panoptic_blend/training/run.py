@@ -156,7 +156,7 @@ class Run:
         data, options = self.config.data, self.config.train
         return training_batches(
             self.training,
-            Augmentation(data.short_sides, data.long_side, data.flip, data.crop, data.side_sampling),
+            Augmentation.from_options(data),
             options.batch_size,
             self.config.seed,
             workers=data.workers,

@@ -286,6 +286,8 @@ def test_a_base_in_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         ("model: {bottom: {features: [p5, p3]}}", "`model.bottom`: features must be finest first, not p5, p3"),
         ("model: {bottom: {features: [p3, p3]}}", "`model.bottom`: features must be finest first, not p3, p3"),
         ("model: {fcos: {size_limits: [64, 64]}}", "`model.fcos`: size_limits must rise from level to level"),
+        ("data: {jitter: [2, 1]}", "`data`: jitter is [lowest, highest] factor, not [2.0, 1.0]; swap them"),
+        ("data: {jitter: [1, 2], crop: 0.5}", "`data`: jitter crops too, to one size; set crop=1, or jitter=null"),
         ("train: {partial: true}", "`train`: partial=true needs weights to load in part"),
         ("model: {bottom: {kind: deeplab}}", "`model.bottom`: kind deeplab reads two features, a fine and a coarse"),
         ("model: {backbone: {depth: 18, deformable_every: 3}}", "`model.backbone`: deformable_every needs the bottle"),

@@ -191,6 +191,32 @@ def test_crops_keep_their_fraction_and_their_aspect_ratio(seed: int, crop: float
     assert (np.diff(rows, axis=0) >= 0).all() and (np.diff(columns, axis=1) >= 0).all()
 
 
+@settings(max_examples=40)
+@given(st.integers(0, 2**32 - 1), st.sampled_from([(0.25, 0.5), (0.5, 3.0), (1.0, 1.0), (2.0, 4.0)]))
+def test_jitter_scales_by_its_factors_and_crops_to_the_size_without_it(seed: int, jitter: tuple[float, float]) -> None:
+    """The source of each pixel gives the scale, which is the same along both sides but for rounding."""
+    ids = np.arange(1, 200 * 150 + 1, dtype=np.int32).reshape(200, 150)
+    augmentation = Augmentation([300], 9000, 0.0, jitter=jitter)
+    image, new = augmented(augmentation, torch.zeros(3, 200, 150, dtype=torch.uint8), ids, seed)
+    assert image.shape == (3, *new.shape)
+    rows, columns = (new - 1) // 150, (new - 1) % 150
+    height, width = int(rows.max() - rows.min() + 1), int(columns.max() - columns.min() + 1)
+    factors = [new.shape[0] / height / 2, new.shape[1] / width / 2]  # without jitter everything is doubled
+    assert jitter[0] * 0.97 <= min(factors) and max(factors) <= jitter[1] * 1.03
+    assert factors[0] == pytest.approx(factors[1], rel=0.03)
+    is_whole = (height, width) == (200, 150)
+    assert new.shape == (400, 300) or (is_whole and new.shape[0] < 400)
+
+
+def test_half_and_double_size_are_equally_likely() -> None:
+    augmentation, rng = Augmentation([100], 100, jitter=(0.5, 2.0)), np.random.default_rng(0)
+    drawn = [augmentation.draw((100, 100), rng) for _ in range(400)]
+    assert 170 <= sum(geometry.size[0] < 100 for geometry in drawn) <= 230
+    assert 70 <= sum(geometry.size[0] < 71 for geometry in drawn) <= 130  # below the root of 1/2: a quarter
+    tops = {geometry.window[0].start for geometry in drawn}
+    assert min(tops) == 0 and max(tops) > 40
+
+
 def test_crops_lie_anywhere() -> None:
     ids = np.arange(10_000, dtype=np.int32).reshape(100, 100)
     image, augmentation = torch.zeros(3, 100, 100, dtype=torch.uint8), Augmentation([100], 100, 0.0, 0.5)

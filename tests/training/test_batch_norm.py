@@ -49,6 +49,7 @@ def test_a_single_image_of_one_cell(changes: list[str], name: str, refused: Refu
         (config(4, 32, "train.images_per_step=1"), 1),
         (config(3, 32, "train.images_per_step=2"), 1),  # the three images are processed as one and two
         (config(2, 32, "train.sync_norm=false"), 2),
+        (config(1, 64, "data.jitter=[0.5, 2]"), 1),
     ],
 )
 def test_a_part_of_one_image(options: Config, processes: int, refused: Refused) -> None:
