@@ -67,6 +67,8 @@ COVERED_BY = {
     "drawing/overlay": "drawing/test_drawing.py",
     "drawing/results": "drawing/test_drawing_results.py",
     "extras": "test_without_torch.py",
+    "fit/kept": "fit/test_division.py",
+    "fit/likeness": "fit/test_grouping.py",
     "formats/coco_images": "formats/test_coco_panoptic.py",
     "formats/coco_instances": "formats/test_read_coco_instances.py",
     "formats/instance_columns": "formats/test_read_coco_instances.py",

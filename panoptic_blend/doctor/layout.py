@@ -58,7 +58,7 @@ def find_splits(root: Path, only: str | None = None) -> list[SplitPaths]:
 
 def is_training(split: str) -> bool:
     """Whether a split is for training, judged by its name."""
-    return split.startswith("train")
+    return split.lower().startswith("train")
 
 
 def _split_paths(root: Path, split: str) -> SplitPaths:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from panoptic_blend.doctor.layout import find_splits, is_training
+from panoptic_blend.fit.division import TRAIN, VAL, divide
 from panoptic_blend.structures import PanopticBlendError
 
 VAL_SHARE = 0.15
@@ -50,12 +52,27 @@ def prepare(folder: Path, output: Path, *, val_share: float = VAL_SHARE, seed: i
     Raises:
         PanopticBlendError: the folder holds no data set that can be trained on.
     """
-    names = [paths.name for paths in find_splits(folder)]
-    train = next(filter(is_training, names), None)
-    val = next((name for name in names if name.startswith("val")), None)
-    if train is None or val is None:
+    train, val = _splits([paths.name for paths in find_splits(folder)], folder)
+    if val is not None:
+        return Prepared(folder, train, val, "panoptic", has_panoptic=True)
+    root = output / "data"
+    lines = divide(folder, train, root, val_share=val_share, seed=seed)
+    return Prepared(root, TRAIN, VAL, "panoptic", True, tuple(lines))
+
+
+def _splits(names: Sequence[str], folder: Path) -> tuple[str, str | None]:
+    """The names of the training split and of the validation split; None if there is none, so that one is made."""
+    training = [name for name in names if is_training(name)]
+    validation = [name for name in names if name.lower().startswith(("val", "dev", "eval"))]
+    if len(names) == 1:
+        return names[0], None
+    for kind, found in (("training", training), ("validation", validation)):
+        if len(found) > 1:
+            raise PanopticBlendError(
+                f"{folder}: has several {kind} splits, {', '.join(found)}; move the annotations of all but one away"
+            )
+    if not training:
         raise PanopticBlendError(
-            f"{folder}: has the splits {', '.join(names)}, but needs one for training and one for validation; name "
-            "them train and val"
+            f"{folder}: has the splits {', '.join(names)}, none of them called train...; rename that one's files"
         )
-    return Prepared(folder, train, val, "panoptic", has_panoptic=True)
+    return training[0], validation[0] if validation else None
