@@ -45,6 +45,11 @@ class Data(Options):
     jitter: tuple[ScaleFactor, ScaleFactor] | None = None
     """Large scale jitter: lowest and highest factor of the size that the short and long side give. Images larger than
     that are cropped to it at random; null has the factor 1."""
+    color: Fraction = 0.0
+    """Strength of random changes of brightness, contrast, saturation and hue: 1 multiplies the first three by 0.5 to
+    1.5 and turns the hue by up to 36 degrees."""
+    degrade: Fraction = 0.0
+    """Probability that a training image is blurred, or compressed as JPEG."""
     workers: Annotated[int, Field(ge=0, le=1000)] = 4
     """Number of processes per device that load images; 0 loads them in the training process."""
     on_error: Literal["error", "skip"] = "error"

@@ -194,8 +194,10 @@ class _TrainingSamples(Dataset[tuple[Tensor, PackedTarget, str]]):
         with _named(self._dataset, index):
             sample = read_sample(self._dataset, index)
             size = sample.image.shape[1], sample.image.shape[2]
-            geometry = self._augmentation.draw(size, np.random.default_rng([self._seed, position, index]))
-            return geometry.image(sample.image), self._target(sample, geometry), sample.file_name
+            rng = np.random.default_rng([self._seed, position, index])
+            geometry = self._augmentation.draw(size, rng)
+            image = self._augmentation.alter(geometry.image(sample.image), rng)
+            return image, self._target(sample, geometry), sample.file_name
 
     def _target(self, sample: Sample, geometry: Geometry) -> PackedTarget:
         """The target of a transformed sample; its things are ``instances``, if there are any."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 import cv2
@@ -14,6 +14,7 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional
 
 from panoptic_blend.config.options import Data
+from panoptic_blend.data.photometric import change_colors, lower_quality
 from panoptic_blend.structures import Size
 
 Ids = npt.NDArray[np.integer[Any]]
@@ -92,12 +93,13 @@ class Geometry:
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Random crop, resize and horizontal flip of an image together with its annotation.
+    """Random crop, resize and horizontal flip of an image together with its annotation, and changes of its pixels.
 
     The options are those of `panoptic_blend.config.options.Data`: ``short_sides`` and ``long_side`` in pixels,
     ``flip`` the probability of a flip, ``crop`` the smallest fraction of each side that a crop keeps, ``jitter`` the
     range of a log-uniform factor of the size, which is a crop to that size where it enlarges (large scale jitter:
-    Ghiasi et al., Simple Copy-Paste, CVPR 2021, section 3).
+    Ghiasi et al., Simple Copy-Paste, CVPR 2021, section 3), ``color`` the strength of `change_colors`, ``degrade`` the
+    probability of `lower_quality`.
     """
 
     short_sides: Sequence[int]
@@ -106,11 +108,13 @@ class Augmentation:
     crop: float = 1.0
     side_sampling: Literal["choice", "range"] = "choice"
     jitter: tuple[float, float] | None = None
+    color: float = 0.0
+    degrade: float = 0.0
 
     @classmethod
     def from_options(cls, data: Data) -> Augmentation:
         """The augmentation that a config asks for."""
-        return cls(data.short_sides, data.long_side, data.flip, data.crop, data.side_sampling, data.jitter)
+        return cls(**{field.name: getattr(data, field.name) for field in fields(cls)})
 
     @property
     def is_cropping(self) -> bool:
@@ -131,6 +135,12 @@ class Augmentation:
             else:
                 resized = scaled(resized, factor)
         return Geometry(window, resized, bool(rng.random() < self.flip))
+
+    def alter(self, image: Tensor, rng: np.random.Generator) -> Tensor:
+        """Change colors and sharpness of an image (3, H, W) uint8; ``rng`` makes all choices."""
+        if self.color:
+            image = change_colors(image, self.color, rng)
+        return lower_quality(image, rng) if rng.random() < self.degrade else image
 
     def _short_side(self, rng: np.random.Generator) -> int:
         if self.side_sampling == "range":

@@ -13,6 +13,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from panoptic_blend.config.options import Data
 from panoptic_blend.data.dataset import CocoPanoptic
 from panoptic_blend.data.loader import (
     Batch,
@@ -27,7 +28,7 @@ from panoptic_blend.structures import PanopticBlendError
 
 Refused = Callable[..., str]
 
-AUGMENTATION = Augmentation([48, 56, 64], 80, 0.5, 0.7)
+AUGMENTATION = Augmentation([48, 56, 64], 80, 0.5, 0.7, color=0.5, degrade=0.3)
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +74,12 @@ def test_batches_depend_on_seed_and_number_alone(dataset: CocoPanoptic) -> None:
     other = first(training_batches(dataset, AUGMENTATION, 2, seed=4), 9)
     assert not any(is_same(a, b) for a, b in zip(other, expected, strict=True))
     assert not is_same(expected[0], expected[1])
+
+
+def test_options_of_the_config_are_those_of_the_augmentation() -> None:
+    data = Data(short_sides=(48,), long_side=80, flip=0.1, side_sampling="range", jitter=(0.5, 2), color=0.2, degrade=1)
+    assert Augmentation.from_options(data) == Augmentation((48,), 80, 0.1, 1.0, "range", (0.5, 2.0), 0.2, 1.0)
+    assert Augmentation.from_options(Data(crop=0.3)).crop == 0.3
 
 
 def test_an_image_looks_different_in_every_epoch(dataset: CocoPanoptic) -> None:
