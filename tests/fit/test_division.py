@@ -31,17 +31,17 @@ def test_both_splits_are_read_and_the_folder_of_the_user_is_left_alone(shapes: P
     assert {path: path.stat().st_mtime_ns for path in root.rglob("*")} == before
     train, val = (CocoPanoptic(prepared.root, split) for split in (prepared.train, prepared.val))
     whole = CocoPanoptic(root, "train2017")
-    assert (len(train), len(val)) == (4, 3), "more than the share, as classes of two pictures are on both sides"
+    assert (len(train), len(val)) == (5, 2), "more than the share, as classes of two pictures are on both sides"
     assert sorted([*train.images.file_names, *val.images.file_names]) == sorted(whole.images.file_names)
     assert (
         train.truth(0).segment_ids == whole.truth(list(whole.images.ids).index(train.images.ids[0])).segment_ids
     ).all()
     assert (prepared.root / "train").is_symlink()
     assert prepared.remarks[0] == (
-        "3 of 7 pictures are held back for validation, stratified by class (seed 0); pictures are taken one by one, as "
+        "2 of 7 pictures are held back for validation, stratified by class (seed 0); pictures are taken one by one, as "
         "neither names nor likeness show groups"
     )
-    assert prepared.remarks[-1].startswith("3 validation pictures say little")
+    assert prepared.remarks[-1].startswith("2 validation pictures say little")
 
 
 def test_the_division_is_kept_until_the_data_or_the_seed_change(shapes: Path, tmp_path: Path) -> None:

@@ -30,6 +30,13 @@ def test_a_class_of_two_pictures_is_on_both_sides_and_a_class_of_one_is_learned(
         assert 4 <= held.sum() <= 6
 
 
+def test_rare_classes_take_at_most_twice_the_share() -> None:
+    presence = np.eye(50, dtype=bool).repeat(2, axis=0)  # 100 pictures of 50 classes
+    held = hold_back(np.arange(100), presence, 0.15, 0)
+    assert held.sum() == 30
+    assert (presence[held].sum(axis=0) <= 1).all(), "no class is taken from the training split"
+
+
 def test_two_pictures_are_one_for_each_side_and_one_group_is_not_divided() -> None:
     assert hold_back(np.arange(2), np.ones((2, 1), bool), 0.15, 0).sum() == 1
     assert hold_back(np.arange(2), np.zeros((2, 0), bool), 0.15, 0).sum() == 1
