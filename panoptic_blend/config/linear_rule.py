@@ -12,7 +12,8 @@ def rescaled(train: Mapping[str, Any], changes: Mapping[str, Any]) -> tuple[dict
     """Rescale a schedule to the ``batch_size`` or the ``iterations`` that ``changes`` set.
 
     Batch size: by the linear rule (Goyal et al., Accurate, Large Minibatch SGD, 2017, section 2.1). With k times the
-    batch size, the learning rate is multiplied by k and every number of iterations is divided by k.
+    batch size, the learning rate is multiplied by k and every number of iterations is divided by k. The decay of an
+    average of the weights is raised to the power of k (Busbridge et al., How to Scale Your EMA, 2023, definition 1.2).
 
     Iterations: warm-up, steps and intervals keep their share of the run, unless ``changes`` set ``steps`` too.
 
@@ -34,6 +35,7 @@ def rescaled(train: Mapping[str, Any], changes: Mapping[str, Any]) -> tuple[dict
             by_length = _stretched(train, iterations, length)
         if changes.get("rescale", train["rescale"]) and batch_size != old:
             by_batch = {"lr": train["lr"] * (batch_size / old)}
+            by_batch |= {"ema": train["ema"] ** (batch_size / old)} if train["ema"] else {}
             by_batch |= {} if by_length else _stretched(train, old, batch_size)
     except (TypeError, ValueError, ArithmeticError):  # a value that is no sensible number; the validation reports it
         return {}, []

@@ -74,7 +74,8 @@ class Train(Options):
     images_per_step: Count | None = None
     """Images per forward pass on each device; gradients accumulate over the rest of its share. None: all at once."""
     rescale: bool = True
-    """Rescale lr, iterations, warm-up, steps and intervals by the linear rule when batch_size changes, unless set."""
+    """Rescale lr, ema, iterations, warm-up, steps and intervals by the linear rule when batch_size changes, unless
+    set."""
     optimizer: Literal["sgd", "adamw"] = "sgd"
     """SGD with momentum, or AdamW."""
     lr: Annotated[float, Field(gt=0, le=10**6)] = 0.01
@@ -94,6 +95,9 @@ class Train(Options):
     """Iterations at which the learning rate is multiplied by ``gamma``; none with schedule ``cosine``."""
     gamma: Annotated[float, Field(gt=0, le=1)] = 0.1
     """Factor of the learning rate at each of ``steps``."""
+    ema: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """Decay of an exponential moving average of the weights, which is evaluated and saved instead of them; null: none.
+    It is at most (1 + n) / (10 + n) after n iterations."""
     clip_norm: Annotated[float, Field(gt=0, le=10**9)] | None = None
     """Maximum norm of the gradient; null does not clip."""
     precision: Precision = "auto"

@@ -127,6 +127,8 @@ def iterate(run: Run, reporter: Reporter) -> None:
             )
         run.wrapped_optimizer.step()
         run.wrapped_optimizer.zero_grad()
+        if run.average:
+            run.average.update(run.iteration)
         run.iteration += 1
 
         record = IterationRecord(

@@ -10,8 +10,13 @@ from typing import Any
 import numpy as np
 import torch
 import yaml
-from torch import optim
-from torch.distributed.checkpoint.state_dict import StateDictOptions, get_state_dict, set_optimizer_state_dict
+from torch import Tensor, optim
+from torch.distributed.checkpoint.state_dict import (
+    StateDictOptions,
+    get_model_state_dict,
+    get_state_dict,
+    set_optimizer_state_dict,
+)
 
 from panoptic_blend.checkpoints.io import load_weights, read_figure, save_checkpoint
 from panoptic_blend.checkpoints.reading import Figure
@@ -33,6 +38,7 @@ from panoptic_blend.runtime.processes import is_sharded, launch
 from panoptic_blend.runtime.team import Team
 from panoptic_blend.runtime.threads import Threads
 from panoptic_blend.structures import PanopticBlendError
+from panoptic_blend.training.averaging import MovingAverage
 from panoptic_blend.training.batch_norm import require_variance
 from panoptic_blend.training.initialization import (
     BEST,
@@ -122,7 +128,8 @@ class Run:
         output, config = self.output, self.config
         remove_unfinished([*output.glob(".*"), *(output / "results").rglob(".*")])
         if state is not None:  # the run may have been killed between writing the state and the weights
-            save_checkpoint(output / LAST, state["model"], config, self.categories)
+            averages = state.get("ema", {}) if self.average else {}
+            save_checkpoint(output / LAST, state["model"] | averages, config, self.categories)
         with replacing(output / "config.yaml") as path:
             path.write_text(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
         record_start(output, config.seed, self.iteration, self.fabric.device, self.shard.count)
@@ -142,6 +149,8 @@ class Run:
             synchronize(self.model)
         self.forward = self.fabric.setup_module(self.model)
         self.optimizer: optim.Optimizer = build_optimizer(self.model, self.config.train)
+        known, decay = state.get("ema", {}) if state else {}, self.config.train.ema
+        self.average = MovingAverage(self.model, decay, known) if decay is not None else None
         self.wrapped_optimizer: Any = self.fabric.setup_optimizers(self.optimizer)
         if state is not None:
             set_optimizer_state_dict(self.model, self.optimizer, state["optimizer"], options=_FULL)
@@ -172,30 +181,32 @@ class Run:
         torch.manual_seed(int(sequence.generate_state(1)[0]))
 
     def checkpoint(self) -> None:
-        """Save a state to resume from, and the current weights."""
+        """Save a state to resume from, and the current weights: their average, if there is one."""
         model: Any
         model, optimizer = get_state_dict(self.model, self.optimizer, options=_FULL)
-        if not all(value.isfinite().all() for value in model.values()):
+        averages = self._averages()
+        if not all(value.isfinite().all() for value in (*model.values(), *averages.values())):
             raise PanopticBlendError(
                 f"iteration {self.iteration}: the weights are not finite, so they were not saved; lower train.lr"
             )
         if self.is_first:
             scaler = self.fabric.strategy.precision.state_dict()
-            state = {"model": model, "optimizer": optimizer, "scaler": scaler}
+            state = {"model": model, "ema": averages, "optimizer": optimizer, "scaler": scaler}
             state |= {"iteration": self.iteration, "fixed": self.meaning, "threads": self.threads.number}
             save_state(self.output, state)
-            save_checkpoint(self.output / LAST, model, self.config, self.categories)
+            save_checkpoint(self.output / LAST, model | averages, self.config, self.categories)
         self.fabric.barrier()  # if another process exited earlier, the first one would be stopped while it writes
 
     def evaluate(self, reporter: Reporter) -> Evaluation:
         """Evaluate the model, report the scores, and save the weights if they are the best so far.
 
-        The best have the highest PQ, or the highest AP of masks if the data set has no panoptic annotation.
+        The weights are their average, if there is one. The best have the highest PQ, or the highest AP of masks if the
+        data set has no panoptic annotation.
         """
         results = self.output / "results" / f"panoptic_{self.config.data.val}.json"
         try:
             with self.interruption.immediate():
-                model, data, show = self._whole_model(), self.validation, reporter.evaluating
+                model, data, show = self._evaluated_model(), self.validation, reporter.evaluating
                 evaluation = evaluate(model, data, self.config, results, self.precision, show, team=self.team)
         except RunInterruptedError:
             text = f"interrupted in the evaluation at iteration {self.iteration}; continue with --resume auto"
@@ -210,11 +221,15 @@ class Run:
         reporter.evaluated(self.iteration, evaluation)
         return evaluation
 
-    def _whole_model(self) -> PanopticBlend:
-        """The model itself, or a whole copy if its parameters are sharded."""
-        if not is_sharded(self.fabric):
+    def _averages(self) -> dict[str, Tensor]:
+        """The averages that stand in for weights of the same names."""
+        return self.average.state_dict() if self.average else {}
+
+    def _evaluated_model(self) -> PanopticBlend:
+        """The model itself, or a whole copy if its parameters are sharded or averaged."""
+        if not (self.average or is_sharded(self.fabric)):
             return self.model
-        state, _ = get_state_dict(self.model, self.optimizer, options=StateDictOptions(full_state_dict=True))
+        state = get_model_state_dict(self.model, options=StateDictOptions(full_state_dict=True))
         model = build_model(self.config)
-        model.load_state_dict(state)
-        return model.to(self.fabric.device)
+        model.load_state_dict(state | self._averages())
+        return model.to(self.fabric.device).to(memory_format=torch.channels_last)

@@ -384,6 +384,13 @@ def test_another_batch_size_rescales_the_schedule_and_says_so() -> None:
     assert config.changed(["seed=1"]).notes == (note,)
 
 
+def test_the_decay_of_an_average_follows_the_batch_size() -> None:
+    """Half of the batch needs two updates for what was one, so the decay of one is the square root."""
+    averaged = load_config("demo/shapes_r18", ["train.ema=0.81"])
+    assert averaged.changed(["train.batch_size=4"]).train.ema == pytest.approx(0.9)
+    assert averaged.changed(["train.batch_size=4", "train.ema=0.5"]).train.ema == 0.5
+
+
 def test_options_set_with_the_batch_size_are_not_rescaled() -> None:
     changes = ["train.lr=0.01", "train.batch_size=32", "train.iterations=10", "train.steps=[7]"]
     train = load_config("panoptic/blendmask_r50_3x", changes).train

@@ -13,11 +13,13 @@ from typing import Any
 import five_steps
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from panoptic_blend.checkpoints.states import read_state, state_files
 from panoptic_blend.config.experiment import load_config
 from panoptic_blend.models.build import build_model
 from panoptic_blend.shapes.dataset import write_shapes
+from panoptic_blend.training.initialization import LAST
 
 ROOT = Path(__file__).parents[2]
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
@@ -117,6 +119,7 @@ def test_a_sharded_model_is_saved_whole_and_resumed_by_one_process(tmp_path: Pat
     write_shapes(root, train=4, val=2, seed=3)
     options = [*five_steps.TINY[2:6], f"data.root={root}", "data.workers=0", "data.short_sides=[64]"]
     options += ["train.batch_size=2", "train.rescale=false", "train.precision=32-true", "train.log_every=1"]
+    options += ["train.ema=0.5"]
     train: list[str | Path] = [ROOT / "tools/train.py", "demo/shapes_r18", *options, "-o", out]
     run(*train, "train.iterations=2", "--devices", "2", "train.strategy=fsdp")
     run(*train, "train.iterations=3", "--resume", "auto")
@@ -125,6 +128,9 @@ def test_a_sharded_model_is_saved_whole_and_resumed_by_one_process(tmp_path: Pat
     state = read_state(state_files(out)[0])
     assert state["model"].keys() == build_model(load_config("demo/shapes_r18", [*options])).state_dict().keys()
     assert all(isinstance(value, torch.Tensor) for value in state["model"].values())
+    averaged = state["model"] | state["ema"]
+    assert averaged.keys() == state["model"].keys()
+    assert all(torch.equal(value, averaged[name]) for name, value in load_file(out / LAST).items())
 
 
 PARENT = """

@@ -48,6 +48,7 @@ def options(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
         "train.evaluate_every=3",
         "train.steps=[6]",
         "train.warmup_iterations=2",
+        "train.ema=0.9",
     ]
 
 
