@@ -80,6 +80,8 @@ class Train(Options):
     """SGD with momentum, or AdamW."""
     lr: Annotated[float, Field(gt=0, le=10**6)] = 0.01
     """Learning rate after the warm-up."""
+    backbone_lr: Annotated[float, Field(gt=0, le=10**6)] = 1.0
+    """Factor of the learning rate for the backbone, at every iteration."""
     momentum: Fraction = 0.9
     """Momentum of SGD."""
     weight_decay: Weight = 1e-4

@@ -12,19 +12,31 @@ from panoptic_blend.structures import PanopticBlendError
 
 
 def build_optimizer(model: nn.Module, options: Train) -> optim.Optimizer:
-    """SGD or AdamW over the trainable parameters, without weight decay for normalization layers (see `is_norm`)."""
+    """SGD or AdamW over the trainable parameters, without weight decay for normalization layers (see `is_norm`).
+
+    Parameters of the backbone have groups of their own if it has another learning rate.
+
+    Raises:
+        PanopticBlendError: it has another learning rate, but no trainable parameter.
+    """
     norms = {id(p) for m in model.modules() if is_norm(m) for p in m.parameters(recurse=False)}
-    trainable = [p for p in model.parameters() if p.requires_grad]
-    groups = [
-        {"params": [p for p in trainable if id(p) not in norms], "weight_decay": options.weight_decay},
-        {"params": [p for p in trainable if id(p) in norms], "weight_decay": 0.0},
-    ]
-    is_sharded = any(isinstance(p, DTensor) for p in trainable)
+    trainable = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for name, parameter in trainable.items():
+        factor = options.backbone_lr if name.startswith("backbone.") else 1.0
+        decay = 0.0 if id(parameter) in norms else options.weight_decay
+        groups.setdefault((factor, decay), []).append(parameter)
+    is_sharded = any(isinstance(p, DTensor) for p in trainable.values())
     # no fused SGD for sharded parameters, and Fabric cannot clip gradients for a fused optimizer with loss scaling
     fused = not is_sharded and options.precision != "16-mixed"
+    if options.backbone_lr != 1.0 and not any(name.startswith("backbone.") for name in trainable):
+        raise PanopticBlendError(
+            f"train.backbone_lr={options.backbone_lr} has no effect, because the whole backbone is frozen; leave it out"
+        )
+    grouped = [{"params": p, "weight_decay": decay, "factor": factor} for (factor, decay), p in groups.items()]
     if options.optimizer == "adamw":
-        return optim.AdamW(groups, lr=options.lr, fused=fused)
-    return optim.SGD(groups, lr=options.lr, momentum=options.momentum, fused=fused)
+        return optim.AdamW(grouped, lr=options.lr, fused=fused)
+    return optim.SGD(grouped, lr=options.lr, momentum=options.momentum, fused=fused)
 
 
 def is_norm(module: nn.Module) -> bool:
@@ -70,6 +82,6 @@ def learning_rate(iteration: int, options: Train) -> float:
 
 
 def set_learning_rate(optimizer: optim.Optimizer, rate: float) -> None:
-    """Set the learning rate of all parameter groups."""
+    """Set the learning rate of all parameter groups, each by its factor."""
     for group in optimizer.param_groups:
-        group["lr"] = rate
+        group["lr"] = rate * group["factor"]

@@ -14,6 +14,7 @@ from torch import Tensor, optim
 from torch.distributed.checkpoint.state_dict import (
     StateDictOptions,
     get_model_state_dict,
+    get_optimizer_state_dict,
     get_state_dict,
     set_optimizer_state_dict,
 )
@@ -153,7 +154,9 @@ class Run:
         self.average = MovingAverage(self.model, decay, known) if decay is not None else None
         self.wrapped_optimizer: Any = self.fabric.setup_optimizers(self.optimizer)
         if state is not None:
-            set_optimizer_state_dict(self.model, self.optimizer, state["optimizer"], options=_FULL)
+            own = get_optimizer_state_dict(self.model, self.optimizer, options=_FULL)  # its groups follow the options
+            kept: Any = {**own, "state": state["optimizer"]["state"]}
+            set_optimizer_state_dict(self.model, self.optimizer, kept, options=_FULL)
             self.fabric.strategy.precision.load_state_dict(state["scaler"])
 
     def is_due(self, interval: int) -> bool:

@@ -77,8 +77,10 @@ def test_the_average_is_saved_and_evaluated_and_can_be_switched_on_and_off(gener
     iterate(Run(config(generated, "train.iterations=1"), tmp_path, resume=False), Reporter(None, 1))
     before = read_state(tmp_path / "state_000000001.pt")
     assert before.pop("ema") == {}
+    for group in before["optimizer"]["param_groups"]:
+        del group["factor"]
     save_state(tmp_path, before)  # as in older versions
-    averaged = config(generated, "train.iterations=2", "train.ema=0.9")
+    averaged = config(generated, "train.iterations=2", "train.ema=0.9", "train.backbone_lr=0.1", "train.weight_decay=0")
     train(averaged, tmp_path, resume=True)
     state = read_state(tmp_path / "state_000000002.pt")
     name = "semantic.predictor.weight"
@@ -86,6 +88,8 @@ def test_the_average_is_saved_and_evaluated_and_can_be_switched_on_and_off(gener
     assert not torch.allclose(start, end)
     assert torch.allclose(average, (2 * start + 9 * end) / 11, atol=1e-7)
     last, best = load_file(tmp_path / LAST), load_file(tmp_path / BEST)
+    groups = state["optimizer"]["param_groups"]
+    assert {(g["factor"], g["weight_decay"]): round(g["lr"], 9) for g in groups} == {(1, 0): 0.003, (0.1, 0): 0.0003}
     whole = state["model"] | state["ema"]
     assert all(torch.equal(last[name], value) and torch.equal(best[name], value) for name, value in whole.items())
     evaluated = Run(averaged, tmp_path, resume=True)._evaluated_model().state_dict()

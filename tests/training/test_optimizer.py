@@ -128,6 +128,37 @@ def test_norms_of_timm_are_not_decayed(name: str) -> None:
     assert len(free["params"]) > 10
 
 
+class WithBackbone(nn.Module):
+    """A backbone with a norm, and a head."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.backbone = nn.Sequential(nn.Conv2d(3, 32, 1, bias=False), nn.GroupNorm(4, 32))
+        self.head = nn.Conv2d(32, 1, 1)
+
+
+def test_the_backbone_has_its_share_of_every_rate() -> None:
+    model = WithBackbone()
+    optimizer = build_optimizer(model, Train(backbone_lr=0.125))
+    set_learning_rate(optimizer, 0.5)
+    rates = {id(p): (group["lr"], group["weight_decay"]) for group in optimizer.param_groups for p in group["params"]}
+    found = {name: rates[id(p)] for name, p in model.named_parameters()}
+    assert found == {
+        "backbone.0.weight": (0.0625, 1e-4),
+        "backbone.1.weight": (0.0625, 0.0),
+        "backbone.1.bias": (0.0625, 0.0),
+        "head.weight": (0.5, 1e-4),
+        "head.bias": (0.5, 1e-4),
+    }
+
+
+def test_a_rate_for_a_frozen_backbone_is_refused(refused: Callable[..., str]) -> None:
+    model = WithBackbone()
+    model.backbone.requires_grad_(False)
+    assert refused(build_optimizer, model, Train(backbone_lr=0.1)).startswith("train.backbone_lr=0.1 has no effect")
+    build_optimizer(model, Train())
+
+
 def test_set_learning_rate_reaches_every_group() -> None:
     optimizer = build_optimizer(nn.Sequential(nn.Conv2d(3, 32, 1), nn.GroupNorm(4, 32)), Train(optimizer="adamw"))
     set_learning_rate(optimizer, 0.125)
