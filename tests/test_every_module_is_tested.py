@@ -44,6 +44,7 @@ COVERED_BY = {
     "convert/labelme_shapes": "convert/test_labelme.py",
     "convert/notes": "convert/test_coco_instances.py",
     "convert/orientation": "convert/test_coco_instances.py",
+    "convert/outlines": "convert/test_yolo.py",
     "convert/picture_folder": "convert/test_coco_instances.py",
     "convert/records": "convert/test_coco_instances.py",
     "convert/stuff_maps": "convert/test_coco_instances.py",

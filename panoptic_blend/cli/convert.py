@@ -143,6 +143,69 @@ def convert_labelme(
     _convert(read_labelme(folder, classes, pictures), options)
 
 
+@convert.command("yolo")
+def convert_yolo(
+    data: Annotated[Path, typer.Argument(metavar="DIR", help="Folder with data.yaml, or another such file.")],
+    out: Out,
+    stuff: Annotated[list[str] | None, typer.Option(help="Classes that are stuff, like sky,road.")] = None,
+    overlap: OverlapRule = "smaller",
+    rest: Rest = None,
+    keep_empty: KeepEmpty = False,
+    link: Link = False,
+    overwrite: Overwrite = False,
+) -> None:
+    """Convert a data set for YOLO segmentation, each of its splits train, val and test."""
+    from panoptic_blend.convert.writing import ConversionOptions
+    from panoptic_blend.convert.yolo import read_yolo, require_yolo, yolo_splits
+    from panoptic_blend.formats.name_lists import parse_names
+
+    description, names = require_yolo(data), parse_names(stuff, "--stuff")
+    for split in yolo_splits(description):
+        options = ConversionOptions(
+            root=out, split=split, overlap=overlap, rest=rest, keep_empty=keep_empty, link=link, overwrite=overwrite
+        )
+        _convert(read_yolo(description, split, names), options)
+
+
+@convert.command("cvat")
+def convert_cvat(
+    annotations: Annotated[Path, typer.Argument(help="annotations.xml of an export as CVAT for images 1.1.")],
+    out: Out,
+    pictures: Annotated[
+        Path | None, typer.Option(help="Folder of the pictures, if it is not images/ beside the file.")
+    ] = None,
+    subset: Annotated[
+        str | None, typer.Option(help="Convert only this subset of a project; default: all pictures.")
+    ] = None,
+    stuff: Annotated[list[str] | None, typer.Option(help="Labels that are stuff, like sky,road.")] = None,
+    split: SplitName = "train",
+    val_share: ValShare = 0.0,
+    seed: Seed = 0,
+    overlap: OverlapRule = "smaller",
+    rest: Rest = None,
+    keep_empty: KeepEmpty = False,
+    link: Link = False,
+    overwrite: Overwrite = False,
+) -> None:
+    """Convert an export of CVAT for images 1.1; shapes with the same label and group become one instance."""
+    from panoptic_blend.convert.cvat import read_cvat
+    from panoptic_blend.convert.writing import ConversionOptions
+    from panoptic_blend.formats.name_lists import parse_names
+
+    options = ConversionOptions(
+        root=out,
+        split=split,
+        val_share=val_share,
+        seed=seed,
+        overlap=overlap,
+        rest=rest,
+        keep_empty=keep_empty,
+        link=link,
+        overwrite=overwrite,
+    )
+    _convert(read_cvat(annotations, pictures, parse_names(stuff, "--stuff"), subset), options)
+
+
 @convert.command("cityscapes")
 def convert_cityscapes(
     panoptic_json: Annotated[

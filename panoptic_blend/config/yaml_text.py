@@ -14,7 +14,7 @@ from panoptic_blend.structures import PanopticBlendError
 
 _LARGEST = 2**63
 
-_MERGE, _TEXT = "tag:yaml.org,2002:merge", "tag:yaml.org,2002:str"
+_MERGE, _TEXT, _NUMBER = "tag:yaml.org,2002:merge", "tag:yaml.org,2002:str", "tag:yaml.org,2002:int"
 
 
 def decode_text(data: bytes, path: Path) -> str:
@@ -30,14 +30,16 @@ def decode_text(data: bytes, path: Path) -> str:
         raise PanopticBlendError(f"{path}: not UTF-8 text (at byte {error.start}); save it as UTF-8") from None
 
 
-def parse_yaml(text: str, source: str) -> Any:
+def parse_yaml(text: str, source: str, *, number_keys: bool = False) -> Any:
     """The value of a YAML text; errors start with ``source``, its origin.
+
+    With ``number_keys``, keys may be whole numbers as well as text.
 
     Raises:
         PanopticBlendError: it is not valid YAML, has a key twice or one that is not text, or needs a tag of YAML's.
     """
     try:
-        return yaml.load(text, _Loader)
+        return yaml.load(text, _NumberKeysLoader if number_keys else _Loader)
     except yaml.YAMLError as error:
         reason = printable(" ".join(str(error).split()))[:300]
     except RecursionError:
@@ -55,13 +57,15 @@ class _Loader(yaml.SafeLoader):
         for key, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
 
+    key_tags = frozenset({_TEXT})
+
     def compose_mapping_node(self, anchor: Any) -> Any:
         node = super().compose_mapping_node(anchor)
         names = set()
         for key, _ in node.value:
             if key.tag == _MERGE:
                 continue
-            if key.tag != _TEXT:
+            if key.tag not in self.key_tags:
                 raise ConstructorError(None, None, "a key that is not a name; write it in quotes", key.start_mark)
             if key.value in names:
                 raise ConstructorError(None, None, f"`{key.value}` a second time; join the two", key.start_mark)
@@ -75,4 +79,8 @@ class _Loader(yaml.SafeLoader):
         return number
 
 
-_Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_whole_number)
+_Loader.add_constructor(_NUMBER, _Loader.construct_whole_number)
+
+
+class _NumberKeysLoader(_Loader):
+    key_tags = frozenset({_TEXT, _NUMBER})

@@ -45,6 +45,7 @@ def build(root: Path, label: str) -> None:
     exec(compile(label, "program of own-data.md", "exec"), {"__name__": "__main__"})
     _own(root)
     _instances(root)
+    _outlines(root)
     for split in ("train", "val"):
         _cityscapes(root, split)
     _video(root / "street.mp4", CocoPanoptic(root / "datasets/shapes", "val2017"))
@@ -110,6 +111,20 @@ def _instances(root: Path) -> None:
     write_picture(root / "photos/a.jpg", np.full((24, 32, 3), 99, np.uint8))
     (root / "stuff").mkdir()
     cv2.imwrite(str(root / "stuff/a.png"), np.array([[1], [2]], np.uint8).repeat(12, 0).repeat(32, 1))
+
+
+def _outlines(root: Path) -> None:
+    """A picture with a triangle for YOLO, and two for CVAT."""
+    picture = np.full((24, 32, 3), 99, np.uint8)
+    for name in ("pets/images/train/a.jpg", "cvat/images/a.jpg", "cvat/images/b.jpg"):
+        write_picture(root / name, picture)
+    (root / "pets/labels/train").mkdir(parents=True)
+    (root / "pets/labels/train/a.txt").write_text("0 0.1 0.1 0.9 0.1 0.1 0.9")
+    (root / "pets/data.yaml").write_text("train: images/train\nnames: [cat]")
+    shape = '<polygon label="cat" points="2,2;20,2;2,20"/>'
+    images = [f'<image name="{name}.jpg" width="32" height="24">{shape}</image>' for name in "ab"]
+    labels = "<meta><task><labels><label><name>cat</name></label></labels></task></meta>"
+    (root / "cvat/annotations.xml").write_text(f"<annotations>{labels}{''.join(images)}</annotations>")
 
 
 def _cityscapes(root: Path, split: str) -> None:

@@ -69,6 +69,8 @@ ADDED: dict[str, tuple[str, ...]] = {
     "panoptic-blend data check": ("--workers", "1"),
     "panoptic-blend data convert labelme": ("--overwrite", "--val-share", "0.3"),
     "panoptic-blend data convert coco-instances": (),
+    "panoptic-blend data convert yolo": (),
+    "panoptic-blend data convert cvat": (),
     "panoptic-blend data convert cityscapes": (),
     "panoptic-blend weights list": (),
     "panoptic-blend weights inspect": (),
