@@ -42,7 +42,7 @@ def write_split(root: Path, split: str, ids: list[int], shade: int = 0) -> None:
 
 
 def write_instances(root: Path, ids: list[int]) -> None:
-    annotations = []
+    annotations: list[dict[str, object]] = []
     for number in ids:
         write_picture(root / "instances_train" / f"{number}.png", np.full((4, 4, 3), number, np.uint8))
         for category, square in ((4, [0, 0, 3, 0, 3, 3, 0, 3]), (1, [0, 0, 1, 0, 1, 1, 0, 1])):
