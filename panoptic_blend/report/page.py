@@ -9,7 +9,7 @@ import json
 import re
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,10 +19,27 @@ from panoptic_blend.files import name_in_errors, process_mark, remove_unfinished
 from panoptic_blend.structures import PanopticBlendError
 
 _TEMPLATE = Path(__file__).parent / "template"
-_SCRIPTS = (
-    *("tools", "state", "figures", "classes", "matrix", "budget", "instances", "precision", "averages", "curves"),
-    *("images", "grid", "maps", "masks", "viewer", "pointer", "segments", "detections", "keys", "main"),
+
+
+@dataclass(frozen=True)
+class Template:
+    """The parts of a page in the folder ``template``, without their suffixes: one page, its styles and its scripts."""
+
+    page: str
+    styles: tuple[str, ...]
+    scripts: tuple[str, ...]
+
+
+REPORT = Template(
+    page="page",
+    styles=("page",),
+    scripts=(
+        *("elements", "tools", "state", "figures", "classes", "matrix", "budget", "instances", "precision", "averages"),
+        *("curves", "images", "grid", "maps", "masks", "viewer", "pointer", "segments", "detections", "keys", "main"),
+    ),
 )
+LABELS = Template(page="labels", styles=("page", "labels"), scripts=("elements", "labels"))
+
 _MARK = "panoptic-blend-report"
 """Name of the file that identifies the folder of a report."""
 
@@ -87,7 +104,13 @@ def writing(page: Path) -> Iterator[Assets]:
 
 
 def publish(
-    page: Path, assets: Assets, content: dict[str, Any], embedded_bytes: int, *, overwrite: bool = False
+    page: Path,
+    assets: Assets,
+    content: dict[str, Any],
+    embedded_bytes: int,
+    *,
+    overwrite: bool = False,
+    template: Template = REPORT,
 ) -> list[Path]:
     """Write the page with its ``content``; returns the written paths.
 
@@ -108,7 +131,7 @@ def publish(
     try:
         with replacing(page) as temporary:
             # newlines unchanged, because the digests depend on them
-            temporary.write_text(_fill_template(content), encoding="utf-8", newline="\n")
+            temporary.write_text(_filled(template, content), encoding="utf-8", newline="\n")
             if folder.exists():
                 page.unlink(missing_ok=True)
                 folder.rename(old)
@@ -153,10 +176,9 @@ def _embedded(path: Path) -> str:
     return f"data:image/jpeg;base64,{base64.b64encode(content).decode()}"
 
 
-def _fill_template(content: dict[str, Any]) -> str:
-    style = (_TEMPLATE / "page.css").read_text(encoding="utf-8")
-    script = "".join((_TEMPLATE / f"{name}.js").read_text(encoding="utf-8") for name in _SCRIPTS)
-    script = f'"use strict";\n{script}'
+def _filled(template: Template, content: dict[str, Any]) -> str:
+    style = _joined(template.styles, ".css")
+    script = f'"use strict";\n{_joined(template.scripts, ".js")}'
     parts = {
         "style": style,
         "script": script,
@@ -164,8 +186,11 @@ def _fill_template(content: dict[str, Any]) -> str:
         "script_hash": _digest(script),
         "content": script_json(content),
     }
-    template = (_TEMPLATE / "page.html").read_text(encoding="utf-8")
-    return re.sub(r"\{\{(\w+)\}\}", lambda found: parts[found[1]], template)
+    return re.sub(r"\{\{(\w+)\}\}", lambda found: parts[found[1]], _joined((template.page,), ".html"))
+
+
+def _joined(names: Iterable[str], suffix: str) -> str:
+    return "".join((_TEMPLATE / f"{name}{suffix}").read_text(encoding="utf-8") for name in names)
 
 
 def _digest(text: str) -> str:

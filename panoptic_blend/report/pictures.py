@@ -73,8 +73,12 @@ def encode_photo(photos: Path, file_name: str, size: Size, side: int) -> Encoded
 
     Raises PanopticBlendError if the photo is missing, broken or not of this size.
     """
-    photo = read_picture(locate(photos, file_name), size)
-    height, width = bounded(size, side)
+    return encode_picture(read_picture(locate(photos, file_name), size), side)
+
+
+def encode_picture(photo: Picture, side: int) -> EncodedPhoto:
+    """Encode a picture (H, W, 3) with a long side of at most ``side`` pixels."""
+    height, width = bounded(photo.shape[:2], side)
     large = cv2.resize(photo, (width, height), interpolation=cv2.INTER_AREA)
     thumbnail = cv2.resize(large, bounded((height, width), THUMBNAIL)[::-1], interpolation=cv2.INTER_AREA)
     return EncodedPhoto(_jpeg(large), _jpeg(thumbnail), (height, width))

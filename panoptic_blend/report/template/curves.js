@@ -9,16 +9,6 @@ const PLOT = { width: 480, height: 330, left: 44, right: 12, top: 20, bottom: 38
 const SMALL = { width: 150, height: 96, left: 4, right: 4, top: 4, bottom: 4 };
 const STROKES = ["plain", "dashed"]; // of the result sets A and B
 
-/** Create an element of SVG; the page has one of which the name of SVG is taken, so that no address is in the page. */
-function svg(tag, attributes = {}, ...children) {
-  const node = document.createElementNS(byId("drawing").namespaceURI, tag);
-  for (const [name, value] of Object.entries(attributes)) {
-    if (value !== null && value !== undefined) node.setAttribute(name, value);
-  }
-  node.append(...children.flat().filter((child) => child !== null && child !== undefined));
-  return node;
-}
-
 /** Positions in a plot of values from 0 to 1. */
 function scales({ width, height, left, right, top, bottom }) {
   const across = (value) => left + value * (width - left - right);

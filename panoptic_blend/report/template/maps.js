@@ -13,11 +13,6 @@ const waiting = new Map();
 const loaded = new Map();
 const KEPT_IMAGES = 12;
 
-/** The URL of a file of the report: embedded in the page, or beside it. */
-function assetAddress(name) {
-  return content.embedded ? content.embedded[name] : `${encodeURIComponent(content.folder)}/${name}`;
-}
-
 /** Called by the files of the folder, which a page opened from a disk can read only as scripts. */
 window.panopticReport = (name, found) => waiting.get(name)?.(found);
 
