@@ -1,0 +1,115 @@
+"""Find the segments of a data set that a model denies."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from pycocotools import mask as coco
+
+from panoptic_blend.data.protocol import PanopticDataset, Sample, read_sample
+from panoptic_blend.failures import doing
+from panoptic_blend.fit.label_doubts import BACKGROUND, Candidate, ImageDoubts, Kind
+from panoptic_blend.fit.label_reliability import Reliability, strongest
+from panoptic_blend.inference.predictor import Predictor
+from panoptic_blend.instances import TrueInstances, run_lengths
+from panoptic_blend.report.label_page import Box, Mark
+from panoptic_blend.structures import PanopticBlendError, PanopticMap, Progress, Segment
+
+
+@dataclass(frozen=True, eq=False)
+class Finding:
+    """A probable label error in image ``image`` of a data set, in ``words``; ``strength`` is from 0 to 1."""
+
+    image: int
+    candidate: Candidate
+    strength: float
+    words: str
+    marks: tuple[Mark, ...]
+
+    @property
+    def box(self) -> Box:
+        """The box around all segments of the finding."""
+        boxes = [s.box for s in (*self.candidate.labeled, *self.candidate.seen) if s.box]
+        x0, y0, x1, y1 = zip(*boxes, strict=True)
+        return min(x0), min(y0), max(x1), max(y1)
+
+
+def find_label_errors(
+    predictor: Predictor, dataset: PanopticDataset, progress: Progress
+) -> tuple[list[Finding], float | None]:
+    """The findings, the strongest first, and the share of the annotated things that the model finds (None of none).
+
+    Raises:
+        PanopticBlendError: an image cannot be read, or has instances without masks.
+    """
+    reliability, candidates = Reliability(), dict[int, list[Candidate]]()
+    is_semantic = predictor.config.model.semantic.enabled
+    for index in range(len(dataset)):
+        sample = read_sample(dataset, index)
+        with doing(f"predicting {sample.file_name}", lower="test.short_side or test.long_side"):
+            output = predictor.output(sample.image)
+        image = ImageDoubts(annotation(sample), output, is_semantic=is_semantic)
+        reliability.add(image)
+        candidates[index] = list(image.candidates())
+        progress(index + 1, len(dataset))
+    names = {category.id: category.name for category in predictor.categories}
+    findings = [
+        Finding(index, candidate, strength, _words(candidate, names), _marks(candidate, names))
+        for index, candidate, strength in strongest(candidates, reliability)
+    ]
+    return findings, reliability.recall
+
+
+def annotation(sample: Sample) -> PanopticMap:
+    """The panoptic map of a sample; without one, its instances on a background, the smaller over the larger.
+
+    Raises:
+        PanopticBlendError: its instances have no masks.
+    """
+    if sample.panoptic is not None:
+        return sample.panoptic
+    assert sample.instances is not None, "a sample has an annotation"
+    return _painted(sample.instances, sample.file_name)
+
+
+def _painted(instances: TrueInstances, file_name: str) -> PanopticMap:
+    if len(instances.masks) < len(instances):
+        raise PanopticBlendError(f"{file_name}: its instances are boxes without masks; label errors need masks")
+    ids = np.full(instances.size, len(instances) + 1, np.int32)
+    records = run_lengths(instances.size, instances.masks)
+    for index in np.argsort(-instances.areas, kind="stable").tolist():
+        ids[coco.decode(records[index]).astype(bool)] = index + 1
+    segments = [
+        Segment(index + 1, category, True, None, 0, None, is_crowd)
+        for index, (category, is_crowd) in enumerate(
+            zip(instances.category_ids.tolist(), instances.is_crowd.tolist(), strict=True)
+        )
+    ]
+    background = Segment(len(instances) + 1, BACKGROUND, False, None, 0, None)
+    return PanopticMap.measured(ids, [*segments, background])
+
+
+def _marks(candidate: Candidate, names: dict[int, str]) -> tuple[Mark, ...]:
+    groups = [(segment, 0) for segment in candidate.labeled] + [(segment, 1) for segment in candidate.seen]
+    return tuple(
+        Mark(path, names[segment.category] + _score(segment), group)
+        for (segment, group), path in zip(groups, candidate.outlines, strict=True)
+    )
+
+
+def _words(candidate: Candidate, names: dict[int, str]) -> str:
+    labeled, seen = (segments[0] if segments else None for segments in (candidate.labeled, candidate.seen))
+    was = names[labeled.category] if labeled else ""
+    looks = names[seen.category] + _score(seen) if seen else ""
+    return {
+        Kind.WRONG_CLASS: f"labeled {was}, looks like {looks}",
+        Kind.MISSING: f"{looks} without a label",
+        Kind.SPURIOUS: f"labeled {was}, but nothing is seen there",
+        Kind.MERGED: f"labeled as one {was}, looks like {len(candidate.seen)}",
+        Kind.SPLIT: f"labeled as {len(candidate.labeled)} of {was}, looks like one",
+    }[candidate.kind]
+
+
+def _score(segment: Segment) -> str:
+    return "" if segment.score is None else f" ({segment.score:.2f})"
