@@ -12,6 +12,7 @@ import typer
 
 from panoptic_blend.cli.data import data
 from panoptic_blend.cli.explaining import explain
+from panoptic_blend.cli.fitting import fit
 from panoptic_blend.cli.inference import evaluate, sweep
 from panoptic_blend.cli.instances import ap
 from panoptic_blend.cli.prediction import predict
@@ -28,7 +29,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (demo, train, evaluate, sweep, predict, explain, push, pq, ap, report, draw):
+for command in (demo, fit, train, evaluate, sweep, predict, explain, push, pq, ap, report, draw):
     app.command()(command)
 app.add_typer(data, name="data")
 app.add_typer(weights, name="weights")

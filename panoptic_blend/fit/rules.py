@@ -1,0 +1,325 @@
+"""The rules of `fit`: how each option follows from the data, the machine and the time. Each rule is a function.
+
+What a thing of the data looks like to the network counts, not what it looks like to a camera: "cells" are those of P3,
+the finest level on which things are found, 8 pixels of the network's input each.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from panoptic_blend.config.model_options import Model
+from panoptic_blend.fit.fingerprint import Fingerprint
+from panoptic_blend.fit.machine import Machine
+
+_CELL = 8
+
+
+class Choice(NamedTuple):
+    """An option, its value, and a sentence that says why."""
+
+    option: str
+    value: Any
+    reason: str
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the rules look at.
+
+    ``is_trained`` says whether the backbone has weights, and ``network`` is that of weights of a whole model. ``side``
+    is the short side of the network's input in pixels. ``images_per_step`` pictures fit into memory at once, None for
+    all. A step takes ``step_seconds``, with the slower precision ``slower_seconds``, and loading its batch
+    ``load_seconds``. ``evaluations`` are those during the training.
+    """
+
+    data: Fingerprint
+    machine: Machine
+    has_panoptic: bool
+    is_trained: bool
+    network: Model | None
+    devices: int
+    side: int
+    batch: int
+    precision: str
+    iterations: int
+    evaluations: int = 0
+    images_per_step: int | None = None
+    step_seconds: float = 0.0
+    slower_seconds: float | None = None
+    load_seconds: float = 0.0
+
+    @property
+    def scale(self) -> float:
+        """Pixels of the network's input per pixel of the median picture."""
+        return self.side / self.data.short_side.p50
+
+    @property
+    def passes(self) -> float:
+        """How often every picture is learned from."""
+        return self.iterations * self.batch / self.data.images
+
+    @property
+    def is_on_cpu(self) -> bool:
+        return self.machine.device == "cpu"
+
+
+# --- the size of the network's input, the length of the training and the size of a batch: all other rules follow them
+
+
+def wanted_side(data: Fingerprint) -> tuple[int, str]:
+    """The short side of the network's input that the things of the data ask for, and why."""
+    short = data.short_side.p50
+    if data.thing_size is None:
+        return _input_side(min(short, 512)), "no thing was measured; 512 pixels are enough for most stuff"
+    middle, small = data.thing_size.p50, data.thing_size.p5
+    wanted = short * max(3 * _CELL / middle, _CELL / small)
+    side = _input_side(min(wanted, 1.5 * short, 800))
+    return side, (
+        f"half of the things are {middle:.0f} pixels or less in pictures of {short:.0f}, one in twenty {small:.0f}: "
+        f"at {side} these are {middle * side / short / _CELL:.1f} and {small * side / short / _CELL:.1f} cells"
+    )
+
+
+def side_in_time(side: int, iterations: float, is_trained: bool) -> int:
+    """The side at which enough steps fit into a time in which ``iterations`` fit at ``side``: a step takes its square.
+
+    Below 800 steps from scratch, and 400 from trained weights, a model gains more from steps than from pixels.
+    """
+    enough = 400 if is_trained else 800
+    affordable = side * math.sqrt(min(1.0, iterations / enough))
+    return max(min(side, 128), _stride_multiple(affordable))
+
+
+def batch_size(data: Fingerprint, devices: int, is_on_cpu: bool) -> int:
+    """8 pictures per step, 16 on a GPU: fewer give norms too little to count, more give too few steps in the time."""
+    wanted = (8 if is_on_cpu else 16) * devices
+    return max(devices, min(wanted, data.images // devices * devices))
+
+
+def most_iterations(data: Fingerprint, batch: int) -> int:
+    """The steps of 400 passes over the pictures, after which a model learns them by heart and nothing else."""
+    return max(1000, 400 * data.images // batch)
+
+
+# --- the time
+
+TRAINING_SHARE = 0.75
+"""About the part of the time left after the plan that is spent on training, for the choice of a side."""
+EVALUATION_SHARE = 0.08
+"""The most of all time that one evaluation may take; there are three or more."""
+LEAST_JUDGED = 20
+"""Validation pictures that are judged at least."""
+LEAST_ITERATIONS = 20
+_MARGIN = 0.95
+"""The part of the time for training that is planned, since other programs may come."""
+
+
+def iterations_in(seconds: float, step_seconds: float) -> int:
+    """The number of steps that fit into a time."""
+    return max(0, int(_MARGIN * seconds / step_seconds))
+
+
+def after_seconds(evaluation: float) -> float:
+    """The time of what follows the training, in which the validation pictures are predicted three times."""
+    return 3 * evaluation + 20
+
+
+def evaluations(training: float, evaluation: float, iterations: int) -> int:
+    """Evaluations on the way: a tenth of the training at most, eight at most, and 50 steps or more between them."""
+    return max(0, min(8, int(0.1 * training / max(evaluation, 1e-3)), iterations // 50 - 1))
+
+
+# --- the network
+
+
+def pyramid(facts: Facts) -> Iterator[Choice]:
+    """Levels and the ranges of the sizes that they find."""
+    levels = 3 if facts.side < 300 else 4 if facts.side < 600 else 5
+    first = max(32, min(64, facts.side // 8))
+    limits = [first * 2**level for level in range(levels - 1)]
+    reason = f"P3 to P{levels + 2} for an input of {facts.side} pixels; P3 finds what is within {first} pixels"
+    yield Choice("model.fcos.size_limits", limits, reason)
+
+
+def frozen(facts: Facts) -> Iterator[Choice]:
+    """What of the backbone is not trained."""
+    if not facts.is_trained:
+        yield Choice("model.backbone.norm", "bn", "without trained weights there are no statistics to keep")
+        yield Choice("model.backbone.frozen_stages", 0, "without trained weights nothing is worth keeping")
+        return
+    few = facts.data.images < 5000
+    known = f"{facts.data.images} pictures"
+    yield Choice(
+        "model.backbone.norm",
+        "frozen_bn" if few else "bn",
+        f"{known} are too few to find better statistics than those of the weights" if few else f"{known} are enough",
+    )
+    yield Choice(
+        "model.backbone.frozen_stages", 2 if few else 1, f"edges and textures are known; {known} teach no more"
+    )
+
+
+def widths(facts: Facts) -> Iterator[Choice]:
+    """The widths of pyramid and heads."""
+    width = 64 if facts.is_on_cpu else 128
+    reason = f"{width} channels on a {'processor' if facts.is_on_cpu else 'GPU'}: wider costs more steps than it brings"
+    for option in ("fpn.channels", "bottom.channels", "semantic.channels"):
+        yield Choice(f"model.{option}", width, reason)
+    convs = 2 if facts.is_on_cpu else 4
+    yield Choice("model.fcos.num_convs", convs, f"towers of {convs} convolutions, in proportion to the width")
+    yield Choice("model.bottom.num_convs", 2, "as many as the smallest network that was measured here")
+
+
+def masks(facts: Facts) -> Iterator[Choice]:
+    """The resolution of masks: bases have a cell for four pixels of the input."""
+    longest = facts.data.thing_long_side.p95 if facts.data.thing_long_side else 0
+    cells = longest * facts.scale / 4
+    roi, attention = (28, 7) if cells <= 40 else (56, 14)
+    reason = f"one thing in twenty is longer than {longest:.0f} pixels, {cells:.0f} cells of the bases"
+    yield Choice("model.blender.roi_size", roi, reason)
+    yield Choice("model.blender.attention_size", attention, f"a quarter of roi_size {roi}, as the paper has it")
+
+
+def semantics(facts: Facts) -> Iterator[Choice]:
+    if not facts.has_panoptic:
+        yield Choice("model.semantic.enabled", False, "the data have instances only, so there is no stuff to learn")
+
+
+def fusion(facts: Facts) -> Iterator[Choice]:
+    """The least stuff segment, in pixels of the pictures; the tuning at the end refines it."""
+    if facts.has_panoptic and facts.data.stuff_area:
+        area = facts.data.stuff_area.p5
+        reason = f"nineteen in twenty stuff segments have more than {area:.0f} pixels; tuned at the end"
+        yield Choice("model.fusion.stuff_area", round(min(4096, area / 2)), reason)
+
+
+def detections(facts: Facts) -> Iterator[Choice]:
+    most = facts.data.things_per_image.max
+    if most > 80:
+        limit = math.ceil(1.2 * most / 10) * 10
+        branch = "mask_rcnn" if facts.network and facts.network.instances == "mask_rcnn" else "fcos"
+        yield Choice(
+            f"model.{branch}.detections_per_image", limit, f"a picture has {most} things; a fifth more is room"
+        )
+
+
+# --- the pictures
+
+
+def sizes(facts: Facts) -> Iterator[Choice]:
+    aspect = max(facts.data.aspect.p95, 1 / facts.data.aspect.p5)
+    long_side = _stride_multiple(facts.side * min(aspect, 4) + 16)
+    reason = f"long enough for pictures {aspect:.1f} times as long as high, as nineteen in twenty are at most"
+    yield Choice("data.short_sides", [facts.side], "the size of the network's input")
+    yield Choice("data.long_side", long_side, reason)
+    yield Choice("test.short_side", facts.side, "as in training")
+    yield Choice("test.long_side", long_side, "as in training")
+
+
+def augmentation(facts: Facts) -> Iterator[Choice]:
+    """More changes for pictures that are seen more often."""
+    passes = f"{facts.passes:.0f} passes over {facts.data.images} pictures"
+    sided = ", ".join(facts.data.sided_names[:3])
+    yield Choice(
+        "data.flip",
+        0.5 if facts.data.flip_is_safe else 0.0,
+        "no class forbids mirrored pictures" if facts.data.flip_is_safe else f"a mirrored {sided} is another class",
+    )
+    often, very_often = facts.passes > 10, facts.passes > 40
+    if often:
+        jitter = [0.5, 2.0] if very_often else [0.7, 1.4]
+        yield Choice("data.jitter", jitter, f"{passes}: each should show other sizes and parts")
+        yield Choice("data.color", 0.4 if very_often else 0.2, f"{passes}: each should show other light")
+    if very_often:
+        yield Choice("data.degrade", 0.1, f"{passes}: some are blurred or compressed, as those to come may be")
+
+
+def loading(facts: Facts) -> Iterator[Choice]:
+    """Processes that load pictures beside the training."""
+    if facts.is_on_cpu:
+        workers = int(facts.machine.cores) // 4
+        reason = f"{facts.machine.cores:.0f} free cores are better spent on the network"
+    else:
+        enough = math.ceil(1.5 * facts.load_seconds / max(facts.step_seconds, 1e-3)) + 1
+        workers = max(1, min(enough, int(facts.machine.cores) - 1, 16))
+        reason = f"a batch takes {facts.load_seconds:.2f} s to load and {facts.step_seconds:.2f} s to learn from"
+    yield Choice("data.workers", workers, reason)
+
+
+# --- the training
+
+
+def length(facts: Facts) -> Iterator[Choice]:
+    reason = f"{facts.passes:.1f} passes over {facts.data.images} pictures at {facts.step_seconds:.2f} s a step"
+    yield Choice("train.iterations", facts.iterations, reason)
+    kind = "processor" if facts.is_on_cpu else "GPU"
+    yield Choice("train.batch_size", facts.batch, f"{facts.data.images} pictures, {facts.devices} x {kind}")
+    if facts.images_per_step:
+        yield Choice("train.images_per_step", facts.images_per_step, "more at once do not fit into the memory")
+
+
+def optimizer(facts: Facts) -> Iterator[Choice]:
+    rate = (0.001 if facts.is_trained else 0.003) * math.sqrt(facts.batch / 8)
+    start = "trained weights" if facts.is_trained else "random weights"
+    yield Choice("train.optimizer", "adamw", "needs no rate of its own for each part of the network")
+    yield Choice("train.lr", float(f"{rate:.2g}"), f"for {start} at 8 pictures a step, with the root of the batch size")
+    yield Choice("train.weight_decay", 0.01, "AdamW's own; small, because the training is short")
+    yield Choice("train.clip_norm", 10.0, "a single odd batch cannot undo what was learned")
+
+
+def schedule(facts: Facts) -> Iterator[Choice]:
+    warmup = min(200, facts.iterations // 15)
+    yield Choice("train.schedule", "cosine", "falls to 0 at the last step, wherever that is")
+    yield Choice("train.warmup_iterations", warmup, f"a fifteenth of {facts.iterations} steps, at most 200")
+
+
+def averaging(facts: Facts) -> Iterator[Choice]:
+    """An average over the last twentieth of the run."""
+    window = max(10, facts.iterations / 20)
+    decay = min(0.9998, 1 - 1 / window)
+    yield Choice("train.ema", round(decay, 5), f"the weights are averaged over about {window:.0f} steps, a twentieth")
+
+
+def watching(facts: Facts) -> Iterator[Choice]:
+    every = facts.iterations // (facts.evaluations + 1) if facts.evaluations else 0
+    reason = f"{facts.evaluations} evaluations on the way are a tenth of the time, or less"
+    yield Choice("train.evaluate_every", every, reason)
+    minute = max(1, min(facts.iterations or 1, round(60 / max(facts.step_seconds, 1e-3))))
+    yield Choice("train.checkpoint_every", minute, "about a minute of training is lost if the machine stops")
+
+
+def arithmetic(facts: Facts) -> Iterator[Choice]:
+    slower = facts.slower_seconds
+    measured = (
+        f"{facts.step_seconds:.2f} s a step, the other one {slower:.2f} s" if slower else "what there are units for"
+    )
+    yield Choice("train.precision", facts.precision, measured)
+    if facts.devices > 1:
+        yield Choice("train.devices", facts.devices, "as --devices asks")
+
+
+_NETWORK = (pyramid, frozen, widths, masks)
+"""The rules of the network, which weights of a whole model have decided already."""
+_ALWAYS: tuple[Callable[[Facts], Iterator[Choice]], ...] = (
+    *(semantics, fusion, detections, sizes, augmentation, loading),
+    *(length, optimizer, schedule, averaging, watching, arithmetic),
+)
+
+
+def choose(facts: Facts) -> list[Choice]:
+    """The choices of all rules, in the order of the config."""
+    rules = _ALWAYS if facts.network else (*_NETWORK, *_ALWAYS)
+    return [choice for rule in rules for choice in rule(facts)]
+
+
+def _input_side(side: float) -> int:
+    return max(64, _stride_multiple(side))
+
+
+def _stride_multiple(side: float) -> int:
+    """The multiple of 32, the coarsest stride of the backbone, that is nearest to ``side``."""
+    return max(32, 32 * round(side / 32))

@@ -1,0 +1,204 @@
+"""`fit`: from a folder of labeled pictures to a model, its report, and what limits it."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import TypeAdapter
+
+from panoptic_blend.checkpoints.states import state_files
+from panoptic_blend.config.experiment import Config
+from panoptic_blend.data.protocol import CountedDataset, PanopticDataset
+from panoptic_blend.data.splits import Subset, open_training, open_validation
+from panoptic_blend.files import locked, read_bytes, replacing
+from panoptic_blend.fit.fingerprint import Fingerprint, take_fingerprint
+from panoptic_blend.fit.intake import Prepared, prepare
+from panoptic_blend.fit.machine import measure_machine
+from panoptic_blend.fit.plan import MARKDOWN, YAML, Plan, read_config
+from panoptic_blend.fit.planning import Case, make_plan, stated
+from panoptic_blend.fit.stages import Stages, digest_of_files
+from panoptic_blend.fit.start import find_start
+from panoptic_blend.fit.wanted import Wanted
+from panoptic_blend.runtime.interruption import RunInterruptedError
+from panoptic_blend.runtime.launchers import find_placement
+from panoptic_blend.runtime.precision import chosen_device, default_device
+from panoptic_blend.runtime.processes import starts_run
+from panoptic_blend.structures import PanopticBlendError
+from panoptic_blend.training.initialization import BEST, LAST, require_no_run
+from panoptic_blend.training.loop import train
+
+Say = Callable[[str], None]
+
+FOLDER = "fit"
+"""The folder in the output with the fingerprint, the plan's record and those of the stages."""
+_PATIENCE = 5.0
+"""Seconds to wait for the folder: processes of a fit that was just killed hold its lock until they die."""
+
+
+def fit(
+    folder: Path, output: Path, wanted: Wanted, resume: bool = False, dry_run: bool = False, say: Say = print
+) -> None:
+    """Check the data, take their fingerprint, measure the machine, plan, train, tune, evaluate and sum up.
+
+    Every stage leaves its files in ``output``; ``best.safetensors`` there is the model to use.
+
+    Args:
+        resume: go on after the last finished stage of an earlier call, or within the training.
+        dry_run: stop after the plan.
+        say: prints a line.
+
+    Raises:
+        PanopticBlendError: the data are unusable, the time is too short, or ``output`` holds a fit of other data or
+            with other wishes, or one and ``resume`` is false.
+        RunInterruptedError: Ctrl-C; the fit can be resumed.
+    """
+    if not starts_run():  # the first process has started this one for another device, after it had planned
+        _train(output, _planned(output / FOLDER))
+        return
+    stated(wanted.overrides)  # an unknown option is told before anything is read
+    _require_device(wanted)
+    require_no_run(output, resume)
+    with locked(output / FOLDER, "--output", _PATIENCE), _interruptible(output):
+        _Fit(folder, output, wanted, say).run(dry_run)
+
+
+class _Fit:
+    """The stages of a fit, in their order."""
+
+    def __init__(self, folder: Path, output: Path, wanted: Wanted, say: Say) -> None:
+        self.folder, self.output, self.wanted, self.say = folder, output, wanted, say
+        self.began, self.records = time.monotonic(), output / FOLDER
+        self.stages = Stages(self.records)
+        self.inputs: dict[str, Any] = {"folder": str(folder.resolve()), "files": digest_of_files(folder, output)}
+
+    def run(self, dry_run: bool) -> None:
+        prepared = self.prepared()
+        plan = self.planned(prepared)
+        for line in (*plan.head, plan.time_line(), f"plan: {self.output / MARKDOWN}, as a config {self.output / YAML}"):
+            self.say(line)
+        if dry_run:
+            return
+        self.trained(plan)
+
+    def prepared(self) -> Prepared:
+        path = self.records / "data.json"
+        self.inputs |= {"stuff": list(self.wanted.stuff)}
+        if not self._is_done("data", path):
+            prepared = prepare(self.folder, self.output)
+            _write(path, _PREPARED.dump_json(prepared))
+            self.stages.finish("data", self.inputs)
+        return _PREPARED.validate_json(read_bytes(path))
+
+    def planned(self, prepared: Prepared) -> Plan:
+        path = self.records / "fingerprint.json"
+        if not self._is_done("fingerprint", path):
+            take_fingerprint(*_datasets(_data_config(prepared))).write(path)
+            self.stages.finish("fingerprint", self.inputs)
+        self.inputs |= _wishes(self.wanted)
+        if not self._is_done("plan", self.output / YAML):
+            machine = measure_machine(self.wanted.device)
+            training, _ = _datasets(_data_config(prepared))
+            start = find_start(self.wanted, machine.device)
+            case = Case(prepared, training, Fingerprint.read(path), machine, start, self.wanted)
+            make_plan(case, lambda: time.monotonic() - self.began).write(self.output, self.records)
+            self.stages.finish("plan", self.inputs)
+        return _planned(self.records)
+
+    def trained(self, plan: Plan) -> None:
+        """Train as ``plan.yaml`` says, whatever a person has changed in it."""
+        self.inputs |= {"config": read_config(self.output).model_dump(mode="json")}
+        if not self._is_done("training", self.output / BEST, self.output / LAST):
+            _train(self.output, plan)
+            self.stages.finish("training", self.inputs)
+
+    def _is_done(self, stage: str, *files: Path) -> bool:
+        """Whether a stage is done; an error if it was done with other inputs and the training has begun since."""
+        if self.stages.is_done(stage, self.inputs, *files):
+            return True
+        if stage != "training" and state_files(self.output):
+            raise PanopticBlendError(
+                f"{self.output}: holds a fit of other data or with other wishes "
+                f"({self.stages.difference(stage, self.inputs) or f'the files of its {stage} are gone'}); "
+                "repeat them, or choose another --output"
+            )
+        return False
+
+
+_PREPARED = TypeAdapter(Prepared)
+
+
+def _wishes(wanted: Wanted) -> dict[str, Any]:
+    """What of the wishes the plan depends on, as values of JSON; the time does not count where iterations are given."""
+    names = ("iterations", "weights", "backbone", "devices", "device")
+    minutes = {} if wanted.iterations else {"minutes": wanted.minutes}
+    return {**minutes, **{name: getattr(wanted, name) for name in names}, "overrides": list(wanted.overrides)}
+
+
+def _data_config(prepared: Prepared) -> Config:
+    """A config that names the data set; without semantic head if it has instances only."""
+    semantic = [] if prepared.has_panoptic else ["model.semantic.enabled=false"]
+    return Config().changed([*prepared.overrides(), *semantic])
+
+
+def _datasets(config: Config) -> tuple[PanopticDataset, PanopticDataset]:
+    return open_training(config).dataset, open_validation(config).dataset
+
+
+def _planned(records: Path) -> Plan:
+    plan = Plan.read(records)
+    if plan is None:
+        raise PanopticBlendError(f"{records}: has no plan; start with an empty --output")
+    return plan
+
+
+def _train(output: Path, plan: Plan) -> None:
+    config = read_config(output)
+    datasets = None
+    if plan.judged is not None:
+        training, validation = _datasets(config)
+        datasets = training, evenly(validation, plan.judged)
+    train(config, output, resume=True, datasets=datasets, share_cores=True)
+
+
+def evenly(dataset: PanopticDataset, number: int) -> PanopticDataset:
+    """A number of images of a data set, evenly spread over it."""
+    assert isinstance(dataset, CountedDataset), "a split of a folder knows its counts"
+    return Subset(dataset, np.linspace(0, len(dataset) - 1, number).round().astype(np.intp))
+
+
+def _require_device(wanted: Wanted) -> None:
+    """Raise an error unless training will run on the device that is wanted, in processes that it starts itself."""
+    placement, present = find_placement(os.environ), default_device()
+    if placement and placement.count > 1:
+        raise PanopticBlendError(
+            f"{placement.launcher} has started {placement.count} processes, but fit starts its own; run it plainly, "
+            f"with --devices {placement.per_node}"
+        )
+    if (device := chosen_device(wanted.device)).type != present.type:
+        remedy = "hide it, as with CUDA_VISIBLE_DEVICES=" if device.type == "cpu" else "leave out --device"
+        raise PanopticBlendError(
+            f"--device {wanted.device}: training takes the {present.type} of this machine; {remedy}"
+        )
+
+
+@contextmanager
+def _interruptible(output: Path) -> Iterator[None]:
+    """Say after Ctrl-C which model can be used already and how to go on."""
+    try:
+        yield
+    except (KeyboardInterrupt, RunInterruptedError) as error:
+        where = str(error).partition(";")[0] or "interrupted"
+        model = next((output / name for name in (BEST, LAST) if (output / name).exists()), None)
+        usable = f"{model} is a model that can be used; " if model else ""
+        raise RunInterruptedError(f"{where}; {usable}continue with --resume auto") from None
+
+
+def _write(path: Path, content: bytes) -> None:
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)

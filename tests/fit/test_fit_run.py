@@ -1,0 +1,142 @@
+"""The stages of `fit`, with a stand-in for the training: what is done once, what again, and what is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from fingerprints import PROCESSOR
+
+from panoptic_blend.data.dataset import CocoPanoptic
+from panoptic_blend.fit import run
+from panoptic_blend.fit.fingerprint import Fingerprint
+from panoptic_blend.fit.machine import StepTime
+from panoptic_blend.fit.planning import make_plan
+from panoptic_blend.fit.wanted import Wanted
+from panoptic_blend.runtime.interruption import RunInterruptedError
+from panoptic_blend.training.initialization import BEST, LAST
+
+WANTED = Wanted(minutes=3, weights="none", device="cpu", overrides=("train.precision=32-true",))
+STAGES = {"prepare": "data", "take_fingerprint": "fingerprint", "make_plan": "plan", "train": "training"}
+"""The functions that do the work of the stages."""
+
+
+class Work:
+    """Records which stages work; the stage ``dies`` ends once as by Ctrl-C."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.done, self.dies, self.configs = list[str](), "", list[Any]()
+        for name, stage in STAGES.items():
+            monkeypatch.setattr(run, name, self.recorded(stage, getattr(run, name)))
+        monkeypatch.setattr(run, "measure_machine", lambda device: PROCESSOR)
+
+    def recorded(self, stage: str, work: Callable[..., Any]) -> Callable[..., Any]:
+        def do(*arguments: Any, **options: Any) -> Any:
+            if self.dies == stage:
+                self.dies = ""
+                raise KeyboardInterrupt
+            self.done.append(stage)
+            if stage == "plan":
+                return make_plan(arguments[0], arguments[1], lambda *measured: StepTime(0.1, 0.0, 10**9, 1.0))
+            return self.train(*arguments, **options) if stage == "training" else work(*arguments, **options)
+
+        return do
+
+    def train(self, config: Any, output: Path, **options: Any) -> None:
+        self.configs.append(config)
+        for name in ("state_0000002.pt", LAST, BEST):
+            (output / name).write_bytes(b"")
+
+
+@pytest.fixture
+def work(monkeypatch: pytest.MonkeyPatch) -> Work:
+    return Work(monkeypatch)
+
+
+def fit(folder: Path, output: Path, wanted: Wanted = WANTED, **options: Any) -> list[str]:
+    said = list[str]()
+    run.fit(folder, output, wanted, say=said.append, **options)
+    return said
+
+
+def test_every_stage_works_once_and_leaves_its_files(
+    generated: Path, tmp_path: Path, work: Work, refused: Callable[..., str]
+) -> None:
+    said = fit(generated, tmp_path / "out")
+    assert work.done == list(STAGES.values())
+    assert said[0].startswith("data: 7 pictures to learn from and 3 to judge by")
+    assert Fingerprint.read(tmp_path / "out/fit/fingerprint.json").images == 7
+    assert (work.configs[0].data.root, work.configs[0].train.precision) == (str(generated), "32-true")
+    assert "holds a run already" in refused(fit, generated, tmp_path / "out")
+    fit(generated, tmp_path / "out", resume=True)
+    assert work.done == list(STAGES.values())
+
+
+@pytest.mark.parametrize("stage", STAGES.values())
+def test_a_fit_that_was_stopped_in_a_stage_goes_on_there(
+    stage: str, generated: Path, tmp_path: Path, work: Work
+) -> None:
+    work.dies = stage
+    with pytest.raises(RunInterruptedError, match="continue with --resume auto") as stopped:
+        fit(generated, tmp_path / "out")
+    assert stopped.value.exit_code == 75
+    fit(generated, tmp_path / "out", resume=True)
+    assert work.done == list(STAGES.values())
+
+
+def test_an_interrupted_training_names_the_model_that_is_there(
+    generated: Path, tmp_path: Path, work: Work, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(config: Any, output: Path, **options: Any) -> None:
+        (output / LAST).write_bytes(b"")
+        raise RunInterruptedError("interrupted at iteration 12; continue with --resume auto")
+
+    monkeypatch.setattr(run, "train", interrupted)
+    with pytest.raises(RunInterruptedError) as stopped:
+        fit(generated, tmp_path)
+    assert str(stopped.value) == (
+        f"interrupted at iteration 12; {tmp_path / LAST} is a model that can be used; continue with --resume auto"
+    )
+
+
+def test_a_dry_run_stops_after_the_plan_which_a_person_may_change(generated: Path, tmp_path: Path, work: Work) -> None:
+    fit(generated, tmp_path, dry_run=True)
+    assert work.done == ["data", "fingerprint", "plan"]
+    plan = tmp_path / "plan.yaml"
+    plan.write_text(plan.read_text().replace("lr: 0.0028", "lr: 0.125"))
+    fit(generated, tmp_path)
+    assert work.done == list(STAGES.values())
+    assert work.configs[0].train.lr == 0.125
+
+
+def test_other_wishes_make_another_plan_until_the_training_has_begun(
+    generated: Path, tmp_path: Path, work: Work, refused: Callable[..., str]
+) -> None:
+    fit(generated, tmp_path, dry_run=True)
+    fit(generated, tmp_path, longer := replace(WANTED, minutes=5))
+    assert work.done == ["data", "fingerprint", "plan", "plan", "training"]
+    message = refused(lambda: fit(generated, tmp_path, WANTED, resume=True))
+    assert "minutes 5 then, 3 now" in message
+    (tmp_path / "fit/fingerprint.json").unlink()
+    assert "fingerprint" in refused(lambda: fit(generated, tmp_path, longer, resume=True))
+
+
+def test_a_device_that_training_would_not_take_is_refused(
+    generated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused: Callable[..., str]
+) -> None:
+    monkeypatch.setattr(run, "default_device", lambda: torch.device("cpu"))
+    assert "leave out --device" in refused(fit, generated, tmp_path, replace(WANTED, device="cuda"))
+    for name, value in {"TORCHELASTIC_RUN_ID": "1", "RANK": "0", "WORLD_SIZE": "2", "LOCAL_RANK": "0"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("MASTER_ADDR", "localhost")
+    monkeypatch.setenv("MASTER_PORT", "1")
+    assert "--devices 2" in refused(fit, generated, tmp_path)
+
+
+def test_pictures_to_judge_by_are_spread_evenly(generated: Path) -> None:
+    dataset = CocoPanoptic(generated, "train2017")
+    assert list(run.evenly(dataset, 3).images.ids) == [list(dataset.images.ids)[i] for i in (0, 3, 6)]

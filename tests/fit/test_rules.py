@@ -1,0 +1,178 @@
+"""The rules of `fit`: any fingerprint gives a valid config, and what each rule says of data made for it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from fingerprints import GPU, PROCESSOR, facts, fingerprint, spread
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from panoptic_blend.config.experiment import Config, parse_config
+from panoptic_blend.config.model_options import Model
+from panoptic_blend.fit import rules
+from panoptic_blend.fit.fingerprint import ClassFacts, Fingerprint, Spread, ThingCounts
+from panoptic_blend.fit.plan import nested
+from panoptic_blend.fit.rules import Facts
+from panoptic_blend.models.build import build_model
+from panoptic_blend.training.optimizer import require_full_rate
+
+
+def chosen(given_facts: Facts) -> dict[str, Any]:
+    return {choice.option: choice.value for choice in rules.choose(given_facts)}
+
+
+def config_of(given_facts: Facts) -> Config:
+    return parse_config(nested(chosen(given_facts)), "rules")
+
+
+spreads = st.lists(st.floats(1, 20000), min_size=5, max_size=5).map(lambda values: Spread(*sorted(values)))
+some = st.one_of(st.none(), spreads)
+
+
+@st.composite
+def fingerprints(draw: st.DrawFn) -> Fingerprint:
+    images = draw(st.integers(1, 200_000))
+    short, aspect = draw(spreads), draw(st.lists(st.floats(0.1, 10), min_size=5, max_size=5).map(sorted))
+    counts = st.integers(0, images)
+    classes = tuple(
+        ClassFacts(number, f"class {number}", number < 3, draw(counts), draw(st.integers(0, 9)), 1, None, None)
+        for number in range(draw(st.integers(1, 5)))
+    )
+    return fingerprint(
+        images=images,
+        short_side=short,
+        aspect=Spread(*aspect),
+        thing_size=draw(some),
+        thing_long_side=draw(some),
+        stuff_area=draw(some),
+        things_per_image=ThingCounts(1, 1, 2, draw(st.integers(0, 5000))),
+        classes=classes,
+        sided_names=draw(st.sampled_from([(), ("left hand",)])),
+    )
+
+
+@settings(max_examples=30)
+@given(
+    fingerprints(),
+    st.sampled_from([PROCESSOR, GPU]),
+    st.tuples(st.booleans(), st.booleans()),
+    st.integers(1, 10**6),
+    st.integers(1, 8),
+)
+def test_any_data_give_a_valid_config(
+    data: Fingerprint, machine: Any, has: tuple[bool, bool], iterations: int, devices: int
+) -> None:
+    side, why = rules.wanted_side(data)
+    assert side % 32 == 0 and 64 <= side <= 800
+    assert f"{side}" in why or data.thing_size is None
+    side = rules.side_in_time(side, iterations / 7, has[1])
+    batch = rules.batch_size(data, devices, machine.device == "cpu")
+    assert batch % devices == 0 and (batch <= data.images or batch == devices)
+    made = facts(
+        data=data,
+        machine=machine,
+        has_panoptic=has[0],
+        is_trained=has[1],
+        side=side,
+        batch=batch,
+        devices=devices,
+        iterations=iterations,
+        evaluations=rules.evaluations(iterations * 1.0, 30, iterations),
+    )
+    config = config_of(made)
+    require_full_rate(config.train)
+    assert config.data.long_side >= side
+    for choice in rules.choose(made):
+        assert choice.reason
+        assert "nan" not in choice.reason
+
+
+@pytest.mark.parametrize("side", [64, 320, 800])
+def test_the_network_is_built(side: int) -> None:
+    with torch.device("meta"):
+        model = build_model(config_of(facts(side=side)))
+    assert sum(parameter.numel() for parameter in model.parameters()) > 10**6
+
+
+def test_half_of_the_things_have_three_cells_and_the_small_ones_one() -> None:
+    # things of 80 pixels need 24: 480 * 24 / 80 = 144; those of 20 need 8: 480 * 8 / 20 = 192
+    assert rules.wanted_side(fingerprint())[0] == 192
+    assert rules.wanted_side(fingerprint(thing_size=spread(8)))[0] == 736  # 480 x 1.5 = 720, to the nearest 32
+    assert rules.wanted_side(fingerprint(thing_size=None))[0] == 480
+
+
+def test_too_little_time_gives_a_smaller_input() -> None:
+    assert rules.side_in_time(512, 800, is_trained=False) == 512
+    assert rules.side_in_time(512, 200, is_trained=False) == 256  # a quarter of the steps: half the side
+    assert rules.side_in_time(512, 400, is_trained=True) == 512
+    assert rules.side_in_time(512, 1, is_trained=False) == 128
+    assert rules.side_in_time(96, 1, is_trained=False) == 96
+
+
+def test_a_gpu_takes_sixteen_pictures_each_and_few_pictures_make_small_batches() -> None:
+    assert rules.batch_size(fingerprint(), 1, True) == 8
+    assert rules.batch_size(fingerprint(), 2, False) == 32
+    assert rules.batch_size(fingerprint(images=5), 1, True) == 5
+    assert rules.batch_size(fingerprint(images=5), 2, False) == 4
+    assert rules.batch_size(fingerprint(images=1), 2, False) == 2
+
+
+def test_evaluations_on_the_way_take_a_tenth_of_the_time_at_most() -> None:
+    assert rules.evaluations(training=600, evaluation=20, iterations=1000) == 3
+    assert rules.evaluations(training=600, evaluation=1, iterations=1000) == 8
+    assert rules.evaluations(training=600, evaluation=1, iterations=149) == 1
+    assert rules.evaluations(training=600, evaluation=100, iterations=1000) == 0
+    assert chosen(facts(iterations=600, evaluations=4))["train.evaluate_every"] == 120
+    assert chosen(facts(evaluations=0))["train.evaluate_every"] == 0
+
+
+def test_classes_with_sides_are_not_mirrored() -> None:
+    assert chosen(facts())["data.flip"] == 0.5
+    left = facts(data=fingerprint(sided_names=("left hand",)))
+    assert chosen(left)["data.flip"] == 0
+    assert any("left hand" in choice.reason for choice in rules.choose(left))
+
+
+def test_trained_weights_keep_their_first_stages_and_the_statistics_of_few_pictures() -> None:
+    few, many = facts(is_trained=True), facts(is_trained=True, data=fingerprint(images=20000))
+    assert [chosen(few)[f"model.backbone.{name}"] for name in ("norm", "frozen_stages")] == ["frozen_bn", 2]
+    assert [chosen(many)[f"model.backbone.{name}"] for name in ("norm", "frozen_stages")] == ["bn", 1]
+    assert [chosen(facts())[f"model.backbone.{name}"] for name in ("norm", "frozen_stages")] == ["bn", 0]
+
+
+def test_weights_of_a_whole_model_keep_their_network() -> None:
+    network = Model.model_validate({"instances": "mask_rcnn"})
+    crowded = fingerprint(things_per_image=ThingCounts(50, 50, 100, 150))
+    found = chosen(facts(network=network, is_trained=True, data=crowded))
+    assert {name for name in found if name.startswith("model.")} == {
+        "model.mask_rcnn.detections_per_image",
+        "model.fusion.stuff_area",
+    }
+    assert found["model.mask_rcnn.detections_per_image"] == 180
+
+
+def test_stuff_segments_count_in_pixels_of_the_pictures() -> None:
+    # nineteen in twenty have more than 5000 pixels, and half of that is kept for those that are found in part
+    assert chosen(facts())["model.fusion.stuff_area"] == 2500
+    assert "model.fusion.stuff_area" not in chosen(facts(has_panoptic=False))
+
+
+def test_instances_alone_need_no_semantic_head() -> None:
+    assert chosen(facts(has_panoptic=False))["model.semantic.enabled"] is False
+    assert "model.semantic.enabled" not in chosen(facts())
+
+
+def test_pictures_that_are_seen_often_are_changed_more() -> None:
+    often = chosen(facts(iterations=600))  # 24 passes over 200 pictures
+    very_often = chosen(facts(iterations=2000))
+    assert "data.jitter" not in chosen(facts(iterations=100))
+    assert often["data.jitter"][1] < very_often["data.jitter"][1]
+
+
+def test_loading_on_a_gpu_keeps_up_with_it() -> None:
+    # 1.5 x 2 s of loading for each 0.5 s of learning, and one more
+    assert chosen(facts(machine=GPU, step_seconds=0.5, load_seconds=2.0))["data.workers"] == 7
+    assert chosen(facts())["data.workers"] == 0
