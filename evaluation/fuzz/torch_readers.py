@@ -128,7 +128,7 @@ def read_cache(folder: Path) -> None:
     """What a sweep checks before it fuses the outputs of a model again."""
     with zipfile.ZipFile(folder / "cache.zip", "w") as archive:
         archive.write(folder / "0.npz", "0.npz")
-    cache = FusionCache(folder / "cache.zip", 1)
+    cache = FusionCache(folder / "cache.zip", [0])
     if cache.is_whole():
         list(cache.read([0]))
 

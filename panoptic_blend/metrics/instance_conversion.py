@@ -11,7 +11,7 @@ from pycocotools import mask as rle
 
 from panoptic_blend.instances import FoundInstances, TrueInstances, mask_areas
 from panoptic_blend.metrics.sparse import Integers
-from panoptic_blend.structures import PanopticMap, Size
+from panoptic_blend.structures import Cutout, PanopticMap, Size
 
 if TYPE_CHECKING:
     from panoptic_blend.structures import Detections, Output
@@ -48,11 +48,7 @@ def found_instances(detections: Detections) -> FoundInstances:
 def output_instances(output: Output, thing_ids: Sequence[int]) -> FoundInstances:
     """All detections of the network, whose labels are positions in ``thing_ids``, also those that are not painted."""
     height, width = output.semantic.shape
-    canvas, masks = np.zeros((height, width), dtype=np.uint8, order="F"), []
-    for cutout in output.cutouts:
-        canvas[cutout.window] = cutout.mask
-        masks.append(encode(canvas))
-        canvas[cutout.window] = 0
+    masks = encode_cutouts(output.cutouts, (height, width))
     return _found(output, (height, width), np.array(thing_ids, dtype=np.int64)[output.labels.cpu().numpy()], masks)
 
 
@@ -62,6 +58,16 @@ def _found(
     boxes = detections.boxes.double().cpu().numpy().reshape(-1, 4)
     corners = np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1)
     return FoundInstances(size, category_ids, detections.scores.double().cpu().numpy(), corners, masks)
+
+
+def encode_cutouts(cutouts: Sequence[Cutout], size: Size) -> list[bytes]:
+    """The compressed run lengths of cropped masks in an image of ``size`` (height, width)."""
+    canvas, masks = np.zeros(size, dtype=np.uint8, order="F"), []
+    for cutout in cutouts:
+        canvas[cutout.window] = cutout.mask
+        masks.append(encode(canvas))
+        canvas[cutout.window] = 0
+    return masks
 
 
 def encode(mask: npt.NDArray[np.bool_ | np.uint8]) -> bytes:

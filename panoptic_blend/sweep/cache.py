@@ -7,7 +7,7 @@ import io
 import json
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,12 +17,14 @@ import numpy.typing as npt
 import torch
 
 from panoptic_blend.checkpoints.digest import weights_digest
+from panoptic_blend.config.model_options import Calibration
 from panoptic_blend.data.loader import Shard, evaluation_samples
 from panoptic_blend.data.protocol import PanopticDataset
 from panoptic_blend.failures import doing
 from panoptic_blend.files import part_of
 from panoptic_blend.inference.forward import run_network
 from panoptic_blend.inference.predictor import Predictor
+from panoptic_blend.models.calibration import calibrate
 from panoptic_blend.runtime.precision import resolve
 from panoptic_blend.runtime.team import ALONE, Team
 from panoptic_blend.structures import Cutout, Output, PanopticMap, Progress, Runs, Segment
@@ -119,19 +121,33 @@ class FusionSample:
 
 
 class FusionCache:
-    """The `FusionSample` of every image of a data set, in its order; picklable. `open_cache` creates it."""
+    """The `FusionSample` of every image of a data set, in its order; picklable. `open_cache` creates it.
 
-    def __init__(self, path: Path, number: int) -> None:
-        self.path, self._number = path, number
+    Args:
+        members: the images, by their numbers in the data set.
+        calibration: applied to the scores.
+    """
+
+    def __init__(self, path: Path, members: Sequence[int], calibration: Calibration | None = None) -> None:
+        self.path, self._members, self._calibration = path, members, calibration or Calibration()
 
     def __len__(self) -> int:
-        return self._number
+        return len(self._members)
+
+    def part(self, members: Sequence[int], calibration: Calibration) -> FusionCache:
+        """The images ``members``, with scores as of a model with this calibration.
+
+        The scores of the model that was run must not be calibrated already.
+        """
+        return FusionCache(self.path, [self._members[member] for member in members], calibration)
 
     def read(self, indices: Iterable[int]) -> Iterator[FusionSample]:
         """Read the samples at ``indices``."""
         with zipfile.ZipFile(self.path) as archive:
             for index in indices:
-                yield FusionSample.unpack(archive.read(_member(index)))
+                sample = FusionSample.unpack(archive.read(_member(self._members[index])))
+                scores = calibrate(torch.from_numpy(sample.scores), **self._calibration.model_dump())
+                yield replace(sample, scores=scores.numpy())
 
     def is_whole(self) -> bool:
         """Whether every sample can be read."""
@@ -169,7 +185,7 @@ def open_cache(
         with part_of(path) as part:
             parts = team.share(len(dataset), partial(_run, part, predictor, dataset), progress)
             team.from_first(lambda: _join(parts, expected, path))
-    return FusionCache(path, len(dataset))
+    return FusionCache(path, range(len(dataset)))
 
 
 def _run(path: Path, predictor: Predictor, dataset: PanopticDataset, shard: Shard, show: Progress) -> Path:
@@ -249,7 +265,7 @@ def _reason_to_run(path: Path, number: int, expected: Mapping[str, str]) -> str 
     differing = [name for name in expected if not isinstance(found, dict) or found.get(name) != expected[name]]
     if differing:
         return f"was made with other {' and '.join(differing)}"
-    return None if FusionCache(path, number).is_whole() else "is damaged"
+    return None if FusionCache(path, range(number)).is_whole() else "is damaged"
 
 
 def _member(index: int) -> str:

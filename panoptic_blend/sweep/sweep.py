@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -116,12 +116,10 @@ def sweep(
     best = best_index(pq[:, group], grid, current_index)
 
     highlighted = {CURRENT: current, **published_settings(area), BEST: settings[best]}
-    singles = [[index] for index in range(len(cache))]
-    per_image = np.stack(list(pool.count(list(highlighted.values()), singles)))
     return Sweep(
         grid=grid,
         pq=pq.reshape(*grid.shape, 3),
-        highlights=_highlights(highlighted, per_image, categories, group),
+        highlights=_highlights(pool, highlighted, group),
         group=GROUPS[group],
         images=len(cache),
         held_out_gain=float(held_out_pq(halves, categories, group, grid, current_index) - pq[current_index, group]),
@@ -168,9 +166,21 @@ def _tallies(statistics: Floats, categories: Categories) -> Tallies:
     return Tallies(tuple(range(len(statistics))), tuple(categories), iou_sum, tp, fp, fn)
 
 
-def _highlights(
-    highlighted: dict[str, Setting], per_image: Floats, categories: Categories, group: int
+def judge(
+    cache: FusionCache,
+    dataset: PanopticDataset,
+    settings: Mapping[str, Setting],
+    group: str,
+    workers: int | None = None,
 ) -> list[Highlight]:
+    """PQ of a few settings by name, and what each gains over the first in ``group``, one of `GROUPS`."""
+    return _highlights(_WorkerPool(cache, dataset.categories, workers or cores()), settings, GROUPS.index(group))
+
+
+def _highlights(pool: _WorkerPool, highlighted: Mapping[str, Setting], group: int) -> list[Highlight]:
+    categories = pool.categories
+    singles = [[index] for index in range(len(pool.cache))]
+    per_image = np.stack(list(pool.count(list(highlighted.values()), singles)))
     pq = qualities(MatchCounts(per_image.sum(axis=0)).statistics(), categories)
     gains = pq[:, group] - pq[0, group]
     intervals = gain_intervals(MatchCounts(per_image).statistics(), categories, group)
