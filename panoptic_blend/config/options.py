@@ -76,8 +76,9 @@ class Train(Options):
     rescale: bool = True
     """Rescale lr, ema, iterations, warm-up, steps and intervals by the linear rule when batch_size changes, unless
     set."""
-    optimizer: Literal["sgd", "adamw"] = "sgd"
-    """SGD with momentum, or AdamW."""
+    optimizer: Literal["sgd", "adamw", "muon"] = "sgd"
+    """SGD with momentum, AdamW, or Muon, which steps the matrices between pixels and predictions along orthogonal ones
+    and takes AdamW for all other parameters, at the same rates. Muon needs ``strategy=ddp``."""
     lr: Annotated[float, Field(gt=0, le=10**6)] = 0.01
     """Learning rate after the warm-up."""
     backbone_lr: Annotated[float, Field(gt=0, le=10**6)] = 1.0

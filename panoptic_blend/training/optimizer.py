@@ -3,29 +3,32 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from torch import nn, optim
 from torch.distributed.tensor import DTensor
 
 from panoptic_blend.config.options import Train
 from panoptic_blend.structures import PanopticBlendError
+from panoptic_blend.training.muon import Muon, hidden_weights
 
 
 def build_optimizer(model: nn.Module, options: Train) -> optim.Optimizer:
-    """SGD or AdamW over the trainable parameters, without weight decay for normalization layers (see `is_norm`).
+    """The optimizer of the trainable parameters, without weight decay for normalization layers (see `is_norm`).
 
     Parameters of the backbone have groups of their own if it has another learning rate.
 
     Raises:
-        PanopticBlendError: it has another learning rate, but no trainable parameter.
+        PanopticBlendError: it has another learning rate, but no trainable parameter; or Muon for sharded parameters.
     """
     norms = {id(p) for m in model.modules() if is_norm(m) for p in m.parameters(recurse=False)}
+    hidden = {id(p) for p in hidden_weights(model)} if options.optimizer == "muon" else set()
     trainable = {name: p for name, p in model.named_parameters() if p.requires_grad}
-    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    groups: dict[tuple[float, float, bool], list[nn.Parameter]] = {}
     for name, parameter in trainable.items():
         factor = options.backbone_lr if name.startswith("backbone.") else 1.0
         decay = 0.0 if id(parameter) in norms else options.weight_decay
-        groups.setdefault((factor, decay), []).append(parameter)
+        groups.setdefault((factor, decay, id(parameter) in hidden), []).append(parameter)
     is_sharded = any(isinstance(p, DTensor) for p in trainable.values())
     # no fused SGD for sharded parameters, and Fabric cannot clip gradients for a fused optimizer with loss scaling
     fused = not is_sharded and options.precision != "16-mixed"
@@ -33,7 +36,14 @@ def build_optimizer(model: nn.Module, options: Train) -> optim.Optimizer:
         raise PanopticBlendError(
             f"train.backbone_lr={options.backbone_lr} has no effect, because the whole backbone is frozen; leave it out"
         )
-    grouped = [{"params": p, "weight_decay": decay, "factor": factor} for (factor, decay), p in groups.items()]
+    grouped: list[dict[str, Any]] = [
+        {"params": p, "weight_decay": decay, "factor": factor} | ({"is_hidden": True} if is_hidden else {})
+        for (factor, decay, is_hidden), p in groups.items()
+    ]
+    if options.optimizer == "muon":
+        if is_sharded:
+            raise PanopticBlendError("train.optimizer=muon needs whole matrices; set train.strategy=ddp")
+        return Muon(grouped, options.lr, fused=fused)
     if options.optimizer == "adamw":
         return optim.AdamW(grouped, lr=options.lr, fused=fused)
     return optim.SGD(grouped, lr=options.lr, momentum=options.momentum, fused=fused)

@@ -1,0 +1,88 @@
+"""The optimizer Muon: steps along orthogonal matrices (Jordan et al., 2024, kellerjordan.github.io/posts/muon)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn, optim
+
+_COEFFICIENTS = (3.4445, -4.7750, 2.0315)
+"""Of the quintic Newton-Schulz iteration, from the source above; singular values end between 0.7 and 1.2."""
+_ROUNDS = 5
+_MOMENTUM = 0.95
+_RMS = 0.2
+"""The usual root mean square of a step of AdamW in units of its rate; steps of Muon are given the same, so that both
+take one rate (Liu et al., Muon is Scalable for LLM Training, 2025, equation 4)."""
+_NARROWEST = 32
+"""A matrix with fewer rows or columns, such as that of a depthwise convolution, gains nothing from the direction."""
+
+
+class Muon(optim.AdamW):
+    """Muon for the weights of convolutions and linear layers that `hidden_weights` finds, AdamW for all others.
+
+    A weight (outputs, inputs, ...) is a matrix (outputs, the rest). Its step is the matrix with orthonormal rows or
+    columns that is nearest to its momentum, so that directions with small gradients are learned as fast as others.
+
+    Args:
+        groups: parameter groups as of AdamW; those with ``"is_hidden": True`` are stepped by Muon.
+        lr: learning rate of both.
+    """
+
+    def __init__(self, groups: Sequence[dict[str, Any]], lr: float, fused: bool = False) -> None:
+        super().__init__([{"is_hidden": False, **group} for group in groups], lr=lr, fused=fused)
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> Any:
+        """Step all parameters that have a gradient; the gradients of those that Muon steps are None afterwards."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            for weight in group["params"] if group["is_hidden"] else ():
+                if weight.grad is not None:
+                    self._step_hidden(weight, group["lr"], group["weight_decay"])
+                    weight.grad = None
+        super().step()  # AdamW passes over parameters without a gradient
+        return loss
+
+    def _step_hidden(self, weight: Tensor, rate: float, decay: float) -> None:
+        state = self.state[weight]
+        if not state:
+            state["momentum"] = torch.zeros_like(weight)
+            state["step"] = torch.zeros(())  # not used: AdamW wants it in every state that it loads
+        state["momentum"].lerp_(weight.grad, 1 - _MOMENTUM)
+        ahead = weight.grad.lerp(state["momentum"], _MOMENTUM)  # Nesterov's momentum
+        direction = orthogonalized(ahead.flatten(1))
+        weight.mul_(1 - rate * decay).add_(direction.view_as(weight), alpha=-rate * _RMS * max(direction.shape) ** 0.5)
+
+
+def orthogonalized(matrix: Tensor) -> Tensor:
+    """The nearest matrix (m, n) with orthonormal rows or columns, roughly: singular values lie between 0.7 and 1.2.
+
+    Every round multiplies X by a I + b G + c G^2 with G = X X^T. All these polynomials of the first G commute, so the
+    product is made of small square matrices, and the wide matrix is read twice instead of twice in every round.
+    """
+    is_tall = matrix.shape[0] > matrix.shape[1]
+    wide = (matrix.T if is_tall else matrix) / matrix.norm().clamp(min=1e-7)
+    a, b, c = _COEFFICIENTS
+    gram = wide @ wide.T
+    product = unit = torch.eye(len(wide), dtype=wide.dtype, device=wide.device)
+    for _ in range(_ROUNDS):
+        factor = a * unit + b * gram + c * (gram @ gram)
+        product, gram = factor @ product, factor @ gram @ factor
+    wide = product @ wide
+    return wide.T if is_tall else wide
+
+
+def hidden_weights(model: nn.Module) -> list[nn.Parameter]:
+    """Trainable weights of convolutions and linear layers between the pixels and the predictions.
+
+    Not those that read pixels, those that predict classes (``class_layers``, see `FCOSHead`), or narrow ones.
+    """
+    predictors = [m.get_submodule(name) for m in model.modules() for name in getattr(m, "class_layers", ())]
+    excluded = {id(p) for predictor in predictors for p in predictor.parameters()}
+    weights = [p for p in model.parameters() if p.requires_grad and p.ndim > 1 and id(p) not in excluded]
+    return [p for p in weights if p.shape[1] != 3 and min(len(p), p[0].numel()) >= _NARROWEST]
