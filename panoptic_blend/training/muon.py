@@ -43,18 +43,18 @@ class Muon(optim.AdamW):
         for group in self.param_groups:
             for weight in group["params"] if group["is_hidden"] else ():
                 if weight.grad is not None:
-                    self._step_hidden(weight, group["lr"], group["weight_decay"])
+                    self._step_hidden(weight, weight.grad, group["lr"], group["weight_decay"])
                     weight.grad = None
         super().step()  # AdamW passes over parameters without a gradient
         return loss
 
-    def _step_hidden(self, weight: Tensor, rate: float, decay: float) -> None:
+    def _step_hidden(self, weight: Tensor, gradient: Tensor, rate: float, decay: float) -> None:
         state = self.state[weight]
         if not state:
             state["momentum"] = torch.zeros_like(weight)
             state["step"] = torch.zeros(())  # not used: AdamW wants it in every state that it loads
-        state["momentum"].lerp_(weight.grad, 1 - _MOMENTUM)
-        ahead = weight.grad.lerp(state["momentum"], _MOMENTUM)  # Nesterov's momentum
+        state["momentum"].lerp_(gradient, 1 - _MOMENTUM)
+        ahead = gradient.lerp(state["momentum"], _MOMENTUM)  # Nesterov's momentum
         direction = orthogonalized(ahead.flatten(1))
         weight.mul_(1 - rate * decay).add_(direction.view_as(weight), alpha=-rate * _RMS * max(direction.shape) ** 0.5)
 
