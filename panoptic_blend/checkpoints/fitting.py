@@ -9,6 +9,9 @@ from typing import TypeVar
 
 from torch import Tensor, nn
 
+from panoptic_blend.formats.categories import Categories
+from panoptic_blend.models.class_rows import ClassRows
+
 T = TypeVar("T")
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -142,10 +145,45 @@ def obstacle(comparison: StateDifference, state: Shapes) -> str | None:
     return None if has_weights else "no tensor in it has a name and shape of the model's"
 
 
-def without_classes(state: Mapping[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
-    """A state dict of ours without the layers whose shapes depend on the number of classes of ``model``."""
-    of_classes = layout_of(model).of_classes
-    return {name: value for name, value in state.items() if name not in of_classes}
+def with_classes_by_name(
+    state: Mapping[str, Tensor], known: Categories, model: nn.Module, wanted: Categories
+) -> tuple[dict[str, Tensor], set[str]]:
+    """A state dict of ours for the classes of ``model``, whose layers that classify get rows by the names of classes.
+
+    Rows of classes that are ``known`` to the state dict under the same name, as things or as stuff, and of no class,
+    such as the background, come from it, all others from ``model``. A layer whose classes are all unknown is left out.
+
+    Returns:
+        The state dict, and the names of the classes that it knows.
+    """
+    own, adapted, names = model.state_dict(), dict(state), set[str]()
+    for path, rows in _class_rows(model).items():
+        theirs, ours = (_names(categories, rows.kind) for categories in (known, wanted))
+        common = ours.keys() & theirs.keys()
+        for name in own.keys() & state.keys():
+            if not name.startswith(f"{path}.") or state[name].shape[1:] != own[name].shape[1:]:
+                continue
+            if not common:
+                del adapted[name]
+                continue
+            adapted[name] = own[name].clone()
+            adapted[name][rows.first] = state[name][rows.first]
+            for shared in common:
+                adapted[name][rows.of(ours[shared])] = state[name][rows.of(theirs[shared])]
+            names |= common
+    return adapted, names
+
+
+def _class_rows(model: nn.Module) -> dict[str, ClassRows]:
+    """The rows of the layers of a model that classify, by the name of the layer."""
+    named = [(name, getattr(module, "class_layers", {})) for name, module in model.named_modules()]
+    return {f"{name}.{layer}".removeprefix("."): rows for name, layers in named for layer, rows in layers.items()}
+
+
+def _names(categories: Categories, kind: str) -> dict[str, int]:
+    """The place of each name among the things or among the stuff."""
+    ids = categories.thing_ids if kind == "things" else categories.stuff_ids
+    return {categories.by_id[id].name: place for place, id in enumerate(ids)}
 
 
 def layers(names: Iterable[str], others: Iterable[str] = ()) -> str:

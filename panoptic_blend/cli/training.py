@@ -37,7 +37,7 @@ def train(
         typer.Option(help="Initial weights: a file in any supported format, a name of `weights list`, or `imagenet`."),
     ] = None,
     partial: Annotated[
-        bool, typer.Option("--partial", help="Load the weights that fit; initialize heads for other classes.")
+        bool, typer.Option("--partial", help="Load the weights that fit; initialize what other classes need.")
     ] = False,
     devices: Annotated[
         int | None, typer.Option(min=1, help="Number of devices per node; default: train.devices of the config.")

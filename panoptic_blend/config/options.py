@@ -117,7 +117,7 @@ class Train(Options):
     """Initial weights: a file, a name of ``weights list``, or ``imagenet`` for an ImageNet classifier (torchvision's,
     or timm's with kind timm)."""
     partial: bool = False
-    """Load only the ``weights`` that fit; heads for other classes, and missing heads, keep their initial values."""
+    """Load only the ``weights`` that fit; missing heads, and classes of other names, keep their initial values."""
     log_every: Interval = 20
     """Iterations between entries in the log."""
     checkpoint_every: Interval = 5000

@@ -6,10 +6,13 @@ Each maps features by name to bases (N, K, H/s, W/s) without activation, where s
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from panoptic_blend.models.class_rows import ClassRows
 
 
 def _block(in_channels: int, channels: int, size: int = 3) -> nn.Sequential:
@@ -114,7 +117,7 @@ class ThingSemanticHead(nn.Sequential):
     It is a training signal for the features that the bases are made of; inference never runs it.
     """
 
-    class_layers = ("6",)
+    class_layers: ClassVar = {"6": ClassRows("things", shared=1)}
 
     def __init__(self, in_channels: int = 256, channels: int = 128, num_classes: int = 80) -> None:
         super().__init__(

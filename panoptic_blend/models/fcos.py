@@ -5,10 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from panoptic_blend.models.class_rows import ClassRows
 
 
 @dataclass(frozen=True)
@@ -62,8 +65,8 @@ class FCOSHead(nn.Module):
         prior: probability of every class before training (focal loss, Lin et al., ICCV 2017, section 4.1).
     """
 
-    class_layers = ("class_logits",)
-    """Layers whose first size is a number of classes; they start anew where weights know other classes."""
+    class_layers: ClassVar = {"class_logits": ClassRows("things")}
+    """Layers whose first size is a number of classes; rows of classes that weights do not know start anew."""
 
     def __init__(
         self,

@@ -14,6 +14,7 @@ from torchvision.models.detection.roi_heads import RoIHeads
 from torchvision.ops import roi_align
 
 from panoptic_blend.models.batching import at_least_float32
+from panoptic_blend.models.class_rows import ClassRows
 from panoptic_blend.models.instance_branch import Features
 from panoptic_blend.models.postprocess import Instances, cut_masks
 from panoptic_blend.models.proposals import RPN_SAMPLES, Anchors, ProposalHead, Proposals, images_of
@@ -48,7 +49,10 @@ class PyramidPooler(nn.Module):
 
 
 class _BoxPredictor(FastRCNNPredictor):
-    class_layers = ("cls_score", "bbox_pred")
+    class_layers: ClassVar = {
+        "cls_score": ClassRows("things", shared=1),
+        "bbox_pred": ClassRows("things", shared=1, each=4),
+    }
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         logits, deltas = super().forward(x)
@@ -56,7 +60,7 @@ class _BoxPredictor(FastRCNNPredictor):
 
 
 class _MaskPredictor(MaskRCNNPredictor):
-    class_layers = ("mask_fcn_logits",)
+    class_layers: ClassVar = {"mask_fcn_logits": ClassRows("things", shared=1)}
 
     def forward(self, x: Tensor) -> Tensor:
         logits: Tensor = super().forward(x)

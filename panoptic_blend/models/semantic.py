@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 from torch import Tensor, nn
+
+from panoptic_blend.models.class_rows import ClassRows
 
 
 def _stage(in_channels: int, channels: int) -> nn.Sequential:
@@ -33,7 +36,7 @@ class SemanticHead(nn.Module):
     """
 
     stride = 4
-    class_layers = ("predictor",)
+    class_layers: ClassVar = {"predictor": ClassRows("stuff", shared=1)}
 
     def __init__(
         self,

@@ -8,9 +8,11 @@ from test_io import official, refused, state_of, tiny
 from torch import Tensor, nn
 from torchvision.models import resnet18, resnet50
 
-from panoptic_blend.checkpoints.fitting import layers
+from panoptic_blend.checkpoints.fitting import layers, with_classes_by_name
 from panoptic_blend.checkpoints.io import load_weights
-from panoptic_blend.structures import PanopticBlendError
+from panoptic_blend.formats.categories import Categories
+from panoptic_blend.models.class_rows import ClassRows
+from panoptic_blend.structures import Category, PanopticBlendError
 
 
 def refused_in_part(model: nn.Module, source: dict[str, Tensor]) -> str:
@@ -41,6 +43,47 @@ def test_a_head_of_other_classes_starts_anew() -> None:
 def test_other_stuff_classes_start_anew() -> None:
     source, model = state_of(tiny(1)), tiny(2, "model.num_stuff=4")
     assert load_weights(model, source, partial=True) == ["semantic.predictor.bias", "semantic.predictor.weight"]
+
+
+def categories(things: str, stuff: str) -> Categories:
+    names = [*things.split(), *stuff.split()]
+    return Categories(Category(i, name, i < len(things.split())) for i, name in enumerate(names))
+
+
+def rows_of(state: dict[str, Tensor], source: dict[str, Tensor], layer: str) -> list[int | None]:
+    """For each row of a layer, the equal row of the same layer in the source."""
+    name, bias = f"{layer}.weight", f"{layer}.bias"
+    found: list[int | None] = []
+    for row, value in zip(state[name], state[bias], strict=True):
+        equal = [torch.equal(row, other) for other in source[name]]
+        found.append(equal.index(True) if any(equal) else None)
+        assert found[-1] is None or source[bias][found[-1]] == value
+    return found
+
+
+def test_rows_follow_the_names_of_classes() -> None:
+    """Row 0 is for no thing in the auxiliary head, and for some thing in the semantic one."""
+    source, model = state_of(tiny(1, "model.num_stuff=2")), tiny(2, "model.num_things=3", "model.num_stuff=4")
+    known = categories("cat dog", "sky sea")
+    adapted, names = with_classes_by_name(source, known, model, categories("fox dog cat", "sea dog a sky"))
+    assert names == {"cat", "dog", "sky", "sea"}
+    assert rows_of(adapted, source, "instances.fcos.class_logits") == [None, 1, 0]
+    assert rows_of(adapted, source, "instances.thing_semantic.6") == [0, None, 2, 1]
+    assert rows_of(adapted, source, "semantic.predictor") == [0, 2, None, None, 1]
+    assert load_weights(model, adapted, partial=True) == []
+    adapted, names = with_classes_by_name(source, known, model, categories("x y z", "sky u v w"))
+    assert names == {"sky"}
+    assert not any("class_logits" in name for name in adapted)
+
+
+def test_boxes_have_four_rows_for_each_class_after_those_of_the_background() -> None:
+    model = nn.Module()
+    model.class_layers = {"layer": ClassRows("things", shared=1, each=4)}  # type: ignore[assignment]
+    model.layer = nn.Linear(1, 12)
+    source = {"layer.weight": torch.arange(16.0)[:, None], "layer.bias": torch.arange(16.0)}
+    adapted, _ = with_classes_by_name(source, categories("a b c", "s"), model, categories("c x", "s"))
+    assert adapted["layer.weight"][:8, 0].tolist() == [0, 1, 2, 3, 12, 13, 14, 15]
+    assert torch.equal(adapted["layer.bias"][8:], model.state_dict()["layer.bias"][8:])
 
 
 def test_what_fits_wholly_leaves_nothing() -> None:

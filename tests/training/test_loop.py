@@ -436,15 +436,19 @@ def test_weights_with_other_classes(finished: Path, root: Path, tmp_path: Path) 
         content = json.loads(path.read_text())
         content["categories"][0]["name"] = "thimble"
         path.write_text(json.dumps(content))
-    start = [f"train.weights={finished / LAST}", "train.iterations=0"]
+    start, weights = [f"train.weights={finished / LAST}", "train.iterations=0"], load_file(finished / LAST)
     with pytest.raises(PanopticBlendError, match=r"has other classes \('\w+' is 'thimble' there\); give --partial"):
         Run(config(other, *start), tmp_path / "whole", resume=False)
     run = Run(config(other, *start, "train.partial=true"), tmp_path / "part", resume=False)
-    loaded, remark = run.remarks
-    assert f"{finished / LAST}: loaded backbone, fpn, " in loaded
-    assert "not loaded" in remark
-    assert "semantic.predictor" in remark
-    assert "fpn" not in remark
+    names = sorted(c.name for c in run.categories if c.name != "thimble")
+    listed = f"{', '.join(names[:6])} and 3 more"
+    assert run.remarks == [f"{finished / LAST}: knows 9 ({listed}) of the 10 classes by name"]
+    assert torch.equal(
+        run.model.state_dict()["fpn.pyramid.inner_blocks.0.0.weight"], weights["fpn.pyramid.inner_blocks.0.0.weight"]
+    )
+    name, new = "instances.fcos.class_logits.weight", [c.name for c in run.categories if c.is_thing].index("thimble")
+    same = [torch.equal(*rows) for rows in zip(run.model.state_dict()[name], weights[name], strict=True)]
+    assert same == [row != new for row in range(6)]
     run = Run(config(root, *start), tmp_path / "same", resume=False)
     assert run.remarks == []
     with pytest.raises(PanopticBlendError, match="its categories are not the model's"):
