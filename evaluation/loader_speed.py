@@ -27,10 +27,11 @@ from panoptic_blend.config.experiment import Config
 from panoptic_blend.data.dataset import CocoPanoptic, to_tensor
 from panoptic_blend.data.instances import CocoInstances
 from panoptic_blend.data.loader import Batch, training_batches
-from panoptic_blend.data.targets import PackedTarget, paint_layers
+from panoptic_blend.data.regions import Regions
+from panoptic_blend.data.targets import PackedTarget
 from panoptic_blend.data.transforms import Augmentation, resize_ids, resize_image, size_for
 from panoptic_blend.formats.images import read_segment_ids
-from panoptic_blend.structures import PanopticMap, Runs
+from panoptic_blend.structures import PanopticMap
 from panoptic_blend.terminal import right_aligned
 
 T = TypeVar("T")
@@ -139,7 +140,7 @@ def _make_sample(dataset: CocoPanoptic, number: int, augmentation: Augmentation,
     resized = watch("resize the picture", lambda: resize_image(picture, size))
     large = watch("resize the map", lambda: resize_ids(numbers, size))
     watch("flip half of the samples", lambda: (resized.flip(2), cv2.flip(large, 1)) if number % 4 in (1, 2) else None)
-    watch("target", lambda: PackedTarget.from_runs(Runs.from_pixels(large), segments, dataset.categories))
+    watch("target", lambda: PackedTarget.from_panoptic(Regions([large], segments), dataset.categories))
 
 
 def _make_sample_of_instances(
@@ -151,16 +152,17 @@ def _make_sample_of_instances(
     size = size_for(dataset.images.sizes[index], short_side, augmentation.long_side)
     picture = watch("read and decode the JPEG", lambda: to_tensor(dataset.picture(index)))
     truth = watch("rasterize the masks", lambda: dataset.truth(index))
-    layers = watch("paint the layers", lambda: paint_layers(truth))
+    regions = watch("paint the layers", lambda: Regions.of_instances(truth))
     resized = watch("resize the picture", lambda: resize_image(picture, size))
-    large = watch("resize the layers", lambda: [resize_ids(layer, size) for layer in layers])
+    large = watch("resize the layers", lambda: [resize_ids(layer, size) for layer in regions.layers])
     is_flipped = number % 4 in (1, 2)
     watch(
         "flip half of the samples",
         lambda: (resized.flip(2), [cv2.flip(layer, 1) for layer in large]) if is_flipped else None,
     )
     boxes = truth.corners()
-    watch("target", lambda: PackedTarget.from_layers(large, truth, boxes, dataset.categories))
+    transformed = Regions(large, regions.segments)
+    watch("target", lambda: PackedTarget.from_instances(transformed, boxes, dataset.categories))
 
 
 def measure_batches(

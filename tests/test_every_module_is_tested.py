@@ -53,6 +53,7 @@ COVERED_BY = {
     "convert/writing": "convert/test_convert_writing.py",
     "data/instances": "data/test_splits.py",
     "data/targets": "data/test_transforms.py",
+    "data/training_samples": "data/test_copy_paste.py",
     "doctor/description": "doctor/test_doctor_description.py",
     "doctor/evidence": "doctor/test_checkup.py",
     "doctor/instances": "doctor/test_checkup.py",

@@ -50,6 +50,9 @@ class Data(Options):
     1.5 and turns the hue by up to 36 degrees."""
     degrade: Fraction = 0.0
     """Probability that a training image is blurred, or compressed as JPEG."""
+    copy_paste: Fraction = 0.0
+    """Probability that things of another training image are pasted over one, scaled by ``jitter`` (or 0.5 to 2) and
+    flipped on their own; annotations follow."""
     workers: Annotated[int, Field(ge=0, le=1000)] = 4
     """Number of processes per device that load images; 0 loads them in the training process."""
     on_error: Literal["error", "skip"] = "error"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
@@ -14,13 +13,13 @@ import numpy as np
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
-from panoptic_blend.data.protocol import PanopticDataset, Sample, read_sample, require_panoptic
-from panoptic_blend.data.targets import PackedTarget, paint_layers
-from panoptic_blend.data.transforms import Augmentation, Geometry, Resizing
+from panoptic_blend.data.protocol import PanopticDataset, read_sample, require_panoptic
+from panoptic_blend.data.targets import PackedTarget
+from panoptic_blend.data.training_samples import TrainingSamples, named
+from panoptic_blend.data.transforms import Augmentation, Resizing
 from panoptic_blend.data.workers import ErrorsAsItems, Loaded, load
-from panoptic_blend.failures import doing
 from panoptic_blend.instances import TrueInstances
-from panoptic_blend.structures import ImageId, PanopticMap, Runs, Segment, Size, Target
+from panoptic_blend.structures import ImageId, PanopticMap, Size, Target
 
 _MAX_SUBSTITUTES = 100
 """Maximum number of images that are tried instead of one that cannot be read."""
@@ -117,7 +116,7 @@ def training_batches(
     """
     sizes = dataset.images.sizes
     batches = _AspectRatioBatches(sizes, batch_size, seed, start, shard)
-    samples = _TrainingSamples(dataset, augmentation, seed)
+    samples = TrainingSamples(dataset, augmentation, seed)
     source = ErrorsAsItems(samples, _Substitutes(seed, len(sizes)) if skip else None)
     loaded = map(partial(_to_batch, pin), load(source, batches, workers))
     return _prefetched(loaded) if pin else loaded
@@ -183,38 +182,6 @@ class _AspectRatioBatches(Sampler[list[tuple[int, int]]]):
             epoch += 1
 
 
-class _TrainingSamples(Dataset[tuple[Tensor, PackedTarget, str]]):
-    """Augmented training samples, by (position in the stream of samples, image index)."""
-
-    def __init__(self, dataset: PanopticDataset, augmentation: Augmentation, seed: int) -> None:
-        self._dataset, self._augmentation, self._seed = dataset, augmentation, seed
-
-    def __getitem__(self, item: tuple[int, int]) -> tuple[Tensor, PackedTarget, str]:
-        position, index = item
-        with _named(self._dataset, index):
-            sample = read_sample(self._dataset, index)
-            size = sample.image.shape[1], sample.image.shape[2]
-            rng = np.random.default_rng([self._seed, position, index])
-            geometry = self._augmentation.draw(size, rng)
-            image = self._augmentation.alter(geometry.image(sample.image), rng)
-            return image, self._target(sample, geometry), sample.file_name
-
-    def _target(self, sample: Sample, geometry: Geometry) -> PackedTarget:
-        """The target of a transformed sample; its things are ``instances``, if there are any."""
-        categories, instances = self._dataset.categories, sample.instances
-        if instances is None:
-            return PackedTarget.from_runs(*_transformed(sample.panoptic_truth(), geometry), categories)
-        layers = [geometry.ids(layer) for layer in paint_layers(instances)]
-        boxes = None if self._augmentation.is_cropping else geometry.boxes(instances.corners())
-        segments = None if sample.panoptic is None else _transformed(sample.panoptic, geometry)
-        return PackedTarget.from_layers(layers, instances, boxes, categories, segments)
-
-
-def _transformed(panoptic: PanopticMap, geometry: Geometry) -> tuple[Runs, list[Segment]]:
-    """The runs of a transformed map, as those of `PanopticMap.runs`, and its segments."""
-    return Runs.from_pixels(geometry.ids(panoptic.index())), panoptic.segments
-
-
 class _EvaluationSamples(Dataset[EvaluationSample]):
     """Evaluation samples, by image index."""
 
@@ -222,17 +189,11 @@ class _EvaluationSamples(Dataset[EvaluationSample]):
         self._dataset, self._resizing = dataset, resizing
 
     def __getitem__(self, index: int) -> EvaluationSample:
-        with _named(self._dataset, index):
+        with named(self._dataset, index):
             sample = read_sample(self._dataset, index)
             truth = sample.panoptic, sample.instances
             resized = self._resizing(sample.image)
             return EvaluationSample(sample.image_id, sample.file_name, resized, sample.image, *truth)
-
-
-def _named(dataset: PanopticDataset, index: int) -> AbstractContextManager[None]:
-    """Note the image on every exception."""
-    activity = f"loading {dataset.images.file_names[index]} of {dataset.name}"
-    return doing(activity, lower="data.workers, data.short_sides or test.short_side")
 
 
 @dataclass(frozen=True)

@@ -36,25 +36,27 @@ def change_colors(image: Tensor, strength: float, rng: np.random.Generator) -> T
     angle = _TURN * strength * rng.uniform(-1, 1)
     cos, sin = saturation * np.cos(angle), saturation * np.sin(angle)
     chroma = np.linalg.inv(_YIQ) @ [[1, 0, 0], [0, cos, -sin], [0, sin, cos]] @ _YIQ
-    pixels = _pixels(image)
+    pixels = pixels_of(image)
     mean = brightness * (_YIQ[0] @ cv2.mean(pixels)[:3])
     offset = np.full((3, 1), (1 - contrast) * mean)
-    return _tensor(cv2.transform(pixels, np.hstack([brightness * contrast * chroma, offset])))
+    return image_of(cv2.transform(pixels, np.hstack([brightness * contrast * chroma, offset])))
 
 
 def lower_quality(image: Tensor, rng: np.random.Generator) -> Tensor:
     """Blur an image (3, H, W) uint8, or compress it as JPEG, at random."""
-    pixels = _pixels(image)
+    pixels = pixels_of(image)
     if rng.random() < 0.5:
-        return _tensor(cv2.GaussianBlur(pixels, (0, 0), float(np.exp(rng.uniform(*np.log(_SIGMA))))))
+        return image_of(cv2.GaussianBlur(pixels, (0, 0), float(np.exp(rng.uniform(*np.log(_SIGMA))))))
     quality = int(rng.integers(*_QUALITY, endpoint=True))
     _, encoded = cv2.imencode(".jpg", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
-    return _tensor(cv2.imdecode(encoded, cv2.IMREAD_COLOR_RGB))
+    return image_of(cv2.imdecode(encoded, cv2.IMREAD_COLOR_RGB))
 
 
-def _pixels(image: Tensor) -> npt.NDArray[np.uint8]:
+def pixels_of(image: Tensor) -> npt.NDArray[np.uint8]:
+    """The pixels (H, W, channels) of an image (channels, H, W), copied only if they are not in this order in memory."""
     return np.ascontiguousarray(image.permute(1, 2, 0).numpy())
 
 
-def _tensor(pixels: Any) -> Tensor:
+def image_of(pixels: Any) -> Tensor:
+    """The image (channels, H, W) of pixels (H, W, channels), in the same memory."""
     return torch.from_numpy(pixels).permute(2, 0, 1)

@@ -91,6 +91,10 @@ class Geometry:
         return np.clip(corners, 0, self.size[::-1]).reshape(-1, 4)
 
 
+_PATCH_FACTORS = 0.5, 2.0
+"""Factors of the size of an image whose things are pasted, where there is no jitter."""
+
+
 @dataclass(frozen=True)
 class Augmentation:
     """Random crop, resize and horizontal flip of an image together with its annotation, and changes of its pixels.
@@ -99,7 +103,7 @@ class Augmentation:
     ``flip`` the probability of a flip, ``crop`` the smallest fraction of each side that a crop keeps, ``jitter`` the
     range of a log-uniform factor of the size, which is a crop to that size where it enlarges (large scale jitter:
     Ghiasi et al., Simple Copy-Paste, CVPR 2021, section 3), ``color`` the strength of `change_colors`, ``degrade`` the
-    probability of `lower_quality`.
+    probability of `lower_quality`, ``copy_paste`` that of `cut_out`.
     """
 
     short_sides: Sequence[int]
@@ -110,6 +114,7 @@ class Augmentation:
     jitter: tuple[float, float] | None = None
     color: float = 0.0
     degrade: float = 0.0
+    copy_paste: float = 0.0
 
     @classmethod
     def from_options(cls, data: Data) -> Augmentation:
@@ -117,9 +122,9 @@ class Augmentation:
         return cls(**{field.name: getattr(data, field.name) for field in fields(cls)})
 
     @property
-    def is_cropping(self) -> bool:
-        """Whether an image may lose a part."""
-        return self.crop < 1 or self.jitter is not None
+    def hides_parts(self) -> bool:
+        """Whether an object may lose a part."""
+        return self.crop < 1 or self.jitter is not None or self.copy_paste > 0
 
     def draw(self, size: Size, rng: np.random.Generator) -> Geometry:
         """A random transform for an image of ``size`` (height, width); ``rng`` makes all choices."""
@@ -129,12 +134,28 @@ class Augmentation:
             window, size = _random_window(size, (height, width), rng), (height, width)
         resized = size_for(size, self._short_side(rng), self.long_side)
         if self.jitter:
-            factor = float(np.exp(rng.uniform(*np.log(self.jitter))))
+            factor = _log_uniform(self.jitter, rng)
             if factor > 1:  # the crop of the enlarged image, taken before the resize: a window costs less than a whole
                 window = _random_window(size, scaled(size, 1 / factor), rng)
             else:
                 resized = scaled(resized, factor)
         return Geometry(window, resized, bool(rng.random() < self.flip))
+
+    def draw_patch(self, size: Size, canvas: Size, rng: np.random.Generator) -> tuple[Geometry, tuple[slice, slice]]:
+        """A random transform for an image of ``size`` of which parts are pasted into another of size ``canvas``.
+
+        The image is scaled as a whole, by the factors of ``jitter`` or from half to double, and laid over the canvas
+        anywhere. Only what lies over it is transformed.
+
+        Returns:
+            The transform, and rows and columns of the canvas that its result belongs to.
+        """
+        factor = _log_uniform(self.jitter or _PATCH_FACTORS, rng)
+        scaled_size = scaled(size_for(size, self._short_side(rng), self.long_side), factor)
+        rows, columns = (_overlap(*lengths, rng) for lengths in zip(size, scaled_size, canvas, strict=True))
+        window = rows[1], columns[1]
+        fitted = window[0].stop - window[0].start, window[1].stop - window[1].start
+        return Geometry((rows[0], columns[0]), fitted, bool(rng.random() < self.flip)), window
 
     def alter(self, image: Tensor, rng: np.random.Generator) -> Tensor:
         """Change colors and sharpness of an image (3, H, W) uint8; ``rng`` makes all choices."""
@@ -146,6 +167,21 @@ class Augmentation:
         if self.side_sampling == "range":
             return int(rng.integers(min(self.short_sides), max(self.short_sides), endpoint=True))
         return int(rng.choice(self.short_sides))
+
+
+def _log_uniform(limits: tuple[float, float], rng: np.random.Generator) -> float:
+    return float(np.exp(rng.uniform(*np.log(limits))))
+
+
+def _overlap(old: int, new: int, canvas: int, rng: np.random.Generator) -> tuple[slice, slice]:
+    """Lay a length, scaled from ``old`` to ``new``, over that of a canvas anywhere; the longer one covers the other.
+
+    Returns:
+        What of the unscaled length lies over the canvas, and where on the canvas it does.
+    """
+    offset = int(rng.integers(min(canvas - new, 0), max(canvas - new, 0), endpoint=True))
+    start, stop = max(offset, 0), min(offset + new, canvas)
+    return slice((start - offset) * old // new, -((stop - offset) * old // -new)), slice(start, stop)
 
 
 def _random_window(whole: Size, part: Size, rng: np.random.Generator) -> tuple[slice, slice]:

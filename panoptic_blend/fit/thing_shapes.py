@@ -13,7 +13,7 @@ import numpy.typing as npt
 from scipy.ndimage import find_objects
 
 from panoptic_blend.data.protocol import Sample
-from panoptic_blend.data.targets import paint_layers
+from panoptic_blend.data.regions import paint_layers
 
 Layers = Sequence[npt.NDArray[np.integer[Any]]]
 """Maps (H, W) of one image; thing g is where one of them is g + 1."""

@@ -28,7 +28,7 @@ from panoptic_blend.structures import PanopticBlendError
 
 Refused = Callable[..., str]
 
-AUGMENTATION = Augmentation([48, 56, 64], 80, 0.5, 0.7, color=0.5, degrade=0.3)
+AUGMENTATION = Augmentation([48, 56, 64], 80, 0.5, 0.7, color=0.5, degrade=0.3, copy_paste=0.5)
 
 
 @pytest.fixture(scope="module")
@@ -77,8 +77,17 @@ def test_batches_depend_on_seed_and_number_alone(dataset: CocoPanoptic) -> None:
 
 
 def test_options_of_the_config_are_those_of_the_augmentation() -> None:
-    data = Data(short_sides=(48,), long_side=80, flip=0.1, side_sampling="range", jitter=(0.5, 2), color=0.2, degrade=1)
-    assert Augmentation.from_options(data) == Augmentation((48,), 80, 0.1, 1.0, "range", (0.5, 2.0), 0.2, 1.0)
+    data = Data(
+        short_sides=(48,),
+        long_side=80,
+        flip=0.1,
+        side_sampling="range",
+        jitter=(0.5, 2),
+        color=0.2,
+        degrade=1,
+        copy_paste=0.3,
+    )
+    assert Augmentation.from_options(data) == Augmentation((48,), 80, 0.1, 1.0, "range", (0.5, 2.0), 0.2, 1.0, 0.3)
     assert Augmentation.from_options(Data(crop=0.3)).crop == 0.3
 
 

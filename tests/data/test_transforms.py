@@ -20,6 +20,7 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional
 
 from panoptic_blend.data.dataset import CocoPanoptic
+from panoptic_blend.data.regions import Regions
 from panoptic_blend.data.targets import PackedTarget, semantic_map
 from panoptic_blend.data.transforms import (
     Augmentation,
@@ -30,7 +31,7 @@ from panoptic_blend.data.transforms import (
 )
 from panoptic_blend.formats.categories import Categories
 from panoptic_blend.models.targets import instance_masks
-from panoptic_blend.structures import IGNORE, Category, PanopticMap, Runs, Segment, Target
+from panoptic_blend.structures import IGNORE, Category, PanopticMap, Segment, Target
 
 Ids = npt.NDArray[np.integer[Any]]
 
@@ -42,7 +43,7 @@ SIDES = st.integers(1, 40)
 
 
 def target_of(panoptic: PanopticMap) -> Target:
-    return PackedTarget.from_runs(panoptic.runs(), panoptic.segments, CATEGORIES).unpack()
+    return PackedTarget.from_panoptic(Regions.of_panoptic(panoptic), CATEGORIES).unpack()
 
 
 def segment(id: int, category: int, is_crowd: bool = False) -> Segment:
@@ -339,8 +340,8 @@ def test_targets_agree_with_their_map(panoptic: PanopticMap) -> None:
 def test_a_packed_target_is_small_and_survives_pickling(coco_sample: Path) -> None:
     dataset = CocoPanoptic(coco_sample, "val2017")
     truth = dataset.truth(1)
-    large = Runs.from_pixels(resize_ids(truth.index(), (800, 1422)))
-    packed = PackedTarget.from_runs(large, truth.segments, dataset.categories)
+    large = Regions([resize_ids(truth.index(), (800, 1422))], truth.segments)
+    packed = PackedTarget.from_panoptic(large, dataset.categories)
     sent = pickle.dumps(packed)
     assert len(sent) < 800 * 1422 / 10  # three maps of bytes would take 30 times as much
     before, after = packed.unpack(), pickle.loads(sent).unpack()

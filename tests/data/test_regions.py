@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from pycocotools import mask as coco
 
-from panoptic_blend.data.targets import PackedTarget, paint_layers
+from panoptic_blend.data.regions import Regions, paint_layers
+from panoptic_blend.data.targets import PackedTarget
 from panoptic_blend.data.transforms import Geometry, resize_ids
 from panoptic_blend.formats.categories import Categories
 from panoptic_blend.instances import TrueInstances
@@ -38,10 +39,10 @@ def instances_of(
 
 
 def target_of(instances: TrueInstances, geometry: Geometry, panoptic: PanopticMap | None = None) -> Target:
-    layers = [geometry.ids(layer) for layer in paint_layers(instances)]
-    segments = panoptic and (panoptic.runs(), panoptic.segments)
+    regions = Regions.of_instances(instances).transformed(geometry)
+    segments = Regions.of_panoptic(panoptic) if panoptic else None
     boxes = geometry.boxes(instances.corners())
-    packed = PackedTarget.from_layers(layers, instances, boxes, CATEGORIES, segments or None)
+    packed = PackedTarget.from_instances(regions, boxes, CATEGORIES, segments)
     unpacked: PackedTarget = pickle.loads(pickle.dumps(packed))
     return unpacked.unpack()
 
