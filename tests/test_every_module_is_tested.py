@@ -24,6 +24,7 @@ COVERED_BY = {
     "cli/fitting": "docs/test_documented_commands.py",
     "cli/inference": "cli/test_cli.py",
     "cli/instances": "scoring/test_ap.py",
+    "cli/labelling": "docs/test_documented_commands.py",
     "cli/main": "cli/test_cli.py",
     "cli/models": "inference/test_team.py",
     "cli/options": "cli/test_cli.py",

@@ -39,7 +39,7 @@ def evaluate(
     from panoptic_blend.inference.evaluation import evaluate
 
     with running(model, weights, config, overrides or (), device, devices, nodes, precision) as on:
-        dataset = _validation(on.predictor)
+        dataset = validation(on.predictor)
         if on.team.is_first:
             for line in exceeded_limits(on.predictor.config.model, dataset):
                 print(line, file=sys.stderr)
@@ -93,7 +93,7 @@ def sweep(
     if apply:
         require_applicable(model, apply)
     with running(model, weights, config, overrides or (), device, devices, nodes, precision) as on:
-        dataset = _validation(on.predictor)
+        dataset = validation(on.predictor)
         with doing("sweep", folder=output), on.locked(output):
             with on.progress("running the model") as progress:
                 cache = open_cache(output / "cache.zip", on.predictor, dataset, progress, print, on.team)
@@ -110,7 +110,7 @@ def sweep(
         print(f"the weights with the best setting: {apply}")
 
 
-def _validation(predictor: Predictor) -> PanopticDataset:
+def validation(predictor: Predictor) -> PanopticDataset:
     """The validation split that the config names, after a check that it has the model's categories."""
     from panoptic_blend.data.splits import open_validation
     from panoptic_blend.inference.evaluation import require_same_categories

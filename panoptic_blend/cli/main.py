@@ -15,6 +15,7 @@ from panoptic_blend.cli.explaining import explain
 from panoptic_blend.cli.fitting import fit
 from panoptic_blend.cli.inference import evaluate, sweep
 from panoptic_blend.cli.instances import ap
+from panoptic_blend.cli.labelling import label
 from panoptic_blend.cli.prediction import predict
 from panoptic_blend.cli.reporting import report
 from panoptic_blend.cli.running import TRACEBACK, guarded
@@ -31,6 +32,7 @@ app = typer.Typer(
 )
 for command in (demo, fit, train, evaluate, sweep, predict, explain, push, pq, ap, report, draw):
     app.command()(command)
+app.add_typer(label, name="label")
 app.add_typer(data, name="data")
 app.add_typer(weights, name="weights")
 

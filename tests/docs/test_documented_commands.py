@@ -59,6 +59,8 @@ ADDED: dict[str, tuple[str, ...]] = {
     "panoptic-blend evaluate": SMALL_INPUT,
     "panoptic-blend predict": SMALL_INPUT,
     "panoptic-blend explain": SMALL_INPUT,
+    "panoptic-blend label next": SMALL_INPUT,
+    "panoptic-blend label errors": SMALL_INPUT,
     "panoptic-blend sweep": (*SMALL_INPUT, "--workers", "1"),
     "panoptic-blend pq": ("--resamples", "20"),
     "panoptic-blend ap": ("--resamples", "20"),
