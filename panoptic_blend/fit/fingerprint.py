@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,14 +14,12 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import TypeAdapter, ValidationError
 
-from panoptic_blend.data.protocol import ListedDataset, PanopticDataset, Sample, read_sample
+from panoptic_blend.data.protocol import PanopticDataset
 from panoptic_blend.files import read_bytes, replacing
-from panoptic_blend.fit.thing_shapes import ThingShapes, thing_shapes
+from panoptic_blend.fit.measured_images import MeasuredImage, count_classes, joined, measure_images
+from panoptic_blend.fit.near_duplicates import NearDuplicates, find_near_duplicates
 from panoptic_blend.formats.categories import Categories
 from panoptic_blend.structures import PanopticBlendError
-
-MOST_MEASURED = 300
-"""The number of training images whose pixels are measured."""
 
 THIN = 1 / 8
 """A thing is thin if its mean thickness is less than this part of its longest side."""
@@ -52,13 +51,19 @@ class ThingCounts:
     p99: float
     max: int
 
+    @classmethod
+    def of(cls, counts: npt.NDArray[np.int64]) -> ThingCounts:
+        """Those of the numbers of things in the images (n,)."""
+        p50, p99 = np.percentile(counts, (50, 99)).tolist()
+        return cls(float(counts.mean()), p50, p99, int(counts.max()))
+
 
 @dataclass(frozen=True)
 class ClassFacts:
-    """One class: the numbers of its training images, segments (without crowds) and validation images.
+    """One class: the numbers of training images that have it, of its segments there, and of validation images.
 
-    ``pixels`` is its share of the pixels that have a class; ``size`` are square roots of the areas of its segments in
-    pixels. Both are of the measured images, and null where these have none of the class.
+    Segments are without crowds. ``pixels`` is its share of the pixels that have a class, and ``size`` are the square
+    roots of the areas of its segments; both are of the measured images, and null where these have none.
     """
 
     id: int
@@ -75,8 +80,9 @@ class ClassFacts:
 class Fingerprint:
     """What a data set is like. Sides are in pixels of the pictures, shares from 0 to 1; null is a figure over nothing.
 
-    Sizes of pictures are of all training images. What needs pixels is of ``measured`` of them, drawn at random, always
-    the same ones. Things are without crowds.
+    Sizes of pictures and counts of things and classes are of all images; a data set without lists of them
+    (`ListedDataset`) has the counts of the ``measured`` ones. What needs pixels is of ``measured`` training images,
+    drawn at random, always the same ones, and more of those with rare classes. Things are without crowds.
     """
 
     images: int
@@ -113,6 +119,7 @@ class Fingerprint:
     relative_stuff_area: Spread | None
     """The same, divided by the area of the picture."""
     classes: tuple[ClassFacts, ...]
+    near_duplicates: NearDuplicates
     sided_names: tuple[str, ...]
     """Classes whose name says that a mirrored thing would be of another class, such as ``left hand`` or ``digit 3``."""
 
@@ -152,17 +159,16 @@ def take_fingerprint(training: PanopticDataset, validation: PanopticDataset) -> 
     Raises:
         PanopticBlendError: an image cannot be read.
     """
-    sizes, counts = np.array(list(training.images.sizes)), _class_counts(training)
-    is_thing = [category.is_thing for category in training.categories]
-    rng = np.random.default_rng(0)
-    drawn = np.sort(rng.permutation(len(training))[:MOST_MEASURED])
-    measured = [_measure(read_sample(training, index)) for index in drawn.tolist()]
+    sizes, categories = np.array(list(training.images.sizes)), training.categories
+    measured = measure_images(training)
+    counts = count_classes(training, measured)
     shapes = [image.shapes for image in measured]
-    long_sides, thicknesses = _joined(x.long_sides for x in shapes), _joined(x.thicknesses for x in shapes)
-    thing_sizes = np.sqrt(_joined(x.areas for x in shapes))
-    shorts = np.repeat(sizes[drawn].min(axis=1), [len(x) for x in shapes])
-    stuff = _joined(x.stuff_areas for x in measured)
-    stuff_pictures = np.repeat(sizes[drawn].prod(axis=1), [len(x.stuff_areas) for x in measured])
+    areas, long_sides, short_sides, thicknesses = (
+        joined(getattr(x, name) for x in shapes) for name in ("areas", "long_sides", "short_sides", "thicknesses")
+    )
+    picture_sides = np.repeat([min(x.size) for x in measured], [len(x.shapes) for x in measured])
+    picture_areas = np.repeat([math.prod(x.size) for x in measured], [len(x.stuff_areas) for x in measured])
+    stuff_areas = joined(x.stuff_areas for x in measured)
     return Fingerprint(
         images=len(training),
         validation_images=len(validation),
@@ -171,58 +177,25 @@ def take_fingerprint(training: PanopticDataset, validation: PanopticDataset) -> 
         long_side=_spread(sizes.max(axis=1)),
         aspect=_spread(sizes[:, 1] / sizes[:, 0]),
         gray=float(np.mean([x.is_gray for x in measured])),
-        things_per_image=_thing_counts(counts[:, is_thing].sum(axis=1)),
-        thing_size=Spread.of(thing_sizes),
-        relative_thing_size=Spread.of(thing_sizes / shorts),
+        things_per_image=ThingCounts.of(counts[:, [category.is_thing for category in categories]].sum(axis=1)),
+        thing_size=Spread.of(np.sqrt(areas)),
+        relative_thing_size=Spread.of(np.sqrt(areas) / picture_sides),
         thing_long_side=Spread.of(long_sides),
-        thing_short_side=Spread.of(_joined(x.short_sides for x in shapes)),
+        thing_short_side=Spread.of(short_sides),
         thing_thickness=Spread.of(thicknesses),
         thin=_share(thicknesses < THIN * long_sides),
-        touching=_share(_joined(x.touching for x in shapes)),
-        overlapping=_share(_joined(x.overlapping for x in shapes)),
-        **_pixel_shares(training.categories, measured),
-        stuff_area=Spread.of(stuff),
-        relative_stuff_area=Spread.of(stuff / stuff_pictures),
-        classes=_classes(training.categories, counts, _class_counts(validation), measured),
-        sided_names=tuple(c.name for c in training.categories if is_sided(c.name)),
+        touching=_share(joined(x.touching for x in shapes)),
+        overlapping=_share(joined(x.overlapping for x in shapes)),
+        **_pixel_shares(categories, measured),
+        stuff_area=Spread.of(stuff_areas),
+        relative_stuff_area=Spread.of(stuff_areas / picture_areas),
+        classes=_classes(categories, counts, count_classes(validation), measured),
+        near_duplicates=find_near_duplicates(training, validation),
+        sided_names=tuple(category.name for category in categories if is_sided(category.name)),
     )
 
 
-@dataclass(frozen=True)
-class _Measured:
-    """An image whose pixels were measured; ``pixels`` counts those of each category id, and of void as None."""
-
-    shapes: ThingShapes
-    is_gray: bool
-    pixels: dict[int | None, int]
-    stuff_ids: npt.NDArray[np.int64]
-    stuff_areas: npt.NDArray[np.float64]
-
-
-def _measure(sample: Sample) -> _Measured:
-    panoptic, pixels = sample.panoptic, dict[int | None, int]()
-    segments = panoptic.segments if panoptic else []
-    stuff = [segment for segment in segments if not segment.is_thing]
-    for segment in segments:
-        pixels[segment.category] = pixels.get(segment.category, 0) + segment.area
-    if panoptic:
-        pixels[None] = panoptic.segment_ids.size - sum(pixels.values())
-    image = sample.image
-    return _Measured(
-        thing_shapes(sample),
-        bool((image[0] == image[1]).all() and (image[1] == image[2]).all()),
-        pixels,
-        np.array([segment.category for segment in stuff], dtype=np.int64),
-        np.array([segment.area for segment in stuff], dtype=np.int64),
-    )
-
-
-def _thing_counts(counts: npt.NDArray[np.int64]) -> ThingCounts:
-    p50, p99 = np.percentile(counts, (50, 99)).tolist()
-    return ThingCounts(float(counts.mean()), p50, p99, int(counts.max()))
-
-
-def _pixel_shares(categories: Categories, measured: Sequence[_Measured]) -> dict[str, Any]:
+def _pixel_shares(categories: Categories, measured: Sequence[MeasuredImage]) -> dict[str, Any]:
     """The shares of pixels that are things, stuff and void."""
     counts: Counter[bool | None] = Counter()
     for image in measured:
@@ -237,17 +210,13 @@ def _classes(
     categories: Categories,
     here: npt.NDArray[np.int32],
     there: npt.NDArray[np.int32],
-    measured: Sequence[_Measured],
+    measured: Sequence[MeasuredImage],
 ) -> tuple[ClassFacts, ...]:
-    """The classes; ``here`` and ``there`` are the `_class_counts` of the training and of the validation split."""
-    pixels: Counter[int | None] = Counter()
-    for image in measured:
-        pixels.update(image.pixels)
+    """The classes; ``here`` and ``there`` are the counts of the training and of the validation split."""
+    pixels = sum((image.pixels for image in measured), Counter[int | None]())
     labeled = pixels.total() - pixels[None]
-    ids, areas = (
-        _joined([*(getattr(x.shapes, a) for x in measured), *(getattr(x, b) for x in measured)])
-        for a, b in (("category_ids", "stuff_ids"), ("areas", "stuff_areas"))
-    )
+    ids = joined([*(x.shapes.category_ids for x in measured), *(x.stuff_ids for x in measured)])
+    areas = joined([*(x.shapes.areas for x in measured), *(x.stuff_areas for x in measured)])
     return tuple(
         ClassFacts(
             category.id,
@@ -263,29 +232,12 @@ def _classes(
     )
 
 
-def _class_counts(dataset: PanopticDataset) -> npt.NDArray[np.int32]:
-    """The number of segments of each category in each image; those of a foreign data set are read."""
-    if isinstance(dataset, ListedDataset):
-        return dataset.class_counts()
-    places = dataset.categories.places
-    counts = np.zeros((len(dataset), len(places)), dtype=np.int32)
-    for row in range(len(dataset)):
-        measured = _measure(read_sample(dataset, row))
-        for category_id in (*measured.shapes.category_ids.tolist(), *measured.stuff_ids.tolist()):
-            counts[row, places[category_id]] += 1
-    return counts
-
-
 _SIDED = re.compile(r"\b(left|right|digits?|numbers?|letters?|characters?|text|arrow|[a-z]|\d+)\b", re.IGNORECASE)
 
 
 def is_sided(name: str) -> bool:
     """Whether a class is, by its name, another one or none when it is mirrored: sides, letters, digits."""
     return bool(_SIDED.search(re.sub(r"[_\W]+", " ", name)))
-
-
-def _joined(columns: Iterable[npt.NDArray[Any]]) -> npt.NDArray[Any]:
-    return np.concatenate(list(columns))
 
 
 def _spread(values: npt.ArrayLike) -> Spread:
