@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import numpy.typing as npt
 
-from panoptic_blend.fit.likeness import near_duplicates, signatures
+from panoptic_blend.fit.near_duplicates import hash_files
 
 Groups = npt.NDArray[np.int64]
 """(n,): the number of the group of each picture, from 0 without gaps."""
@@ -134,8 +134,8 @@ def _united(groups: Groups, pairs: Iterable[tuple[int, int]]) -> Groups:
 
 
 def _near(paths: Sequence[Path]) -> list[tuple[int, int]]:
-    looks = signatures(paths)
-    return [(one, other) for one, other in near_duplicates(looks, looks) if one < other]
+    nearest = hash_files(paths).nearest().tolist()
+    return [(one, other) for one, other in enumerate(nearest) if other >= 0]
 
 
 def _parts(names: Sequence[str], limit: float) -> Groups:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import TypeVar
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from panoptic_blend.data.protocol import ListedDataset, PanopticDataset, read_sample
+from panoptic_blend.data.protocol import ListedDataset, PanopticDataset, Sample, read_sample
 from panoptic_blend.fit.measured_images import MOST_MEASURED, drawn
-from panoptic_blend.formats.images import Picture, read_thumbnail
+from panoptic_blend.formats.images import read_thumbnail
 from panoptic_blend.machine import cores
+
+T = TypeVar("T")
+Gray = npt.NDArray[np.uint8]
 
 MOST_BITS = 12
 """Hashes of near duplicates differ in at most this many of 64 bits; those of different pictures in about 32."""
@@ -45,14 +49,15 @@ class Hashes:
     thumbnails: npt.NDArray[np.uint8]
 
     @classmethod
-    def of(cls, pictures: Iterable[Picture]) -> Hashes:
-        """Hash pictures, each (H, W, 3).
+    def of(cls, pictures: Iterable[Gray]) -> Hashes:
+        """Hash gray pictures, each (H, W) uint8.
 
         A bit of a hash says whether a low frequency of the discrete cosine transform of the thumbnail is above the
         median of all 64 (Zauner, Implementation and Benchmarking of Perceptual Image Hash Functions, 2010, section
         3.2).
         """
-        thumbnails = np.array([_thumbnail(picture) for picture in pictures], np.uint8).reshape(-1, _SIDE, _SIDE)
+        small = [cv2.resize(picture, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA) for picture in pictures]
+        thumbnails = np.array(small, np.uint8).reshape(-1, _SIDE, _SIDE)
         rows, columns = np.transpose(_ORDER)
         bits = np.zeros(len(thumbnails), dtype=np.uint64)
         for i, gray in enumerate(thumbnails):
@@ -81,6 +86,13 @@ class Hashes:
             found[rows[is_close]] = best[is_close]
         return found
 
+    def alike(self, place: int, others: Sequence[int]) -> list[int]:
+        """Those of the positions ``others`` whose pictures are near duplicates of the one at ``place``."""
+        positions = np.array(others, dtype=np.intp)
+        close = positions[np.bitwise_count(self.bits[place] ^ self.bits[positions]) <= MOST_BITS]
+        found: list[int] = close[_are_alike(self.thumbnails[[place]], self.thumbnails[close])].tolist()
+        return found
+
 
 def _are_alike(one: npt.NDArray[np.uint8], other: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
     """Whether thumbnails (n, 32, 32) are the same but for contrast, moderate brightness and little else."""
@@ -96,25 +108,18 @@ def _standardized(thumbnails: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.flo
     return (thumbnails - means[:, None, None]) / np.maximum(deviations, _CONTRAST)[:, None, None], means
 
 
-def _thumbnail(picture: Picture) -> npt.NDArray[Any]:
-    small = cv2.resize(picture, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA)
-    return cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)
-
-
-def hash_pictures(dataset: PanopticDataset, indices: Sequence[int]) -> Hashes:
-    """Hash some pictures of a data set; if their files are known, only these are read, in less than full size.
+def hash_files(paths: Sequence[Path]) -> Hashes:
+    """Hash the pictures in files, which are read in less than full size.
 
     Raises:
         PanopticBlendError: a picture cannot be read.
     """
+    return _hashed(lambda path: read_thumbnail(path, 2 * _SIDE), paths)
 
-    def picture(index: int) -> Picture:
-        if isinstance(dataset, ListedDataset):
-            return read_thumbnail(dataset.picture_path(index), 2 * _SIDE)
-        return read_sample(dataset, index).image.permute(1, 2, 0).numpy()
 
-    with ThreadPoolExecutor(cores()) as threads:
-        return Hashes.of(threads.map(picture, indices))
+def _hashed(read: Callable[[T], Gray], items: Sequence[T]) -> Hashes:
+    with ThreadPoolExecutor(cores()) as threads:  # decoding releases the GIL
+        return Hashes.of(threads.map(read, items))
 
 
 @dataclass(frozen=True)
@@ -140,7 +145,7 @@ def find_near_duplicates(training: PanopticDataset, validation: PanopticDataset)
         PanopticBlendError: a picture cannot be read.
     """
     (own, names), (others, other_names) = (
-        _hashed(dataset, most) for dataset, most in zip((training, validation), MOST_HASHED.values(), strict=True)
+        _hashed_part(dataset, most) for dataset, most in zip((training, validation), MOST_HASHED.values(), strict=True)
     )
     within, across = own.nearest(), others.nearest(own)
     return NearDuplicates(
@@ -153,10 +158,19 @@ def find_near_duplicates(training: PanopticDataset, validation: PanopticDataset)
     )
 
 
-def _hashed(dataset: PanopticDataset, most: int) -> tuple[Hashes, list[str]]:
+def _hashed_part(dataset: PanopticDataset, most: int) -> tuple[Hashes, list[str]]:
     """Hashes and names of at most so many pictures; of fewer if whole samples must be read."""
-    indices = drawn(len(dataset), most if isinstance(dataset, ListedDataset) else MOST_MEASURED).tolist()
-    return hash_pictures(dataset, indices), [dataset.images.file_names[index] for index in indices]
+    if isinstance(dataset, ListedDataset):
+        indices = drawn(len(dataset), most).tolist()
+        hashes = hash_files([dataset.picture_path(index) for index in indices])
+    else:
+        indices = drawn(len(dataset), MOST_MEASURED).tolist()
+        hashes = _hashed(lambda index: _gray(read_sample(dataset, index)), indices)
+    return hashes, [dataset.images.file_names[index] for index in indices]
+
+
+def _gray(sample: Sample) -> Gray:
+    return cv2.cvtColor(sample.image.permute(1, 2, 0).numpy(), cv2.COLOR_RGB2GRAY)  # type: ignore[return-value]
 
 
 def _pairs(names: Sequence[str], others: Sequence[str], nearest: npt.NDArray[np.intp]) -> tuple[tuple[str, str], ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from panoptic_blend.failures import doing
-from panoptic_blend.fit.likeness import near_duplicates, signatures
+from panoptic_blend.fit.near_duplicates import hash_files
 from panoptic_blend.fit.usefulness import Usefulness, turned, usefulness
 from panoptic_blend.formats.images import Picture, read_picture
 from panoptic_blend.inference.find_pictures import FoundPicture
@@ -86,19 +86,16 @@ def diverse(judged: Sequence[JudgedPicture]) -> list[tuple[JudgedPicture, str]]:
     A group is a picture with all that are nearly the same and have a lower score.
     """
     by_score = sorted(judged, key=lambda one: -one.score)
-    looks = signatures([one.path for one in by_score])
-    similar: defaultdict[int, list[int]] = defaultdict(list)
-    for one, better in near_duplicates(looks, looks):
-        if better < one:
-            similar[one].append(better)
-    turns = [0] * len(by_score)
-    followers = Counter[int]()
+    hashes = hash_files([one.path for one in by_score])
+    leaders, followers = list[int](), Counter[int]()
     ranked = list[tuple[int, JudgedPicture, str]]()
     for place, picture in enumerate(by_score):
-        reasons = picture.reasons
-        if best := [other for other in similar[place] if turns[other] == 0]:
+        turn, reasons = 0, picture.reasons
+        if best := hashes.alike(place, leaders):
             followers[best[0]] += 1
-            turns[place] = followers[best[0]]
+            turn = followers[best[0]]
             reasons += f"; nearly the same as {by_score[best[0]].found.name}"
-        ranked.append((turns[place], picture, reasons))
+        else:
+            leaders.append(place)
+        ranked.append((turn, picture, reasons))
     return [(picture, reasons) for _, picture, reasons in sorted(ranked, key=lambda item: item[0])]

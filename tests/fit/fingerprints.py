@@ -7,6 +7,7 @@ from typing import Any
 
 from panoptic_blend.fit.fingerprint import ClassFacts, Fingerprint, Spread, ThingCounts
 from panoptic_blend.fit.machine import Machine
+from panoptic_blend.fit.near_duplicates import NearDuplicates
 from panoptic_blend.fit.rules import Facts
 
 
@@ -46,6 +47,7 @@ def fingerprint(**changes: Any) -> Fingerprint:
         stuff_area=spread(20000),
         relative_stuff_area=spread(20000 / 480 / 640),
         classes=classes,
+        near_duplicates=NearDuplicates(200, 50, 0, 0, (), ()),
         sided_names=(),
     )
     return replace(made, **changes)

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from panoptic_blend.fit.grouping import Grouping, Presence, group_pictures
-from panoptic_blend.fit.likeness import near_duplicates, signatures
 from panoptic_blend.formats.images import Picture, write_picture
 
 
@@ -34,15 +33,6 @@ def group(folder: Path, names: list[str], pictures: list[Picture], presence: Pre
 def frames(scene: Picture, number: int) -> list[Picture]:
     """Frames of a burst: exposure and place change a little from one to the next."""
     return [np.roll(scene, i, axis=1) // 10 * (10 - i % 3) for i in range(number)]
-
-
-def test_signatures_find_what_is_nearly_the_same_and_nothing_else(tmp_path: Path, scenes: list[Picture]) -> None:
-    write_picture(tmp_path / "large.jpg", enlarged(scenes[1], 400, 320))
-    for i, scene in enumerate(scenes):
-        write_picture(tmp_path / f"{i}.png", scene)
-    known = signatures([tmp_path / f"{i}.png" for i in range(8)])
-    assert sorted(near_duplicates(known, known)) == [(i, i) for i in range(8)]
-    assert list(near_duplicates(signatures([tmp_path / "large.jpg"]), known)) == [(0, 1)]
 
 
 def test_series_and_folders_are_groups(tmp_path: Path, scenes: list[Picture]) -> None:
