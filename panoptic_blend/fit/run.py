@@ -163,7 +163,7 @@ def _train(output: Path, plan: Plan) -> None:
     if plan.judged is not None:
         training, validation = _datasets(config)
         datasets = training, evenly(validation, plan.judged)
-    train(config, output, resume=True, datasets=datasets, share_cores=True)
+    train(config, output, resume=True, datasets=datasets, share_cores=True, planned_step=plan.step_seconds)
 
 
 def evenly(dataset: PanopticDataset, number: int) -> PanopticDataset:

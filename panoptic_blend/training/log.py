@@ -25,6 +25,8 @@ from panoptic_blend.terminal import percent
 _LOG = "log.jsonl"
 _WINDOW = 20
 """Number of iterations over which the status line averages speed and losses."""
+_MUCH_SLOWER = 1.5
+"""Steps that take this many times what was planned are told."""
 
 
 @dataclass(frozen=True)
@@ -47,11 +49,20 @@ class Reporter:
     """A context manager that reports a run of ``total`` iterations to the terminal, ``log.jsonl`` and TensorBoard.
 
     A terminal shows a live status line; other outputs get one line per logged iteration. Without a ``folder`` nothing
-    is reported; only the first process of a run has one.
+    is reported; only the first process of a run has one. If steps take much longer than ``planned`` seconds, a line
+    says so once.
     """
 
-    def __init__(self, folder: Path | None, total: int, start: int = 0, console: Console | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path | None,
+        total: int,
+        start: int = 0,
+        console: Console | None = None,
+        planned: float | None = None,
+    ) -> None:
         self._console = console or Console(quiet=folder is None)
+        self._planned = planned
         self._total, self._recent = total, deque[IterationRecord](maxlen=_WINDOW)
         self._log = _reopened(folder, start) if folder else None
         self._board = SummaryWriter(str(folder), purge_step=start + 1 if start else None) if folder else None
@@ -83,6 +94,7 @@ class Reporter:
         self._recent.append(record)
         status = self._status()
         self._live.update(self._task, completed=record.iteration, description="training", status=status)
+        self._compare_with_plan()
         if not is_logged:
             return
         if not self._console.is_terminal:
@@ -90,6 +102,18 @@ class Reporter:
         values = {"lr": record.lr, **record.losses, "loss": sum(record.losses.values())}
         values |= {"data_seconds": record.data_seconds, "step_seconds": record.step_seconds}
         self._write(record.iteration, values)
+
+    def _compare_with_plan(self) -> None:
+        seconds = sum(record.step_seconds for record in self._recent) / len(self._recent)
+        if self._planned is None or len(self._recent) < _WINDOW or seconds < _MUCH_SLOWER * self._planned:
+            return
+        left = self._total - self._recent[-1].iteration
+        expected, planned = (timedelta(seconds=round(left * each)) for each in (seconds, self._planned))
+        self.say(
+            f"steps take {seconds:.2f} s, and {self._planned:.2f} s were planned: the training will take {expected} more "
+            f"instead of {planned}; the plan stays, so that the run can be resumed"
+        )
+        self._planned = None
 
     def skipped(self, iteration: int, problems: Sequence[str]) -> None:
         """Show the images that an iteration skipped, and log how many the run has skipped so far.

@@ -44,6 +44,7 @@ def train(
     resume: bool = False,
     datasets: tuple[PanopticDataset, PanopticDataset] | None = None,
     share_cores: bool = False,
+    planned_step: float | None = None,
 ) -> Evaluation:
     """Train the model of ``config`` and evaluate it; all files of the run are written to ``output``.
 
@@ -55,6 +56,7 @@ def train(
         datasets: the data sets for training and for evaluation; by default the splits that ``config.data`` names.
         share_cores: on the CPU, use as many threads as there are free cores (see `Threads`), as the command does. A
             change of their number, on which the last digits depend, is saved in a state, so that resuming repeats it.
+        planned_step: the seconds that a step was planned to take; a line says if it takes much longer.
 
     Returns:
         The last evaluation, in every process of the run.
@@ -68,7 +70,7 @@ def train(
     with lock, Interruption() as interruption:
         run = Run(config, output, resume, interruption, datasets, share_cores)
         try:
-            return finish(run)
+            return finish(run, planned_step)
         except BaseException as error:
             stop_others(run.fabric)
             if isinstance(error, PanopticBlendError) and not run.is_first:
@@ -76,11 +78,11 @@ def train(
             raise
 
 
-def finish(run: Run) -> Evaluation:
+def finish(run: Run, planned_step: float | None = None) -> Evaluation:
     """Train ``run`` up to its last iteration, with checkpoints and evaluations on the way, and evaluate it."""
     total = run.config.train.iterations
     left, start = total - run.iteration, time.perf_counter()
-    with Reporter(run.output if run.is_first else None, total, run.iteration) as reporter:
+    with Reporter(run.output if run.is_first else None, total, run.iteration, planned=planned_step) as reporter:
         reporter.say(f"{left} iterations on {len(run.training)} images, {run.precision} on {run.team.in_words}")
         for remark in run.remarks:
             reporter.say(remark)

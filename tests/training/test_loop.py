@@ -30,6 +30,7 @@ from panoptic_blend.shapes.dataset import CATEGORIES, write_shapes
 from panoptic_blend.structures import PanopticBlendError
 from panoptic_blend.training import loop
 from panoptic_blend.training.initialization import BEST, LAST
+from panoptic_blend.training.log import IterationRecord, Reporter
 from panoptic_blend.training.loop import finish, train
 from panoptic_blend.training.run import Run
 
@@ -454,3 +455,16 @@ def test_weights_with_other_classes(finished: Path, root: Path, tmp_path: Path) 
     with pytest.raises(PanopticBlendError, match="its categories are not the model's"):
         dataset = CocoPanoptic(other, "val2017")
         require_same_categories(run.categories, dataset)
+
+
+def test_a_machine_that_is_much_slower_than_planned_is_told_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Reporter(tmp_path, 100, planned=0.5) as reporter:
+        for number in range(1, 42):
+            seconds = 0.5 if number <= 20 else 1.0
+            reporter.step(IterationRecord(number, 0.1, {"loss_class": 1.0}, 8, 0.0, seconds), is_logged=False)
+    # at the 30th step, the last twenty took 0.75 s in the mean, half as much again
+    [line] = capsys.readouterr().out.splitlines()
+    assert line.startswith("steps take 0.75 s, and 0.50 s were planned: the training will take 0:00:52 more instead of")
+    assert "0:00:35" in line
