@@ -37,7 +37,7 @@ Measure = Callable[[Config, PanopticDataset, str, int], StepTime]
 class Case:
     """What a plan is made for: the data and their fingerprint, the machine, the start of the training, and the wishes.
 
-    ``training`` is the training split.
+    ``training`` is the training split, and ``unlabelled`` the number of pictures from which to choose those to label.
     """
 
     prepared: Prepared
@@ -46,6 +46,7 @@ class Case:
     machine: Machine
     start: Start
     wanted: Wanted
+    unlabelled: int = 0
 
     @property
     def given(self) -> dict[str, Any]:
@@ -83,13 +84,15 @@ def make_plan(case: Case, spent: Callable[[], float], measure: Measure = step_se
         PanopticBlendError: the time is too short to train at all, or an override is invalid.
     """
     side, why = rules.wanted_side(case.data)
-    facts = _first_facts(case, case.given.get("test.short_side", side))
+    stated_side = case.given.get("test.short_side")
+    facts = _first_facts(case, stated_side or side)
     if case.iterations is not None:
         facts = _timed(case, facts, measure, 1)
     else:
         facts = _in_time(case, facts, spent, measure)
         facts = _fastest(case, facts, measure)
-        why += "" if facts.side == side else f"; there is time for {facts.side}"
+    if facts.side != side:
+        why += f"; {facts.side}, as the command line says" if stated_side else f"; there is time for {facts.side}"
     facts, time, judged = _split(case, facts, spent())
     head = (*_head(case), f"input: {why}")
     return Plan(tuple(_choices(case, facts)), head, time, facts.step_seconds, judged)
@@ -171,7 +174,7 @@ def _split(case: Case, facts: Facts, spent: float) -> tuple[Facts, TimeSplit, in
     if case.iterations is None:
         judged = min(validation, max(rules.LEAST_JUDGED, int(rules.EVALUATION_SHARE * 60 * minutes / image_seconds)))
     evaluation = judged * image_seconds
-    after = rules.after_seconds(evaluation)
+    after = rules.after_seconds(3 * judged + validation + 2 * case.unlabelled, image_seconds)
     if case.iterations is None:
         left = 60 * minutes - spent - after
         number = rules.evaluations(left, evaluation, int(left / facts.step_seconds))

@@ -110,8 +110,8 @@ class Reporter:
         left = self._total - self._recent[-1].iteration
         expected, planned = (timedelta(seconds=round(left * each)) for each in (seconds, self._planned))
         self.say(
-            f"steps take {seconds:.2f} s, and {self._planned:.2f} s were planned: the training will take {expected} more "
-            f"instead of {planned}; the plan stays, so that the run can be resumed"
+            f"steps take {seconds:.2f} s, and {self._planned:.2f} s were planned: the training will take {expected} "
+            f"more instead of {planned}; the plan stays, so that the run can be resumed"
         )
         self._planned = None
 

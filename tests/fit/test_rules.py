@@ -100,8 +100,13 @@ def test_the_network_is_built(side: int) -> None:
 def test_half_of_the_things_have_three_cells_and_the_small_ones_one() -> None:
     # things of 80 pixels need 24: 480 * 24 / 80 = 144; those of 20 need 8: 480 * 8 / 20 = 192
     assert rules.wanted_side(fingerprint())[0] == 192
-    assert rules.wanted_side(fingerprint(thing_size=spread(8)))[0] == 736  # 480 x 1.5 = 720, to the nearest 32
+    assert rules.wanted_side(fingerprint(thing_size=spread(8)))[0] == 704  # at most 480 x 1.5 = 720
     assert rules.wanted_side(fingerprint(thing_size=None))[0] == 480
+
+
+def test_the_coarsest_level_finds_what_reaches_over_half_of_the_picture() -> None:
+    for side, limits in ((128, [32, 64]), (208, [52, 104]), (320, [40, 80, 160]), (800, [50, 100, 200, 400])):
+        assert chosen(facts(side=side))["model.fcos.size_limits"] == limits
 
 
 def test_too_little_time_gives_a_smaller_input() -> None:
