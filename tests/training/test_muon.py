@@ -70,8 +70,16 @@ def test_momentum_outlives_a_saved_state() -> None:
 def test_which_weights_of_the_demo_are_hidden() -> None:
     model = build_model(load_config("demo/shapes_r18", ["model.num_things=40"]))
     names = {name for name, p in model.named_parameters() if any(p is h for h in hidden_weights(model))}
-    assert {"backbone.layer1.0.conv1.weight", "backbone.layer4.1.conv2.weight"} <= names
-    assert not {"backbone.conv1.weight", "backbone.bn1.weight", "semantic.predictor.weight"} & names
+    assert {"backbone.layer1.0.conv1.weight", "backbone.layer3.1.conv2.weight"} <= names
+    assert (
+        not {
+            "backbone.conv1.weight",
+            "backbone.layer4.1.conv2.weight",
+            "backbone.bn1.weight",
+            "semantic.predictor.weight",
+        }
+        & names
+    )
     assert not any("class_logits" in name or "distances" in name or "bias" in name for name in names)
 
 
