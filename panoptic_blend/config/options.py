@@ -127,6 +127,9 @@ class Train(Options):
     """Iterations between checkpoints."""
     evaluate_every: Iterations = 30000
     """Iterations between evaluations; 0 evaluates only at the end."""
+    patience: Count | None = None
+    """End after so many evaluations in a row without gain: the paired 95 % interval of PQ minus that of the best
+    evaluation does not reach above zero. Null: never."""
 
     @model_validator(mode="before")
     @classmethod
@@ -140,6 +143,12 @@ class Train(Options):
         if self.schedule == "cosine" and (self.steps or self.gamma != gamma):
             name, value = ("steps", list(self.steps)) if self.steps else ("gamma", self.gamma)
             raise ValueError(f"{name}={value} has no effect with schedule=cosine; leave it out")
+        return self
+
+    @model_validator(mode="after")
+    def _has_evaluations_to_wait_for(self) -> Self:
+        if self.patience is not None and not self.evaluate_every:
+            raise ValueError(f"patience={self.patience} needs evaluations during training; set evaluate_every")
         return self
 
     @model_validator(mode="after")

@@ -27,6 +27,7 @@ from panoptic_blend.inference.forward import run_network
 from panoptic_blend.instances import FoundInstances
 from panoptic_blend.metrics.average_precision import AveragePrecision
 from panoptic_blend.metrics.class_pixels import ClassPixels
+from panoptic_blend.metrics.details import PanopticDetails, Tallies
 from panoptic_blend.metrics.instance_conversion import output_instances
 from panoptic_blend.metrics.instance_report import TWELVE, InstanceFigures, InstanceReport
 from panoptic_blend.metrics.overlaps import compare
@@ -56,6 +57,8 @@ class Evaluation:
     mean_iou: float | None
     pixels: Integers
     """Counts (C + 1, C + 1) of `ClassPixels`."""
+    tallies: Tallies | None = None
+    """The counts of every image, by which two evaluations are compared, if they were wanted."""
 
     def doubts(self, training: Training | None = None) -> list[str]:
         """At most three lines that say why the model is hopeless, if it is."""
@@ -117,6 +120,7 @@ def evaluate(
     watch: Callable[[EvaluationSample, Output], None] | None = None,
     team: Team = ALONE,
     instance_results: Path | None = None,
+    with_tallies: bool = False,
 ) -> Evaluation:
     """Run ``model`` over ``dataset`` and score its outputs; its training mode is restored at the end.
 
@@ -128,6 +132,7 @@ def evaluate(
         team: the processes that share the images. All return the same evaluation, which equals that of a single
             process.
         instance_results: JSON file for all detections, also those that are not painted, in COCO's format for results.
+        with_tallies: whether the evaluation has the counts of every image, which take some kilobytes for each.
 
     Raises:
         PanopticBlendError: an image cannot be read, or a file of results is the annotation file of the data set.
@@ -140,7 +145,7 @@ def evaluate(
     instance_writer: InstanceResultsWriter | None = None
 
     def scored(shard: Shard, show: Progress) -> _Part:
-        part = _Part(_Scores(dataset.categories), writer.records if writer else None, [])
+        part = _Part(_Scores(dataset.categories, with_tallies), writer.records if writer else None, [])
         own = shard.range_of(len(dataset))
         if writer:
             writer.reserve(dataset.images.file_names[: own.start])
@@ -188,8 +193,9 @@ class _Part(NamedTuple):
 class _Scores:
     """All metrics over a shard of the images; merging the shards in order gives the scores of the data set."""
 
-    def __init__(self, categories: Categories) -> None:
+    def __init__(self, categories: Categories, with_tallies: bool = False) -> None:
         self._categories = categories
+        self._details = PanopticDetails(categories) if with_tallies else None
         self._quality, self._instances = PanopticQuality(categories), AveragePrecision(categories)
         self._iou, self._pixels = SemanticIoU(len(categories.stuff_ids) + 1), ClassPixels(categories)
         self._annotated: set[tuple[bool, bool]] = set()  # whether images have a panoptic map, and instances
@@ -201,6 +207,8 @@ class _Scores:
         if sample.truth is not None:
             comparison = compare(sample.truth, output.panoptic)
             self._quality.add(comparison)
+            if self._details is not None:
+                self._details.add(sample.image_id, comparison)
             self._pixels.update(comparison)
             self._iou.update(semantic_map(sample.truth, self._categories), output.semantic.cpu().numpy())
 
@@ -210,6 +218,8 @@ class _Scores:
         self._iou.merge(other._iou)
         self._pixels.merge(other._pixels)
         self._annotated |= other._annotated
+        if self._details is not None and other._details is not None:
+            self._details.merge(other._details)
 
     def evaluation(self, is_semantic: bool) -> Evaluation:
         if len(self._annotated) > 1:
@@ -224,6 +234,7 @@ class _Scores:
             "instances" if has_instances else "panoptic",
             self._mean_iou() if has_panoptic and is_semantic else None,
             self._pixels.compute(),
+            self._details.tallies() if self._details is not None and has_panoptic else None,
         )
 
     def _mean_iou(self) -> float:

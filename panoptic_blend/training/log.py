@@ -20,6 +20,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from panoptic_blend.files import name_in_errors, replacing, without_nan
 from panoptic_blend.inference.evaluation import Evaluation
+from panoptic_blend.metrics.resampling import Interval
 from panoptic_blend.terminal import percent
 
 _LOG = "log.jsonl"
@@ -137,6 +138,17 @@ class Reporter:
         self.say(f"iteration {iteration}: {line}  (truth of AP: {truth})")
         self._write(iteration, figures, instance_truth=truth)
 
+    def gained(self, iteration: int, gain: Interval, best: int, waited: int) -> None:
+        """Show and log the gain of an evaluation over the best before it, of the iteration ``best``.
+
+        Args:
+            waited: the number of evaluations in a row without gain.
+        """
+        bounds = f"{100 * gain.value:+.1f} ({100 * gain.low:+.1f} to {100 * gain.high:+.1f})"
+        tail = f", {waited} in a row without gain" if waited else ""
+        self.say(f"iteration {iteration}: PQ {bounds} against iteration {best}{tail}")
+        self._write(iteration, {"PQ_gain": gain.value, "PQ_gain_low": gain.low, "PQ_gain_high": gain.high})
+
     def _write(self, iteration: int, values: dict[str, float], **words: str) -> None:
         if self._log is None or self._board is None:
             return
@@ -176,7 +188,8 @@ def _reopened(folder: Path, start: int) -> IO[str]:
 
     These are the later iterations, and an evaluation at ``start``.
     """
-    kept = [x for x in read_log(folder) if x["iteration"] < start or (x["iteration"] == start and "AP_box" not in x)]
+    again = {"AP_box", "PQ_gain"}
+    kept = [x for x in read_log(folder) if x["iteration"] < start or (x["iteration"] == start and not again & x.keys())]
     with replacing(folder / _LOG) as temporary:
         temporary.write_text("".join(json.dumps(record) + "\n" for record in kept if start), encoding="utf-8")
     return (folder / _LOG).open("a", encoding="utf-8")

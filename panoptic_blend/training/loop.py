@@ -27,6 +27,7 @@ from panoptic_blend.scoring.hopeless import Training
 from panoptic_blend.structures import PanopticBlendError, Target
 from panoptic_blend.training.batch_norm import one_value_named
 from panoptic_blend.training.curves import draw_curves
+from panoptic_blend.training.initialization import BEST
 from panoptic_blend.training.log import IterationRecord, Reporter
 from panoptic_blend.training.optimizer import learning_rate, set_learning_rate
 from panoptic_blend.training.run import Run
@@ -86,14 +87,19 @@ def finish(run: Run, planned_step: float | None = None) -> Evaluation:
         reporter.say(f"{left} iterations on {len(run.training)} images, {run.precision} on {run.team.in_words}")
         for remark in run.remarks:
             reporter.say(remark)
-        iterate(run, reporter)
+        stopped = iterate(run, reporter)
         if not total:
             run.checkpoint()
         if left:
             reporter.say(f"trained in {timedelta(seconds=round(time.perf_counter() - start))}")
-        evaluation = run.evaluate(reporter)
+        evaluation = stopped or run.evaluate(reporter)
+        if stopped and run.patience:
+            reporter.say(
+                f"stopped at iteration {run.iteration} of {total}: {run.patience.waited} evaluations in a row without "
+                f"gain of PQ over iteration {run.patience.best_iteration}; the best weights are in {BEST}"
+            )
         options = run.config.train
-        passes = total * options.batch_size / len(run.training)
+        passes = run.iteration * options.batch_size / len(run.training)
         for line in evaluation.doubts(Training(passes, has_weights=bool(options.weights))):
             reporter.say(line)
     if run.is_first:
@@ -101,12 +107,18 @@ def finish(run: Run, planned_step: float | None = None) -> Evaluation:
     return evaluation
 
 
-def iterate(run: Run, reporter: Reporter) -> None:
-    """Run the remaining iterations; all random numbers depend only on the seed, the iteration and the rank."""
+def iterate(run: Run, reporter: Reporter) -> Evaluation | None:
+    """Run the remaining iterations; all random numbers depend only on the seed, the iteration and the rank.
+
+    Returns:
+        The last evaluation, if it ended the run early.
+    """
     options, batches = run.config.train, run.batches()
     while run.iteration < options.iterations:
         if run.is_due(options.evaluate_every):  # also when resuming, because this evaluation may have been interrupted
-            run.evaluate(reporter)
+            evaluation = run.evaluate(reporter)
+            if run.patience and run.patience.is_over:
+                return evaluation
         start = time.perf_counter()
         batch = _next_batch(run, batches, reporter)
         loaded = time.perf_counter()
@@ -148,6 +160,7 @@ def iterate(run: Run, reporter: Reporter) -> None:
             map(run.is_due, (options.checkpoint_every, options.evaluate_every, options.iterations))
         ):
             run.checkpoint()
+    return None
 
 
 def add_gradients(

@@ -52,6 +52,7 @@ from panoptic_blend.training.initialization import (
 from panoptic_blend.training.log import Reporter
 from panoptic_blend.training.meaning import compare, meaning
 from panoptic_blend.training.optimizer import build_optimizer, require_full_rate
+from panoptic_blend.training.patience import Patience, require_comparable
 from panoptic_blend.training.provenance import record_start
 
 _FULL = StateDictOptions(full_state_dict=True, cpu_offload=True)
@@ -91,6 +92,8 @@ class Run:
             self.remarks += exceeded_limits(config.model, dataset)
         if (times := config.train.batch_size / len(self.training)) > _REPEATS:
             self.remarks.append(f"each step takes every training image {times:.0f} times; lower train.batch_size")
+        if config.train.patience is not None:
+            require_comparable(self.validation)
         self.meaning = meaning(config, self.training, self.validation)
         state = newest_state(output, self.remarks.append) if resume else None
 
@@ -108,6 +111,8 @@ class Run:
         self.model: PanopticBlend = build_model(config)
         require_variance(self.model, config, self.training.images.sizes, self.shard.count)
         self.iteration = 0
+        waited, limit = state.get("patience", {}) if state else {}, config.train.patience
+        self.patience = Patience(limit, waited) if limit is not None else None
         self._best: dict[Figure, float] = {"pq": -1.0, "ap": -1.0}
         if state is not None:
             self._resume(state)
@@ -195,6 +200,7 @@ class Run:
         if self.is_first:
             scaler = self.fabric.strategy.precision.state_dict()
             state = {"model": model, "ema": averages, "optimizer": optimizer, "scaler": scaler}
+            state |= {"patience": self.patience.state_dict() if self.patience else {}}
             state |= {"iteration": self.iteration, "fixed": self.meaning, "threads": self.threads.number}
             save_state(self.output, state)
             save_checkpoint(self.output / LAST, model | averages, self.config, self.categories)
@@ -210,7 +216,16 @@ class Run:
         try:
             with self.interruption.immediate():
                 model, data, show = self._evaluated_model(), self.validation, reporter.evaluating
-                evaluation = evaluate(model, data, self.config, results, self.precision, show, team=self.team)
+                evaluation = evaluate(
+                    model,
+                    data,
+                    self.config,
+                    results,
+                    self.precision,
+                    show,
+                    team=self.team,
+                    with_tallies=self.patience is not None,
+                )
         except RunInterruptedError:
             text = f"interrupted in the evaluation at iteration {self.iteration}; continue with --resume auto"
             raise RunInterruptedError(text) from None
@@ -222,6 +237,10 @@ class Run:
             known = {} if math.isnan(figure) else {name: figure}
             save_checkpoint(self.output / BEST, model.state_dict(), self.config, self.categories, known)
         reporter.evaluated(self.iteration, evaluation)
+        if self.patience and evaluation.tallies:
+            best = self.patience.best_iteration
+            if gain := self.patience.follow(self.iteration, evaluation.tallies):
+                reporter.gained(self.iteration, gain, best, self.patience.waited)
         return evaluation
 
     def _averages(self) -> dict[str, Tensor]:
