@@ -1,0 +1,132 @@
+"""Sum up a fit: evaluate the tuned model, draw three pictures, and write the page and the report in detail."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from panoptic_blend.config.options import Precision
+from panoptic_blend.data.protocol import PanopticDataset
+from panoptic_blend.data.splits import open_validation
+from panoptic_blend.drawing.figures import side_by_side
+from panoptic_blend.drawing.overlay import draw, enlarge
+from panoptic_blend.files import replacing
+from panoptic_blend.fit.report_text import Known, ReportText
+from panoptic_blend.formats.coco_layout import find_root, find_split
+from panoptic_blend.formats.images import Picture, write_picture
+from panoptic_blend.formats.instance_results import FILE_NAME
+from panoptic_blend.inference.evaluation import evaluate
+from panoptic_blend.inference.predictor import Predictor, load
+from panoptic_blend.metrics.details import PanopticDetails
+from panoptic_blend.metrics.resampling import image_qualities
+from panoptic_blend.report.command import ReportRequest, write_report
+from panoptic_blend.report.instance_sets import InstancePaths
+from panoptic_blend.report.instance_truth import find_truth
+from panoptic_blend.scoring.details import Resampling, compute_findings
+from panoptic_blend.scoring.evaluate_files import detail_pairs, pair_result_sets
+from panoptic_blend.terminal import percent, progress_line
+from panoptic_blend.training.initialization import BEST
+from panoptic_blend.training.log import read_log
+
+PAGE = "report.md"
+FOLDER = "report"
+"""The folder of the report in detail, and of the pictures of the page."""
+HTML = "report.html"
+RESULTS = "evaluation"
+"""The folder of the results of the tuned model on the validation split."""
+
+_WIDE = 480
+"""Width in pixels to which small pictures are enlarged, so that labels fit on them."""
+
+
+def write_summary(output: Path, known: Known, *, device: str = "auto", precision: Precision = "32-true") -> list[str]:
+    """Evaluate ``best.safetensors`` in ``output``, and write ``report.md`` there with its pictures and the HTML report.
+
+    Returns:
+        Lines for the terminal: how good the model is, what limits it, what to label next, what to change, and where
+        the files are; then the warnings.
+
+    Raises:
+        PanopticBlendError: the checkpoint or the data set cannot be read.
+    """
+    predictor = load(output / BEST, device=device, precision=precision)
+    dataset, _ = open_validation(predictor.config)
+    results = output / RESULTS / f"panoptic_{predictor.config.data.val}.json"
+    instances = output / RESULTS / FILE_NAME
+    with progress_line("evaluating", "images") as progress:
+        evaluation = evaluate(
+            predictor.model, dataset, predictor.config, results, precision, progress, instance_results=instances
+        )
+    details = findings = html = None
+    pictures: list[tuple[str, Path]] = []
+    if evaluation.panoptic:
+        html = _report(predictor, results, instances, output / FOLDER / HTML)
+        details = _details(predictor, results)
+        findings = compute_findings(details, None, Resampling())
+        pictures = list(_draw(predictor, dataset, details, output / FOLDER))
+    log = [record.get("PQ") for record in read_log(output)]
+    text = ReportText(
+        known=known,
+        evaluation=evaluation,
+        images=len(dataset),
+        details=details,
+        findings=findings,
+        history=[pq for pq in log if pq is not None],
+        model=output / BEST,
+        page=output / PAGE,
+        html=html,
+        pictures=pictures,
+    )
+    with replacing(output / PAGE) as temporary:
+        temporary.write_text(text.text(), encoding="utf-8")
+    return text.lines()
+
+
+def _details(predictor: Predictor, results: Path) -> PanopticDetails:
+    split = find_split(find_root(predictor.config.data.root), predictor.config.data.val)
+    [details] = detail_pairs(pair_result_sets(split.json, [(results, None)], split.maps))
+    return details
+
+
+def _report(predictor: Predictor, results: Path, instances: Path, page: Path) -> Path:
+    """Write the report in detail; returns its page."""
+    split = find_split(find_root(predictor.config.data.root), predictor.config.data.val)
+    page.parent.mkdir(parents=True, exist_ok=True)
+    request = ReportRequest(
+        truth=split.json,
+        prediction=results,
+        photos=split.pictures,
+        page=page,
+        truth_folder=split.maps,
+        overwrite=True,
+        instances=InstancePaths(instances, find_truth(split.json)),
+    )
+    with progress_line("comparing", "images") as progress:
+        written, *_ = write_report(request, Resampling(), progress)
+    return written
+
+
+def _draw(
+    predictor: Predictor, dataset: PanopticDataset, details: PanopticDetails, folder: Path
+) -> Iterator[tuple[str, Path]]:
+    """Draw the best, a typical and the worst picture; yields title and file of each."""
+    qualities = image_qualities(details.tallies())
+    order = [int(row) for row in np.argsort(-qualities) if not np.isnan(qualities[row])]
+    places = {image_id: index for index, image_id in enumerate(dataset.images.ids)}
+    rows = {"best": order[:1], "typical": order[len(order) // 2 :][:1], "worst": order[-1:]}
+    for name, [row] in ((name, chosen) for name, chosen in rows.items() if chosen):
+        path = folder / f"{name}.png"
+        write_picture(path, _comparison(predictor, dataset, places[details.images[row]]))
+        yield f"{'A typical one' if name == 'typical' else f'The {name}'} (PQ {percent(float(qualities[row]))})", path
+
+
+def _comparison(predictor: Predictor, dataset: PanopticDataset, index: int) -> Picture:
+    """The photo, its annotation and the prediction side by side."""
+    sample = dataset[index]
+    photo = np.ascontiguousarray(sample.image.permute(1, 2, 0).numpy())
+    scale = max(1, _WIDE // photo.shape[1])
+    enlarged = [enlarge(photo, m, scale) for m in (sample.panoptic_truth(), predictor.predict(photo))]
+    drawn = [draw(*pair, dataset.categories) for pair in enlarged]
+    return side_by_side([enlarged[0][0], *drawn], ["photo", "labels", "model"])
