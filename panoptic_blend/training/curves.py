@@ -28,7 +28,9 @@ def draw_curves(folder: Path) -> Path:
         if points := [(record["iteration"], 100 * record[name]) for record in records if record.get(name) is not None]:
             qualities.plot(*zip(*points, strict=True), marker="o", label=name)
     losses.set(title="loss", xlabel="iteration", yscale="log")
-    qualities.set(title="quality in percent", xlabel="iteration", ylim=(0, 100))
+    of_average = any(record.get("weights") == "averaged" for record in records)
+    title = "quality in percent" + (", averaged weights" if of_average else "")
+    qualities.set(title=title, xlabel="iteration", ylim=(0, 100))
     for axes in (losses, qualities):
         axes.grid(alpha=0.3)
         if axes.lines:

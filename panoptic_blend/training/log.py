@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from time import perf_counter
 from types import TracebackType
 from typing import IO, Any
 
@@ -64,6 +65,7 @@ class Reporter:
     ) -> None:
         self._console = console or Console(quiet=folder is None)
         self._planned = planned
+        self._steps, self._paused, self._ended = 0, 0.0, perf_counter()
         self._total, self._recent = total, deque[IterationRecord](maxlen=_WINDOW)
         self._log = _reopened(folder, start) if folder else None
         self._board = SummaryWriter(str(folder), purge_step=start + 1 if start else None) if folder else None
@@ -93,6 +95,9 @@ class Reporter:
     def step(self, record: IterationRecord, is_logged: bool) -> None:
         """Show an iteration, and log it if ``is_logged``."""
         self._recent.append(record)
+        now = perf_counter()
+        self._paused += max(now - self._ended - record.step_seconds, 0)
+        self._steps, self._ended = self._steps + 1, now
         status = self._status()
         self._live.update(self._task, completed=record.iteration, description="training", status=status)
         self._compare_with_plan()
@@ -131,12 +136,12 @@ class Reporter:
         """Show the progress of an evaluation."""
         self._live.update(self._task, description="evaluating", status=f"image {done}/{total}")
 
-    def evaluated(self, iteration: int, evaluation: Evaluation) -> None:
-        """Show and log the result of an evaluation."""
+    def evaluated(self, iteration: int, evaluation: Evaluation, of_average: bool = False) -> None:
+        """Show and log the result of an evaluation; ``of_average`` if it is that of averaged weights."""
         figures, truth = evaluation.figures(), evaluation.instance_truth
         line = "  ".join(f"{name} {percent(value)}" for name, value in figures.items())
-        self.say(f"iteration {iteration}: {line}  (truth of AP: {truth})")
-        self._write(iteration, figures, instance_truth=truth)
+        self.say(f"iteration {iteration}: {line}  (truth of AP: {truth}{'; averaged weights' if of_average else ''})")
+        self._write(iteration, figures, instance_truth=truth, **({"weights": "averaged"} if of_average else {}))
 
     def gained(self, iteration: int, gain: Interval, best: int, waited: int) -> None:
         """Show and log the gain of an evaluation over the best before it, of the iteration ``best``.
@@ -163,7 +168,8 @@ class Reporter:
         last, count = self._recent[-1], len(self._recent)
         seconds = sum(record.step_seconds for record in self._recent)
         rate = sum(record.images for record in self._recent) / seconds
-        left = timedelta(seconds=round((self._total - last.iteration) * seconds / count))
+        each = seconds / count + self._paused / self._steps  # evaluations and states take time between steps
+        left = timedelta(seconds=round((self._total - last.iteration) * each))
         means = {name: sum(record.losses[name] for record in self._recent) / count for name in last.losses}
         terms = "  ".join(f"{name.removeprefix('loss_')} {value:.3f}" for name, value in means.items())
         return f"{last.iteration}/{self._total}  {rate:.1f} images/s  {left} left\n{terms}"

@@ -236,7 +236,7 @@ class Run:
         if is_better and self.is_first:
             known = {} if math.isnan(figure) else {name: figure}
             save_checkpoint(self.output / BEST, model.state_dict(), self.config, self.categories, known)
-        reporter.evaluated(self.iteration, evaluation)
+        reporter.evaluated(self.iteration, evaluation, of_average=self.average is not None)
         if self.patience and evaluation.tallies:
             best = self.patience.best_iteration
             if gain := self.patience.follow(self.iteration, evaluation.tallies):

@@ -14,7 +14,7 @@ from panoptic_blend.checkpoints.states import read_state, save_state
 from panoptic_blend.config.experiment import Config
 from panoptic_blend.training.averaging import MovingAverage
 from panoptic_blend.training.initialization import BEST, LAST
-from panoptic_blend.training.log import Reporter
+from panoptic_blend.training.log import Reporter, read_log
 from panoptic_blend.training.loop import iterate, train
 from panoptic_blend.training.run import Run
 
@@ -87,6 +87,7 @@ def test_the_average_is_saved_and_evaluated_and_can_be_switched_on_and_off(gener
     start, average, end = before["model"][name], state["ema"][name], state["model"][name]
     assert not torch.allclose(start, end)
     assert torch.allclose(average, (2 * start + 9 * end) / 11, atol=1e-7)
+    assert [r.get("weights") for r in read_log(tmp_path) if "PQ" in r] == ["averaged"]
     last, best = load_file(tmp_path / LAST), load_file(tmp_path / BEST)
     groups = state["optimizer"]["param_groups"]
     assert {(g["factor"], g["weight_decay"]): round(g["lr"], 9) for g in groups} == {(1, 0): 0.003, (0.1, 0): 0.0003}

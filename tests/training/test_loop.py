@@ -457,6 +457,18 @@ def test_weights_with_other_classes(finished: Path, root: Path, tmp_path: Path) 
         require_same_categories(run.categories, dataset)
 
 
+def test_the_time_left_includes_the_pauses_between_steps(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ten steps of 1 s and an evaluation of 20 s before the sixth: 3 s for each of the ninety that are left."""
+    times = iter([0, 1, 2, 3, 4, 5, 26, 27, 28, 29, 30])
+    monkeypatch.setattr("panoptic_blend.training.log.perf_counter", lambda: next(times))
+    with Reporter(tmp_path, 100) as reporter:
+        for number in range(1, 11):
+            reporter.step(IterationRecord(number, 0.1, {"loss_class": 1.0}, 8, 0.0, 1.0), is_logged=number == 10)
+    assert "10/100  8.0 images/s  0:04:30 left" in capsys.readouterr().out
+
+
 def test_a_machine_that_is_much_slower_than_planned_is_told_once(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
