@@ -107,7 +107,7 @@ class Train(Options):
     clip_norm: Annotated[float, Field(gt=0, le=10**9)] | None = None
     """Maximum norm of the gradient; null does not clip."""
     precision: Precision = "auto"
-    """Floating-point precision; auto is bf16-mixed on processors and GPUs with bfloat16 units, else 32-true."""
+    """Floating-point precision; auto is bf16-mixed on processors and GPUs with fast bfloat16 units, else 32-true."""
     devices: Count = 1
     """Number of devices per node; torchrun and SLURM decide where this is 1, and must agree otherwise."""
     nodes: Count = 1

@@ -47,7 +47,7 @@ KNOWN_DEVICES = "use auto, cpu, cuda or cuda:0"
 
 
 def resolve(precision: Precision, device: torch.device) -> Arithmetic:
-    """Replace ``auto`` by ``bf16-mixed`` if the device has bfloat16 hardware, else by ``32-true``."""
+    """Replace ``auto`` by ``bf16-mixed`` if the device is faster in bfloat16 (see `fast_bf16`), else by ``32-true``."""
     if precision != "auto":
         return precision
     has_bf16 = torch.cuda.is_bf16_supported(False) if device.type == "cuda" else _processor_has_bf16()
@@ -66,7 +66,17 @@ def half_dtype(precision: Precision, device: torch.device) -> torch.dtype | None
 
 
 def _processor_has_bf16() -> bool:
-    """Whether Linux lists bfloat16 instructions (AMX, AVX-512); torch has no public function for this."""
+    """Whether this processor has `fast_bf16`, by what Linux says of it; torch has no public function for this."""
     cpuinfo = Path("/proc/cpuinfo")
-    flags = cpuinfo.read_text().split() if cpuinfo.exists() else []
-    return "amx_bf16" in flags or "avx512_bf16" in flags
+    return cpuinfo.exists() and fast_bf16(cpuinfo.read_text())
+
+
+def fast_bf16(cpuinfo: str) -> bool:
+    """Whether a processor, as ``/proc/cpuinfo`` describes it, computes faster in bfloat16 than in float32.
+
+    It does with AMX, and AMD's with AVX-512. Intel's AVX-512 units multiply bfloat16 at the rate of float32, and the
+    conversions come on top: without AMX, which virtual machines often hide, a training step took 1.3 to 1.5 times as
+    long.
+    """
+    words = cpuinfo.split()
+    return "amx_bf16" in words or ("avx512_bf16" in words and "GenuineIntel" not in words)

@@ -222,6 +222,20 @@ def test_precision_auto_depends_on_the_processor(monkeypatch: pytest.MonkeyPatch
         np.testing.assert_array_equal(product.float(), np.full((2, 2), 2.0))
 
 
+@pytest.mark.parametrize(
+    ("vendor", "flags", "is_fast"),
+    [
+        ("GenuineIntel", "avx512f avx512_bf16", False),
+        ("GenuineIntel", "avx512_bf16 amx_bf16", True),
+        ("AuthenticAMD", "avx512f avx512_bf16", True),
+        ("AuthenticAMD", "avx512f", False),
+    ],
+)
+def test_which_processors_compute_faster_in_bf16(vendor: str, flags: str, is_fast: bool) -> None:
+    cpuinfo = f"processor\t: 0\nvendor_id\t: {vendor}\nflags\t\t: fpu sse2 {flags}\n"
+    assert precision.fast_bf16(cpuinfo) == is_fast
+
+
 def test_an_exception_of_a_library_says_at_which_image(dataset: CocoPanoptic) -> None:
     class Failing(Oracle):
         def predict(self, images: list[Tensor], output_sizes: list[tuple[int, int]]) -> list[Output]:
