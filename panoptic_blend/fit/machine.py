@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from panoptic_blend.data.protocol import PanopticDataset
 from panoptic_blend.machine import cores
 from panoptic_blend.runtime.precision import chosen_device
 from panoptic_blend.runtime.threads import START_SECONDS, Times
-from panoptic_blend.training.loop import add_gradients
+from panoptic_blend.training.loop import add_gradients, update_weights
 from panoptic_blend.training.run import Run
 
 
@@ -54,21 +55,67 @@ def measure_machine(device: str = "auto") -> Machine:
     if chosen.type == "cuda":
         memory, _ = torch.cuda.mem_get_info(chosen)
         return Machine(free, memory, chosen.type, torch.cuda.get_device_name(chosen))
-    return Machine(free, psutil.virtual_memory().available, chosen.type, "")
+    return Machine(free, free_memory(), chosen.type, "")
+
+
+def free_memory(groups: Path = Path("/sys/fs/cgroup")) -> int:
+    """Bytes of memory that this process may still take, by the system and by the limit of its container.
+
+    Args:
+        groups: the folder of the control groups of Linux, of version 1 or 2. Files in its caches count as free.
+    """
+    free = psutil.virtual_memory().available
+    for folder, limit, used in (
+        (groups, "memory.max", "memory.current"),
+        (groups / "memory", "memory.limit_in_bytes", "memory.usage_in_bytes"),
+    ):
+        try:
+            taken = int((folder / used).read_text()) - _inactive_bytes((folder / "memory.stat").read_text())
+            free = min(free, max(0, int((folder / limit).read_text()) - taken))
+        except (OSError, ValueError):  # there is no such group, or its limit is "max"
+            continue
+    return free
+
+
+def _inactive_bytes(statistics: str) -> int:
+    """Bytes of files in memory that were not used lately."""
+    return next((int(line.split()[1]) for line in statistics.splitlines() if line.startswith("inactive_file ")), 0)
 
 
 def step_seconds(config: Config, dataset: PanopticDataset, precision: str, steps: int = 4) -> StepTime:
-    """Measure ``steps`` real steps of a training with random weights, after one that is not measured."""
+    """Measure ``steps`` real steps of a training with random weights, after one that is not measured.
+
+    They have the batches, the optimizer and the average of the ``config``, and as many threads as there are free cores.
+    """
     options = [f"train.precision={precision}", "train.weights=null", "train.partial=false", "data.workers=0"]
     with tempfile.TemporaryDirectory() as folder:
         run = Run(config.changed(options), Path(folder), False, datasets=(dataset, dataset), share_cores=True)
         batches = run.batches()
         _step(run, batches)
+        _forget_peak(run.fabric.device)
         loading, stepping = zip(*(_step(run, batches) for _ in range(steps)), strict=True)
-    memory = (
-        torch.cuda.max_memory_reserved() if run.fabric.device.type == "cuda" else psutil.Process().memory_info().rss
-    )
+    memory = _peak_memory(run.fabric.device)
     return StepTime(float(np.median(stepping)), float(np.median(loading)), memory, max(stepping) / min(stepping))
+
+
+def _forget_peak(device: torch.device) -> None:
+    """Let the peak of the memory begin anew; where the system cannot, it is that of the whole process."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    else:
+        with suppress(OSError):
+            Path("/proc/self/clear_refs").write_text("5")  # proc(5)
+
+
+def _peak_memory(device: torch.device) -> int:
+    """The most bytes that were reserved on a GPU, or resident in the memory of the processor."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_reserved(device)
+    with suppress(OSError):
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return 1024 * int(line.split()[1])
+    return int(psutil.Process().memory_info().rss)
 
 
 def _step(run: Run, batches: Iterator[Batch]) -> tuple[float, float]:
@@ -79,8 +126,7 @@ def _step(run: Run, batches: Iterator[Batch]) -> tuple[float, float]:
     run.forward.train()
     number = -(-len(batch.images) // (run.config.train.images_per_step or len(batch.images)))
     add_gradients(run.fabric, run.forward, run.model, batch.parts(number))
-    run.wrapped_optimizer.step()
-    run.wrapped_optimizer.zero_grad()
+    update_weights(run)
     if run.fabric.device.type == "cuda":
         torch.cuda.synchronize()
     return loaded - start, time.perf_counter() - loaded

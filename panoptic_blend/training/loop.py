@@ -134,15 +134,7 @@ def iterate(run: Run, reporter: Reporter) -> Evaluation | None:
         losses = {name: value.item() for name, value in sum_over_ranks(run.fabric, [own]).items()}
         if not np.isfinite(sum(losses.values())):
             _raise_not_finite(run, batch, own, losses)
-        # gradients that are not finite: float16 skips the step; otherwise the next loss is not finite and stops the run
-        if options.clip_norm is not None:
-            run.fabric.clip_gradients(
-                run.forward, run.wrapped_optimizer, max_norm=options.clip_norm, error_if_nonfinite=False
-            )
-        run.wrapped_optimizer.step()
-        run.wrapped_optimizer.zero_grad()
-        if run.average:
-            run.average.update(run.iteration)
+        update_weights(run)
         run.iteration += 1
 
         record = IterationRecord(
@@ -161,6 +153,19 @@ def iterate(run: Run, reporter: Reporter) -> Evaluation | None:
         ):
             run.checkpoint()
     return None
+
+
+def update_weights(run: Run) -> None:
+    """Clip the gradients, take the step of the optimizer, and let the average follow."""
+    # gradients that are not finite: float16 skips the step; otherwise the next loss is not finite and stops the run
+    if run.config.train.clip_norm is not None:
+        run.fabric.clip_gradients(
+            run.forward, run.wrapped_optimizer, max_norm=run.config.train.clip_norm, error_if_nonfinite=False
+        )
+    run.wrapped_optimizer.step()
+    run.wrapped_optimizer.zero_grad()
+    if run.average:
+        run.average.update(run.iteration)
 
 
 def add_gradients(
