@@ -11,14 +11,16 @@ import pytest
 import typer
 
 from evaluation import fit_experiments, fit_quality
-from evaluation.fit_experiments import EXPERIMENTS, KINDS, RATES, REFERENCES, Given, Task, left_out
+from evaluation.fit_experiments import EXPERIMENTS, RATES, REFERENCES, Given, Task, left_out
 from evaluation.fit_quality import run
 from evaluation.fit_rows import read_rows
 from evaluation.fit_variants import ByConfig, ByFit, ByPeer, Trained, training_seconds
+from evaluation.generated_kinds import KINDS
 from panoptic_blend.checkpoints.io import read_figure
 from panoptic_blend.cli.running import guarded
 from panoptic_blend.config.experiment import load_config
 from panoptic_blend.data.dataset import CocoPanoptic
+from panoptic_blend.machine import cores
 from panoptic_blend.training.initialization import BEST
 
 SMALL = (
@@ -117,13 +119,13 @@ def test_runs_leave_a_row_and_are_skipped_then(
     def tasks(given: Given, seed: int) -> Iterator[Task]:
         yield Task("demo", variant, generated, given.output / str(seed), {"val2017": (generated, "val2017")})
 
-    monkeypatch.setitem(fit_quality.EXPERIMENTS, "few", tasks)  # type: ignore[arg-type]
+    monkeypatch.setattr(fit_quality, "EXPERIMENTS", {"few": tasks})
     results = tmp_path / "rows.jsonl"
     run("few", Given(tmp_path), [0], results)
     run("few", Given(tmp_path), [0], results)
     assert variant.calls == [0]
     [row] = read_rows(results).values()
-    assert (row.iterations, row.images, row.cores) == (1, 3, fit_quality.cores())
+    assert (row.iterations, row.images, row.cores) == (1, 3, cores())
     assert row.figures["PQ"] == pytest.approx(read_figure(tmp_path / "0" / BEST, "pq"), abs=1e-6)
     assert "train.iterations=1" in row.options and row.seconds > 0 and len(row.digest) == 12
     results.write_text(json.dumps(vars(row) | {"seed": 7}) + "\n")
