@@ -17,7 +17,9 @@ from panoptic_blend.metrics.class_pixels import MUCH_VOID
 class Summary:
     """Counts over all pictures of a conversion.
 
-    ``images`` are by split; ``segments``, ``pixels`` and ``crowds`` by category id.
+    ``images`` are by split; ``segments``, ``pixels`` and ``crowds`` by category id. ``claimed`` pixels
+    are those of all instances, those that others hide included, if instances are written. ``unmarked`` pictures have no
+    label, but a segment of the class for unlabeled pixels.
     """
 
     categories: Categories
@@ -27,6 +29,8 @@ class Summary:
     crowds: Counter[int] = field(default_factory=Counter)
     notes: Notes = field(default_factory=Notes)
     read: int = 0
+    claimed: int = 0
+    unmarked: int = 0
     unlabeled: int = 0
     contested: int = 0
     hidden: int = 0
@@ -38,6 +42,7 @@ class Summary:
         """Add the counts of one picture."""
         self.read += 1
         self.unlabeled += not painted.panoptic.segments
+        self.unmarked += bool(painted.panoptic.segments) and not labels.regions
         self.notes.update(labels.notes)
         self.contested += painted.contested
         self.hidden += painted.hidden
@@ -71,6 +76,7 @@ def lines(summary: Summary, *, offers_rest: bool = True) -> list[str]:
         "segments were dropped, as others cover them completely": summary.hidden,
         "shapes were dropped, as they cover no pixel of their picture": summary.empty,
         "pictures have no segment": summary.unlabeled,
+        "pictures have no label and are background everywhere": summary.unmarked,
     }
     result += [f"{count} {message}" for message, count in counted.items() if count]
     return [*result, *summary.notes.lines(), *_warnings(summary)]

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 
+from panoptic_blend.convert.instance_writing import InstancesWriter
 from panoptic_blend.convert.notes import Notes
 from panoptic_blend.convert.painting import Labels, Overlap, Painted, paint
 from panoptic_blend.convert.summary import Summary
@@ -54,7 +55,8 @@ class ConversionOptions:
     ``root`` gets the pictures in ``{split}/``, and the JSON and PNGs in ``annotations/panoptic_{split}``. ``val_share``
     is the share of the pictures that becomes the split ``val``, chosen by their names and ``seed``. ``link`` makes hard
     links, or symbolic ones across file systems, instead of copies. ``rest`` is the stuff class of unlabeled pixels,
-    None for void. Pictures without segments are left out unless ``keep_empty``.
+    None for void. Pictures without segments are left out unless ``keep_empty``. ``instances`` writes the things, which
+    may overlap, as ``annotations/instances_{split}.json`` too.
     """
 
     root: Path
@@ -66,6 +68,7 @@ class ConversionOptions:
     keep_empty: bool = False
     link: bool = False
     overwrite: bool = False
+    instances: bool = False
 
 
 VAL = "val"
@@ -106,6 +109,7 @@ def _write_splits(
         _json_path(options.root, split).unlink(missing_ok=True)
     for split, items in splits.items():
         summary.images[split] = 0
+        things = InstancesWriter(categories)
         with PanopticWriter(_json_path(options.root, split), categories=categories) as writer:
             for item, labels, painted in _paint_all(items, options.overlap, rest):
                 summary.count(labels, painted)
@@ -113,11 +117,16 @@ def _write_splits(
                     store_picture(item.picture, inside(options.root / split, item.name), link=options.link)
                     writer.add(item.image_id, item.name, painted.panoptic)
                     summary.images[split] += 1
+                    if options.instances:
+                        things.add(item.image_id, item.name, labels)
                 progress(summary.read, len(source.items))
             if not summary.images[split]:
                 raise PanopticBlendError(
                     f"{source.path}: no picture of the split {split} has a segment; label some, or use --keep-empty"
                 )
+        if options.instances:
+            things.write(options.root / "annotations" / f"instances_{split}.json")
+            summary.claimed += things.area
     return summary
 
 

@@ -77,14 +77,12 @@ def read_yolo(description: Path, split: str, stuff: Collection[str] = ()) -> Lab
     """
     content, folder = _content(description), description.parent
     categories = numbered(_names(content, description), stuff, str(description))
-    notes, items, boxes = Notes(), [], list[str]()
+    items, boxes = [], list[str]()
     pictures = _pictures(content.get(split), folder, description, split)
     common = commonpath({dirname(name) for name in pictures})
     for number, name in enumerate(pictures, start=1):
         label = _label(name)
         outlines = list(_outlines(folder / label, label, len(categories), boxes)) if (folder / label).is_file() else []
-        if not outlines:
-            notes.add("pictures have no label", name)
         read = partial(_labels, folder / name, outlines, categories)
         items.append(Item(number, relpath(name, common or "."), folder / name, read))
     if boxes:
@@ -92,7 +90,7 @@ def read_yolo(description: Path, split: str, stuff: Collection[str] = ()) -> Lab
             f"{boxes[0]} is a box, as {len(boxes)} lines are: these are labels for detection, without outlines; export "
             "them for segmentation, or remove those lines"
         )
-    return LabeledSource(description, [folder], categories, items, notes)
+    return LabeledSource(description, [folder], categories, items)
 
 
 def _content(description: Path) -> Mapping[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,6 +43,8 @@ def check(
     root: str | Path,
     split: str | None = None,
     *,
+    only: Collection[str] = (),
+    most: int | None = None,
     cases: int = 3,
     workers: int | None = None,
     progress: Progress | None = None,
@@ -55,6 +57,9 @@ def check(
         root: the root of the data set, with ``annotations/panoptic_<split>.json`` and the rest of COCO's layout; the
             PNGs may be in a zip.
         split: check only this split; by default every split that is found.
+        only: check only these of the splits that are found.
+        most: decode at most this many pictures and PNGs of a split, evenly spread; of the others only the JSON and
+            that they are there are checked.
         cases: how many cases of each kind of problem the report describes.
         workers: number of processes; by default one per core.
         progress: called with the number of files of a split that are done, and the number of all its files.
@@ -67,7 +72,7 @@ def check(
     root, out = Path(root), None if fix is None else Path(fix)
     if out is None and (edits.things or edits.stuff or edits.crowds_as_instances):
         raise PanopticBlendError("--things, --stuff and --crowds change the JSON that --fix writes; add --fix OUT.json")
-    splits = find_splits(root, split)
+    splits = [paths for paths in find_splits(root, split) if not only or paths.name in only]
     if out is not None:
         if len(splits) != 1:
             raise PanopticBlendError(
@@ -77,14 +82,20 @@ def check(
     reports: list[SplitReport] = []
     summaries: list[_SplitSummary] = []
     for paths in splits:
-        report, summary = _check_split(paths, cases, workers, progress, out, edits)
+        report, summary = _check_split(paths, cases, workers, progress, out, edits, most)
         reports.append(report)
         summaries += [summary] if summary is not None else []
     return Report(root, tuple(reports), tally(_compare_splits(summaries), cases))
 
 
 def _check_split(
-    paths: SplitPaths, cases: int, workers: int | None, progress: Progress | None, out: Path | None, edits: Edits
+    paths: SplitPaths,
+    cases: int,
+    workers: int | None,
+    progress: Progress | None,
+    out: Path | None,
+    edits: Edits,
+    most: int | None,
 ) -> tuple[SplitReport, _SplitSummary | None]:
     try:
         content = read_json(paths.json)
@@ -98,7 +109,7 @@ def _check_split(
     if out is not None:
         _require_repairable(paths, content, has_maps=maps is not None)
         edited = edits.applied(content, paths.json.name)
-    evidence = inspect_files(contents, pictures, maps, workers, progress)
+    evidence = inspect_files(contents, pictures, maps, workers, progress, most)
     problems = tally((*missing, *_findings(paths, content, evidence)), cases)
     repair = None
     if out is not None:

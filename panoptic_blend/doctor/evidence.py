@@ -8,7 +8,7 @@ import os
 import signal
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -49,8 +49,9 @@ def inspect_files(
     maps: Folder | None,
     workers: int | None = None,
     progress: Progress | None = None,
+    most: int | None = None,
 ) -> Evidence:
-    """Inspect every picture and PNG that the JSON names.
+    """Inspect every picture and PNG that the JSON names, or at most ``most`` of each and those that are missing.
 
     Args:
         workers: number of processes; by default one per core. A small number of files is inspected in this process.
@@ -66,6 +67,11 @@ def inspect_files(
         set() if maps is None else maps.names(),
     )
     tasks = list(_tasks(contents, pictures is not None, maps is not None))
+    if most is not None:
+        tasks = [
+            *_sampled([task for task in tasks if task[1] is None], most, evidence.picture_names),
+            *_sampled([task for task in tasks if task[1] is not None], most, evidence.map_names),
+        ]
     workers = min(workers or cores(), -(-len(tasks) // FILES_PER_WORKER))
     inspector = FileInspector(pictures, maps)
     results = _in_processes(inspector, tasks, workers) if workers > 1 else _in_this_process(inspector, tasks)
@@ -91,6 +97,13 @@ def _tasks(contents: Contents, pictures: bool, maps: bool) -> Iterator[Task]:
             ids = (number for segment in segments(annotation) if (number := segment_id(segment)) is not None)
             wanted.setdefault(name, {}).update(dict.fromkeys(ids))
     yield from ((name, tuple(numbers)) for name, numbers in wanted.items())
+
+
+def _sampled(tasks: Sequence[Task], most: int, names: Container[str]) -> list[Task]:
+    """At most ``most`` tasks, evenly spread, and those of files that are not among the ``names`` of the folder."""
+    count = len(tasks)
+    chosen = {place * count // most for place in range(most)} if count > most else range(count)
+    return [task for place, task in enumerate(tasks) if place in chosen or task[0] not in names]
 
 
 def _inspect(inspector: FileInspector, task: Task) -> Facts:

@@ -8,7 +8,10 @@ from pathlib import Path
 from typing import Literal
 
 from panoptic_blend.doctor.layout import find_splits, is_training
+from panoptic_blend.fit.checking import require_sound
+from panoptic_blend.fit.conversion import OVERLAPPING, STACKED, convert
 from panoptic_blend.fit.division import TRAIN, VAL, divide
+from panoptic_blend.fit.sources import recognize
 from panoptic_blend.structures import PanopticBlendError
 
 VAL_SHARE = 0.15
@@ -40,24 +43,65 @@ class Prepared:
         ]
 
 
-def prepare(folder: Path, output: Path, *, val_share: float = VAL_SHARE, seed: int = 0) -> Prepared:
+def prepare(
+    folder: Path,
+    output: Path,
+    *,
+    val_share: float = VAL_SHARE,
+    seed: int = 0,
+    stuff: Sequence[str] = (),
+    check_all: bool = False,
+) -> Prepared:
     """Take in a folder of labeled pictures; nothing is written into it.
 
     Args:
-        folder: a data set in COCO's layout, with splits of any name.
-        output: the folder of the run, for what has to be made of the data.
+        folder: pictures and labels as COCO panoptic, COCO instances, LabelMe, YOLO or CVAT have them.
+        output: the folder of the run. What has to be made of the data goes into folders of it, and is used again while
+            the data are the same: ``converted``, ``checked`` and ``data``.
         val_share: the share of the pictures that becomes the validation split where there is none.
         seed: seed of the choice of these pictures.
+        stuff: names of classes that are stuff, for formats that do not say it.
+        check_all: decode all pictures and PNGs of a large data set to check them, in place of a sample.
 
     Raises:
-        PanopticBlendError: the folder holds no data set that can be trained on.
+        PanopticBlendError: the folder holds no labels of a known format, or labels have errors.
     """
-    train, val = _splits([paths.name for paths in find_splits(folder)], folder)
-    if val is not None:
-        return Prepared(folder, train, val, "panoptic", has_panoptic=True)
-    root = output / "data"
-    lines = divide(folder, train, root, val_share=val_share, seed=seed)
-    return Prepared(root, TRAIN, VAL, "panoptic", True, tuple(lines))
+    source = recognize(folder, stuff)
+    if output.resolve().is_relative_to(folder.resolve()):
+        raise PanopticBlendError(f"{output}: lies in the folder of the labels, {folder}; choose another --output")
+    if source is None and stuff:
+        raise PanopticBlendError(
+            f"{folder}: is COCO panoptic, whose `isthing` says what is stuff; leave --stuff out, or change the JSON "
+            "with `panoptic-blend data check --fix OUT.json --stuff NAMES`"
+        )
+    train, val = _splits(list(source.splits) if source else [paths.name for paths in find_splits(folder)], folder)
+    splits = [train] if val is None else [train, val]
+    root, hidden, remarks = folder, 0.0, list[str]()
+    if source:
+        root = output / "converted"
+        made = convert(source, folder, splits, root, stuff)
+        hidden, remarks = made["hidden"], [f"{folder} was read as {source.kind}", *made["remarks"]]
+    remarks += require_sound(root, splits, output / "checked", is_full=check_all)
+    if val is None:
+        remarks += divide(root, train, output / "data", val_share=val_share, seed=seed)
+        root, train, val = output / "data", TRAIN, VAL
+    return Prepared(
+        root,
+        train,
+        val,
+        "instances" if hidden > OVERLAPPING else "panoptic",
+        hidden <= STACKED,
+        (*remarks, *_overlaps(hidden)),
+    )
+
+
+def _overlaps(hidden: float) -> list[str]:
+    if hidden <= OVERLAPPING:
+        return []
+    seen = f"{100 * hidden:.0f} % of the pixels of things are hidden by other things"
+    if hidden <= STACKED:
+        return [f"{seen}, so things are learned with their overlaps (data.things=instances)"]
+    return [f"{seen}, which no panoptic map can show, so a model of instances alone is fitted"]
 
 
 def _splits(names: Sequence[str], folder: Path) -> tuple[str, str | None]:

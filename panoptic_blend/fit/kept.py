@@ -19,7 +19,7 @@ def kept(folder: Path, key: str, make: Callable[[Path], Any]) -> Any:
 
     The result must be a JSON value. A folder of another key is replaced; one that was not made here is an error.
     """
-    with locked(folder.parent, "--output"):
+    with locked(folder.with_name(f".{folder.name}.lock"), "--output"):
         record = folder / _RECORD
         try:
             found = json.loads(record.read_bytes())

@@ -2,16 +2,241 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
 
 from panoptic_blend.config.experiment import load_config
 from panoptic_blend.data.splits import open_training, open_validation
-from panoptic_blend.fit.intake import prepare
+from panoptic_blend.doctor.checkup import check
+from panoptic_blend.fit.checking import require_sound
+from panoptic_blend.fit.intake import Prepared, prepare
+from panoptic_blend.fit.sources import recognize
+from panoptic_blend.fit.stuff_hints import stuff_hint
+from panoptic_blend.formats.images import write_picture
+
+Refused = Callable[..., str]
+SQUARE = [2, 2, 12, 2, 12, 12, 2, 12]
+
+
+def lengths(prepared: Prepared) -> list[int]:
+    """The numbers of pictures of both splits, as training opens them."""
+    semantic = [] if prepared.has_panoptic else ["model.semantic.enabled=false"]
+    config = load_config("demo/shapes_r18", [*prepared.overrides(), *semantic])
+    opened = open_training(config), open_validation(config)
+    assert all(split.dataset[0] for split in opened)
+    return [len(split.dataset) for split in opened]
+
+
+def picture(path: Path) -> None:
+    write_picture(
+        path, np.random.default_rng(len(path.name) + ord(path.stem[-1])).integers(0, 255, (20, 30, 3), np.uint8)
+    )
+
+
+def instances(folder: Path, second: list[int], name: str = "instances_default", **fields: Any) -> Path:
+    """COCO instances, as CVAT exports them: four pictures, each with a square of 100 pixels and a ``second`` shape."""
+    for i in range(4):
+        picture(folder / f"images/{i}.png")
+    shapes = enumerate([(i, shape) for i in range(4) for shape in (SQUARE, second)])
+    content = {
+        "images": [{"id": i, "file_name": f"{i}.png", "height": 20, "width": 30} for i in range(4)],
+        "annotations": [
+            {"id": k, "image_id": i, "category_id": 1, "segmentation": [s], "iscrowd": 0, **fields}
+            for k, (i, s) in shapes
+        ],
+        "categories": [{"id": 1, "name": "cat"}],
+    }
+    (folder / "annotations").mkdir(exist_ok=True)
+    (folder / f"annotations/{name}.json").write_text(json.dumps(content))
+    return folder
 
 
 def test_the_splits_of_a_data_set_are_found_and_opened_by_its_options(generated: Path, tmp_path: Path) -> None:
     prepared = prepare(generated, tmp_path)
-    assert (prepared.train, prepared.val, prepared.remarks) == ("train2017", "val2017", ())
-    config = load_config("demo/shapes_r18", prepared.overrides())
-    assert [len(open_training(config).dataset), len(open_validation(config).dataset)] == [7, 3]
-    assert not list(tmp_path.iterdir())
+    assert (prepared.root, prepared.train, prepared.val) == (generated, "train2017", "val2017")
+    assert (prepared.things, prepared.has_panoptic, prepared.remarks) == ("panoptic", True, ())
+    assert lengths(prepared) == [7, 3]
+    assert {path.name for path in tmp_path.iterdir()} == {"checked"}
+
+
+@pytest.mark.parametrize(
+    ("names", "found"),
+    [
+        (("training", "validation"), ("training", "validation")),
+        (("Train", "Val"), ("Train", "Val")),
+        (("train", "test"), ("train", None)),
+        (("photos",), ("photos", None)),
+        (("train", "train_more"), "has several training splits, train, train_more"),
+        (("train", "val", "val_small"), "has several validation splits, val, val_small"),
+        (("a", "b"), "has the splits a, b, none of them called train"),
+    ],
+)
+def test_splits_are_told_by_their_names(names: tuple[str, ...], found: Any, tmp_path: Path, refused: Refused) -> None:
+    from panoptic_blend.fit.intake import _splits
+
+    if isinstance(found, str):
+        assert found in refused(_splits, names, tmp_path)
+    else:
+        assert _splits(names, tmp_path) == found
+
+
+def test_errors_end_it_with_the_lines_of_the_check(
+    shapes: Path, tmp_path: Path, refused: Refused, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = shapes / "annotations/panoptic_val2017.json"
+    content = json.loads(path.read_text())
+    content["annotations"][0]["segments_info"][0]["area"] += 1
+    path.write_text(json.dumps(content))
+    assert "has 1 errors, the first of kind area" in refused(prepare, shapes, tmp_path / "run")
+    assert "to repair: panoptic-blend data check" in capsys.readouterr().err
+    assert not (tmp_path / "run/checked").exists()
+    content["annotations"][0]["segments_info"][0]["area"] -= 1
+    path.write_text(json.dumps(content))
+    assert prepare(shapes, tmp_path / "run").remarks == ()
+
+
+def test_a_sample_is_decoded_and_all_that_is_missing_is_found(
+    shapes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [*_, last] = sorted((shapes / "train2017").iterdir())
+    last.write_bytes(b"broken")
+    report = check(shapes, only=["train2017"], most=2)
+    assert [split.name for split in report.splits] == ["train2017"] and report.is_sound, "it is not in the sample"
+    assert not check(shapes, only=["train2017"]).is_sound
+    monkeypatch.setattr("panoptic_blend.fit.checking.MOST_DECODED", 2)
+    assert require_sound(shapes, ["train2017"], tmp_path / "checked", is_full=False) == [
+        "train2017: 2 of 7 pictures and their PNGs were decoded to check them; add --check full to decode all"
+    ]
+    last.unlink()
+    assert [p.kind.name for split in check(shapes, only=["train2017"], most=2).splits for p in split.problems] == [
+        "picture-missing"
+    ]
+
+
+def test_instances_become_panoptic_with_background_and_are_not_converted_twice(tmp_path: Path) -> None:
+    folder = instances(tmp_path / "cvat", [20, 2, 28, 2, 28, 10, 20, 10])
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+    prepared = prepare(folder, tmp_path / "run")
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
+    assert (prepared.things, prepared.has_panoptic) == ("panoptic", True)
+    assert lengths(prepared) == [3, 1]
+    remark = "all labels are things, so pixels without one are the stuff class 'background'"
+    assert prepared.remarks[:2] == (f"{folder} was read as COCO instances", remark)
+    made = {path: path.lstat().st_mtime_ns for path in (tmp_path / "run").rglob("*")}
+    assert prepare(folder, tmp_path / "run") == prepared
+    assert {path: path.lstat().st_mtime_ns for path in (tmp_path / "run").rglob("*")} == made
+    picture(folder / "images/5.png")
+    assert prepare(folder, tmp_path / "run") == prepared
+    assert (tmp_path / "run/converted").stat().st_mtime_ns != made[tmp_path / "run/converted"], "made anew"
+
+
+@pytest.mark.parametrize(
+    ("second", "hidden", "things", "has_panoptic"),
+    [
+        # a square of 100 pixels beside the other one, of which 10 or 50 are shared
+        ([11, 2, 21, 2, 21, 12, 11, 12], "5 %", "instances", True),
+        ([7, 2, 17, 2, 17, 12, 7, 12], "25 %", "instances", False),
+    ],
+)
+def test_overlaps_decide_where_things_come_from(
+    second: list[int], hidden: str, things: str, has_panoptic: bool, tmp_path: Path
+) -> None:
+    prepared = prepare(instances(tmp_path / "in", second), tmp_path / "run")
+    assert (prepared.things, prepared.has_panoptic) == (things, has_panoptic)
+    assert any(f"{hidden} of the pixels of things are hidden" in remark for remark in prepared.remarks)
+    assert lengths(prepared) == [3, 1]
+
+
+def test_masks_of_cvat_that_are_all_crowds_are_objects(tmp_path: Path) -> None:
+    prepared = prepare(instances(tmp_path / "in", [20, 2, 28, 2, 28, 10, 20, 10], iscrowd=1), tmp_path / "run")
+    assert any("8 annotations are all crowds" in remark for remark in prepared.remarks)
+
+
+def yolo(folder: Path) -> None:
+    for split in ("train", "val"):
+        picture(folder / f"images/{split}/{split}.png")
+        (folder / f"labels/{split}").mkdir(parents=True)
+        (folder / f"labels/{split}/{split}.txt").write_text("0 0.1 0.1 0.9 0.1 0.1 0.9\n1 0 0 1 0 1 1 0 1")
+    (folder / "data.yaml").write_text("train: images/train\nval: images/val\nnames: [cat, sky]")
+
+
+def cvat(folder: Path) -> None:
+    shapes = '<polygon label="cat" points="2,2;20,2;2,15"/><polygon label="sky" points="0,0;30,0;30,20;0,20"/>'
+    images = []
+    for name in "ab":
+        picture(folder / f"images/{name}.png")
+        images.append(f'<image name="{name}.png" width="30" height="20">{shapes}</image>')
+    labels = "<labels><label><name>cat</name></label><label><name>sky</name></label></labels>"
+    (folder / "annotations.xml").write_text(f"<annotations><meta>{labels}</meta>{''.join(images)}</annotations>")
+
+
+def labelme(folder: Path) -> None:
+    shapes = [
+        {"label": "cat", "points": [[2, 2], [20, 2], [2, 15]], "shape_type": "polygon"},
+        {"label": "sky", "points": [[0, 0], [29, 19]], "shape_type": "rectangle"},
+    ]
+    for split in ("train", "val"):
+        picture(folder / f"{split}/{split}.png")
+        content = {"shapes": shapes, "imagePath": f"{split}.png", "imageData": None}
+        (folder / f"{split}/{split}.json").write_text(json.dumps(content))
+
+
+def roboflow(folder: Path) -> None:
+    for split in ("train", "valid"):
+        instances(folder, SQUARE)
+        shutil.move(folder / "images", folder / split)
+        shutil.move(folder / "annotations/instances_default.json", folder / split / "_annotations.coco.json")
+        (folder / "annotations").rmdir()
+
+
+@pytest.mark.parametrize(
+    ("write", "kind", "splits"),
+    [
+        (yolo, "YOLO", ["train", "val"]),
+        (cvat, "CVAT", ["all"]),
+        (labelme, "LabelMe", ["train", "val"]),
+        (roboflow, "COCO instances", ["train", "valid"]),
+    ],
+)
+def test_formats_are_recognized_by_content(
+    write: Callable[[Path], None], kind: str, splits: list[str], tmp_path: Path
+) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    write(folder)
+    source = recognize(folder)
+    assert source is not None and (source.kind, list(source.splits)) == (kind, splits)
+    if write is roboflow:
+        return
+    prepared = prepare(folder, tmp_path / "run", stuff=["sky"])
+    assert lengths(prepared) == [1, 1]
+    assert not any("background" in remark for remark in prepared.remarks)
+
+
+def test_things_that_look_like_stuff_are_named() -> None:
+    def content(name: str, areas: list[int]) -> dict[str, Any]:
+        images = [{"id": i, "width": 10, "height": 10} for i in range(3)]
+        annotations = [{"image_id": i, "segments_info": [{"category_id": 1, "area": a}]} for i, a in enumerate(areas)]
+        return {"images": images, "annotations": annotations, "categories": [{"id": 1, "name": name, "isthing": 1}]}
+
+    assert stuff_hint(content("cat", [10, 10, 10])) is None
+    assert stuff_hint(content("dirt road", [1])) is not None
+    assert stuff_hint(content("roadster", [1])) is None
+    hint = stuff_hint(content("zebra, crossing", [30, 30, 60]))
+    assert hint is not None and hint.endswith(
+        "covers 40 % of the pictures that show it; if so, add --stuff '\"zebra, crossing\"'"
+    )
+
+
+def test_folders_that_cannot_be_taken_in_are_refused(generated: Path, tmp_path: Path, refused: Refused) -> None:
+    assert "no such folder" in refused(prepare, tmp_path / "nowhere", tmp_path / "run")
+    (tmp_path / "empty").mkdir()
+    assert "no labels were found" in refused(prepare, tmp_path / "empty", tmp_path / "run")
+    assert "lies in the folder of the labels" in refused(prepare, generated, generated / "run")
+    assert "is COCO panoptic, whose `isthing`" in refused(lambda: prepare(generated, tmp_path / "run", stuff=["sky"]))
