@@ -73,7 +73,7 @@ def _remarks(report: Report, is_full: bool) -> Iterator[str]:
         if not is_full and split.counts.images > MOST_DECODED:
             yield (
                 f"{split.name}: {MOST_DECODED:,} of {split.counts.images:,} pictures and their PNGs were decoded to "
-                "check them; add --check full to decode all"
+                f"check them; `panoptic-blend data check {report.root}` decodes all"
             )
 
 

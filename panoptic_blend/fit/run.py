@@ -90,7 +90,7 @@ class _Fit:
         path = self.records / "data.json"
         self.inputs |= {"stuff": list(self.wanted.stuff)}
         if not self._is_done("data", path):
-            prepared = prepare(self.folder, self.output)
+            prepared = prepare(self.folder, self.output, stuff=self.wanted.stuff)
             _write(path, _PREPARED.dump_json(prepared))
             self.stages.finish("data", self.inputs)
         return _PREPARED.validate_json(read_bytes(path))

@@ -111,7 +111,8 @@ def test_a_sample_is_decoded_and_all_that_is_missing_is_found(
     assert not check(shapes, only=["train2017"]).is_sound
     monkeypatch.setattr("panoptic_blend.fit.checking.MOST_DECODED", 2)
     assert require_sound(shapes, ["train2017"], tmp_path / "checked", is_full=False) == [
-        "train2017: 2 of 7 pictures and their PNGs were decoded to check them; add --check full to decode all"
+        "train2017: 2 of 7 pictures and their PNGs were decoded to check them; "
+        f"`panoptic-blend data check {shapes}` decodes all"
     ]
     last.unlink()
     assert [p.kind.name for split in check(shapes, only=["train2017"], most=2).splits for p in split.problems] == [
