@@ -233,6 +233,7 @@ def augmentation(facts: Facts) -> Iterator[Choice]:
         jitter = [0.5, 2.0] if very_often else [0.7, 1.4]
         yield Choice("data.jitter", jitter, f"{passes}: each should show other sizes and parts")
         yield Choice("data.color", 0.4 if very_often else 0.2, f"{passes}: each should show other light")
+        yield Choice("data.copy_paste", 0.5 if very_often else 0.3, f"{passes}: things in other places")
     if very_often:
         yield Choice("data.degrade", 0.1, f"{passes}: some are blurred or compressed, as those to come may be")
 
@@ -289,6 +290,8 @@ def watching(facts: Facts) -> Iterator[Choice]:
     every = facts.iterations // (facts.evaluations + 1) if facts.evaluations else 0
     reason = f"{facts.evaluations} evaluations on the way are a tenth of the time, or less"
     yield Choice("train.evaluate_every", every, reason)
+    if facts.evaluations >= 5:
+        yield Choice("train.patience", 3, "three evaluations without a gain say that nothing more comes")
     minute = max(1, min(facts.iterations or 1, round(60 / max(facts.step_seconds, 1e-3))))
     yield Choice("train.checkpoint_every", minute, "about a minute of training is lost if the machine stops")
 

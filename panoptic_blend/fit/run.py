@@ -19,17 +19,24 @@ from panoptic_blend.data.splits import Subset, open_training, open_validation
 from panoptic_blend.files import locked, read_bytes, replacing
 from panoptic_blend.fit.fingerprint import Fingerprint, take_fingerprint
 from panoptic_blend.fit.intake import Prepared, prepare
+from panoptic_blend.fit.labelling import label_errors, label_next
 from panoptic_blend.fit.machine import measure_machine
 from panoptic_blend.fit.plan import MARKDOWN, YAML, Plan, read_config
 from panoptic_blend.fit.planning import Case, make_plan, stated
+from panoptic_blend.fit.report_text import Known
 from panoptic_blend.fit.stages import Stages, digest_of_files
 from panoptic_blend.fit.start import find_start
+from panoptic_blend.fit.summary import PAGE, write_summary
+from panoptic_blend.fit.tuning import tune
 from panoptic_blend.fit.wanted import Wanted
+from panoptic_blend.inference.find_pictures import find_pictures
+from panoptic_blend.inference.predictor import Predictor, load
 from panoptic_blend.runtime.interruption import RunInterruptedError
 from panoptic_blend.runtime.launchers import find_placement
 from panoptic_blend.runtime.precision import chosen_device, default_device
 from panoptic_blend.runtime.processes import starts_run
 from panoptic_blend.structures import PanopticBlendError
+from panoptic_blend.terminal import progress_line
 from panoptic_blend.training.initialization import BEST, LAST, require_no_run
 from panoptic_blend.training.loop import train
 
@@ -37,6 +44,7 @@ Say = Callable[[str], None]
 
 FOLDER = "fit"
 """The folder in the output with the fingerprint, the plan's record and those of the stages."""
+FINGERPRINT = "fingerprint.json"
 _PATIENCE = 5.0
 """Seconds to wait for the folder: processes of a fit that was just killed hold its lock until they die."""
 
@@ -85,6 +93,8 @@ class _Fit:
         if dry_run:
             return
         self.trained(plan)
+        for line in self.summed_up(prepared, plan):
+            self.say(line)
 
     def prepared(self) -> Prepared:
         path = self.records / "data.json"
@@ -96,7 +106,7 @@ class _Fit:
         return _PREPARED.validate_json(read_bytes(path))
 
     def planned(self, prepared: Prepared) -> Plan:
-        path = self.records / "fingerprint.json"
+        path = self.records / FINGERPRINT
         if not self._is_done("fingerprint", path):
             take_fingerprint(*_datasets(_data_config(prepared))).write(path)
             self.stages.finish("fingerprint", self.inputs)
@@ -105,7 +115,7 @@ class _Fit:
             machine = measure_machine(self.wanted.device)
             training, _ = _datasets(_data_config(prepared))
             start = find_start(self.wanted, machine.device)
-            case = Case(prepared, training, Fingerprint.read(path), machine, start, self.wanted)
+            case = Case(prepared, training, Fingerprint.read(path), machine, start, self.wanted, self._unlabelled())
             make_plan(case, lambda: time.monotonic() - self.began).write(self.output, self.records)
             self.stages.finish("plan", self.inputs)
         return _planned(self.records)
@@ -117,11 +127,44 @@ class _Fit:
             _train(self.output, plan)
             self.stages.finish("training", self.inputs)
 
+    def summed_up(self, prepared: Prepared, plan: Plan) -> list[str]:
+        """Tune, list what to label, evaluate and report; the lines that say how good the model is."""
+        path = self.records / "summary.txt"
+        self.inputs |= {"unlabelled": str(self.wanted.unlabelled)}
+        if not self._is_done("summary", path, self.output / PAGE):
+            config, device = read_config(self.output), self.wanted.device
+            validation = _judged(_datasets(config)[1], plan)
+            precision = config.train.precision
+            tuned = tune(self.output / BEST, validation, self.output, device=device, precision=precision)
+            lists = self._lists(load(self.output / BEST, device=device, precision=precision), validation)
+            data = Fingerprint.read(self.records / FINGERPRINT)
+            examples = {facts.id: facts.segments for facts in data.classes}
+            known = Known(tuned, examples, data.images, prepared.remarks, lists)
+            lines = write_summary(self.output, known, device=device, precision=precision)
+            _write(path, "\n".join(lines).encode())
+            self.stages.finish("summary", self.inputs)
+        return path.read_text(encoding="utf-8").splitlines()
+
+    def _lists(self, predictor: Predictor, validation: PanopticDataset) -> list[Path]:
+        """The files with what to label next, and with probable label errors."""
+        lists = []
+        if self.wanted.unlabelled:
+            with progress_line("choosing what to label", "images") as progress:
+                lists.append(label_next(predictor, self.wanted.unlabelled, self.output, progress))
+        with progress_line("looking for label errors", "images") as progress:
+            lists.append(label_errors(predictor, validation, self.output, progress=progress))
+        return lists
+
+    def _unlabelled(self) -> int:
+        """The number of pictures without labels."""
+        folder = self.wanted.unlabelled
+        return len(find_pictures([folder], recursive=True, passed=[self.output])[0]) if folder else 0
+
     def _is_done(self, stage: str, *files: Path) -> bool:
         """Whether a stage is done; an error if it was done with other inputs and the training has begun since."""
         if self.stages.is_done(stage, self.inputs, *files):
             return True
-        if stage != "training" and state_files(self.output):
+        if stage not in ("training", "summary") and state_files(self.output):
             raise PanopticBlendError(
                 f"{self.output}: holds a fit of other data or with other wishes "
                 f"({self.stages.difference(stage, self.inputs) or f'the files of its {stage} are gone'}); "
@@ -162,8 +205,13 @@ def _train(output: Path, plan: Plan) -> None:
     datasets = None
     if plan.judged is not None:
         training, validation = _datasets(config)
-        datasets = training, evenly(validation, plan.judged)
+        datasets = training, _judged(validation, plan)
     train(config, output, resume=True, datasets=datasets, share_cores=True, planned_step=plan.step_seconds)
+
+
+def _judged(validation: PanopticDataset, plan: Plan) -> PanopticDataset:
+    """The validation pictures on which models are compared."""
+    return validation if plan.judged is None else evenly(validation, plan.judged)
 
 
 def evenly(dataset: PanopticDataset, number: int) -> PanopticDataset:

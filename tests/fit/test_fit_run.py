@@ -16,12 +16,15 @@ from panoptic_blend.fit import run
 from panoptic_blend.fit.fingerprint import Fingerprint
 from panoptic_blend.fit.machine import StepTime
 from panoptic_blend.fit.planning import make_plan
+from panoptic_blend.fit.report_text import Known
 from panoptic_blend.fit.wanted import Wanted
 from panoptic_blend.runtime.interruption import RunInterruptedError
 from panoptic_blend.training.initialization import BEST, LAST
 
 WANTED = Wanted(minutes=3, weights="none", device="cpu", overrides=("train.precision=32-true",))
-STAGES = {"prepare": "data", "take_fingerprint": "fingerprint", "make_plan": "plan", "train": "training"}
+STAGES = {"prepare": "data", "take_fingerprint": "fingerprint", "make_plan": "plan", "train": "training"} | {
+    "write_summary": "summary"
+}
 """The functions that do the work of the stages."""
 
 
@@ -33,6 +36,10 @@ class Work:
         for name, stage in STAGES.items():
             monkeypatch.setattr(run, name, self.recorded(stage, getattr(run, name)))
         monkeypatch.setattr(run, "measure_machine", lambda device: PROCESSOR)
+        for name in ("tune", "load"):
+            monkeypatch.setattr(run, name, lambda *arguments, **options: None)
+        for name in ("label_next", "label_errors"):
+            monkeypatch.setattr(run, name, self.listed(name))
 
     def recorded(self, stage: str, work: Callable[..., Any]) -> Callable[..., Any]:
         def do(*arguments: Any, **options: Any) -> Any:
@@ -42,9 +49,17 @@ class Work:
             self.done.append(stage)
             if stage == "plan":
                 return make_plan(arguments[0], arguments[1], lambda *measured: StepTime(0.1, 0.0, 10**9, 1.0))
-            return self.train(*arguments, **options) if stage == "training" else work(*arguments, **options)
+            own = {"training": self.train, "summary": self.sum_up}
+            return own.get(stage, work)(*arguments, **options)
 
         return do
+
+    def listed(self, name: str) -> Callable[..., Path]:
+        return lambda predictor, source, output, progress: Path(output / f"{name}.csv")
+
+    def sum_up(self, output: Path, known: Known, **options: Any) -> list[str]:
+        (output / "report.md").write_bytes(b"")
+        return [f"{sum(known.examples.values())} segments", *(path.name for path in known.lists)]
 
     def train(self, config: Any, output: Path, **options: Any) -> None:
         self.configs.append(config)
@@ -72,8 +87,18 @@ def test_every_stage_works_once_and_leaves_its_files(
     assert Fingerprint.read(tmp_path / "out/fit/fingerprint.json").images == 7
     assert (work.configs[0].data.root, work.configs[0].train.precision) == (str(generated), "32-true")
     assert "holds a run already" in refused(fit, generated, tmp_path / "out")
-    fit(generated, tmp_path / "out", resume=True)
+    assert fit(generated, tmp_path / "out", resume=True) == said
     assert work.done == list(STAGES.values())
+    assert said[-1] == "label_errors.csv"
+    truths = [CocoPanoptic(generated, "train2017").truth(i) for i in range(7)]
+    assert said[-2] == f"{sum(not s.is_crowd for truth in truths for s in truth.segments)} segments"
+
+
+def test_pictures_without_labels_are_ranked_when_they_are_given(generated: Path, tmp_path: Path, work: Work) -> None:
+    fit(generated, tmp_path)
+    said = fit(generated, tmp_path, replace(WANTED, unlabelled=generated / "val2017"), resume=True)
+    assert said[-2:] == ["label_next.csv", "label_errors.csv"]
+    assert work.done == [*STAGES.values(), "summary"]
 
 
 @pytest.mark.parametrize("stage", STAGES.values())
@@ -118,7 +143,7 @@ def test_other_wishes_make_another_plan_until_the_training_has_begun(
 ) -> None:
     fit(generated, tmp_path, dry_run=True)
     fit(generated, tmp_path, longer := replace(WANTED, minutes=5))
-    assert work.done == ["data", "fingerprint", "plan", "plan", "training"]
+    assert work.done == ["data", "fingerprint", "plan", "plan", "training", "summary"]
     message = refused(lambda: fit(generated, tmp_path, WANTED, resume=True))
     assert "minutes 5 then, 3 now" in message
     (tmp_path / "fit/fingerprint.json").unlink()
