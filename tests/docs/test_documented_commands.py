@@ -56,6 +56,10 @@ ONE_STEP = (
 
 ADDED: dict[str, tuple[str, ...]] = {
     "panoptic-blend train": ONE_STEP,
+    "panoptic-blend fit": (
+        *(*SMALL_INPUT, *TINY_NETWORK[1:], "train.precision=32-true", "train.batch_size=1"),
+        *("--iterations", "1", "--weights", "none", "--device", "cpu"),
+    ),
     "panoptic-blend evaluate": SMALL_INPUT,
     "panoptic-blend predict": SMALL_INPUT,
     "panoptic-blend explain": SMALL_INPUT,
