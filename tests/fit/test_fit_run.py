@@ -49,7 +49,7 @@ class Work:
             self.done.append(stage)
             if stage == "plan":
                 return make_plan(arguments[0], arguments[1], lambda *measured: StepTime(0.1, 0.0, 10**9, 1.0))
-            own = {"training": self.train, "summary": self.sum_up}
+            own: dict[str, Callable[..., Any]] = {"training": self.train, "summary": self.sum_up}
             return own.get(stage, work)(*arguments, **options)
 
         return do
