@@ -120,7 +120,7 @@ def photos(given: Given, seed: int) -> Iterator[Task]:
     The enlarged training split has the pictures of ``instances2017``, so that the model is not judged on these.
     """
     roots, minutes = _photo_roots(given), given.minutes or 20.0
-    folder, splits = given.output / "photos", _photo_splits(roots["photos"])
+    folder, splits = given.output / "photos", _photo_splits(roots["all"])
     yield _photo_fit(given, seed, "fit", roots["photos"], minutes, splits)
     if "more" in roots:
         apart = {name: split for name, split in splits.items() if name != INSTANCES}
@@ -140,7 +140,7 @@ def photos(given: Given, seed: int) -> Iterator[Task]:
 def peer(given: Given, seed: int) -> Iterator[Task]:
     """``fit``, whose run is that of ``photos``, and the peer with each of ``RATES``, at the input size of ``fit``."""
     roots, minutes = _photo_roots(given), given.minutes or 20.0
-    root, splits = roots["photos"], _photo_splits(roots["photos"])
+    root, splits = roots["photos"], _photo_splits(roots["all"])
     own = _photo_fit(given, seed, "fit", root, minutes, splits)
     yield own
     test = load_config(own.folder / YAML).test
@@ -181,22 +181,33 @@ def _shapes_root(given: Given, name: str, train: int) -> Path:
 
 
 def _photo_roots(given: Given) -> dict[str, Path]:
-    """The derived data set, and the same with more training pictures, if there are any."""
+    """The derived data set with ``all`` splits, and those to train on, with one training split: with ``more`` if any.
+
+    The data set as a whole has pictures in several splits, which ``fit`` refuses rightly.
+    """
     if given.data is None or given.pretrained is None:
         raise PanopticBlendError("photos and peer need photographs and weights; add --data DIR and --pretrained FILE")
-    root, more = given.output / "photos" / "data", given.output / "photos" / "more"
-    for line in derive(given.data, root, given.others):
+    folder = given.output / "photos"
+    for line in derive(given.data, folder / "data", given.others):
         print(line)
-    if not (root / "more2017").is_dir():
-        return {"photos": root}
-    if not more.is_dir():
-        (more / "annotations").mkdir(parents=True)
-        for split, source in ((TRAIN, "more2017"), (VAL, VAL)):
-            (more / split).symlink_to((root / source).resolve())
-            for ending in ("", ".json"):
-                path = (root / "annotations" / f"panoptic_{source}{ending}").resolve()
-                (more / "annotations" / f"panoptic_{split}{ending}").symlink_to(path)
-    return {"photos": root, "more": more}
+    sources = {"photos": TRAIN, "more": "more2017"}
+    roots = {name: _view(folder, name, split) for name, split in sources.items() if (folder / "data" / split).is_dir()}
+    return {"all": folder / "data", **roots}
+
+
+def _view(folder: Path, name: str, training: str) -> Path:
+    """A data set of links, with one split for training and one for validation."""
+    source, root = folder / "data", folder / f"{name}_data"
+    (root / "annotations").mkdir(parents=True, exist_ok=True)
+    for split, own in ((TRAIN, training), (VAL, VAL)):
+        links = {root / split: source / own}
+        for ending in ("", ".json"):
+            path = source / "annotations" / f"panoptic_{own}{ending}"
+            links[root / "annotations" / f"panoptic_{split}{ending}"] = path
+        for link, path in links.items():
+            if not link.is_symlink():
+                link.symlink_to(path.resolve())
+    return root
 
 
 def _photo_splits(root: Path) -> dict[str, tuple[Path, str]]:

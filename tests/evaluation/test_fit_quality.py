@@ -77,7 +77,9 @@ def test_photographs_and_weights_are_asked_for(tmp_path: Path, refused: Callable
 
 
 def test_the_peer_has_the_input_size_of_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fit_experiments, "_photo_roots", lambda given: {"photos": tmp_path / "data"})
+    monkeypatch.setattr(
+        fit_experiments, "_photo_roots", lambda given: dict.fromkeys(("all", "photos"), tmp_path / "data")
+    )
     (tmp_path / "data" / "val2017").mkdir(parents=True)
     given = Given(tmp_path, minutes=5, pretrained=Path("lite0.safetensors"))
     tasks = EXPERIMENTS["peer"](given, 1)
@@ -90,6 +92,22 @@ def test_the_peer_has_the_input_size_of_fit(tmp_path: Path, monkeypatch: pytest.
     for variant, rate in zip(peers, RATES, strict=True):
         assert isinstance(variant, ByPeer) and variant.minutes == 5
         assert (variant.peer.short_side, variant.peer.long_side, variant.peer.rate) == (256, 352, rate)
+
+
+def test_photographs_to_train_on_have_one_training_split(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fit_experiments, "derive", lambda *arguments: [])
+    data = tmp_path / "photos" / "data"
+    for split in ("train2017", "val2017", "more2017", "instances2017"):
+        (data / split).mkdir(parents=True)
+    given = Given(tmp_path, data=tmp_path, pretrained=Path("lite0.safetensors"))
+    own, more, *others = EXPERIMENTS["photos"](given, 0)
+    assert [*own.splits] == ["val2017", "instances2017"] and [*more.splits] == ["val2017"]
+    assert [path.name for path in sorted(more.root.iterdir())] == ["annotations", "train2017", "val2017"]
+    assert (more.root / "train2017").resolve() == data / "more2017"
+    assert {task.root for task in others} == {own.root}
+    for task in others:
+        assert isinstance(task.variant, ByConfig) and task.variant.minutes == 20
+        load_config(task.variant.base, task.variant.overrides)  # raises for an option that has no effect
 
 
 def test_kinds_are_written_before_they_are_trained_on(tmp_path: Path) -> None:
