@@ -68,14 +68,21 @@ def orthogonalized(matrix: Tensor) -> Tensor:
     """
     is_tall = matrix.shape[0] > matrix.shape[1]
     wide = (matrix.T if is_tall else matrix) / matrix.norm().clamp(min=1e-7)
-    a, b, c = _COEFFICIENTS
     gram = wide @ wide.T
-    product = unit = torch.eye(len(wide), dtype=wide.dtype, device=wide.device)
-    for _ in range(_ROUNDS):
-        factor = a * unit + b * gram + c * (gram @ gram)
-        product, gram = factor @ product, factor @ gram @ factor
+    product = factor = _factor(gram)
+    for _ in range(_ROUNDS - 1):
+        gram = factor @ gram @ factor
+        factor = _factor(gram)
+        product = factor @ product
     wide = product @ wide
     return wide.T if is_tall else wide
+
+
+def _factor(gram: Tensor) -> Tensor:
+    a, b, c = _COEFFICIENTS
+    return torch.addmm(gram, gram, gram, beta=b, alpha=c) + a * torch.eye(
+        len(gram), dtype=gram.dtype, device=gram.device
+    )
 
 
 def hidden_weights(model: nn.Module) -> list[nn.Parameter]:
