@@ -132,7 +132,7 @@ def test_a_dry_run_stops_after_the_plan_which_a_person_may_change(generated: Pat
     fit(generated, tmp_path, dry_run=True)
     assert work.done == ["data", "fingerprint", "plan"]
     plan = tmp_path / "plan.yaml"
-    plan.write_text(plan.read_text().replace("lr: 0.0028", "lr: 0.125"))
+    plan.write_text(plan.read_text().replace("lr: 0.003", "lr: 0.125"))
     fit(generated, tmp_path)
     assert work.done == list(STAGES.values())
     assert work.configs[0].train.lr == 0.125

@@ -32,7 +32,7 @@ def case(**changes: Any) -> Case:
 
 
 class Measure:
-    """A machine on which a step of 8 pictures of 128 pixels takes ``seconds``, and others in proportion to pixels.
+    """A machine on which a step of 4 pictures of 128 pixels takes ``seconds``, and others in proportion to pixels.
 
     ``room`` is the number of pixels of short sides squared that fit into its memory.
     """
@@ -46,7 +46,7 @@ class Measure:
         self.sides.append(side)
         if part * side**2 > self.room:
             raise torch.OutOfMemoryError("too large")
-        pixels = config.train.batch_size * side**2 / (8 * 128**2)
+        pixels = config.train.batch_size * side**2 / (4 * 128**2)
         return StepTime(self.seconds * pixels * (2 if precision == self.slow else 1), 0.0, 10**9, 1.0)
 
 
@@ -57,7 +57,7 @@ def options(plan: Plan) -> dict[str, Any]:
 def test_everything_fits_into_the_time() -> None:
     plan = make_plan(case(), lambda: 30.0, Measure())
     found = options(plan)
-    # a step of 192 pixels takes 0.5625 s; 50 pictures 50 / 8 * 0.5625 = 3.5 s
+    # a step of 192 pixels takes 0.5625 s; 50 pictures 50 / 4 * 0.5625 = 7 s
     assert found["test.short_side"] == 192
     assert plan.step_seconds == pytest.approx(0.5625)
     assert plan.time.total <= 30 * 60
@@ -69,8 +69,8 @@ def test_everything_fits_into_the_time() -> None:
 
 
 def test_a_slow_machine_gets_a_smaller_input_and_more_steps() -> None:
-    plan = make_plan(case(), lambda: 30.0, measure := Measure(seconds=2.0))
-    # 1327 s at 192 pixels and 4.5 s are 295 steps instead of 800: a side of 192 * sqrt(295 / 800) = 117, so 128
+    plan = make_plan(case(), lambda: 30.0, measure := Measure(seconds=1.0))
+    # 1327 s at 192 pixels and 2.25 s are 590 steps instead of 1600: a side of 192 * sqrt(590 / 1600) = 117, so 128
     assert options(plan)["test.short_side"] == 128
     assert set(measure.sides) == {128}
     assert any("there is time for 128" in line for line in plan.head)
@@ -78,7 +78,7 @@ def test_a_slow_machine_gets_a_smaller_input_and_more_steps() -> None:
 
 def test_a_long_time_ends_after_400_passes() -> None:
     plan = make_plan(case(wanted=Wanted(minutes=6000, device="cpu")), lambda: 30.0, Measure())
-    assert options(plan)["train.iterations"] == 400 * 200 // 8
+    assert options(plan)["train.iterations"] == 400 * 200 // 4
 
 
 def test_too_few_minutes_are_refused_with_a_number_that_is_enough(refused: Callable[..., str]) -> None:
@@ -96,9 +96,9 @@ def test_iterations_that_are_wanted_count_instead_of_time() -> None:
 
 def test_many_pictures_to_judge_by_are_thinned_out() -> None:
     many = case(data=fingerprint(images=118_000, validation_images=5000), wanted=Wanted(minutes=10, device="cpu"))
-    plan = make_plan(many, lambda: 60.0, Measure())
+    plan = make_plan(many, lambda: 60.0, Measure(seconds=0.125))
     # 8 % of 600 s at 0.0703 s a picture
-    assert plan.judged == int(0.08 * 600 / (0.25 * (192 / 128) ** 2 / 8))
+    assert plan.judged == int(0.08 * 600 / (0.125 * (192 / 128) ** 2 / 4))
     assert plan.time.total <= 600
 
 
@@ -122,7 +122,7 @@ def test_an_override_that_is_no_option_is_refused(override: str, refused: Callab
 def test_what_does_not_fit_into_memory_is_split() -> None:
     plan = make_plan(case(), lambda: 30.0, Measure(room=3 * 192**2))
     assert options(plan)["train.images_per_step"] == 2
-    assert options(plan)["train.batch_size"] == 8
+    assert options(plan)["train.batch_size"] == 4
 
 
 def test_a_picture_that_does_not_fit_is_refused(refused: Callable[..., str]) -> None:
@@ -133,10 +133,10 @@ def test_a_picture_that_does_not_fit_is_refused(refused: Callable[..., str]) -> 
 def test_the_faster_precision_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("panoptic_blend.fit.planning.resolve", lambda name, device: "bf16-mixed")
     for slow, fast in (("bf16-mixed", "32-true"), ("32-true", "bf16-mixed")):
-        plan = make_plan(case(), lambda: 30.0, Measure(slow=slow))
+        plan = make_plan(case(), lambda: 30.0, Measure(seconds=0.125, slow=slow))
         [choice] = [choice for choice in plan.choices if choice.option == "train.precision"]
         assert choice.value == fast
-        assert choice.reason == "0.56 s a step, the other one 1.12 s"
+        assert choice.reason == "0.28 s a step, the other one 0.56 s"
 
 
 def test_a_whole_model_keeps_its_network() -> None:

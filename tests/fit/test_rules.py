@@ -110,17 +110,17 @@ def test_the_coarsest_level_finds_what_reaches_over_half_of_the_picture() -> Non
 
 
 def test_too_little_time_gives_a_smaller_input() -> None:
-    assert rules.side_in_time(512, 800, is_trained=False) == 512
-    assert rules.side_in_time(512, 200, is_trained=False) == 256  # a quarter of the steps: half the side
-    assert rules.side_in_time(512, 400, is_trained=True) == 512
+    assert rules.side_in_time(512, 1600, is_trained=False) == 512
+    assert rules.side_in_time(512, 400, is_trained=False) == 256  # a quarter of the steps: half the side
+    assert rules.side_in_time(512, 800, is_trained=True) == 512
     assert rules.side_in_time(512, 1, is_trained=False) == 128
     assert rules.side_in_time(96, 1, is_trained=False) == 96
 
 
 def test_a_gpu_takes_sixteen_pictures_each_and_few_pictures_make_small_batches() -> None:
-    assert rules.batch_size(fingerprint(), 1, True) == 8
+    assert rules.batch_size(fingerprint(), 1, True) == 4
     assert rules.batch_size(fingerprint(), 2, False) == 32
-    assert rules.batch_size(fingerprint(images=5), 1, True) == 5
+    assert rules.batch_size(fingerprint(images=3), 1, True) == 3
     assert rules.batch_size(fingerprint(images=5), 2, False) == 4
     assert rules.batch_size(fingerprint(images=1), 2, False) == 2
 
@@ -141,11 +141,27 @@ def test_classes_with_sides_are_not_mirrored() -> None:
     assert any("left hand" in choice.reason for choice in rules.choose(left))
 
 
-def test_trained_weights_keep_their_first_stages_and_the_statistics_of_few_pictures() -> None:
-    few, many = facts(is_trained=True), facts(is_trained=True, data=fingerprint(images=20000))
-    assert [chosen(few)[f"model.backbone.{name}"] for name in ("norm", "frozen_stages")] == ["frozen_bn", 2]
-    assert [chosen(many)[f"model.backbone.{name}"] for name in ("norm", "frozen_stages")] == ["bn", 1]
-    assert [chosen(facts())[f"model.backbone.{name}"] for name in ("norm", "frozen_stages")] == ["bn", 0]
+@pytest.mark.parametrize(
+    ("images", "expected"),
+    [(999, ("frozen_bn", 5, None)), (1000, ("frozen_bn", 2, 0.3)), (5000, ("bn", 1, 0.3))],
+)
+def test_the_fewer_pictures_the_more_of_a_trained_backbone_is_kept(images: int, expected: tuple[object, ...]) -> None:
+    found = chosen(facts(is_trained=True, data=fingerprint(images=images)))
+    backbone = [found[f"model.backbone.{name}"] for name in ("norm", "frozen_stages")]
+    assert (*backbone, found.get("train.backbone_lr")) == expected
+
+
+def test_a_backbone_without_weights_is_trained_as_a_whole() -> None:
+    found = chosen(facts())
+    assert [found[f"model.backbone.{name}"] for name in ("norm", "frozen_stages")] == ["bn", 0]
+    assert "train.backbone_lr" not in found
+
+
+def test_the_rate_follows_the_root_of_more_than_eight_pictures() -> None:
+    # 0.003 * sqrt(32 / 8) = 0.006, and 0.002 of trained weights
+    rates = {batch: chosen(facts(batch=batch))["train.lr"] for batch in (1, 4, 8, 32)}
+    assert rates == {1: 0.003, 4: 0.003, 8: 0.003, 32: 0.006}
+    assert chosen(facts(batch=4, is_trained=True))["train.lr"] == 0.002
 
 
 def test_weights_of_a_whole_model_keep_their_network() -> None:
