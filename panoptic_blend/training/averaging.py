@@ -13,9 +13,9 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 class MovingAverage:
     """The exponential moving average of all that training changes in a model: parameters and running statistics.
 
-    Running statistics of norms are averaged as EfficientNet's training does (Tan and Le, 2019, section 5.2, and its
-    code), because the averaged weights lag behind, so that the statistics of the newest weights are not theirs. Frozen
-    parts are not averaged.
+    Running statistics of norms are averaged as EfficientNet's training code does (tensorflow/tpu, ``get_ema_vars``),
+    because the averaged weights lag behind, so that the statistics of the newest weights are not theirs. Frozen parts
+    are not averaged.
 
     Args:
         model: as it is trained; its parameters may be sharded.

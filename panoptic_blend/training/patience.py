@@ -29,6 +29,7 @@ class Patience:
     def __init__(self, limit: int, known: Mapping[str, Any]) -> None:
         self._limit = limit
         self._best: Mapping[str, torch.Tensor] = known.get("best", {})
+        self._last, self._before = -1, known
         self.best_iteration: int = known.get("best_iteration", 0)
         """The iteration of the best evaluation."""
         self.waited: int = known.get("waited", 0)
@@ -41,6 +42,7 @@ class Patience:
 
     def follow(self, iteration: int, tallies: Tallies) -> Interval | None:
         """Take an evaluation, and return its gain over the best one before; None for the first one."""
+        self._last, self._before = iteration, self._now()
         gain = None
         if self._best:
             best = Tallies(tallies.images, tallies.categories, *(self._best[name].numpy() for name in _COUNTS))
@@ -51,8 +53,11 @@ class Patience:
             self.best_iteration = iteration
         return gain
 
-    def state_dict(self) -> dict[str, Any]:
-        """All that a resumed run needs to decide as this one does."""
+    def state_dict(self, iteration: int) -> dict[str, Any]:
+        """All that a run resumed at ``iteration`` needs to decide as this one: it takes an evaluation there again."""
+        return dict(self._before) if iteration == self._last else self._now()
+
+    def _now(self) -> dict[str, Any]:
         return {"best": dict(self._best), "best_iteration": self.best_iteration, "waited": self.waited}
 
 

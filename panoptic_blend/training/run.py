@@ -23,6 +23,7 @@ from panoptic_blend.checkpoints.io import load_weights, read_figure, save_checkp
 from panoptic_blend.checkpoints.reading import Figure
 from panoptic_blend.checkpoints.states import newest_state, save_state
 from panoptic_blend.config.experiment import Config
+from panoptic_blend.config.options import Train
 from panoptic_blend.data.limits import exceeded_limits
 from panoptic_blend.data.loader import Batch, training_batches
 from panoptic_blend.data.protocol import PanopticDataset
@@ -34,7 +35,7 @@ from panoptic_blend.models.build import build_model
 from panoptic_blend.models.panoptic_blend import PanopticBlend
 from panoptic_blend.models.sync_norm import synchronize
 from panoptic_blend.runtime.interruption import Interruption, RunInterruptedError
-from panoptic_blend.runtime.precision import resolve
+from panoptic_blend.runtime.precision import default_device, resolve
 from panoptic_blend.runtime.processes import is_sharded, launch
 from panoptic_blend.runtime.team import Team
 from panoptic_blend.runtime.threads import Threads
@@ -99,11 +100,12 @@ class Run:
 
         if state is None:
             fetch_initial_weights(config.train.weights)
-        self.fabric = launch(config.train)
+        options = self._with_known_precision(config.train, state)
+        self.fabric = launch(options)
         self.is_first = self.fabric.is_global_zero
         self.team = Team(self.fabric)
         self.shard = self.team.shard
-        self.precision = resolve(config.train.precision, self.fabric.device)
+        self.precision = resolve(options.precision, self.fabric.device)
         is_alone_on_cpu = self.fabric.device.type == "cpu" and self.shard.count == 1
         threads = state.get("threads") if state else None
         self.threads = Threads(share_cores and is_alone_on_cpu, threads, rest=_THREADS_REST)
@@ -123,6 +125,14 @@ class Run:
         self.remarks += self.threads.start()
         if self.is_first:
             self._write_start(state)
+
+    def _with_known_precision(self, options: Train, state: Mapping[str, Any] | None) -> Train:
+        """The options with the precision that ``auto`` had before, because another one would change the digits."""
+        if options.precision != "auto" or not state or not (known := state.get("precision")):
+            return options
+        if (own := resolve("auto", default_device())) != known:
+            self.remarks.append(f"precision stays {known}, as before; train.precision={own} would be faster here")
+        return options.model_copy(update={"precision": known})
 
     def _open(self, config: Config) -> tuple[PanopticDataset, PanopticDataset]:
         training, validation = open_training(config), open_validation(config)
@@ -200,7 +210,8 @@ class Run:
         if self.is_first:
             scaler = self.fabric.strategy.precision.state_dict()
             state = {"model": model, "ema": averages, "optimizer": optimizer, "scaler": scaler}
-            state |= {"patience": self.patience.state_dict() if self.patience else {}}
+            state |= {"patience": self.patience.state_dict(self.iteration) if self.patience else {}}
+            state |= {"precision": self.precision if self.config.train.precision == "auto" else None}
             state |= {"iteration": self.iteration, "fixed": self.meaning, "threads": self.threads.number}
             save_state(self.output, state)
             save_checkpoint(self.output / LAST, model | averages, self.config, self.categories)

@@ -385,6 +385,20 @@ def test_half_precision_keeps_weights_losses_and_states_in_float32(root: Path, t
         assert again.fabric.strategy.precision.state_dict() == state["scaler"]
 
 
+def test_automatic_precision_stays_when_a_run_is_resumed(
+    root: Path, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("panoptic_blend.training.run.default_device", lambda: torch.device("cpu"))
+    monkeypatch.setattr("panoptic_blend.runtime.precision._processor_has_bf16", lambda: False)
+    save_state(tmp_path, read_state(finished / "state_000000004.pt") | {"precision": "bf16-mixed"})
+    resumed = Run(config(root, "train.iterations=4", "train.precision=auto"), tmp_path, resume=True)
+    assert resumed.precision == "bf16-mixed"
+    assert "precision stays bf16-mixed, as before; train.precision=32-true would be faster here" in resumed.remarks
+    resumed.checkpoint()
+    assert read_state(tmp_path / "state_000000004.pt")["precision"] == "bf16-mixed"
+    assert read_state(finished / "state_000000004.pt")["precision"] is None  # it was stated
+
+
 def test_a_batch_in_parts_has_the_losses_of_the_whole(root: Path, tmp_path: Path) -> None:
     """Batch norms are frozen and pictures have one size, so that only the number of parts differs."""
     options = ["train.iterations=3", "train.batch_size=4", "model.backbone.norm=frozen_bn", "model.bottom.kind=shared"]

@@ -27,14 +27,16 @@ def tallies(*ious: float) -> Tallies:
 
 
 def waited(*evaluations: Sequence[float], limit: int = 2) -> list[tuple[int, int, bool]]:
-    """What a patience says after each evaluation, when the run is resumed after each of them."""
+    """What a patience says after each evaluation, when the run is interrupted after each one, so takes it twice."""
     state: dict[str, object] = {}
     found = []
     for iteration, ious in enumerate(evaluations, start=1):
         patience = Patience(limit, state)
         patience.follow(iteration, tallies(*ious))
+        patience = Patience(limit, patience.state_dict(iteration))
+        patience.follow(iteration, tallies(*ious))
         found.append((patience.waited, patience.best_iteration, patience.is_over))
-        state = patience.state_dict()
+        state = patience.state_dict(iteration + 1)
     return found
 
 
