@@ -53,6 +53,9 @@ class Data(Options):
     copy_paste: Fraction = 0.0
     """Probability that things of another training image are pasted over one, scaled by ``jitter`` (or 0.5 to 2) and
     flipped on their own; annotations follow."""
+    repeat_threshold: Fraction = 0.0
+    """Images with a class that fewer than this share of all images have come more often: ``sqrt(threshold / share)``
+    times per epoch."""
     workers: Annotated[int, Field(ge=0, le=1000)] = 4
     """Number of processes per device that load images; 0 loads them in the training process."""
     on_error: Literal["error", "skip"] = "error"

@@ -6,14 +6,16 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from itertools import pairwise
+from itertools import chain, count, pairwise
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from panoptic_blend.data.protocol import PanopticDataset, read_sample, require_panoptic
+from panoptic_blend.data.repeats import repeat_factors, rounded
 from panoptic_blend.data.targets import PackedTarget
 from panoptic_blend.data.training_samples import TrainingSamples, named
 from panoptic_blend.data.transforms import Augmentation, Resizing
@@ -97,25 +99,28 @@ def training_batches(
     workers: int = 0,
     start: int = 0,
     shard: Shard = WHOLE,
+    repeat_threshold: float = 0.0,
     skip: bool = False,
     pin: bool = False,
 ) -> Iterator[Batch]:
     """Endless training batches, starting at batch number ``start``; only this process's ``shard`` of each batch.
 
-    The content of a batch depends only on the data set, the augmentation, ``batch_size``, ``seed`` and the number of
-    the batch, not on the workers.
+    The content of a batch depends only on the data set, the augmentation, ``batch_size``, ``seed``,
+    ``repeat_threshold`` and the number of the batch, not on the workers.
 
     Args:
         workers: number of loading processes, at most one per core; 0 loads in this process.
+        repeat_threshold: that of `repeat_factors`; 0 takes every image once per epoch.
         skip: replace an image that cannot be read by another one.
         pin: for training on a GPU: prefetch one batch, with images and targets in pinned memory.
 
     Raises:
-        PanopticBlendError: an image cannot be read and ``skip`` is false, or its substitutes cannot be read either; or
-            a loading process fails.
+        PanopticBlendError: an image cannot be read and ``skip`` is false, or its substitutes cannot be read either; a
+            loading process fails; or the data set lists no classes and ``repeat_threshold`` is not 0.
     """
     sizes = dataset.images.sizes
-    batches = _AspectRatioBatches(sizes, batch_size, seed, start, shard)
+    factors = repeat_factors(dataset, repeat_threshold) if repeat_threshold else None
+    batches = _AspectRatioBatches(sizes, batch_size, seed, start, shard, factors)
     samples = TrainingSamples(dataset, augmentation, seed)
     source = ErrorsAsItems(samples, _Substitutes(seed, len(sizes)) if skip else None)
     loaded = map(partial(_to_batch, pin), load(source, batches, workers))
@@ -156,30 +161,43 @@ def evaluation_samples(
 class _AspectRatioBatches(Sampler[list[tuple[int, int]]]):
     """Batches in which all images are wide or none is; an item is (position in the stream of samples, image index).
 
-    Every epoch is a new permutation of the images. Images left over at its end go into batches of the next epoch.
+    Every epoch is a new permutation of the images, each as often as `rounded` says of the ``factors`` (images,), or
+    once. Images left over at its end go into batches of the next epoch.
     """
 
     def __init__(
-        self, sizes: Sequence[tuple[int, int]], batch_size: int, seed: int, start: int, shard: Shard = WHOLE
+        self,
+        sizes: Sequence[tuple[int, int]],
+        batch_size: int,
+        seed: int,
+        start: int,
+        shard: Shard = WHOLE,
+        factors: npt.NDArray[np.float64] | None = None,
     ) -> None:
         self._is_wide = np.array([width > height for height, width in sizes])
         self._batch_size, self._seed, self._start = batch_size, seed, start
-        self._own = shard.range_of(batch_size)
+        self._own, self._factors = shard.range_of(batch_size), factors
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
         buckets: dict[bool, list[tuple[int, int]]] = {False: [], True: []}
-        epoch, number = 0, 0
-        while True:
-            order = np.random.default_rng([self._seed, epoch]).permutation(len(self._is_wide)).tolist()
-            for i, index in enumerate(order):
-                bucket = buckets[bool(self._is_wide[index])]
-                bucket.append((epoch * len(order) + i, index))
-                if len(bucket) == self._batch_size:
-                    if number >= self._start:
-                        yield bucket[self._own.start : self._own.stop]
-                    bucket.clear()
-                    number += 1
-            epoch += 1
+        number = 0
+        for position, index in enumerate(chain.from_iterable(map(self._order, count()))):
+            bucket = buckets[bool(self._is_wide[index])]
+            bucket.append((position, index))
+            if len(bucket) == self._batch_size:
+                if number >= self._start:
+                    yield bucket[self._own.start : self._own.stop]
+                bucket.clear()
+                number += 1
+
+    def _order(self, epoch: int) -> list[int]:
+        """The images of an epoch."""
+        rng = np.random.default_rng([self._seed, epoch])
+        images = np.arange(len(self._is_wide))
+        if self._factors is not None:
+            images = np.repeat(images, rounded(self._factors, rng))
+        order: list[int] = rng.permutation(images).tolist()
+        return order
 
 
 class _EvaluationSamples(Dataset[EvaluationSample]):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,7 +13,7 @@ from torch.utils.data import Dataset
 from panoptic_blend.config.experiment import Config
 from panoptic_blend.data.dataset import CocoPanoptic
 from panoptic_blend.data.instances import CocoInstances
-from panoptic_blend.data.protocol import CountedDataset, PanopticDataset, Sample
+from panoptic_blend.data.protocol import CountedDataset, ListedDataset, PanopticDataset, Sample
 from panoptic_blend.formats.coco_layout import find_instances, find_root, has_panoptic
 from panoptic_blend.formats.columns import LazySequence
 from panoptic_blend.structures import PanopticBlendError
@@ -83,7 +84,8 @@ def without_empty(dataset: CountedDataset) -> Opened:
     if not len(kept):
         raise PanopticBlendError(f"{dataset.name}: no image has an instance to learn; set data.skip_empty=false")
     left_out = f"{len(dataset) - len(kept)} of {len(dataset)} images have no instances and are left out"
-    return Opened(Subset(dataset, kept), [f"{dataset.name}: {left_out} (data.skip_empty=false keeps them)"])
+    subset = ListedSubset(dataset, kept) if isinstance(dataset, ListedDataset) else Subset(dataset, kept)
+    return Opened(subset, [f"{dataset.name}: {left_out} (data.skip_empty=false keeps them)"])
 
 
 class Subset(Dataset[Sample]):
@@ -108,6 +110,22 @@ class Subset(Dataset[Sample]):
     def instance_counts(self) -> Sequence[int]:
         """The number of instances, without crowds, of each image."""
         return _Selected(self._whole.instance_counts(), self._indices)
+
+
+class ListedSubset(Subset):
+    """Some images of a `ListedDataset`, which makes this one, too."""
+
+    def __init__(self, whole: ListedDataset, indices: npt.NDArray[np.intp]) -> None:
+        super().__init__(whole, indices)
+        self._listed = whole
+
+    def class_counts(self) -> npt.NDArray[np.int32]:
+        """The number of segments, without crowds, of each category in each image (images, categories)."""
+        return self._listed.class_counts()[self._indices]
+
+    def picture_path(self, index: int) -> Path:
+        """The file of the picture of item ``index``."""
+        return self._listed.picture_path(int(self._indices[index]))
 
 
 class _SelectedImages:

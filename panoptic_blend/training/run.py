@@ -189,6 +189,7 @@ class Run:
             workers=data.workers,
             start=self.iteration,
             shard=self.shard,
+            repeat_threshold=data.repeat_threshold,
             skip=data.on_error == "skip",
             pin=self.fabric.device.type == "cuda",
         )

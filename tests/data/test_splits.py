@@ -9,6 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from instance_files import write_instances
@@ -18,7 +19,7 @@ from panoptic_blend.data.dataset import CocoPanoptic
 from panoptic_blend.data.instances import CocoInstances
 from panoptic_blend.data.limits import exceeded_limits
 from panoptic_blend.data.loader import Batch, training_batches
-from panoptic_blend.data.splits import Subset, open_training, open_validation
+from panoptic_blend.data.splits import ListedSubset, open_training, open_validation
 from panoptic_blend.data.transforms import Augmentation
 from panoptic_blend.models.targets import instance_masks
 from panoptic_blend.structures import IGNORE, PanopticBlendError
@@ -113,7 +114,9 @@ def test_images_without_instances_are_left_out_on_request(shapes: Path) -> None:
         f"instances_{TRAIN}.json: 1 of {total} images have no instances and are left out (data.skip_empty=false keeps "
         "them)"
     )
-    assert isinstance(dataset, Subset) and len(dataset) == total - 1
+    assert isinstance(whole, CocoInstances) and isinstance(dataset, ListedSubset) and len(dataset) == total - 1
+    assert dataset.class_counts().tolist() == np.delete(whole.class_counts(), 1, axis=0).tolist()
+    assert dataset.picture_path(1) == whole.picture_path(2)
     kept = [i for i in whole.images.ids if i != removed]
     assert list(dataset.images.ids) == kept and [dataset[i].image_id for i in range(total - 1)] == kept
     assert len(dataset.images.sizes) == total - 1 and list(dataset.version()) != list(whole.version())
