@@ -16,8 +16,7 @@ from torch.utils.data import Dataset, Sampler
 
 from panoptic_blend.data.protocol import PanopticDataset, read_sample, require_panoptic
 from panoptic_blend.data.repeats import repeat_factors, rounded
-from panoptic_blend.data.targets import PackedTarget
-from panoptic_blend.data.training_samples import TrainingSamples, named
+from panoptic_blend.data.training_samples import TrainingSample, TrainingSamples, named
 from panoptic_blend.data.transforms import Augmentation, Resizing
 from panoptic_blend.data.workers import ErrorsAsItems, Loaded, load
 from panoptic_blend.instances import TrueInstances
@@ -31,7 +30,7 @@ _MAX_SUBSTITUTES = 100
 class Batch:
     """A batch of training images (each (3, H, W) uint8) with their targets and file names.
 
-    ``skipped`` has one line for each image that could not be read and was replaced by another.
+    ``skipped`` has one line for each image that could not be read: another took its place, or nothing was pasted.
     """
 
     images: list[Tensor]
@@ -111,7 +110,7 @@ def training_batches(
     Args:
         workers: number of loading processes, at most one per core; 0 loads in this process.
         repeat_threshold: that of `repeat_factors`; 0 takes every image once per epoch.
-        skip: replace an image that cannot be read by another one.
+        skip: replace an image that cannot be read by another one; if its things were to be pasted, paste nothing.
         pin: for training on a GPU: prefetch one batch, with images and targets in pinned memory.
 
     Raises:
@@ -121,19 +120,20 @@ def training_batches(
     sizes = dataset.images.sizes
     factors = repeat_factors(dataset, repeat_threshold) if repeat_threshold else None
     batches = _AspectRatioBatches(sizes, batch_size, seed, start, shard, factors)
-    samples = TrainingSamples(dataset, augmentation, seed)
+    samples = TrainingSamples(dataset, augmentation, seed, skip)
     source = ErrorsAsItems(samples, _Substitutes(seed, len(sizes)) if skip else None)
     loaded = map(partial(_to_batch, pin), load(source, batches, workers))
     return _prefetched(loaded) if pin else loaded
 
 
-def _to_batch(pin: bool, loaded: Sequence[Loaded[tuple[Tensor, PackedTarget, str]]]) -> Batch:
-    images, packed, names = zip(*(x.value for x in loaded), strict=True)
+def _to_batch(pin: bool, loaded: Sequence[Loaded[TrainingSample]]) -> Batch:
+    images, packed, names, problems = zip(*(x.value for x in loaded), strict=True)
     targets: list[Any] = [target.unpack() for target in packed]
     if pin:
         images = tuple(image.pin_memory() for image in images)
         targets = [{name: value.pin_memory() for name, value in target.items()} for target in targets]
-    return Batch(list(images), targets, list(names), [problem for x in loaded for problem in x.problems])
+    skipped = [line for x, own in zip(loaded, problems, strict=True) for line in (*x.problems, *own)]
+    return Batch(list(images), targets, list(names), skipped)
 
 
 def _prefetched(batches: Iterator[Batch]) -> Iterator[Batch]:

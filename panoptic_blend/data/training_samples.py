@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -14,40 +15,61 @@ from panoptic_blend.data.protocol import CountedDataset, PanopticDataset, Sample
 from panoptic_blend.data.regions import Regions
 from panoptic_blend.data.targets import PackedTarget
 from panoptic_blend.data.transforms import Augmentation, Geometry
-from panoptic_blend.failures import doing
+from panoptic_blend.failures import ForeignError, doing, in_one_line
 from panoptic_blend.structures import PanopticBlendError, PanopticMap, Size
 
 
-class TrainingSamples(Dataset[tuple[Tensor, PackedTarget, str]]):
+class TrainingSample(NamedTuple):
+    """An augmented image (3, H, W) uint8 with its target and file name.
+
+    ``problems`` is a line for the image whose things were to be pasted, if it could not be read.
+    """
+
+    image: Tensor
+    target: PackedTarget
+    name: str
+    problems: list[str]
+
+
+class TrainingSamples(Dataset[TrainingSample]):
     """Augmented training samples, by (position in the stream of samples, image index).
+
+    Args:
+        skip: paste nothing if the image whose things were to be pasted cannot be read.
 
     Raises:
         PanopticBlendError: on construction, if things are to be pasted and no image has any; on access, if an image
             cannot be read.
     """
 
-    def __init__(self, dataset: PanopticDataset, augmentation: Augmentation, seed: int) -> None:
-        self._dataset, self._augmentation, self._seed = dataset, augmentation, seed
+    def __init__(self, dataset: PanopticDataset, augmentation: Augmentation, seed: int, skip: bool = False) -> None:
+        self._dataset, self._augmentation, self._seed, self._skip = dataset, augmentation, seed, skip
         self._donors = _donors(dataset) if augmentation.copy_paste else np.zeros(0, np.intp)
 
-    def __getitem__(self, item: tuple[int, int]) -> tuple[Tensor, PackedTarget, str]:
+    def __getitem__(self, item: tuple[int, int]) -> TrainingSample:
         position, index = item
         with named(self._dataset, index):
             sample = read_sample(self._dataset, index)
             rng = np.random.default_rng([self._seed, position, index])
             geometry = self._augmentation.draw((sample.image.shape[1], sample.image.shape[2]), rng)
-            patch = self._patch(geometry.size, rng)
+            patch, problems = self._patch(geometry.size, rng)
             image = geometry.image(sample.image)
             image = self._augmentation.alter(patch.over_image(image) if patch else image, rng)
-            return image, self._target(sample, geometry, patch), sample.file_name
+            return TrainingSample(image, self._target(sample, geometry, patch), sample.file_name, problems)
 
-    def _patch(self, size: Size, rng: np.random.Generator) -> Patch | None:
-        """Things of another image, to be pasted over one of ``size``."""
+    def _patch(self, size: Size, rng: np.random.Generator) -> tuple[Patch | None, list[str]]:
+        """Things of another image, to be pasted over one of ``size``, and the problem if that image is skipped."""
         if rng.random() >= self._augmentation.copy_paste:
-            return None
+            return None, []
         donor = int(rng.choice(self._donors))
-        with named(self._dataset, donor):
-            return cut_out(read_sample(self._dataset, donor), size, self._augmentation, rng)
+        try:
+            with named(self._dataset, donor):
+                return cut_out(read_sample(self._dataset, donor), size, self._augmentation, rng), []
+        except Exception as error:
+            failure = in_one_line(error)
+            if not self._skip or isinstance(failure, ForeignError):  # memory ran out, or the data set is at fault
+                raise
+            return None, [str(failure)]
 
     def _target(self, sample: Sample, geometry: Geometry, patch: Patch | None) -> PackedTarget:
         """The target of a transformed sample with a patch; its things are ``instances``, if there are any."""

@@ -153,13 +153,16 @@ def test_every_image_gets_things_of_others(generated: Path) -> None:
 
 
 def test_an_unreadable_second_image(shapes: Path) -> None:
-    """It ends the run, or another sample takes the place of this one."""
+    """It ends the run, or nothing of it is pasted."""
     dataset = CocoPanoptic(shapes, "train2017")
     broken = shapes / "train2017" / dataset.images[2].file_name
     samples = TrainingSamples(dataset, PASTING, seed=0)
     broken.write_bytes(b"")
     failing = next(position for position in range(50) if _error(samples, position) is not None)
     assert str(broken) in str(_error(samples, failing))
+    plain, kept = (TrainingSamples(dataset, x, 0, skip=True)[failing, 0] for x in (Augmentation([48], 80), PASTING))
+    assert kept.problems == [str(_error(samples, failing))] and not plain.problems
+    assert kept.name == plain.name and torch.equal(kept.image, plain.image)
     [batch] = islice(training_batches(dataset, PASTING, 14, seed=0, skip=True), 1)
     assert len(batch.skipped) > 2 and all(str(broken) in line for line in batch.skipped)
     assert broken.name not in batch.names and len(batch.names) == 14
