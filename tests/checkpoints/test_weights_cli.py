@@ -107,7 +107,10 @@ def test_fine_tuning_on_other_classes(
     assert "--partial" in message
     assert run(monkeypatch, *arguments, "-o", tmp_path / "part", "--partial") == 0
     printed = " ".join(capsys.readouterr().out.split())
-    assert "not loaded instances.fcos.class_logits, instances.thing_semantic.6 (4 tensors)" in printed
+    assert (
+        "not loaded instances.fcos.class_logits, instances.thing_semantic.6, semantic.predictor (6 tensors)" in printed
+    )
+    assert "knows none of the 10 classes by name" in printed
     state, expected = read_checkpoint(tmp_path / "part" / "best.safetensors").state, model_state("model.num_things=9")
     assert torch.equal(state["instances.top_layer.weight"], expected["instances.top_layer.weight"])
     assert len(state["instances.fcos.class_logits.bias"]) == 6
