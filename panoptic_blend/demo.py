@@ -1,47 +1,45 @@
-"""The demo: generate the Shapes data set, train and evaluate a model on it, and draw figures of its predictions."""
+"""The demo: generate the Shapes data set, fit a model to it, evaluate it, and draw figures of its predictions."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-import cv2
 import numpy as np
 
-from panoptic_blend.config.experiment import load_config
 from panoptic_blend.data.dataset import CocoPanoptic
-from panoptic_blend.data.protocol import PanopticDataset, Sample
-from panoptic_blend.drawing.figures import side_by_side, stack
-from panoptic_blend.drawing.overlay import draw, enlarge
+from panoptic_blend.data.protocol import PanopticDataset
+from panoptic_blend.drawing.figures import stack
+from panoptic_blend.fit.run import fit
+from panoptic_blend.fit.summary import comparison
+from panoptic_blend.fit.wanted import Wanted
 from panoptic_blend.formats.images import Picture, write_picture
+from panoptic_blend.inference.evaluation import evaluate
 from panoptic_blend.inference.explanation import explain
 from panoptic_blend.inference.predictor import Predictor, load
 from panoptic_blend.shapes.dataset import write_shapes
 from panoptic_blend.terminal import print_tables, progress_line
-from panoptic_blend.training.initialization import LAST
-from panoptic_blend.training.loop import train
+from panoptic_blend.training.initialization import BEST
 
-_SCALE = 3
-"""Factor by which the figures enlarge the small pictures of Shapes."""
+WANTED = Wanted(minutes=8, weights="none", backbone="resnet18")
+"""The same everywhere: a small network from random weights, in a time that leaves two of ten minutes for all else."""
+
 _ROWS = 5
 """Maximum number of images or detections in a figure."""
 
 
-def run_demo(output: Path, data_root: Path, name: str = "demo/shapes_r18") -> None:
-    """Generate Shapes in ``data_root``, train in ``output``, print tables and draw figures; finished steps are skipped.
-
-    Args:
-        name: name or path of the config.
-    """
-    config = load_config(name, [f"data.root={data_root}"])
+def run_demo(output: Path, data_root: Path, wanted: Wanted = WANTED) -> None:
+    """Generate Shapes in ``data_root``, fit in ``output``, print tables, draw figures; finished steps are skipped."""
     if not _is_generated(data_root):
         with progress_line("generating Shapes") as progress:
             write_shapes(data_root, 2000, 200, progress=lambda done: progress(done, 2200))
     print(f"data set: {data_root}")
-    # a finished run is not trained again, only evaluated
-    evaluation = train(config, output, resume=True, share_cores=True)
+    fit(data_root, output, wanted, resume=True)
+    predictor = load(output / BEST)
+    dataset = CocoPanoptic(data_root, predictor.config.data.val)
+    with progress_line("evaluating", "images") as progress:
+        evaluation = evaluate(predictor.model, dataset, predictor.config, progress=progress)
     print_tables(*evaluation.tables()[1:])  # the table of classes is long
-    predictor = load(output / LAST, precision=config.train.precision)
-    for path in draw_figures(predictor, CocoPanoptic(data_root, config.data.val), output / "figures"):
+    for path in draw_figures(predictor, dataset, output / "figures"):
         print(f"see {path}")
 
 
@@ -50,29 +48,14 @@ def draw_figures(predictor: Predictor, dataset: PanopticDataset, folder: Path) -
 
     The last two are as figures 3 and 1 of the BlendMask paper. Returns the paths of the figures.
     """
-    explained = explain(predictor, _picture(dataset[0]), best=_ROWS).figures()
-    rows = [_comparison(predictor, dataset, i) for i in range(min(_ROWS, len(dataset)))]
+    first = np.ascontiguousarray(dataset[0].image.permute(1, 2, 0).numpy())
+    explained = explain(predictor, first, best=_ROWS).figures()
+    rows = [comparison(predictor, dataset, i) for i in range(min(_ROWS, len(dataset)))]
     figures: dict[str, Picture] = {"panoptic.png": stack(rows)}
     figures |= {name: explained[name] for name in ("bases.png", "attentions.png") if name in explained}
     for file_name, figure in figures.items():
         write_picture(folder / file_name, figure)
     return [folder / file_name for file_name in figures]
-
-
-def _comparison(predictor: Predictor, dataset: PanopticDataset, index: int) -> Picture:
-    sample = dataset[index]
-    photo = _picture(sample)
-    maps = sample.panoptic_truth(), predictor.predict(photo)
-    drawn = [draw(*enlarge(photo, panoptic, _SCALE), dataset.categories) for panoptic in maps]
-    return side_by_side([_enlarged(photo), *drawn], ["photo", "truth", "prediction"])
-
-
-def _picture(sample: Sample) -> Picture:
-    return np.ascontiguousarray(sample.image.permute(1, 2, 0).numpy())
-
-
-def _enlarged(picture: Picture) -> Picture:
-    return np.asarray(cv2.resize(picture, None, fx=_SCALE, fy=_SCALE, interpolation=cv2.INTER_CUBIC), np.uint8)
 
 
 def _is_generated(root: Path) -> bool:

@@ -1,7 +1,8 @@
-"""The demo on a few pictures for a few iterations: it draws its figures, and a second run does not train again."""
+"""The demo on a few pictures for a step: it draws its figures, and a second run does not train again."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -9,27 +10,24 @@ import numpy as np
 import pytest
 
 from panoptic_blend.checkpoints.states import state_files
-from panoptic_blend.demo import run_demo
+from panoptic_blend.demo import WANTED, run_demo
 from panoptic_blend.shapes.dataset import write_shapes
 
-CONFIG = """
-base: {base}
-model: {{fpn: {{channels: 32}}, fcos: {{score_threshold: 0}}, bottom: {{channels: 32}}, semantic: {{channels: 32}}}}
-data: {{short_sides: [64], long_side: 96, workers: 0}}
-train: {{iterations: 2, batch_size: 2, precision: 32-true, warmup_iterations: 0, steps: []}}
-test: {{short_side: 64, long_side: 96}}
-"""
+TINY = (
+    *("model.fpn.channels=32", "model.fcos.num_convs=0", "model.fcos.score_threshold=0"),
+    *("model.bottom.channels=32", "model.semantic.channels=32"),
+    *("test.short_side=64", "test.long_side=96", "train.precision=32-true", "train.batch_size=2"),
+)
 
 
 def test_the_demo_skips_finished_steps(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    data, output, config = tmp_path / "data", tmp_path / "run", tmp_path / "tiny.yaml"
-    base = Path(__file__).parents[1] / "configs" / "demo" / "shapes_r18.yaml"
-    config.write_text(CONFIG.format(base=base))
+    data, output = tmp_path / "data", tmp_path / "run"
+    wanted = replace(WANTED, iterations=1, device="cpu", overrides=TINY)
     write_shapes(data, train=3, val=2)
     written = (data / "annotations" / "panoptic_val2017.json").stat().st_mtime_ns
-    run_demo(output, data, str(config))
+    run_demo(output, data, wanted)
     printed = capsys.readouterr().out
-    for word in ("All", "Things", "Stuff", "PQ", "SQ", "RQ"):
+    for word in ("All", "Things", "Stuff", "PQ", "SQ", "RQ", "AP"):
         assert word in printed
     for name in ("panoptic.png", "bases.png", "attentions.png"):
         picture = cv2.imread(str(output / "figures" / name))
@@ -38,6 +36,11 @@ def test_the_demo_skips_finished_steps(tmp_path: Path, capsys: pytest.CaptureFix
         assert name in printed.replace("\n", "")
     [state] = state_files(output)
     written_state = state.stat().st_mtime_ns
-    run_demo(output, data, str(config))
+    run_demo(output, data, wanted)
     assert state.stat().st_mtime_ns == written_state
     assert (data / "annotations" / "panoptic_val2017.json").stat().st_mtime_ns == written
+
+
+def test_the_demo_needs_no_network_connection() -> None:
+    assert WANTED.weights == "none"
+    assert WANTED.minutes < 9

@@ -16,7 +16,7 @@ def demo(
     output: Output = Path("runs/demo"),
     data_root: Annotated[Path, typer.Option("--data", help="Folder of the Shapes data set.")] = Path("datasets/shapes"),
 ) -> None:
-    """Generate the Shapes data set, train a model on it, evaluate it, and draw its predictions; skip finished steps."""
+    """Generate the Shapes data set, fit a model to it, evaluate it, and draw its predictions; skip finished steps."""
     from panoptic_blend.demo import run_demo
 
     run_demo(output, data_root)

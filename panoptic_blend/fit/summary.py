@@ -118,12 +118,12 @@ def _draw(
     rows = {"best": order[:1], "typical": order[len(order) // 2 :][:1], "worst": order[-1:]}
     for name, [row] in ((name, chosen) for name, chosen in rows.items() if chosen):
         path = folder / f"{name}.png"
-        write_picture(path, _comparison(predictor, dataset, places[details.images[row]]))
+        write_picture(path, comparison(predictor, dataset, places[details.images[row]]))
         yield f"{'A typical one' if name == 'typical' else f'The {name}'} (PQ {percent(float(qualities[row]))})", path
 
 
-def _comparison(predictor: Predictor, dataset: PanopticDataset, index: int) -> Picture:
-    """The photo, its annotation and the prediction side by side."""
+def comparison(predictor: Predictor, dataset: PanopticDataset, index: int) -> Picture:
+    """The photo, its annotation and the prediction side by side; small ones enlarged, so that labels fit on them."""
     sample = dataset[index]
     photo = np.ascontiguousarray(sample.image.permute(1, 2, 0).numpy())
     scale = max(1, _WIDE // photo.shape[1])

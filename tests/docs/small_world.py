@@ -40,7 +40,7 @@ def build(root: Path, label: str) -> None:
     write_shapes(root / "datasets/shapes", train=SPLITS["train2017"], val=SPLITS["val2017"])
     _coco(root / "datasets/shapes", root / "datasets/coco")
     _results(root)
-    _checkpoint(root / "runs/demo/last.safetensors", root / "datasets/shapes")
+    _checkpoint(root / "runs/demo/best.safetensors", root / "datasets/shapes")
     _official(root / "R_50_3x.pth")
     exec(compile(label, "program of own-data.md", "exec"), {"__name__": "__main__"})
     _own(root)
