@@ -246,6 +246,18 @@ def augmentation(facts: Facts) -> Iterator[Choice]:
         yield Choice("data.degrade", 0.1, f"{passes}: some are blurred or compressed, as those to come may be")
 
 
+def repeats(facts: Facts) -> Iterator[Choice]:
+    """More of the pictures with rare classes, if there are five of one: fewer would only be learned by heart."""
+    threshold, images = 0.05, facts.data.images
+    counts = {known.name: known.images for known in facts.data.classes if 0 < known.images < threshold * images}
+    names = sorted((name for name, count in counts.items() if count >= 5), key=counts.__getitem__)
+    if names:
+        rare = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+        most = math.sqrt(threshold * images / min(counts.values()))
+        reason = f"few pictures have {rare}: what is in under {threshold:.0%} comes up to {most:.1f} times as often"
+        yield Choice("data.repeat_threshold", threshold, reason)
+
+
 def loading(facts: Facts) -> Iterator[Choice]:
     """Processes that load pictures beside the training."""
     if facts.is_on_cpu:
@@ -319,7 +331,7 @@ def arithmetic(facts: Facts) -> Iterator[Choice]:
 _NETWORK = (pyramid, frozen, widths, masks)
 """The rules of the network, which weights of a whole model have decided already."""
 _ALWAYS: tuple[Callable[[Facts], Iterator[Choice]], ...] = (
-    *(semantics, fusion, detections, sizes, augmentation, loading),
+    *(semantics, fusion, detections, sizes, augmentation, repeats, loading),
     *(length, optimizer, schedule, averaging, watching, arithmetic),
 )
 

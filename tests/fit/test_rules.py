@@ -193,6 +193,24 @@ def test_pictures_that_are_seen_often_are_changed_more() -> None:
     assert often["data.jitter"][1] < very_often["data.jitter"][1]
 
 
+def test_pictures_with_rare_classes_come_more_often() -> None:
+    def plan_of(*counts: int) -> list[rules.Choice]:
+        """For 1000 pictures, so that 50 are the twentieth from which a class is not rare."""
+        classes = tuple(
+            ClassFacts(i, f"class {i}", True, count, count, 1, None, None) for i, count in enumerate(counts)
+        )
+        found = rules.choose(facts(data=fingerprint(images=1000, classes=classes)))
+        return [choice for choice in found if choice.option == "data.repeat_threshold"]
+
+    assert not plan_of(900, 50)
+    assert not plan_of(900, 4, 0)
+    [(_, threshold, reason)] = plan_of(900, 49, 8, 2)
+    assert threshold == 0.05
+    # the root of 50 / 2: the class of two pictures is repeated, too, though it is no reason
+    assert reason == "few pictures have class 2, class 1: what is in under 5% comes up to 5.0 times as often"
+    assert "class 4, class 3, class 2 and 1 more" in plan_of(900, 9, 8, 7, 6)[0].reason
+
+
 def test_loading_on_a_gpu_keeps_up_with_it() -> None:
     # 1.5 x 2 s of loading for each 0.5 s of learning, and one more
     assert chosen(facts(machine=GPU, step_seconds=0.5, load_seconds=2.0))["data.workers"] == 7
