@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from panoptic_blend.data.protocol import ListedDataset, PanopticDataset, Sample, read_sample
+from panoptic_blend.files import printable
 from panoptic_blend.fit.measured_images import MOST_MEASURED, drawn
 from panoptic_blend.formats.images import read_thumbnail
 from panoptic_blend.machine import cores
@@ -136,6 +137,16 @@ class NearDuplicates:
     across: int
     within_pairs: tuple[tuple[str, str], ...]
     across_pairs: tuple[tuple[str, str], ...]
+
+    def warnings(self) -> list[str]:
+        """A line, if validation pictures are known from training."""
+        if not self.across:
+            return []
+        pairs = ", ".join(f"{printable(one)} like {printable(other)}" for one, other in self.across_pairs[:2])
+        return [
+            f"{self.across} of {self.validation_images} validation pictures are nearly the same as training pictures "
+            f"({pairs}), so the figures flatter the model; put such pictures into the same split"
+        ]
 
 
 def find_near_duplicates(training: PanopticDataset, validation: PanopticDataset) -> NearDuplicates:

@@ -203,6 +203,7 @@ def _head(case: Case) -> list[str]:
         f"machine: {machine.device}, {name}{machine.cores:.1f} free cores, "
         f"{machine.memory / 1e9:.1f} GB of free memory",
         f"start: {case.start.reason}",
+        *(f"warning: {line}" for line in data.near_duplicates.warnings()),
     ]
 
 

@@ -139,7 +139,8 @@ class _Fit:
             lists = self._lists(load(self.output / BEST, device=device, precision=precision), validation)
             data = Fingerprint.read(self.records / FINGERPRINT)
             examples = {facts.id: facts.segments for facts in data.classes}
-            known = Known(tuned, examples, data.images, prepared.remarks, lists)
+            warnings = (*prepared.remarks, *data.near_duplicates.warnings())
+            known = Known(tuned, examples, data.images, warnings, lists)
             lines = write_summary(self.output, known, device=device, precision=precision)
             _write(path, "\n".join(lines).encode())
             self.stages.finish("summary", self.inputs)

@@ -16,6 +16,7 @@ from panoptic_blend.config.model_options import Model
 from panoptic_blend.data.protocol import PanopticDataset
 from panoptic_blend.fit.intake import Prepared
 from panoptic_blend.fit.machine import StepTime
+from panoptic_blend.fit.near_duplicates import NearDuplicates
 from panoptic_blend.fit.plan import Plan, nested
 from panoptic_blend.fit.planning import Case, make_plan, stated
 from panoptic_blend.fit.start import Start
@@ -137,6 +138,16 @@ def test_the_faster_precision_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
         [choice] = [choice for choice in plan.choices if choice.option == "train.precision"]
         assert choice.value == fast
         assert choice.reason == "0.28 s a step, the other one 0.56 s"
+
+
+def test_pictures_in_both_splits_are_told() -> None:
+    pairs = tuple((f"val{number}.jpg", f"train{number}.jpg") for number in range(3))
+    doubles = fingerprint(near_duplicates=NearDuplicates(200, 50, 7, 3, (), pairs))
+    [warning] = [line for line in make_plan(case(data=doubles), lambda: 30.0, Measure()).head if "warning" in line]
+    assert warning == (
+        "warning: 3 of 50 validation pictures are nearly the same as training pictures (val0.jpg like train0.jpg, "
+        "val1.jpg like train1.jpg), so the figures flatter the model; put such pictures into the same split"
+    )
 
 
 def test_a_whole_model_keeps_its_network() -> None:
