@@ -57,7 +57,8 @@ def train(
         datasets: the data sets for training and for evaluation; by default the splits that ``config.data`` names.
         share_cores: on the CPU, use as many threads as there are free cores (see `Threads`), as the command does. A
             change of their number, on which the last digits depend, is saved in a state, so that resuming repeats it.
-        planned_step: the seconds that a step was planned to take; a line says if it takes much longer.
+        planned_step: the seconds that a step was planned to take; a line says if it takes much longer. Of a planned
+            run no line advises other options.
 
     Returns:
         The last evaluation, in every process of the run.
@@ -100,7 +101,9 @@ def finish(run: Run, planned_step: float | None = None) -> Evaluation:
             )
         options = run.config.train
         passes = run.iteration * options.batch_size / len(run.training)
-        for line in evaluation.doubts(Training(passes, has_weights=bool(options.weights))):
+        # a plan chose length and weights; what would make its model better is said by who made it
+        training = None if planned_step else Training(passes, has_weights=bool(options.weights))
+        for line in evaluation.doubts(training):
             reporter.say(line)
     if run.is_first:
         draw_curves(run.output)
