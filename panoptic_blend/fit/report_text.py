@@ -204,6 +204,7 @@ class ReportText:
 
     def _files(self) -> str:
         found = {"The model": self.model, "The report in detail, with every picture": self.html}
+        found |= {f"Picture by picture, from {path.name}": path.with_suffix(".html") for path in self.known.lists}
         links = [f"{what}: [{path.name}]({_relative(path, self.page)})" for what, path in found.items() if path]
         return f"## Files\n\n{_listed(links, is_markdown=True)}"
 

@@ -60,7 +60,7 @@ class LabelList:
     """What a page shows besides its entries, as texts.
 
     ``legend`` explains the two groups of marks; ``decisions`` are the two answers that a person can give for an entry;
-    ``total`` is the number of entries in the file ``csv``, ``links`` are names and relative addresses of other pages.
+    ``total`` is the number of entries in the file ``csv``.
     """
 
     title: str
@@ -69,7 +69,6 @@ class LabelList:
     decisions: tuple[str, str]
     csv: str
     total: int
-    links: Sequence[tuple[str, str]] = ()
 
 
 def write_label_page(

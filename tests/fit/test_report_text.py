@@ -75,6 +75,12 @@ def test_the_page(text: ReportText) -> None:
     assert "Scores and thresholds" not in page
 
 
+def test_the_page_leads_to_the_lists(text: ReportText) -> None:
+    known = Known(lists=[text.page.parent / "label_next.csv"])
+    page = replace(text, known=known).text()
+    assert "* Picture by picture, from label_next.csv: [label_next.html](label_next.html)\n" in page
+
+
 def test_what_is_not_so_is_not_said(text: ReportText) -> None:
     settled = replace(text, history=[0.4, 0.4], known=Known(pictures=5000), details=PanopticDetails(CATEGORIES))
     assert settled.lines()[3] == "what to change: nothing urgent; a larger backbone or more --minutes may still pay"

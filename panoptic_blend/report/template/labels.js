@@ -237,7 +237,6 @@ function start() {
   byId("brand").textContent = content.title;
   const more = content.total > content.entries.length ? `the first ${count(content.entries.length)} of ${count(content.total)}, all of which are in ` : "";
   byId("shown").textContent = `${more}${content.csv}`;
-  byId("links").append(...content.links.map(([name, address]) => make("a", { href: address }, name)));
   byId("notes").append(...content.notes.map((note) => make("li", {}, note)));
   const kinds = [...new Set(content.entries.map(({ kind }) => kind))].sort();
   byId("kind").append(...["", ...kinds].map((kind) => make("option", { value: kind }, kind || "All kinds")));
