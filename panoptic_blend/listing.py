@@ -50,13 +50,14 @@ def list_files(folder: Path, *, recursive: bool) -> Listing:
     """List the regular files of a folder but hidden ones and those of other programs; linked folders are not entered.
 
     Raises:
-        PanopticBlendError: the folder, or one in it, may not be read.
+        PanopticBlendError: the folder does not exist, or it or one in it may not be read.
     """
     paths: list[Path] = []
     passed_over = Counter[str]()
 
     def refuse(error: OSError) -> None:
-        raise PanopticBlendError(f"{error.filename}: cannot be read ({error.strerror}); check its permissions")
+        check = "its permissions" if isinstance(error, PermissionError) else "the path"
+        raise PanopticBlendError(f"{error.filename}: cannot be read ({error.strerror}); check {check}")
 
     for parent, folders, names in os.walk(folder, onerror=refuse):
         passed_over.update(kind for name in (*folders, *names) if (kind := litter(name)))

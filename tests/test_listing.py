@@ -50,6 +50,10 @@ def test_a_folder_that_cannot_be_listed_is_named(tmp_path: Path, refused: Refuse
     assert str(tmp_path / "absent") in refused(lambda: list_files(tmp_path / "absent", recursive=True))
 
 
+def test_a_folder_that_is_not_there_is_a_matter_of_its_path(tmp_path: Path, refused: Refused) -> None:
+    assert refused(list_files, tmp_path / "none", recursive=True).endswith("; check the path")
+
+
 def test_what_is_no_file_is_counted(tmp_path: Path) -> None:
     (tmp_path / "a.png").touch()
     (tmp_path / "dead.png").symlink_to("nowhere.png")

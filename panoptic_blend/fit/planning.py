@@ -145,7 +145,7 @@ def _in_time(case: Case, facts: Facts, spent: Callable[[], float], measure: Meas
     facts = _timed(case, replace(facts, side=min(wanted, _PROBE)), measure)
     for _ in range(_MOST_PROBES):
         seconds = facts.step_seconds * (wanted / facts.side) ** 2
-        left = rules.TRAINING_SHARE * (60 * case.wanted.minutes - spent())
+        left = rules.TRAINING_SHARE * max(0.0, 60 * case.wanted.minutes - spent())
         side = rules.side_in_time(wanted, left / seconds, facts.is_trained)
         if abs(side - facts.side) <= side / 8:
             break

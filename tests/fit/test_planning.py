@@ -82,10 +82,11 @@ def test_a_long_time_ends_after_400_passes() -> None:
     assert options(plan)["train.iterations"] == 400 * 200 // 4
 
 
-def test_too_few_minutes_are_refused_with_a_number_that_is_enough(refused: Callable[..., str]) -> None:
-    message = refused(make_plan, case(wanted=Wanted(minutes=1, device="cpu")), lambda: 50.0, Measure())
+@pytest.mark.parametrize("spent", [50.0, 61.0])
+def test_too_few_minutes_are_refused_with_a_number_that_is_enough(spent: float, refused: Callable[..., str]) -> None:
+    message = refused(make_plan, case(wanted=Wanted(minutes=1, device="cpu")), lambda: spent, Measure())
     enough = int(message.split("give ")[1].split()[0])
-    make_plan(case(wanted=Wanted(minutes=enough, device="cpu")), lambda: 50.0, Measure())
+    make_plan(case(wanted=Wanted(minutes=enough, device="cpu")), lambda: spent, Measure())
 
 
 def test_iterations_that_are_wanted_count_instead_of_time() -> None:
