@@ -115,20 +115,19 @@ class ReportText:
             yield "more pictures of the classes with the lowest AP"
         yield from (f"see {path}" for path in self.known.lists)
 
-    def to_change(self) -> Iterator[str]:
+    def to_change(self) -> list[str]:
         """What would make the model better: time, size of pictures, number of pictures."""
-        doubts = self.evaluation.doubts()
-        yield from doubts
+        found = self.evaluation.doubts()
         *earlier, last = self.history or (math.nan,)
         if earlier and last - max(earlier) > STILL_RISING:
             rise = f"PQ {percent(max(earlier))} -> {percent(last)}"
-            yield f"it was still getting better at the end ({rise}): more --minutes"
+            found.append(f"it was still getting better at the end ({rise}): more --minutes")
         if small_are_missed(self.limits):
-            yield "small things are missed: larger pictures (data.short_sides, test.short_side), with more --minutes"
+            found.append("small things are missed: larger pictures (data.short_sides, test.short_side), more --minutes")
         if self.known.pictures is not None and self.known.pictures < FEW_PICTURES:
-            yield f"{self.known.pictures} training pictures are few: twice as many usually help more than anything else"
-        elif not doubts:
-            yield "nothing urgent; a larger backbone or more --minutes may still pay"
+            few = f"{self.known.pictures} training pictures are few"
+            found.append(f"{few}: twice as many usually help more than anything else")
+        return found or ["nothing urgent; a larger backbone or more --minutes may still pay"]
 
     def text(self) -> str:
         """The page as Markdown."""
