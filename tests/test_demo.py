@@ -29,6 +29,7 @@ def test_the_demo_skips_finished_steps(tmp_path: Path, capsys: pytest.CaptureFix
     printed = capsys.readouterr().out
     for word in ("All", "Things", "Stuff", "PQ", "SQ", "RQ", "AP"):
         assert word in printed
+    assert "PQ is " in printed and "train.weights=" not in printed and "train.iterations=" not in printed
     for name in ("panoptic.png", "bases.png", "attentions.png"):
         picture = cv2.imread(str(output / "figures" / name))
         assert picture is not None
