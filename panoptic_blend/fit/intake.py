@@ -86,7 +86,7 @@ def prepare(
         remarks += divide(root, train, output / "data", val_share=val_share, seed=seed)
         root, train, val = output / "data", TRAIN, VAL
     return Prepared(
-        root,
+        root.absolute(),  # a fit may be resumed, and its plan trained, from another folder
         train,
         val,
         "instances" if hidden > OVERLAPPING else "panoptic",

@@ -88,7 +88,8 @@ class _Fit:
     def run(self, dry_run: bool) -> None:
         prepared = self.prepared()
         plan = self.planned(prepared)
-        for line in (*plan.head, plan.time_line(), f"plan: {self.output / MARKDOWN}, as a config {self.output / YAML}"):
+        where = f"plan: {self.output / MARKDOWN}, as a config {self.output / YAML}"
+        for line in (*prepared.remarks, *plan.head, plan.time_line(), where):
             self.say(line)
         if dry_run:
             return
