@@ -13,7 +13,7 @@ from panoptic_blend.config.experiment import Config, parse_config
 from panoptic_blend.config.model_options import Model
 from panoptic_blend.config.yaml_text import parse_yaml
 from panoptic_blend.data.protocol import PanopticDataset
-from panoptic_blend.fit import rules
+from panoptic_blend.fit import budget, rules
 from panoptic_blend.fit.fingerprint import Fingerprint
 from panoptic_blend.fit.intake import Prepared
 from panoptic_blend.fit.machine import Machine, StepTime, step_seconds
@@ -83,7 +83,7 @@ def make_plan(case: Case, spent: Callable[[], float], measure: Measure = step_se
     Raises:
         PanopticBlendError: the time is too short to train at all, or an override is invalid.
     """
-    side, why = rules.wanted_side(case.data)
+    side, why = budget.wanted_side(case.data)
     stated_side = case.given.get("test.short_side")
     facts = _first_facts(case, stated_side or side)
     if case.iterations is not None:
@@ -109,7 +109,7 @@ def _first_facts(case: Case, side: int) -> Facts:
         network=case.start.model,
         devices=devices,
         side=side,
-        batch=given.get("train.batch_size", rules.batch_size(case.data, devices, case.machine.device == "cpu")),
+        batch=given.get("train.batch_size", budget.batch_size(case.data, devices, case.machine.device == "cpu")),
         precision=given.get("train.precision", auto),
         iterations=case.iterations or 1,
     )
@@ -145,8 +145,8 @@ def _in_time(case: Case, facts: Facts, spent: Callable[[], float], measure: Meas
     facts = _timed(case, replace(facts, side=min(wanted, _PROBE)), measure)
     for _ in range(_MOST_PROBES):
         seconds = facts.step_seconds * (wanted / facts.side) ** 2
-        left = rules.TRAINING_SHARE * max(0.0, 60 * case.wanted.minutes - spent())
-        side = rules.side_in_time(wanted, left / seconds, facts.is_trained)
+        left = budget.TRAINING_SHARE * max(0.0, 60 * case.wanted.minutes - spent())
+        side = budget.side_in_time(wanted, left / seconds, facts.is_trained)
         if abs(side - facts.side) <= side / 8:
             break
         facts = _timed(case, replace(facts, side=side), measure)
@@ -172,22 +172,22 @@ def _split(case: Case, facts: Facts, spent: float) -> tuple[Facts, TimeSplit, in
     validation, minutes = case.data.validation_images, case.wanted.minutes
     judged, iterations = validation, case.iterations or 0
     if case.iterations is None:
-        judged = min(validation, max(rules.LEAST_JUDGED, int(rules.EVALUATION_SHARE * 60 * minutes / image_seconds)))
+        judged = min(validation, max(budget.LEAST_JUDGED, int(budget.EVALUATION_SHARE * 60 * minutes / image_seconds)))
     evaluation = judged * image_seconds
-    after = rules.after_seconds(3 * judged + validation + 2 * case.unlabelled, image_seconds)
+    after = budget.after_seconds(3 * judged + validation + 2 * case.unlabelled, image_seconds)
     if case.iterations is None:
         left = 60 * minutes - spent - after
-        number = rules.evaluations(left, evaluation, int(left / facts.step_seconds))
-        iterations = rules.iterations_in(left - number * evaluation, facts.step_seconds)
-        iterations = min(iterations, rules.most_iterations(case.data, facts.batch))
-        if iterations < rules.LEAST_ITERATIONS:
-            needed = spent + after + 1.1 * rules.LEAST_ITERATIONS * facts.step_seconds
+        number = budget.evaluations(left, evaluation, int(left / facts.step_seconds))
+        iterations = budget.iterations_in(left - number * evaluation, facts.step_seconds)
+        iterations = min(iterations, budget.most_iterations(case.data, facts.batch))
+        if iterations < budget.LEAST_ITERATIONS:
+            needed = spent + after + 1.1 * budget.LEAST_ITERATIONS * facts.step_seconds
             raise PanopticBlendError(
                 f"--minutes {minutes:g} are too few: the plan took {in_words(spent)}, a step takes "
                 f"{facts.step_seconds:.2f} s and what follows the training {in_words(after)}; give "
                 f"{math.ceil(needed / 60)} or more"
             )
-    number = rules.evaluations(iterations * facts.step_seconds, evaluation, iterations)
+    number = budget.evaluations(iterations * facts.step_seconds, evaluation, iterations)
     facts = replace(facts, iterations=iterations, evaluations=number)
     time = TimeSplit(spent, iterations * facts.step_seconds, number * evaluation, after)
     return facts, time, None if judged == validation else judged

@@ -1,7 +1,6 @@
 """The rules of `fit`: how each option follows from the data, the machine and the time. Each rule is a function.
 
-What a thing of the data looks like to the network counts, not what it looks like to a camera: "cells" are those of P3,
-the finest level on which things are found, 8 pixels of the network's input each.
+What comes first, the size of the network's input, the batch and the length of the training, is in `budget`.
 """
 
 from __future__ import annotations
@@ -12,10 +11,9 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from panoptic_blend.config.model_options import Model
+from panoptic_blend.fit.budget import stride_multiple
 from panoptic_blend.fit.fingerprint import Fingerprint
 from panoptic_blend.fit.machine import Machine
-
-_CELL = 8
 
 
 class Choice(NamedTuple):
@@ -65,72 +63,6 @@ class Facts:
     @property
     def is_on_cpu(self) -> bool:
         return self.machine.device == "cpu"
-
-
-# --- the size of the network's input, the length of the training and the size of a batch: all other rules follow them
-
-
-def wanted_side(data: Fingerprint) -> tuple[int, str]:
-    """The short side of the network's input that the things of the data ask for, and why."""
-    short = data.short_side.p50
-    if data.thing_size is None:
-        return _input_side(min(short, 512)), "no thing was measured; 512 pixels are enough for most stuff"
-    middle, small = data.thing_size.p50, data.thing_size.p5
-    wanted = short * max(3 * _CELL / middle, _CELL / small)
-    side = _input_side(min(wanted, 1.5 * short, 800))
-    return side, (
-        f"half of the things are {middle:.0f} pixels or less in pictures of {short:.0f}, one in twenty {small:.0f}: "
-        f"at {side} these are {middle * side / short / _CELL:.1f} and {small * side / short / _CELL:.1f} cells"
-    )
-
-
-def side_in_time(side: int, iterations: float, is_trained: bool) -> int:
-    """The side at which enough steps fit into a time in which ``iterations`` fit at ``side``: a step takes its square.
-
-    Below 1,600 steps from scratch, and 800 from trained weights, a model gains more from steps than from pixels.
-    """
-    enough = 800 if is_trained else 1600
-    affordable = side * math.sqrt(min(1.0, iterations / enough))
-    return max(min(side, 128), _stride_multiple(affordable))
-
-
-def batch_size(data: Fingerprint, devices: int, is_on_cpu: bool) -> int:
-    """4 pictures per step, 16 on a GPU: more give too few steps in the time."""
-    wanted = (4 if is_on_cpu else 16) * devices
-    return max(devices, min(wanted, data.images // devices * devices))
-
-
-def most_iterations(data: Fingerprint, batch: int) -> int:
-    """The steps of 400 passes over the pictures, after which a model learns them by heart and nothing else."""
-    return max(1000, 400 * data.images // batch)
-
-
-# --- the time
-
-TRAINING_SHARE = 0.75
-"""About the part of the time left after the plan that is spent on training, for the choice of a side."""
-EVALUATION_SHARE = 0.08
-"""The most of all time that one evaluation may take; there are three or more."""
-LEAST_JUDGED = 20
-"""Validation pictures that are judged at least."""
-LEAST_ITERATIONS = 20
-_MARGIN = 0.95
-"""The part of the time for training that is planned, since other programs may come."""
-
-
-def iterations_in(seconds: float, step_seconds: float) -> int:
-    """The number of steps that fit into a time."""
-    return max(0, int(_MARGIN * seconds / step_seconds))
-
-
-def after_seconds(pictures: float, image_seconds: float) -> float:
-    """The time of what follows the training, in which so many ``pictures`` are predicted: tuning, lists and report."""
-    return pictures * image_seconds + 20
-
-
-def evaluations(training: float, evaluation: float, iterations: int) -> int:
-    """Evaluations on the way: a tenth of the training at most, eight at most, and 50 steps or more between them."""
-    return max(0, min(8, int(0.1 * training / max(evaluation, 1e-3)), iterations // 50 - 1))
 
 
 # --- the network
@@ -219,7 +151,7 @@ def detections(facts: Facts) -> Iterator[Choice]:
 
 def sizes(facts: Facts) -> Iterator[Choice]:
     aspect = max(facts.data.aspect.p95, 1 / facts.data.aspect.p5)
-    long_side = _stride_multiple(facts.side * min(aspect, 4) + 16)
+    long_side = stride_multiple(facts.side * min(aspect, 4) + 16)
     reason = f"long enough for pictures {aspect:.1f} times as long as high, as nineteen in twenty are at most"
     yield Choice("data.short_sides", [facts.side], "the size of the network's input")
     yield Choice("data.long_side", long_side, reason)
@@ -340,12 +272,3 @@ def choose(facts: Facts) -> list[Choice]:
     """The choices of all rules, in the order of the config."""
     rules = _ALWAYS if facts.network else (*_NETWORK, *_ALWAYS)
     return [choice for rule in rules for choice in rule(facts)]
-
-
-def _input_side(side: float) -> int:
-    return max(64, _stride_multiple(side))
-
-
-def _stride_multiple(side: float) -> int:
-    """The multiple of 32, the coarsest stride of the backbone, that is nearest to ``side``."""
-    return max(32, 32 * round(side / 32))

@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 import torch
-from fingerprints import GPU, PROCESSOR, facts, fingerprint, spread
+from fingerprints import GPU, PROCESSOR, facts, fingerprint
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from panoptic_blend.config.experiment import Config, parse_config
 from panoptic_blend.config.model_options import Model
-from panoptic_blend.fit import rules
+from panoptic_blend.fit import budget, rules
 from panoptic_blend.fit.fingerprint import ClassFacts, Fingerprint, Spread, ThingCounts
 from panoptic_blend.fit.plan import nested
 from panoptic_blend.fit.rules import Facts
@@ -65,11 +65,11 @@ def fingerprints(draw: st.DrawFn) -> Fingerprint:
 def test_any_data_give_a_valid_config(
     data: Fingerprint, machine: Any, has: tuple[bool, bool], iterations: int, devices: int
 ) -> None:
-    side, why = rules.wanted_side(data)
+    side, why = budget.wanted_side(data)
     assert side % 32 == 0 and 64 <= side <= 800
     assert f"{side}" in why or data.thing_size is None
-    side = rules.side_in_time(side, iterations / 7, has[1])
-    batch = rules.batch_size(data, devices, machine.device == "cpu")
+    side = budget.side_in_time(side, iterations / 7, has[1])
+    batch = budget.batch_size(data, devices, machine.device == "cpu")
     assert batch % devices == 0 and (batch <= data.images or batch == devices)
     made = facts(
         data=data,
@@ -80,7 +80,7 @@ def test_any_data_give_a_valid_config(
         batch=batch,
         devices=devices,
         iterations=iterations,
-        evaluations=rules.evaluations(iterations * 1.0, 30, iterations),
+        evaluations=budget.evaluations(iterations * 1.0, 30, iterations),
     )
     config = config_of(made)
     require_full_rate(config.train)
@@ -97,39 +97,12 @@ def test_the_network_is_built(side: int) -> None:
     assert sum(parameter.numel() for parameter in model.parameters()) > 10**6
 
 
-def test_half_of_the_things_have_three_cells_and_the_small_ones_one() -> None:
-    # things of 80 pixels need 24: 480 * 24 / 80 = 144; those of 20 need 8: 480 * 8 / 20 = 192
-    assert rules.wanted_side(fingerprint())[0] == 192
-    assert rules.wanted_side(fingerprint(thing_size=spread(8)))[0] == 704  # at most 480 x 1.5 = 720
-    assert rules.wanted_side(fingerprint(thing_size=None))[0] == 480
-
-
 def test_the_coarsest_level_finds_what_reaches_over_half_of_the_picture() -> None:
     for side, limits in ((128, [32, 64]), (208, [52, 104]), (320, [40, 80, 160]), (800, [50, 100, 200, 400])):
         assert chosen(facts(side=side))["model.fcos.size_limits"] == limits
 
 
-def test_too_little_time_gives_a_smaller_input() -> None:
-    assert rules.side_in_time(512, 1600, is_trained=False) == 512
-    assert rules.side_in_time(512, 400, is_trained=False) == 256  # a quarter of the steps: half the side
-    assert rules.side_in_time(512, 800, is_trained=True) == 512
-    assert rules.side_in_time(512, 1, is_trained=False) == 128
-    assert rules.side_in_time(96, 1, is_trained=False) == 96
-
-
-def test_a_gpu_takes_sixteen_pictures_each_and_few_pictures_make_small_batches() -> None:
-    assert rules.batch_size(fingerprint(), 1, True) == 4
-    assert rules.batch_size(fingerprint(), 2, False) == 32
-    assert rules.batch_size(fingerprint(images=3), 1, True) == 3
-    assert rules.batch_size(fingerprint(images=5), 2, False) == 4
-    assert rules.batch_size(fingerprint(images=1), 2, False) == 2
-
-
-def test_evaluations_on_the_way_take_a_tenth_of_the_time_at_most() -> None:
-    assert rules.evaluations(training=600, evaluation=20, iterations=1000) == 3
-    assert rules.evaluations(training=600, evaluation=1, iterations=1000) == 8
-    assert rules.evaluations(training=600, evaluation=1, iterations=149) == 1
-    assert rules.evaluations(training=600, evaluation=100, iterations=1000) == 0
+def test_evaluations_are_evenly_spread() -> None:
     assert chosen(facts(iterations=600, evaluations=4))["train.evaluate_every"] == 120
     assert chosen(facts(evaluations=0))["train.evaluate_every"] == 0
 

@@ -1,0 +1,36 @@
+"""Sizes, batches and lengths of a training that fit into a time, worked out by hand."""
+
+from __future__ import annotations
+
+from panoptic_blend.fit import budget
+from tests.fit.fingerprints import fingerprint, spread
+
+
+def test_half_of_the_things_have_three_cells_and_the_small_ones_one() -> None:
+    # things of 80 pixels need 24: 480 * 24 / 80 = 144; those of 20 need 8: 480 * 8 / 20 = 192
+    assert budget.wanted_side(fingerprint())[0] == 192
+    assert budget.wanted_side(fingerprint(thing_size=spread(8)))[0] == 704  # at most 480 x 1.5 = 720
+    assert budget.wanted_side(fingerprint(thing_size=None))[0] == 480
+
+
+def test_too_little_time_gives_a_smaller_input() -> None:
+    assert budget.side_in_time(512, 1600, is_trained=False) == 512
+    assert budget.side_in_time(512, 400, is_trained=False) == 256  # a quarter of the steps: half the side
+    assert budget.side_in_time(512, 800, is_trained=True) == 512
+    assert budget.side_in_time(512, 1, is_trained=False) == 128
+    assert budget.side_in_time(96, 1, is_trained=False) == 96
+
+
+def test_a_gpu_takes_sixteen_pictures_each_and_few_pictures_make_small_batches() -> None:
+    assert budget.batch_size(fingerprint(), 1, True) == 4
+    assert budget.batch_size(fingerprint(), 2, False) == 32
+    assert budget.batch_size(fingerprint(images=3), 1, True) == 3
+    assert budget.batch_size(fingerprint(images=5), 2, False) == 4
+    assert budget.batch_size(fingerprint(images=1), 2, False) == 2
+
+
+def test_evaluations_on_the_way_take_a_tenth_of_the_time_at_most() -> None:
+    assert budget.evaluations(training=600, evaluation=20, iterations=1000) == 3
+    assert budget.evaluations(training=600, evaluation=1, iterations=1000) == 8
+    assert budget.evaluations(training=600, evaluation=1, iterations=149) == 1
+    assert budget.evaluations(training=600, evaluation=100, iterations=1000) == 0
