@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from fingerprints import fingerprint, spread
+
 from panoptic_blend.fit import budget
-from tests.fit.fingerprints import fingerprint, spread
 
 
 def test_half_of_the_things_have_three_cells_and_the_small_ones_one() -> None:
