@@ -57,6 +57,13 @@ def instances(folder: Path, second: list[int], name: str = "instances_default", 
     return folder
 
 
+def test_a_prepared_folder_is_found_from_every_working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(instances(tmp_path / "cats", SQUARE).parent)
+    prepared = prepare(Path("cats"), Path("run"))
+    monkeypatch.chdir("/")
+    assert sum(lengths(prepared)) == 4
+
+
 def test_the_splits_of_a_data_set_are_found_and_opened_by_its_options(generated: Path, tmp_path: Path) -> None:
     prepared = prepare(generated, tmp_path)
     assert (prepared.root, prepared.train, prepared.val) == (generated, "train2017", "val2017")
