@@ -28,8 +28,9 @@ class MovingAverage:
         self._decay = decay
         self._weights = _changing(model)
         self._averages = {name: weight.detach().clone() for name, weight in self._weights.items()}
-        for name in self._averages.keys() & known.keys():
-            self._averages[name].copy_(_placed(known[name], self._averages[name]))
+        for name, average in self._averages.items():  # in the same order in every process
+            if name in known:
+                average.copy_(_placed(known[name], average))
 
     @torch.no_grad()
     def update(self, number: int) -> None:

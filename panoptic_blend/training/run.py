@@ -36,7 +36,7 @@ from panoptic_blend.models.panoptic_blend import PanopticBlend
 from panoptic_blend.models.sync_norm import synchronize
 from panoptic_blend.runtime.interruption import Interruption, RunInterruptedError
 from panoptic_blend.runtime.precision import default_device, resolve
-from panoptic_blend.runtime.processes import is_sharded, launch
+from panoptic_blend.runtime.processes import all_gather, is_sharded, launch
 from panoptic_blend.runtime.team import Team
 from panoptic_blend.runtime.threads import Threads
 from panoptic_blend.structures import PanopticBlendError
@@ -169,8 +169,9 @@ class Run:
         self.average = MovingAverage(self.model, decay, known) if decay is not None else None
         self.wrapped_optimizer: Any = self.fabric.setup_optimizers(self.optimizer)
         if state is not None:
-            own = get_optimizer_state_dict(self.model, self.optimizer, options=_FULL)  # its groups follow the options
-            kept: Any = {**own, "state": state["optimizer"]["state"]}
+            own = get_optimizer_state_dict(self.model, self.optimizer, options=_FULL)  # empty but in the first process
+            groups = all_gather(self.fabric, own.get("param_groups"))[0]  # they follow the options
+            kept: Any = {"state": state["optimizer"]["state"], "param_groups": groups}
             set_optimizer_state_dict(self.model, self.optimizer, kept, options=_FULL)
             self.fabric.strategy.precision.load_state_dict(state["scaler"])
 

@@ -20,6 +20,7 @@ from panoptic_blend.config.experiment import load_config
 from panoptic_blend.models.build import build_model
 from panoptic_blend.shapes.dataset import write_shapes
 from panoptic_blend.training.initialization import LAST
+from panoptic_blend.training.run import Run
 
 ROOT = Path(__file__).parents[2]
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
@@ -114,20 +115,23 @@ def test_an_evaluation_by_three_processes_equals_that_by_one(tmp_path: Path) -> 
     assert len(results[0]["annotations"]) == 5
 
 
-def test_a_sharded_model_is_saved_whole_and_resumed_by_one_process(tmp_path: Path) -> None:
+def test_a_run_goes_on_in_two_processes_that_share_the_weights_and_again_in_one(tmp_path: Path) -> None:
     root, out = tmp_path / "data", tmp_path / "run"
     write_shapes(root, train=4, val=2, seed=3)
     options = [*five_steps.TINY[2:6], f"data.root={root}", "data.workers=0", "data.short_sides=[64]"]
     options += ["train.batch_size=2", "train.rescale=false", "train.precision=32-true", "train.log_every=1"]
     options += ["train.ema=0.5"]
     train: list[str | Path] = [ROOT / "tools/train.py", "demo/shapes_r18", *options, "-o", out]
-    run(*train, "train.iterations=2", "--devices", "2", "train.strategy=fsdp")
-    run(*train, "train.iterations=3", "--resume", "auto")
+    run(*train, "train.iterations=2")
+    run(*train, "train.iterations=3", "--resume", "auto", "--devices", "2", "train.strategy=fsdp")
     records = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
     assert [record["iteration"] for record in records if "loss" in record] == [1, 2, 3]
     state = read_state(state_files(out)[0])
     assert state["model"].keys() == build_model(load_config("demo/shapes_r18", [*options])).state_dict().keys()
     assert all(isinstance(value, torch.Tensor) for value in state["model"].values())
+    again = Run(load_config("demo/shapes_r18", [*options, "train.iterations=3"]), out, resume=True)
+    assert again.iteration == 3
+    assert len(again.optimizer.state) == len(state["optimizer"]["state"]) > 0
     averaged = state["model"] | state["ema"]
     assert averaged.keys() == state["model"].keys()
     assert all(torch.equal(value, averaged[name]) for name, value in load_file(out / LAST).items())
