@@ -86,7 +86,7 @@ class ReportText:
             f"what to label next: {'; '.join(self.to_label())}",
             f"what to change: {'; '.join(self.to_change())}",
             f"model: {self.model}{report}",
-            *(f"warning: {line}" for line in self.known.warnings),
+            *(f"about the data: {line}" for line in self.known.warnings),
         ]
 
     @cached_property
@@ -105,7 +105,9 @@ class ReportText:
         all_, things, stuff = self.findings.intervals.groups.values()
         if self.evaluation.mean_iou is None:
             return f"PQ of things {_with_bounds(things)} {on}"
-        return f"PQ {_with_bounds(all_)} {on}: things {_with_bounds(things)}, stuff {_with_bounds(stuff)}"
+        rare = len(self.findings.intervals.too_rare)
+        doubt = f" ({rare} of the classes in too few pictures: unreliable intervals)" if rare else ""
+        return f"PQ {_with_bounds(all_)} {on}: things {_with_bounds(things)}, stuff {_with_bounds(stuff)}{doubt}"
 
     def to_label(self) -> Iterator[str]:
         """What to label next."""
@@ -194,7 +196,7 @@ class ReportText:
                 *(f"label {line}" if line.startswith("more") else line for line in self.to_label()),
                 *self.to_change(),
             ],
-            "Warnings about the data": list(self.known.warnings),
+            "About the data": list(self.known.warnings),
         }
         return "\n\n".join(f"## {title}\n\n{_listed(lines)}" for title, lines in sections.items() if lines)
 

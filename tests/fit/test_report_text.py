@@ -59,7 +59,7 @@ def test_the_lines_of_the_terminal(text: ReportText) -> None:
         "few: twice as many usually help more than anything else"
     )
     assert files == f"model: {text.model}; report: {text.page}, in detail {text.html}"
-    assert warning == "warning: a | b: 3 pictures < 4"
+    assert warning == "about the data: a | b: 3 pictures < 4"
 
 
 def test_the_page(text: ReportText) -> None:
