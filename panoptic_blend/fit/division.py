@@ -28,7 +28,7 @@ _FEW = 10
 
 
 def divide(root: Path, split: str, output: Path, *, val_share: float, seed: int) -> list[str]:
-    """Write the annotation of two splits `TRAIN` and `VAL` into ``output``, with links to pictures and PNGs.
+    """Write the annotation of two splits ``TRAIN`` and ``VAL`` into ``output``, with links to pictures and PNGs.
 
     Args:
         root: the data set in COCO's layout, of which ``split`` is divided; nothing is written into it.

@@ -93,7 +93,7 @@ def label_errors(
 ) -> Path:
     """List the segments of an annotation that the model denies with confidence: probable label errors.
 
-    The kinds are those of `Kind`, and `Reliability` says how confident the model must be. Writes ``label_errors.csv``
+    The kinds are those of `Kind`, and ``Reliability`` says how confident the model must be. Writes ``label_errors.csv``
     with the file, the data set, the ids of the segments in it, the kind, words, score and box of each, the
     strongest first, and the page ``label_errors.html``, to ``output``. For a data set without panoptic maps, the ids
     are the positions of the instances of the picture in the annotation file, from 1.
