@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -107,14 +108,14 @@ class _Fit:
         return _PREPARED.validate_json(read_bytes(path))
 
     def planned(self, prepared: Prepared) -> Plan:
-        path = self.records / FINGERPRINT
+        path, opened = self.records / FINGERPRINT, cache(partial(_datasets, _data_config(prepared)))
         if not self._is_done("fingerprint", path):
-            take_fingerprint(*_datasets(_data_config(prepared))).write(path)
+            take_fingerprint(*opened()).write(path)
             self.stages.finish("fingerprint", self.inputs)
         self.inputs |= _wishes(self.wanted)
         if not self._is_done("plan", self.output / YAML):
             machine = measure_machine(self.wanted.device)
-            training, _ = _datasets(_data_config(prepared))
+            training, _ = opened()
             start = find_start(self.wanted, machine.device)
             case = Case(prepared, training, Fingerprint.read(path), machine, start, self.wanted, self._unlabelled())
             make_plan(case, lambda: time.monotonic() - self.began).write(self.output, self.records)
@@ -134,7 +135,7 @@ class _Fit:
         self.inputs |= {"unlabelled": str(self.wanted.unlabelled)}
         if not self._is_done("summary", path, self.output / PAGE):
             config, device = read_config(self.output), self.wanted.device
-            validation = _judged(_datasets(config)[1], plan)
+            validation = _judged(open_validation(config).dataset, plan)
             precision = config.train.precision
             tuned = tune(self.output / BEST, validation, self.output, device=device, precision=precision)
             lists = self._lists(load(self.output / BEST, device=device, precision=precision), validation)
