@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-
 from panoptic_blend.data.dataset import CocoPanoptic
+from panoptic_blend.data.photometric import pixels_of
 from panoptic_blend.data.protocol import PanopticDataset
 from panoptic_blend.drawing.figures import stack
 from panoptic_blend.fit.run import fit
@@ -48,7 +47,7 @@ def draw_figures(predictor: Predictor, dataset: PanopticDataset, folder: Path) -
 
     The last two are as figures 3 and 1 of the BlendMask paper. Returns the paths of the figures.
     """
-    first = np.ascontiguousarray(dataset[0].image.permute(1, 2, 0).numpy())
+    first = pixels_of(dataset[0].image)
     explained = explain(predictor, first, best=_ROWS).figures()
     rows = [comparison(predictor, dataset, i) for i in range(min(_ROWS, len(dataset)))]
     figures: dict[str, Picture] = {"panoptic.png": stack(rows)}

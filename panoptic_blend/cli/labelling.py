@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -9,9 +11,10 @@ import typer
 
 from panoptic_blend.cli import options
 from panoptic_blend.cli.inference import validation
-from panoptic_blend.cli.models import running
+from panoptic_blend.cli.models import RunningModel, running
 from panoptic_blend.cli.running import stoppable
 from panoptic_blend.failures import doing
+from panoptic_blend.structures import Progress
 
 label = typer.Typer(help="Find pictures to label next, and probable label errors.", no_args_is_help=True)
 
@@ -32,13 +35,8 @@ def label_next(
     """Rank pictures by how much their labels would teach the model; write label_next.csv and label_next.html."""
     from panoptic_blend.fit.labelling import label_next
 
-    with (
-        doing("label next", folder=output),
-        stoppable(_STOPPED),
-        running(model, weights, config, overrides or (), device, 1, 1, precision) as on,
-        on.locked(output),
-        on.progress("predicting", "images") as show,
-    ):
+    on_device = running(model, weights, config, overrides or (), device, 1, 1, precision)
+    with _predicting("label next", output, on_device) as (on, show):
         path = label_next(on.predictor, folder, output, show)
     print(f"the pictures, the most useful first: {path}; to look at: {path.with_suffix('.html')}")
 
@@ -60,14 +58,24 @@ def label_errors(
     from panoptic_blend.data.splits import open_training
     from panoptic_blend.fit.labelling import label_errors
 
-    with (
-        doing("label errors", folder=output),
-        stoppable(_STOPPED),
-        running(model, weights, config, overrides or (), device, 1, 1, precision) as on,
-        on.locked(output),
-        on.progress("predicting", "images") as show,
-    ):
+    on_device = running(model, weights, config, overrides or (), device, 1, 1, precision)
+    with _predicting("label errors", output, on_device) as (on, show):
         dataset = validation(on.predictor)
         training = open_training(on.predictor.config).dataset if is_training else None
         path = label_errors(on.predictor, dataset, output, training=training, progress=show)
     print(f"probable label errors, the surest first: {path}; to look at: {path.with_suffix('.html')}")
+
+
+@contextmanager
+def _predicting(
+    command: str, output: Path, on_device: AbstractContextManager[RunningModel]
+) -> Iterator[tuple[RunningModel, Progress]]:
+    """The model of a command that predicts pictures one by one into ``output``, which is locked, and its progress."""
+    with (
+        doing(command, folder=output),
+        stoppable(_STOPPED),
+        on_device as on,
+        on.locked(output),
+        on.progress("predicting", "images") as show,
+    ):
+        yield on, show

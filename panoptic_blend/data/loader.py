@@ -38,6 +38,10 @@ class Batch:
     names: list[str]
     skipped: list[str]
 
+    def parts_of(self, most: int | None) -> list[tuple[list[Tensor], list[Target]]]:
+        """Split images and targets into as few parts of at most ``most`` images as possible; None does not split."""
+        return self.parts(-(-len(self.images) // (most or len(self.images))))
+
     def parts(self, number: int) -> list[tuple[list[Tensor], list[Target]]]:
         """Split images and targets into ``number`` parts of about equal size."""
         ends = [len(self.images) * i // number for i in range(number + 1)]

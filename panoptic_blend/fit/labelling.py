@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from panoptic_blend.data.photometric import pixels_of
 from panoptic_blend.data.protocol import PanopticDataset
 from panoptic_blend.files import replacing
 from panoptic_blend.fit.label_errors import Finding, find_label_errors
@@ -171,7 +172,7 @@ def _write_errors_page(
 
     def read(picture: int) -> Picture:
         number = int(picture >= starts[1])
-        return sources[number][picture - starts[number]].image.permute(1, 2, 0).numpy()
+        return pixels_of(sources[number][picture - starts[number]].image)
 
     shown = LabelList(
         title="Probable label errors",

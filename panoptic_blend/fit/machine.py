@@ -124,8 +124,7 @@ def _step(run: Run, batches: Iterator[Batch]) -> tuple[float, float]:
     batch = next(batches)
     loaded = time.perf_counter()
     run.forward.train()
-    number = -(-len(batch.images) // (run.config.train.images_per_step or len(batch.images)))
-    add_gradients(run.fabric, run.forward, run.model, batch.parts(number))
+    add_gradients(run.fabric, run.forward, run.model, batch.parts_of(run.config.train.images_per_step))
     update_weights(run)
     if run.fabric.device.type == "cuda":
         torch.cuda.synchronize()

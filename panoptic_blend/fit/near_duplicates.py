@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from panoptic_blend.data.photometric import pixels_of
 from panoptic_blend.data.protocol import ListedDataset, PanopticDataset, Sample, read_sample
 from panoptic_blend.files import printable
 from panoptic_blend.fit.measured_images import MOST_MEASURED, drawn
@@ -181,7 +182,7 @@ def _hashed_part(dataset: PanopticDataset, most: int) -> tuple[Hashes, list[str]
 
 
 def _gray(sample: Sample) -> Gray:
-    return cv2.cvtColor(sample.image.permute(1, 2, 0).numpy(), cv2.COLOR_RGB2GRAY)  # type: ignore[return-value]
+    return cv2.cvtColor(pixels_of(sample.image), cv2.COLOR_RGB2GRAY)  # type: ignore[return-value]
 
 
 def _pairs(names: Sequence[str], others: Sequence[str], nearest: npt.NDArray[np.intp]) -> tuple[tuple[str, str], ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 from panoptic_blend.config.yaml_text import parse_yaml
 from panoptic_blend.files import read_bytes, replacing
+from panoptic_blend.fit.kept import digest_of
 from panoptic_blend.listing import list_files
 
 _RECORD = "stages.json"
@@ -48,13 +48,8 @@ class Stages:
 
 def digest_of_files(folder: Path, without: Path) -> str:
     """A digest of the names, sizes and times of change of all files in a folder but those in another one."""
-    digest = hashlib.sha256()
-    for path in list_files(folder, recursive=True).paths:
-        if path.is_relative_to(without):
-            continue
-        status = path.stat()
-        digest.update(f"{path.relative_to(folder)}\0{status.st_size}\0{status.st_mtime_ns}\0".encode())
-    return digest.hexdigest()[:16]
+    paths = list_files(folder, recursive=True).paths
+    return digest_of(path.absolute() for path in paths if not path.is_relative_to(without))
 
 
 def _read(path: Path) -> dict[str, dict[str, Any]]:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from panoptic_blend.config.options import Precision
+from panoptic_blend.data.photometric import pixels_of
 from panoptic_blend.data.protocol import PanopticDataset
 from panoptic_blend.data.splits import open_validation
 from panoptic_blend.drawing.figures import side_by_side
@@ -125,7 +126,7 @@ def _draw(
 def comparison(predictor: Predictor, dataset: PanopticDataset, index: int) -> Picture:
     """The photo, its annotation and the prediction side by side; small ones enlarged, so that labels fit on them."""
     sample = dataset[index]
-    photo = np.ascontiguousarray(sample.image.permute(1, 2, 0).numpy())
+    photo = pixels_of(sample.image)
     scale = max(1, _WIDE // photo.shape[1])
     enlarged = [enlarge(photo, m, scale) for m in (sample.panoptic_truth(), predictor.predict(photo))]
     drawn = [draw(*pair, dataset.categories) for pair in enlarged]

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from scipy.ndimage import find_objects
 
 from panoptic_blend.data.protocol import Sample
-from panoptic_blend.data.regions import paint_layers
+from panoptic_blend.data.regions import Regions
 
 Layers = Sequence[npt.NDArray[np.integer[Any]]]
 """Maps (H, W) of one image; thing g is where one of them is g + 1."""
@@ -44,7 +44,9 @@ class ThingShapes:
 
 def thing_shapes(sample: Sample) -> ThingShapes:
     """Measure the things of a sample that have pixels."""
-    layers, category_ids = _layers(sample)
+    regions = Regions.of_things(sample)
+    layers, things = regions.layers, set(regions.instances())
+    category_ids = np.array([-1, *(s.category if i in things else -1 for i, s in enumerate(regions.segments))])
     found = [
         (number, np.count_nonzero(mask), max(mask.shape), min(mask.shape), thickness(mask))
         for layer in layers
@@ -59,16 +61,6 @@ def thing_shapes(sample: Sample) -> ThingShapes:
     return ThingShapes(
         category_ids[numbers], areas, long_sides, short_sides, thicknesses, touching[numbers], overlapping[numbers]
     )
-
-
-def _layers(sample: Sample) -> tuple[Layers, npt.NDArray[np.int64]]:
-    """The layers of a sample, and the category id of each of their values; -1 for all that is no thing."""
-    if sample.instances is not None:
-        truth = sample.instances
-        return paint_layers(truth), np.array([-1, *np.where(truth.is_crowd, -1, truth.category_ids)])
-    panoptic = sample.panoptic_truth()
-    things = [s.category if s.is_thing and not s.is_crowd else -1 for s in panoptic.segments]
-    return [panoptic.index()], np.array([-1, *things])
 
 
 def thickness(mask: npt.NDArray[np.bool_]) -> float:

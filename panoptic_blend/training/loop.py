@@ -130,7 +130,7 @@ def iterate(run: Run, reporter: Reporter) -> Evaluation | None:
         set_learning_rate(run.optimizer, rate)
         run.seed_iteration()
         run.forward.train()
-        parts = batch.parts(-(-len(batch.images) // (options.images_per_step or len(batch.images))))
+        parts = batch.parts_of(options.images_per_step)
         what = f"iteration {run.iteration + 1} on {', '.join(batch.names)}"
         with doing(what, lower=_MEMORY), one_value_named(run.iteration + 1, batch.names):
             own = add_gradients(run.fabric, run.forward, run.model, parts)
