@@ -182,7 +182,7 @@ class Semantic(Options):
 class Calibration(Options):
     """Calibration of the scores of instances, before fusion: ``sigmoid(logit(score) / temperature + bias)``."""
 
-    temperature: Annotated[float, Field(gt=0, le=100)] = 1.0
+    temperature: Annotated[float, Field(ge=0.01, le=100)] = 1.0
     """Above 1, scores move towards 0.5; below, away from it."""
     bias: Annotated[float, Field(ge=-100, le=100)] = 0.0
     """Above 0, scores rise; below, they fall."""

@@ -16,6 +16,8 @@ TRAINING_SHARE = 0.75
 """About the part of the time left after the plan that is spent on training, for the choice of a side."""
 EVALUATION_SHARE = 0.08
 """The most of all time that one evaluation may take; there are three or more."""
+FINDING = 1.5
+"""A trained model takes about so many times as long for a picture as one that finds nothing in it."""
 LEAST_JUDGED = 20
 """Validation pictures that are judged at least."""
 LEAST_ITERATIONS = 20
@@ -64,7 +66,7 @@ def iterations_in(seconds: float, step_seconds: float) -> int:
 
 
 def after_seconds(pictures: float, image_seconds: float) -> float:
-    """The time of what follows the training, in which so many ``pictures`` are predicted: tuning, lists and report."""
+    """The time of what follows the training, in which so many ``pictures`` are judged: tuning, lists and report."""
     return pictures * image_seconds + 20
 
 

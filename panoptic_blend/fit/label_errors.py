@@ -7,14 +7,15 @@ from dataclasses import dataclass
 import numpy as np
 from pycocotools import mask as coco
 
-from panoptic_blend.data.protocol import PanopticDataset, Sample, read_sample
+from panoptic_blend.data.protocol import PanopticDataset, read_sample
 from panoptic_blend.failures import doing
 from panoptic_blend.fit.label_doubts import BACKGROUND, Candidate, ImageDoubts, Kind
 from panoptic_blend.fit.label_reliability import Reliability, strongest
+from panoptic_blend.formats.categories import Categories
 from panoptic_blend.inference.predictor import Predictor
 from panoptic_blend.instances import TrueInstances, run_lengths
 from panoptic_blend.report.label_page import Box, Mark
-from panoptic_blend.structures import PanopticBlendError, PanopticMap, Progress, Segment
+from panoptic_blend.structures import Output, PanopticBlendError, PanopticMap, Progress, Segment
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,42 +36,64 @@ class Finding:
         return min(x0), min(y0), max(x1), max(y1)
 
 
-def find_label_errors(
-    predictor: Predictor, dataset: PanopticDataset, progress: Progress
-) -> tuple[list[Finding], float | None]:
-    """The findings, the strongest first, and the share of the annotated things that the model finds (None of none).
+class LabelErrorSearch:
+    """Collects what a model denies of the labels of a data set, whose images are added in their order.
+
+    Args:
+        categories: those of the model.
+        is_semantic: whether the model has a semantic head.
+    """
+
+    def __init__(self, categories: Categories, *, is_semantic: bool) -> None:
+        self._names = {category.id: category.name for category in categories}
+        self._is_semantic = is_semantic
+        self._reliability, self._candidates = Reliability(), list[list[Candidate]]()
+
+    def add(self, truth: PanopticMap, output: Output) -> None:
+        """Take in the annotation of the next image, see `annotation`, and what the model says of it."""
+        image = ImageDoubts(truth, output, is_semantic=self._is_semantic)
+        self._reliability.add(image)
+        self._candidates.append(list(image.candidates()))
+
+    @property
+    def recall(self) -> float | None:
+        """The share of the annotated things that the model finds; None of none."""
+        return self._reliability.recall
+
+    def findings(self) -> list[Finding]:
+        """The probable label errors in the images so far, the strongest first."""
+        return [
+            Finding(index, candidate, strength, _words(candidate, self._names), _marks(candidate, self._names))
+            for index, candidate, strength in strongest(self._candidates, self._reliability)
+        ]
+
+
+def find_label_errors(predictor: Predictor, dataset: PanopticDataset, progress: Progress) -> LabelErrorSearch:
+    """Predict the images of a data set, and look for label errors in them.
 
     Raises:
         PanopticBlendError: an image cannot be read, or has instances without masks.
     """
-    reliability, candidates = Reliability(), dict[int, list[Candidate]]()
-    is_semantic = predictor.config.model.semantic.enabled
+    search = LabelErrorSearch(predictor.categories, is_semantic=predictor.config.model.semantic.enabled)
     for index in range(len(dataset)):
         sample = read_sample(dataset, index)
         with doing(f"predicting {sample.file_name}", lower="test.short_side or test.long_side"):
             output = predictor.output(sample.image)
-        image = ImageDoubts(annotation(sample), output, is_semantic=is_semantic)
-        reliability.add(image)
-        candidates[index] = list(image.candidates())
+        search.add(annotation(sample.panoptic, sample.instances, sample.file_name), output)
         progress(index + 1, len(dataset))
-    names = {category.id: category.name for category in predictor.categories}
-    findings = [
-        Finding(index, candidate, strength, _words(candidate, names), _marks(candidate, names))
-        for index, candidate, strength in strongest(candidates, reliability)
-    ]
-    return findings, reliability.recall
+    return search
 
 
-def annotation(sample: Sample) -> PanopticMap:
-    """The panoptic map of a sample; without one, its instances on a background, the smaller over the larger.
+def annotation(panoptic: PanopticMap | None, instances: TrueInstances | None, file_name: str) -> PanopticMap:
+    """The panoptic map of an image; without one, its instances on a background, the smaller over the larger.
 
     Raises:
         PanopticBlendError: its instances have no masks.
     """
-    if sample.panoptic is not None:
-        return sample.panoptic
-    assert sample.instances is not None, "a sample has an annotation"
-    return _painted(sample.instances, sample.file_name)
+    if panoptic is not None:
+        return panoptic
+    assert instances is not None, "an image has an annotation"
+    return _painted(instances, file_name)
 
 
 def _painted(instances: TrueInstances, file_name: str) -> PanopticMap:

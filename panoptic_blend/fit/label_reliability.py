@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 
 import numpy as np
@@ -108,7 +108,7 @@ class Reliability:
 
 
 def strongest(
-    candidates: Mapping[int, Sequence[Candidate]], reliability: Reliability
+    candidates: Sequence[Sequence[Candidate]], reliability: Reliability
 ) -> list[tuple[int, Candidate, float]]:
     """Image, candidate and strength of all that are strong enough, the strongest first.
 
@@ -117,7 +117,7 @@ def strongest(
     """
     judged = [
         (image, candidate, strength)
-        for image, found in candidates.items()
+        for image, found in enumerate(candidates)
         for candidate in found
         if (strength := reliability.strength(candidate)) >= LEAST
     ]

@@ -8,7 +8,7 @@ from pathlib import Path
 from panoptic_blend.data.photometric import pixels_of
 from panoptic_blend.data.protocol import PanopticDataset
 from panoptic_blend.files import replacing
-from panoptic_blend.fit.label_errors import Finding, find_label_errors
+from panoptic_blend.fit.label_errors import Finding, LabelErrorSearch, find_label_errors
 from panoptic_blend.fit.ranking import JudgedPicture, diverse, judge
 from panoptic_blend.formats.images import Picture
 from panoptic_blend.inference.evaluation import require_same_categories
@@ -112,23 +112,36 @@ def label_errors(
         PanopticBlendError: a data set has other categories than the model, or a picture cannot be read.
     """
     sources = [dataset, *([training] if training is not None else [])]
-    total, done, findings, notes = sum(map(len, sources)), 0, list[tuple[int, Finding]](), list(_ABOUT_ERRORS)
-    for number, source in enumerate(sources):
+    total, done, searches = sum(map(len, sources)), 0, list[LabelErrorSearch]()
+    for source in sources:
         require_same_categories(predictor.categories, source, predictor.config.model.semantic.enabled)
-        start = done
 
-        def show(done_here: int, _: int, start: int = start) -> None:
+        def show(done_here: int, _: int, start: int = done) -> None:
             if progress:
                 progress(start + done_here, total)
 
-        found, recall = find_label_errors(predictor, source, show)
-        findings += [(number, finding) for finding in found]
+        searches.append(find_label_errors(predictor, source, show))
         done += len(source)
-        if recall is not None and recall < 0.5:
-            notes.append(_ABOUT_RECALL.format(recall, source.name))
+    return write_label_errors(output, list(zip(sources, searches, strict=True)), training)
+
+
+def write_label_errors(
+    output: Path, searched: Sequence[tuple[PanopticDataset, LabelErrorSearch]], training: PanopticDataset | None = None
+) -> Path:
+    """Write the list and the page of `label_errors`, from at most two data sets that were searched.
+
+    Returns:
+        The CSV file.
+    """
+    findings, notes = list[tuple[int, Finding]](), list(_ABOUT_ERRORS)
+    for number, (source, search) in enumerate(searched):
+        findings += [(number, finding) for finding in search.findings()]
+        if search.recall is not None and search.recall < 0.5:
+            notes.append(_ABOUT_RECALL.format(search.recall, source.name))
         if source is training:
             notes.append(_ABOUT_TRAINING.format(source.name))
     findings.sort(key=lambda item: -item[1].strength)
+    sources = [source for source, _ in searched]
     path = output / f"{ERRORS}.csv"
     with replacing(path) as temporary:
         write_csv(temporary, _ERROR_COLUMNS, (_error_row(sources[number], found) for number, found in findings))

@@ -15,7 +15,9 @@ import torch
 
 from panoptic_blend.config.experiment import Config
 from panoptic_blend.data.loader import Batch
-from panoptic_blend.data.protocol import PanopticDataset
+from panoptic_blend.data.protocol import CountedDataset, PanopticDataset
+from panoptic_blend.data.splits import Subset
+from panoptic_blend.inference.evaluation import evaluate
 from panoptic_blend.machine import cores
 from panoptic_blend.runtime.precision import chosen_device
 from panoptic_blend.runtime.threads import START_SECONDS, Times
@@ -35,14 +37,16 @@ class Machine:
 
 @dataclass(frozen=True)
 class StepTime:
-    """How long an optimizer step takes.
+    """How long an optimizer step takes, and how long a picture to judge by.
 
     ``seconds`` is the median of a step without loading, ``load_seconds`` of loading its batch in one process, and
-    ``spread`` the largest step in units of the smallest. ``peak_memory`` is in bytes.
+    ``spread`` the largest step in units of the smallest. ``judge_seconds`` is the time of predicting and scoring a
+    picture, by weights that find nothing yet. ``peak_memory`` is in bytes.
     """
 
     seconds: float
     load_seconds: float
+    judge_seconds: float
     peak_memory: int
     spread: float
 
@@ -83,9 +87,10 @@ def _inactive_bytes(statistics: str) -> int:
 
 
 def step_seconds(config: Config, dataset: PanopticDataset, precision: str, steps: int = 4) -> StepTime:
-    """Measure ``steps`` real steps of a training with random weights, after one that is not measured.
+    """Measure ``steps`` real steps of a training with random weights, and as many pictures, after one of each.
 
-    They have the batches, the optimizer and the average of the ``config``, and as many threads as there are free cores.
+    The steps have the batches, the optimizer and the average of the ``config``, and all have as many threads as there
+    are free cores.
     """
     options = [f"train.precision={precision}", "train.weights=null", "train.partial=false", "data.workers=0"]
     with tempfile.TemporaryDirectory() as folder:
@@ -94,8 +99,15 @@ def step_seconds(config: Config, dataset: PanopticDataset, precision: str, steps
         _step(run, batches)
         _forget_peak(run.fabric.device)
         loading, stepping = zip(*(_step(run, batches) for _ in range(steps)), strict=True)
-    memory = _peak_memory(run.fabric.device)
-    return StepTime(float(np.median(stepping)), float(np.median(loading)), memory, max(stepping) / min(stepping))
+        memory = _peak_memory(run.fabric.device)
+        judging = [_judge(run, dataset, index) for index in range(min(1 + steps, len(dataset)))]
+    return StepTime(
+        seconds=float(np.median(stepping)),
+        load_seconds=float(np.median(loading)),
+        judge_seconds=float(np.median(judging[1:] or judging)),
+        peak_memory=memory,
+        spread=max(stepping) / min(stepping),
+    )
 
 
 def _forget_peak(device: torch.device) -> None:
@@ -129,3 +141,11 @@ def _step(run: Run, batches: Iterator[Batch]) -> tuple[float, float]:
     if run.fabric.device.type == "cuda":
         torch.cuda.synchronize()
     return loaded - start, time.perf_counter() - loaded
+
+
+def _judge(run: Run, dataset: PanopticDataset, index: int) -> float:
+    """The seconds in which a picture of a data set was predicted and scored."""
+    assert isinstance(dataset, CountedDataset), "a split of a folder knows its counts"
+    start = time.perf_counter()
+    evaluate(run.model, Subset(dataset, np.array([index])), run.config, precision=run.config.train.precision)
+    return time.perf_counter() - start

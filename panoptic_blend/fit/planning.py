@@ -112,6 +112,7 @@ def _first_facts(case: Case, side: int) -> Facts:
         batch=given.get("train.batch_size", budget.batch_size(case.data, devices, case.machine.device == "cpu")),
         precision=given.get("train.precision", auto),
         iterations=case.iterations or 1,
+        optimizer=given.get("train.optimizer", Facts.optimizer),
     )
 
 
@@ -134,7 +135,8 @@ def _timed(case: Case, facts: Facts, measure: Measure, steps: int = _STEPS) -> F
         )
     loading = time.load_seconds / config.data.workers if config.data.workers else 0.0
     seconds = max(time.seconds, loading) if config.data.workers else time.seconds + time.load_seconds
-    return replace(facts, step_seconds=seconds, load_seconds=time.load_seconds)
+    judge_seconds = budget.FINDING * time.judge_seconds
+    return replace(facts, step_seconds=seconds, load_seconds=time.load_seconds, judge_seconds=judge_seconds)
 
 
 def _in_time(case: Case, facts: Facts, spent: Callable[[], float], measure: Measure) -> Facts:
@@ -168,13 +170,13 @@ def _split(case: Case, facts: Facts, spent: float) -> tuple[Facts, TimeSplit, in
     Raises:
         PanopticBlendError: there is no time to train.
     """
-    image_seconds = facts.step_seconds / facts.batch
+    image_seconds = facts.judge_seconds
     validation, minutes = case.data.validation_images, case.wanted.minutes
     judged, iterations = validation, case.iterations or 0
     if case.iterations is None:
         judged = min(validation, max(budget.LEAST_JUDGED, int(budget.EVALUATION_SHARE * 60 * minutes / image_seconds)))
     evaluation = judged * image_seconds
-    after = budget.after_seconds(3 * judged + validation + 2 * case.unlabelled, image_seconds)
+    after = budget.after_seconds(2 * judged + validation + 2 * case.unlabelled, image_seconds)
     if case.iterations is None:
         left = 60 * minutes - spent - after
         number = budget.evaluations(left, evaluation, int(left / facts.step_seconds))

@@ -28,10 +28,11 @@ class Choice(NamedTuple):
 class Facts:
     """What the rules look at.
 
-    ``is_trained`` says whether the backbone has weights, and ``network`` is that of weights of a whole model. ``side``
-    is the short side of the network's input in pixels. ``images_per_step`` pictures fit into memory at once, None for
-    all. A step takes ``step_seconds``, with the slower precision ``slower_seconds``, and loading its batch
-    ``load_seconds``. ``evaluations`` are those during the training.
+    ``optimizer`` is that of the training; ``is_trained`` says whether the backbone has weights, and ``network`` is
+    that of weights of a whole model. ``side`` is the short side of the network's input in pixels. ``images_per_step``
+    pictures fit into memory at once, None for all. A step takes ``step_seconds``, with the slower precision
+    ``slower_seconds``, loading its batch ``load_seconds``, and judging the model by a picture ``judge_seconds``.
+    ``evaluations`` are those during the training.
     """
 
     data: Fingerprint
@@ -44,11 +45,13 @@ class Facts:
     batch: int
     precision: str
     iterations: int
+    optimizer: str = "muon"
     evaluations: int = 0
     images_per_step: int | None = None
     step_seconds: float = 0.0
     slower_seconds: float | None = None
     load_seconds: float = 0.0
+    judge_seconds: float = 0.0
 
     @property
     def scale(self) -> float:
@@ -215,11 +218,15 @@ def length(facts: Facts) -> Iterator[Choice]:
         yield Choice("train.images_per_step", facts.images_per_step, "more at once do not fit into the memory")
 
 
+_RATES = {"muon": (0.002, 0.003), "adamw": (0.0005, 0.001), "sgd": (0.01, 0.01)}
+"""Learning rates of each optimizer, for trained and for random weights, for 8 pictures a step."""
+
+
 def optimizer(facts: Facts) -> Iterator[Choice]:
-    rate = (0.002 if facts.is_trained else 0.003) * math.sqrt(max(1, facts.batch / 8))
+    rate = _RATES[facts.optimizer][0 if facts.is_trained else 1] * math.sqrt(max(1, facts.batch / 8))
     start = "trained" if facts.is_trained else "random"
-    yield Choice("train.optimizer", "muon", "after 600 steps on Shapes PQ was 50.6 with Muon and 39.9 with AdamW")
-    reason = f"for {start} weights; above 8 pictures a step, with the root of their number"
+    yield Choice("train.optimizer", facts.optimizer, "after 600 steps on Shapes PQ was 50.6 with Muon, 39.9 with AdamW")
+    reason = f"{facts.optimizer}, {start} weights; above 8 pictures a step, with the root of their number"
     yield Choice("train.lr", float(f"{rate:.2g}"), reason)
     if facts.is_trained and not _is_frozen(facts):
         yield Choice("train.backbone_lr", 0.3, "the backbone is trained already, the heads are not")
@@ -252,10 +259,11 @@ def watching(facts: Facts) -> Iterator[Choice]:
 
 def arithmetic(facts: Facts) -> Iterator[Choice]:
     slower = facts.slower_seconds
-    measured = (
-        f"{facts.step_seconds:.2f} s a step, the other one {slower:.2f} s" if slower else "what there are units for"
-    )
-    yield Choice("train.precision", facts.precision, measured)
+    reason = f"the {'processor' if facts.is_on_cpu else 'GPU'} has "
+    reason += "no units for shorter numbers" if facts.precision == "32-true" else "units for shorter numbers"
+    if slower:
+        reason = f"{facts.step_seconds:.2f} s a step, the other one {slower:.2f} s"
+    yield Choice("train.precision", facts.precision, reason)
     if facts.devices > 1:
         yield Choice("train.devices", facts.devices, "as --devices asks")
 

@@ -15,19 +15,21 @@ from pydantic import TypeAdapter
 
 from panoptic_blend.checkpoints.states import state_files
 from panoptic_blend.config.experiment import Config
+from panoptic_blend.data.loader import EvaluationSample
 from panoptic_blend.data.protocol import CountedDataset, PanopticDataset
 from panoptic_blend.data.splits import Subset, open_training, open_validation
 from panoptic_blend.files import locked, read_bytes, replacing
 from panoptic_blend.fit.fingerprint import Fingerprint, take_fingerprint
 from panoptic_blend.fit.intake import Prepared, prepare
-from panoptic_blend.fit.labelling import label_errors, label_next
+from panoptic_blend.fit.label_errors import LabelErrorSearch, annotation
+from panoptic_blend.fit.labelling import label_next, write_label_errors
 from panoptic_blend.fit.machine import measure_machine
 from panoptic_blend.fit.plan import MARKDOWN, YAML, Plan, read_config
 from panoptic_blend.fit.planning import Case, make_plan, stated
 from panoptic_blend.fit.report_text import Known
 from panoptic_blend.fit.stages import Stages, digest_of_files
 from panoptic_blend.fit.start import find_start
-from panoptic_blend.fit.summary import PAGE, write_summary
+from panoptic_blend.fit.summary import PAGE, Judged, evaluate_best, write_summary
 from panoptic_blend.fit.tuning import tune
 from panoptic_blend.fit.wanted import Wanted
 from panoptic_blend.inference.find_pictures import find_pictures
@@ -36,7 +38,7 @@ from panoptic_blend.runtime.interruption import RunInterruptedError
 from panoptic_blend.runtime.launchers import find_placement
 from panoptic_blend.runtime.precision import chosen_device, default_device
 from panoptic_blend.runtime.processes import starts_run
-from panoptic_blend.structures import PanopticBlendError
+from panoptic_blend.structures import Output, PanopticBlendError
 from panoptic_blend.terminal import progress_line
 from panoptic_blend.training.initialization import BEST, LAST, require_no_run
 from panoptic_blend.training.loop import train
@@ -138,25 +140,29 @@ class _Fit:
             validation = _judged(open_validation(config).dataset, plan)
             precision = config.train.precision
             tuned = tune(self.output / BEST, validation, self.output, device=device, precision=precision)
-            lists = self._lists(load(self.output / BEST, device=device, precision=precision), validation)
+            judged, lists = self._judged(load(self.output / BEST, device=device, precision=precision))
             data = Fingerprint.read(self.records / FINGERPRINT)
             examples = {facts.id: facts.segments for facts in data.classes}
             warnings = (*prepared.remarks, *data.near_duplicates.warnings())
             known = Known(tuned, examples, data.images, warnings, lists)
-            lines = write_summary(self.output, known, device=device, precision=precision)
+            lines = write_summary(self.output, judged, known)
             _write(path, "\n".join(lines).encode())
             self.stages.finish("summary", self.inputs)
         return path.read_text(encoding="utf-8").splitlines()
 
-    def _lists(self, predictor: Predictor, validation: PanopticDataset) -> list[Path]:
-        """The files with what to label next, and with probable label errors."""
-        lists = []
+    def _judged(self, predictor: Predictor) -> tuple[Judged, list[Path]]:
+        """The evaluated model, and the files with what to label next and with probable label errors."""
+        search = LabelErrorSearch(predictor.categories, is_semantic=predictor.config.model.semantic.enabled)
+
+        def watch(sample: EvaluationSample, output: Output) -> None:
+            search.add(annotation(sample.truth, sample.instances, sample.file_name), output)
+
+        judged = evaluate_best(predictor, self.output, watch)
+        lists = [write_label_errors(self.output, [(judged.dataset, search)])]
         if self.wanted.unlabelled:
             with progress_line("choosing what to label", "images") as progress:
-                lists.append(label_next(predictor, self.wanted.unlabelled, self.output, progress))
-        with progress_line("looking for label errors", "images") as progress:
-            lists.append(label_errors(predictor, validation, self.output, progress=progress))
-        return lists
+                lists.insert(0, label_next(predictor, self.wanted.unlabelled, self.output, progress))
+        return judged, lists
 
     def _unlabelled(self) -> int:
         """The number of pictures without labels."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from panoptic_blend.config.options import Precision
 from panoptic_blend.data.photometric import pixels_of
 from panoptic_blend.data.protocol import PanopticDataset
 from panoptic_blend.data.splits import open_validation
@@ -18,8 +18,8 @@ from panoptic_blend.fit.report_text import Known, ReportText
 from panoptic_blend.formats.coco_layout import find_root, find_split
 from panoptic_blend.formats.images import Picture, write_picture
 from panoptic_blend.formats.instance_results import FILE_NAME
-from panoptic_blend.inference.evaluation import evaluate
-from panoptic_blend.inference.predictor import Predictor, load
+from panoptic_blend.inference.evaluation import Evaluation, Watch, evaluate
+from panoptic_blend.inference.predictor import Predictor
 from panoptic_blend.metrics.details import PanopticDetails
 from panoptic_blend.metrics.resampling import image_qualities
 from panoptic_blend.report.command import ReportRequest, write_report
@@ -42,36 +42,60 @@ _WIDE = 480
 """Width in pixels to which small pictures are enlarged, so that labels fit on them."""
 
 
-def write_summary(output: Path, known: Known, *, device: str = "auto", precision: Precision = "32-true") -> list[str]:
-    """Evaluate ``best.safetensors`` in ``output``, and write ``report.md`` there with its pictures and the HTML report.
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """The model of a fit, evaluated on the whole validation split, and the files of its results there."""
+
+    predictor: Predictor
+    dataset: PanopticDataset
+    evaluation: Evaluation
+    maps: Path
+    instances: Path
+
+
+def evaluate_best(predictor: Predictor, output: Path, watch: Watch | None = None) -> Judged:
+    """Evaluate the model of a fit on the validation split that its config names; the results go to ``output``.
+
+    Args:
+        watch: called with every image and what the model says of it.
+
+    Raises:
+        PanopticBlendError: the data set cannot be read.
+    """
+    config = predictor.config
+    dataset, _ = open_validation(config)
+    maps, instances = output / RESULTS / f"panoptic_{config.data.val}.json", output / RESULTS / FILE_NAME
+    with progress_line("evaluating", "images") as progress:
+        evaluation = evaluate(
+            *(predictor.model, dataset, config, maps, predictor.precision, progress, watch),
+            instance_results=instances,
+        )
+    return Judged(predictor, dataset, evaluation, maps, instances)
+
+
+def write_summary(output: Path, judged: Judged, known: Known) -> list[str]:
+    """Write ``report.md`` to ``output`` with its pictures and the HTML report.
 
     Returns:
         Lines for the terminal: how good the model is, what limits it, what to label next, what to change, and where
         the files are; then the warnings.
 
     Raises:
-        PanopticBlendError: the checkpoint or the data set cannot be read.
+        PanopticBlendError: the data set cannot be read.
     """
-    predictor = load(output / BEST, device=device, precision=precision)
-    dataset, _ = open_validation(predictor.config)
-    results = output / RESULTS / f"panoptic_{predictor.config.data.val}.json"
-    instances = output / RESULTS / FILE_NAME
-    with progress_line("evaluating", "images") as progress:
-        evaluation = evaluate(
-            predictor.model, dataset, predictor.config, results, precision, progress, instance_results=instances
-        )
+    predictor = judged.predictor
     details = findings = html = None
     pictures: list[tuple[str, Path]] = []
-    if evaluation.panoptic:
-        html = _report(predictor, results, instances, output / FOLDER / HTML)
-        details = _details(predictor, results)
+    if judged.evaluation.panoptic:
+        html = _report(judged, output / FOLDER / HTML)
+        details = _details(predictor, judged.maps)
         findings = compute_findings(details, None, Resampling())
-        pictures = list(_draw(predictor, dataset, details, output / FOLDER))
+        pictures = list(_draw(predictor, judged.dataset, details, output / FOLDER))
     log = [record.get("PQ") for record in read_log(output)]
     text = ReportText(
         known=known,
-        evaluation=evaluation,
-        images=len(dataset),
+        evaluation=judged.evaluation,
+        images=len(judged.dataset),
         details=details,
         findings=findings,
         history=[pq for pq in log if pq is not None],
@@ -91,18 +115,19 @@ def _details(predictor: Predictor, results: Path) -> PanopticDetails:
     return details
 
 
-def _report(predictor: Predictor, results: Path, instances: Path, page: Path) -> Path:
+def _report(judged: Judged, page: Path) -> Path:
     """Write the report in detail; returns its page."""
-    split = find_split(find_root(predictor.config.data.root), predictor.config.data.val)
+    data = judged.predictor.config.data
+    split = find_split(find_root(data.root), data.val)
     page.parent.mkdir(parents=True, exist_ok=True)
     request = ReportRequest(
         truth=split.json,
-        prediction=results,
+        prediction=judged.maps,
         photos=split.pictures,
         page=page,
         truth_folder=split.maps,
         overwrite=True,
-        instances=InstancePaths(instances, find_truth(split.json)),
+        instances=InstancePaths(judged.instances, find_truth(split.json)),
     )
     with progress_line("comparing", "images") as progress:
         written, *_ = write_report(request, Resampling(), progress)

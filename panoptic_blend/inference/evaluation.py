@@ -41,6 +41,9 @@ from panoptic_blend.scoring.instance_tables import InstanceTruth, class_tables, 
 from panoptic_blend.scoring.tables import class_table, column_table, quality_table
 from panoptic_blend.structures import THING_CLASS, ImageId, Output, PanopticBlendError, Progress
 
+Watch = Callable[[EvaluationSample, Output], None]
+"""Sees an image and the output of the model for it."""
+
 
 @dataclass(frozen=True)
 class Evaluation:
@@ -117,7 +120,7 @@ def evaluate(
     results: Path | None = None,
     precision: Precision = "32-true",
     progress: Progress | None = None,
-    watch: Callable[[EvaluationSample, Output], None] | None = None,
+    watch: Watch | None = None,
     team: Team = ALONE,
     instance_results: Path | None = None,
     with_tallies: bool = False,

@@ -42,47 +42,67 @@ class Muon(optim.AdamW):
             with torch.enable_grad():
                 loss = closure()
         for group in self.param_groups:
-            for weight in group["params"] if group["is_hidden"] else ():
-                if weight.grad is not None:
-                    self._step_hidden(weight, weight.grad, group["lr"], group["weight_decay"])
-                    weight.grad = None
+            if group["is_hidden"]:
+                self._step_hidden(
+                    [p for p in group["params"] if p.grad is not None], group["lr"], group["weight_decay"]
+                )
         super().step()  # AdamW passes over parameters without a gradient
         return loss
 
-    def _step_hidden(self, weight: Tensor, gradient: Tensor, rate: float, decay: float) -> None:
-        state = self.state[weight]
-        if not state:
-            state["momentum"] = torch.zeros_like(weight)
-            state["step"] = torch.zeros(())  # not used: AdamW wants it in every state that it loads
-        state["momentum"].lerp_(gradient, 1 - _MOMENTUM)
-        ahead = gradient.lerp(state["momentum"], _MOMENTUM)  # Nesterov's momentum
-        direction = orthogonalized(ahead.flatten(1))
-        weight.mul_(1 - rate * decay).add_(direction.view_as(weight), alpha=-rate * _RMS * max(direction.shape) ** 0.5)
+    def _step_hidden(self, weights: list[Tensor], rate: float, decay: float) -> None:
+        if not weights:
+            return
+        gradients = [weight.grad for weight in weights if weight.grad is not None]
+        for weight in weights:
+            if not self.state[weight]:
+                self.state[weight]["momentum"] = torch.zeros_like(weight)
+                self.state[weight]["step"] = torch.zeros(())  # not used: AdamW wants it in every state that it loads
+        momenta = [self.state[weight]["momentum"] for weight in weights]
+        torch._foreach_lerp_(momenta, gradients, 1 - _MOMENTUM)
+        torch._foreach_lerp_(gradients, momenta, _MOMENTUM)  # Nesterov's momentum
+        torch._foreach_mul_(weights, 1 - rate * decay)
+        for alike in _by_shape(weights):
+            # channels last, as they are in memory: the order of the columns does not matter
+            ahead = torch.stack([gradients[place].movedim(1, -1) for place in alike])
+            steps = orthogonalized(ahead.flatten(2))
+            scale = rate * _RMS * max(steps.shape[1:]) ** 0.5
+            found = steps.view(ahead.shape).movedim(-1, 2).unbind()
+            torch._foreach_add_([weights[place] for place in alike], found, alpha=-scale)
+        for weight in weights:
+            weight.grad = None
+
+
+def _by_shape(weights: Sequence[Tensor]) -> list[list[int]]:
+    """The places of the weights of each shape, of which all steps are made at once: there are many small ones."""
+    places: dict[torch.Size, list[int]] = {}
+    for place, weight in enumerate(weights):
+        places.setdefault(weight.shape, []).append(place)
+    return list(places.values())
 
 
 def orthogonalized(matrix: Tensor) -> Tensor:
-    """The nearest matrix (m, n) with orthonormal rows or columns, roughly: singular values lie between 0.7 and 1.2.
+    """The nearest matrix (..., m, n) with orthonormal rows or columns, roughly: singular values lie from 0.7 to 1.2.
 
     Every round multiplies X by a I + b G + c G^2 with G = X X^T. All these polynomials of the first G commute, so the
     product is made of small square matrices, and the wide matrix is read twice instead of twice in every round.
     """
-    is_tall = matrix.shape[0] > matrix.shape[1]
-    wide = (matrix.T if is_tall else matrix) / matrix.norm().clamp(min=1e-7)
-    gram = wide @ wide.T
+    is_tall = matrix.shape[-2] > matrix.shape[-1]
+    wide = (matrix.mT if is_tall else matrix) / matrix.norm(dim=(-2, -1), keepdim=True).clamp(min=1e-7)
+    gram = wide @ wide.mT
     product = factor = _factor(gram)
     for _ in range(_ROUNDS - 1):
         gram = factor @ gram @ factor
         factor = _factor(gram)
         product = factor @ product
     wide = product @ wide
-    return wide.T if is_tall else wide
+    return wide.mT if is_tall else wide
 
 
 def _factor(gram: Tensor) -> Tensor:
     a, b, c = _COEFFICIENTS
-    return torch.addmm(gram, gram, gram, beta=b, alpha=c) + a * torch.eye(
-        len(gram), dtype=gram.dtype, device=gram.device
-    )
+    factor = gram @ gram
+    factor.mul_(c).add_(gram, alpha=b).diagonal(dim1=-2, dim2=-1).add_(a)
+    return factor
 
 
 def hidden_weights(model: nn.Module) -> list[nn.Parameter]:

@@ -47,5 +47,6 @@ def test_the_limit_of_a_container_counts(tmp_path: Path) -> None:
 def test_a_real_step_is_measured(generated: Path) -> None:
     measured = step_seconds(load_config("demo/shapes_r18", TINY), CocoPanoptic(generated, "train2017"), "32-true", 2)
     assert measured.seconds > measured.load_seconds > 0
+    assert 0 < measured.judge_seconds < measured.seconds
     assert measured.peak_memory > 2**20
     assert measured.spread >= 1

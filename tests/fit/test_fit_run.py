@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from fingerprints import PROCESSOR
 
+from panoptic_blend.config.experiment import Config
 from panoptic_blend.data.dataset import CocoPanoptic
 from panoptic_blend.fit import run
 from panoptic_blend.fit.fingerprint import Fingerprint
@@ -36,10 +38,12 @@ class Work:
         for name, stage in STAGES.items():
             monkeypatch.setattr(run, name, self.recorded(stage, getattr(run, name)))
         monkeypatch.setattr(run, "measure_machine", lambda device: PROCESSOR)
-        for name in ("tune", "load"):
-            monkeypatch.setattr(run, name, lambda *arguments, **options: None)
-        for name in ("label_next", "label_errors"):
-            monkeypatch.setattr(run, name, self.listed(name))
+        monkeypatch.setattr(run, "tune", lambda *arguments, **options: None)
+        model = SimpleNamespace(categories=(), config=Config(), dataset=None)
+        for name in ("load", "evaluate_best"):
+            monkeypatch.setattr(run, name, lambda *arguments, **options: model)
+        monkeypatch.setattr(run, "label_next", lambda model, folder, output, progress: output / "label_next.csv")
+        monkeypatch.setattr(run, "write_label_errors", lambda output, searched: output / "label_errors.csv")
 
     def recorded(self, stage: str, work: Callable[..., Any]) -> Callable[..., Any]:
         def do(*arguments: Any, **options: Any) -> Any:
@@ -48,16 +52,13 @@ class Work:
                 raise KeyboardInterrupt
             self.done.append(stage)
             if stage == "plan":
-                return make_plan(arguments[0], arguments[1], lambda *measured: StepTime(0.1, 0.0, 10**9, 1.0))
+                return make_plan(arguments[0], arguments[1], lambda *measured: StepTime(0.1, 0.0, 0.01, 10**9, 1.0))
             own: dict[str, Callable[..., Any]] = {"training": self.train, "summary": self.sum_up}
             return own.get(stage, work)(*arguments, **options)
 
         return do
 
-    def listed(self, name: str) -> Callable[..., Path]:
-        return lambda predictor, source, output, progress: Path(output / f"{name}.csv")
-
-    def sum_up(self, output: Path, known: Known, **options: Any) -> list[str]:
+    def sum_up(self, output: Path, judged: object, known: Known) -> list[str]:
         (output / "report.md").write_bytes(b"")
         return [f"{sum(known.examples.values())} segments", *(path.name for path in known.lists)]
 

@@ -9,12 +9,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from label_corruption import Corrupted, Noisy, Stub, output_of
 from pycocotools import mask as coco
 
 from panoptic_blend.data.dataset import CocoPanoptic
-from panoptic_blend.data.protocol import Sample
 from panoptic_blend.data.splits import Subset
 from panoptic_blend.fit.label_doubts import BACKGROUND, ImageDoubts, Kind
 from panoptic_blend.fit.label_errors import annotation, find_label_errors
@@ -45,7 +43,8 @@ def quiet(done: int, total: int) -> None:
 def test_corrupted_labels_come_first(root: Path) -> None:
     clean, corrupted = CocoPanoptic(root, "val2017"), Corrupted(root, each=4)
     assert Counter(kind for _, kind, _ in corrupted.errors) == dict.fromkeys(Kind, 4)
-    found, recall = find_label_errors(noisy(clean), corrupted, quiet)
+    search = find_label_errors(noisy(clean), corrupted, quiet)
+    found, recall = search.findings(), search.recall
     wanted = {(index, kind, segments) for index, kind, segments in corrupted.errors}
     right = [(f.image, f.candidate.kind, tuple(s.id for s in f.candidate.labeled)) in wanted for f in found]
     assert all(right[:13]), "the strongest findings are label errors"
@@ -65,8 +64,8 @@ def test_nothing_is_found_where_model_and_labels_agree(root: Path) -> None:
         things = [(s.category, 0.9, truth.segment_ids == s.id) for s in truth.segments if s.is_thing and not s.is_crowd]
         return output_of(clean.categories, truth, things)
 
-    found, _ = find_label_errors(Stub(clean.categories, see), Subset(clean, np.arange(4)), quiet)
-    assert found == []
+    search = find_label_errors(Stub(clean.categories, see), Subset(clean, np.arange(4)), quiet)
+    assert search.findings() == []
 
 
 def truth_of(ids: Any, segments: dict[int, int], crowds: tuple[int, ...] = ()) -> PanopticMap:
@@ -114,10 +113,6 @@ def test_void_and_crowds_are_not_denied() -> None:
     assert denied(crowd, [(5, 0.9, box(0, 10)), (3, 0.9, box(10, 20))]) == []
 
 
-def sample_of(instances: TrueInstances) -> Sample:
-    return Sample(1, "a.jpg", torch.zeros((3, 20, 40), dtype=torch.uint8), None, instances)
-
-
 def test_instances_lie_on_a_background() -> None:
     masks = [coco.encode(np.asfortranarray(mask, np.uint8)) for mask in (box(0, 4), box(0, 20))]
     instances = TrueInstances(
@@ -128,7 +123,7 @@ def test_instances_lie_on_a_background() -> None:
         np.array([40.0, 200.0]),
         np.array([False, True]),
     )
-    found = annotation(sample_of(instances))
+    found = annotation(None, instances, "a.jpg")
     assert [(s.id, s.category, s.area, s.is_crowd) for s in found.segments] == [
         (1, 5, 40, False),
         (2, 3, 160, True),
@@ -139,4 +134,4 @@ def test_instances_lie_on_a_background() -> None:
 
 def test_boxes_alone_are_refused(refused: Callable[..., str]) -> None:
     boxes = TrueInstances((20, 40), np.array([3]), np.zeros((1, 4)), [], np.ones(1), np.zeros(1, bool))
-    assert "boxes without masks" in refused(annotation, sample_of(boxes))
+    assert "boxes without masks" in refused(annotation, None, boxes, "a.jpg")

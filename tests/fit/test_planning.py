@@ -48,7 +48,8 @@ class Measure:
         if part * side**2 > self.room:
             raise torch.OutOfMemoryError("too large")
         pixels = config.train.batch_size * side**2 / (4 * 128**2)
-        return StepTime(self.seconds * pixels * (2 if precision == self.slow else 1), 0.0, 10**9, 1.0)
+        seconds = self.seconds * pixels * (2 if precision == self.slow else 1)
+        return StepTime(seconds, 0.0, judge_seconds=seconds / 12, peak_memory=10**9, spread=1.0)
 
 
 def options(plan: Plan) -> dict[str, Any]:
@@ -58,7 +59,7 @@ def options(plan: Plan) -> dict[str, Any]:
 def test_everything_fits_into_the_time() -> None:
     plan = make_plan(case(), lambda: 30.0, Measure())
     found = options(plan)
-    # a step of 192 pixels takes 0.5625 s; 50 pictures 50 / 4 * 0.5625 = 7 s
+    # a step of 192 pixels takes 0.5625 s, judging a picture 1.5 * 0.5625 / 12
     assert found["test.short_side"] == 192
     assert plan.step_seconds == pytest.approx(0.5625)
     assert plan.time.total <= 30 * 60
@@ -99,8 +100,8 @@ def test_iterations_that_are_wanted_count_instead_of_time() -> None:
 def test_many_pictures_to_judge_by_are_thinned_out() -> None:
     many = case(data=fingerprint(images=118_000, validation_images=5000), wanted=Wanted(minutes=10, device="cpu"))
     plan = make_plan(many, lambda: 60.0, Measure(seconds=0.125))
-    # 8 % of 600 s at 0.0703 s a picture
-    assert plan.judged == int(0.08 * 600 / (0.125 * (192 / 128) ** 2 / 4))
+    # 8 % of 600 s at 0.0352 s a picture
+    assert plan.judged == int(0.08 * 600 / (1.5 * 0.125 * (192 / 128) ** 2 / 12))
     assert plan.time.total <= 600
 
 

@@ -6,15 +6,13 @@ from pathlib import Path
 from typing import cast
 
 import numpy as np
-import pytest
 import torch
 from torch import Tensor, nn
 
 from panoptic_blend.config.experiment import load_config
 from panoptic_blend.data.dataset import CocoPanoptic
-from panoptic_blend.fit import summary
 from panoptic_blend.fit.report_text import Known
-from panoptic_blend.fit.summary import write_summary
+from panoptic_blend.fit.summary import evaluate_best, write_summary
 from panoptic_blend.formats.images import read_picture
 from panoptic_blend.inference.predictor import Predictor
 from panoptic_blend.models.fusion import paint
@@ -36,14 +34,14 @@ class Stuff(nn.Module):
         return [Output(torch.zeros(0, 4), none, none.long(), [], semantic, panoptic, None, None)]
 
 
-def test_one_call_leaves_page_pictures_and_report(
-    generated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_one_call_leaves_page_pictures_and_report(generated: Path, tmp_path: Path) -> None:
     config = load_config("demo/shapes_r18", [f"data.root={generated}", "data.workers=0"])
     dataset = CocoPanoptic(generated, "val2017")
     predictor = Predictor(cast(PanopticBlend, Stuff()), config, dataset.categories)
-    monkeypatch.setattr(summary, "load", lambda *_, **__: predictor)
-    lines = write_summary(tmp_path, Known())
+    seen = list[str]()
+    judged = evaluate_best(predictor, tmp_path, lambda sample, _: seen.append(sample.file_name))
+    assert seen == list(dataset.images.file_names)
+    lines = write_summary(tmp_path, judged, Known())
     assert lines[0].startswith("PQ ") and " on 3 validation pictures: things 0.0 " in lines[0]
     page = (tmp_path / "report.md").read_text()
     assert "too few pictures" in page
@@ -53,4 +51,4 @@ def test_one_call_leaves_page_pictures_and_report(
         assert picture.shape[1] > 1000 and np.ptp(picture) > 0
     assert "(report/report.html)" in page and (tmp_path / "report" / "report.html").stat().st_size > 10_000
     assert (tmp_path / "evaluation" / "panoptic_val2017.json").exists()
-    assert write_summary(tmp_path, Known()) == lines
+    assert write_summary(tmp_path, judged, Known()) == lines

@@ -48,6 +48,23 @@ def test_a_step_by_hand() -> None:
     assert weight.grad is None
 
 
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_kernels_step_as_their_matrices_in_any_layout(layout: torch.memory_format) -> None:
+    torch.manual_seed(0)
+    kernels = [torch.randn(64, 4, 3, 3), torch.randn(64, 4, 3, 3), torch.randn(8, 16, 1, 1)]
+    gradients = [torch.randn_like(kernel) for kernel in kernels]
+    matrices = [nn.Parameter(kernel.flatten(1).clone()) for kernel in kernels]
+    weights = [nn.Parameter(kernel.clone(memory_format=layout)) for kernel in kernels]
+    for _ in range(2):
+        for group in (matrices, weights):
+            for weight, gradient in zip(group, gradients, strict=True):
+                weight.grad = gradient.clone().view_as(weight)
+            Muon([{"params": group, "weight_decay": 0.1, "is_hidden": True}], lr=0.1).step()
+    for kernel, weight, matrix in zip(kernels, weights, matrices, strict=True):
+        assert torch.allclose(weight.flatten(1), matrix, atol=1e-5)
+        assert not torch.allclose(weight, kernel, atol=0.01)
+
+
 def test_momentum_outlives_a_saved_state() -> None:
     torch.manual_seed(0)
     first, second = (nn.Conv2d(8, 32, 3) for _ in range(2))
