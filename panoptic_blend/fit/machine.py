@@ -87,7 +87,7 @@ def _inactive_bytes(statistics: str) -> int:
 
 
 def step_seconds(config: Config, dataset: PanopticDataset, precision: str, steps: int = 4) -> StepTime:
-    """Measure ``steps`` real steps of a training with random weights, and as many pictures, after one of each.
+    """Measure ``steps`` real steps of a training with random weights, and the judging of pictures, after one of each.
 
     The steps have the batches, the optimizer and the average of the ``config``, and all have as many threads as there
     are free cores.
@@ -100,11 +100,12 @@ def step_seconds(config: Config, dataset: PanopticDataset, precision: str, steps
         _forget_peak(run.fabric.device)
         loading, stepping = zip(*(_step(run, batches) for _ in range(steps)), strict=True)
         memory = _peak_memory(run.fabric.device)
-        judging = [_judge(run, dataset, index) for index in range(min(1 + steps, len(dataset)))]
+        _judge(run, dataset, 1)
+        judging = _judge(run, dataset, 2 * steps)
     return StepTime(
         seconds=float(np.median(stepping)),
         load_seconds=float(np.median(loading)),
-        judge_seconds=float(np.median(judging[1:] or judging)),
+        judge_seconds=judging,
         peak_memory=memory,
         spread=max(stepping) / min(stepping),
     )
@@ -143,9 +144,10 @@ def _step(run: Run, batches: Iterator[Batch]) -> tuple[float, float]:
     return loaded - start, time.perf_counter() - loaded
 
 
-def _judge(run: Run, dataset: PanopticDataset, index: int) -> float:
-    """The seconds in which a picture of a data set was predicted and scored."""
+def _judge(run: Run, dataset: PanopticDataset, pictures: int) -> float:
+    """The mean time in which the first pictures of a data set are predicted and scored, in seconds."""
     assert isinstance(dataset, CountedDataset), "a split of a folder knows its counts"
+    first = Subset(dataset, np.arange(min(pictures, len(dataset))))
     start = time.perf_counter()
-    evaluate(run.model, Subset(dataset, np.array([index])), run.config, precision=run.config.train.precision)
-    return time.perf_counter() - start
+    evaluate(run.model, first, run.config, precision=run.config.train.precision)
+    return (time.perf_counter() - start) / len(first)
