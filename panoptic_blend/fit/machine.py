@@ -87,21 +87,21 @@ def _inactive_bytes(statistics: str) -> int:
 
 
 def step_seconds(config: Config, dataset: PanopticDataset, precision: str, steps: int = 4) -> StepTime:
-    """Measure ``steps`` real steps of a training with random weights, and the judging of pictures, after one of each.
+    """Measure the judging of pictures and then ``steps`` real steps with random weights, after one of each.
 
-    The steps have the batches, the optimizer and the average of the ``config``, and all have as many threads as there
+    The steps have the batches, the optimizer and the average of the ``config``, and both have as many threads as there
     are free cores.
     """
     options = [f"train.precision={precision}", "train.weights=null", "train.partial=false", "data.workers=0"]
     with tempfile.TemporaryDirectory() as folder:
         run = Run(config.changed(options), Path(folder), False, datasets=(dataset, dataset), share_cores=True)
+        _judge(run, dataset, 1)
+        judging = _judge(run, dataset, 2 * steps)  # first: a few steps raise scores enough for a lot of wrong things
         batches = run.batches()
         _step(run, batches)
         _forget_peak(run.fabric.device)
         loading, stepping = zip(*(_step(run, batches) for _ in range(steps)), strict=True)
         memory = _peak_memory(run.fabric.device)
-        _judge(run, dataset, 1)
-        judging = _judge(run, dataset, 2 * steps)
     return StepTime(
         seconds=float(np.median(stepping)),
         load_seconds=float(np.median(loading)),
