@@ -71,8 +71,8 @@ def after_seconds(pictures: float, image_seconds: float) -> float:
 
 
 def evaluations(training: float, evaluation: float, iterations: int) -> int:
-    """Evaluations on the way: a tenth of the training at most, eight at most, and 50 steps or more between them."""
-    return max(0, min(8, int(0.1 * training / max(evaluation, 1e-3)), iterations // 50 - 1))
+    """Evaluations on the way: a twentieth of the training at most, eight at most, 50 steps or more between them."""
+    return max(0, min(8, int(0.05 * training / max(evaluation, 1e-3)), iterations // 50 - 1))
 
 
 def _input_side(side: float) -> int:

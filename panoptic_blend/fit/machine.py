@@ -25,6 +25,10 @@ from panoptic_blend.training.loop import add_gradients, update_weights
 from panoptic_blend.training.run import Run
 
 
+_ENOUGH = 3.0
+"""Seconds for which short steps are measured, as the time of a single one varies."""
+
+
 @dataclass(frozen=True)
 class Machine:
     """Free resources: ``cores`` of the processor, ``memory`` in bytes of the device, its type and its name."""
@@ -87,7 +91,7 @@ def _inactive_bytes(statistics: str) -> int:
 
 
 def step_seconds(config: Config, dataset: PanopticDataset, precision: str, steps: int = 4) -> StepTime:
-    """Measure the judging of pictures and then ``steps`` real steps with random weights, after one of each.
+    """Measure the judging of pictures and then ``steps`` real steps or more with random weights, after one of each.
 
     The steps have the batches, the optimizer and the average of the ``config``, and both have as many threads as there
     are free cores.
@@ -100,7 +104,10 @@ def step_seconds(config: Config, dataset: PanopticDataset, precision: str, steps
         batches = run.batches()
         _step(run, batches)
         _forget_peak(run.fabric.device)
-        loading, stepping = zip(*(_step(run, batches) for _ in range(steps)), strict=True)
+        times, start = list[tuple[float, float]](), time.perf_counter()
+        while len(times) < steps or (len(times) < 4 * steps and time.perf_counter() - start < _ENOUGH):
+            times.append(_step(run, batches))
+        loading, stepping = zip(*times, strict=True)
         memory = _peak_memory(run.fabric.device)
     return StepTime(
         seconds=float(np.median(stepping)),

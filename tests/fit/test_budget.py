@@ -30,8 +30,8 @@ def test_a_gpu_takes_sixteen_pictures_each_and_few_pictures_make_small_batches()
     assert budget.batch_size(fingerprint(images=1), 2, False) == 2
 
 
-def test_evaluations_on_the_way_take_a_tenth_of_the_time_at_most() -> None:
-    assert budget.evaluations(training=600, evaluation=20, iterations=1000) == 3
+def test_evaluations_on_the_way_take_a_twentieth_of_the_time_at_most() -> None:
+    assert budget.evaluations(training=600, evaluation=10, iterations=1000) == 3
     assert budget.evaluations(training=600, evaluation=1, iterations=1000) == 8
     assert budget.evaluations(training=600, evaluation=1, iterations=149) == 1
     assert budget.evaluations(training=600, evaluation=100, iterations=1000) == 0
