@@ -24,7 +24,6 @@ from panoptic_blend.runtime.threads import START_SECONDS, Times
 from panoptic_blend.training.loop import add_gradients, update_weights
 from panoptic_blend.training.run import Run
 
-
 _ENOUGH = 3.0
 """Seconds for which short steps are measured, as the time of a single one varies."""
 
