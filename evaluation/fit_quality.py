@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import platform
 import re
+from collections.abc import Collection
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Literal
@@ -37,10 +38,12 @@ from panoptic_blend.table_formats import markdown
 RESULTS = Path(__file__).parent / "results" / "fit_quality.jsonl"
 
 
-def run(experiment: str, given: Given, seeds: list[int], results: Path) -> None:
-    """Train and judge all variants of an experiment; what has a row already is skipped."""
+def run(experiment: str, given: Given, seeds: list[int], results: Path, only: Collection[str] = ()) -> None:
+    """Train and judge the variants of an experiment, or ``only`` some; what has a row already is skipped."""
     for seed in seeds:
         for task in EXPERIMENTS[experiment](given, seed):
+            if only and task.name not in only:
+                continue
             done = read_rows(results)
             left = [name for name in task.splits if (experiment, task.name, seed, name) not in done]
             print(f"{experiment}, {task.name}, seed {seed}: {'finished' if not left else 'training'}")
@@ -94,6 +97,7 @@ def fit_quality(
     pretrained: Annotated[Path | None, typer.Option(help="Backbone weights, for photos and peer.")] = None,
     seeds: Annotated[list[int] | None, typer.Option(help="Seeds; may be repeated.  [default: 0 1]")] = None,
     minutes: Annotated[float | None, typer.Option(help="Time of each run.  [default: that of the demo, or 20]")] = None,
+    only: Annotated[list[str] | None, typer.Option(help="Variants; may be repeated.  [default: all]")] = None,
     pictures: Annotated[tuple[int, int], typer.Option(help="Training and validation pictures of Shapes.")] = (
         Given.pictures
     ),
@@ -108,7 +112,7 @@ def fit_quality(
         return
     given = Given(output.resolve(), minutes, data, others, pretrained, pictures, tuple(overrides or ()))
     with stoppable("interrupted; run the same command again to continue"), locked(output, "--output"):
-        run(experiment, given, seeds or [0, 1], results)
+        run(experiment, given, seeds or [0, 1], results, only or ())
 
 
 if __name__ == "__main__":
