@@ -96,6 +96,7 @@ def step_seconds(config: Config, dataset: PanopticDataset, precision: str, steps
     are free cores.
     """
     options = [f"train.precision={precision}", "train.weights=null", "train.partial=false", "data.workers=0"]
+    options.append("model.backbone.pretrained=true")  # only train.weights=imagenet loads it
     with tempfile.TemporaryDirectory() as folder:
         run = Run(config.changed(options), Path(folder), False, datasets=(dataset, dataset), share_cores=True)
         _judge(run, dataset, 1)

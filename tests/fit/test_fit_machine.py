@@ -50,3 +50,11 @@ def test_a_real_step_is_measured(generated: Path) -> None:
     assert 0 < measured.judge_seconds < measured.seconds
     assert measured.peak_memory > 2**20
     assert measured.spread >= 1
+
+
+def test_a_step_is_measured_without_the_weights_of_the_backbone(generated: Path) -> None:
+    backbone = (
+        "{kind: timm, name: test_efficientnet, depth: 50, norm: bn, frozen_stages: 0, pretrained: lite0.safetensors}"
+    )
+    config = load_config("demo/shapes_r18", [*TINY, f"model.backbone={backbone}", "train.weights=imagenet"])
+    assert step_seconds(config, CocoPanoptic(generated, "train2017"), "32-true", 1).seconds > 0
