@@ -19,7 +19,7 @@ from panoptic_blend.shapes.dataset import write_shapes
 from panoptic_blend.terminal import print_tables, progress_line
 from panoptic_blend.training.initialization import BEST
 
-WANTED = Wanted(minutes=8, weights="none", backbone="resnet18")
+WANTED = Wanted(minutes=8, weights="none")
 """The same everywhere: a small network from random weights, in a time that leaves two of ten minutes for all else."""
 
 _ROWS = 5

@@ -28,7 +28,7 @@ def fit(
         ),
     ] = None,
     backbone: Annotated[
-        str | None, typer.Option(help="resnet18, resnet34, resnet50, resnet101, or a network of timm's by its name.")
+        str | None, typer.Option(help="resnet14, 18, 34, 50 or 101, or a network of timm's by its name.")
     ] = None,
     unlabelled: Annotated[
         Path | None, typer.Option(help="Folder of pictures without labels, from which to choose those to label next.")

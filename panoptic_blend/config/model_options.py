@@ -23,8 +23,8 @@ class Backbone(Options):
     In a timm network it applies to batch norms; other norms are always trained."""
     frozen_stages: Annotated[int, Field(ge=0, le=5)] = 2
     """How many of stem, c2, c3, c4, c5 are not trained."""
-    depth: Literal[18, 34, 50, 101] = 50
-    """Kind resnet: layers of the ResNet."""
+    depth: Literal[14, 18, 34, 50, 101] = 50
+    """Kind resnet: layers of the ResNet. 14 is 18 without the second blocks of c4 and c5, for short trainings."""
     deformable_every: Layers = 0
     """Kind resnet: modulated deformable 3x3 convolutions in blocks 0, n, 2n, ... of c3-c5; 0 for none.
     Depth 50 or 101."""

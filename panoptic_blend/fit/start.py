@@ -17,7 +17,7 @@ from panoptic_blend.download.weights_sources import weights_path
 from panoptic_blend.fit.wanted import Wanted
 from panoptic_blend.structures import PanopticBlendError
 
-_RESNET = re.compile(r"resnet(18|34|50|101)")
+_RESNET = re.compile(r"resnet(14|18|34|50|101)")
 
 
 @dataclass(frozen=True)
@@ -42,9 +42,9 @@ def find_start(wanted: Wanted, device: str) -> Start:
     """
     name = wanted.backbone or ("resnet18" if device == "cpu" else "resnet50")
     if wanted.weights == "none":
-        return Start(backbone_options(name), "from scratch, as --weights none asks")
+        return _from_scratch(wanted.backbone, device, "as --weights none asks")
     if wanted.weights is None:
-        return _best(name)
+        return _best(wanted.backbone, name, device)
     if wanted.weights == "imagenet":
         options = {**backbone_options(name), "train.weights": "imagenet"}
         return Start(options, f"the ImageNet weights of {name}, as --weights asks", is_trained=True)
@@ -52,22 +52,32 @@ def find_start(wanted: Wanted, device: str) -> Start:
 
 
 def backbone_options(name: str) -> dict[str, Any]:
-    """The options of a backbone: ``resnet18``, ``resnet34``, ``resnet50``, ``resnet101``, or a network of timm's."""
+    """The options of a backbone: ``resnet14``, 18, 34, 50 or 101, or a network of timm's by its name."""
     if resnet := _RESNET.fullmatch(name):
         return {"model.backbone.kind": "resnet", "model.backbone.depth": int(resnet[1])}
     return {"model.backbone.kind": "timm", "model.backbone.name": name}
 
 
-def _best(name: str) -> Start:
+def _from_scratch(asked: str | None, device: str, why: str) -> Start:
+    """A backbone with random weights: the one that was asked for, or one that is fast enough to learn much in time."""
+    if asked is None and device == "cpu":
+        gain = "1,320 steps of ResNet-14 on Shapes took no longer than 950 of ResNet-18, for about 5 points of PQ more"
+        return Start(backbone_options("resnet14"), f"from scratch, {why}; {gain}")
+    return Start(backbone_options(asked or "resnet50"), f"from scratch, {why}")
+
+
+def _best(asked: str | None, name: str, device: str) -> Start:
     """The ImageNet weights of a backbone if they are in the cache or can be fetched, else none."""
     options = backbone_options(name)
+    if name == "resnet14":
+        return _from_scratch(asked, device, "because there are no weights of resnet14")
     known = next((known for key, known in known_weights().items() if key.startswith(f"{name}_imagenet")), None)
     if known is None:
         return Start({**options, "train.weights": "imagenet"}, f"timm's ImageNet weights of {name}", is_trained=True)
     try:
         fetch_weights(known)
     except PanopticBlendError as error:
-        return Start(options, f"from scratch, because the ImageNet weights cannot be had: {error}")
+        return _from_scratch(asked, device, f"because the ImageNet weights cannot be had: {error}")
     trained = f"{known.name}: a backbone that has seen photographs needs far fewer pictures"
     return Start({**options, "train.weights": known.name}, trained, is_trained=True)
 

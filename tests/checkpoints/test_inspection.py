@@ -69,7 +69,7 @@ def test_architecture_of_mask_rcnn() -> None:
     assert (found.num_bases, found.attention_size, found.shared_convs) == (None, None, None)
 
 
-@pytest.mark.parametrize("depth", [18, 34, 50, 101])
+@pytest.mark.parametrize("depth", [14, 18, 34, 50, 101])
 def test_depths(depth: int) -> None:
     with torch.device("meta"):
         model = build_model(load_config("demo/shapes_r18", [f"model.backbone.depth={depth}"]))

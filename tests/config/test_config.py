@@ -278,7 +278,10 @@ def test_a_base_in_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         ("data: {short_sides: []}", "option `data.short_sides` is []: tuple should have at least 1 item"),
         ("data: {short_sides: [0]}", "option `data.short_sides.0` is 0: input should be greater than or equal to 32"),
         ("train: {lr: .inf}", "option `train.lr` is inf: input should be a finite number"),
-        ("model: {backbone: {depth: 51}}", "option `model.backbone.depth` is 51: input should be 18, 34, 50 or 101"),
+        (
+            "model: {backbone: {depth: 51}}",
+            "option `model.backbone.depth` is 51: input should be 14, 18, 34, 50 or 101",
+        ),
         ("model: {fpn: {channels: 100}}", "option `model.fpn.channels` is 100: input should be a multiple of 32"),
         ("model: {fusion: {overlap: 1.5}}", "option `model.fusion.overlap` is 1.5: input should be less than or equal"),
         ("model: {num_things: 255}", "option `model.num_things` is 255: input should be less than or equal to 254"),

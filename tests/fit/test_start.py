@@ -18,10 +18,14 @@ from panoptic_blend.fit.wanted import Wanted
 from panoptic_blend.structures import PanopticBlendError
 
 R18 = {"model.backbone.kind": "resnet", "model.backbone.depth": 18}
+R14 = {**R18, "model.backbone.depth": 14}
 
 
 def test_no_weights_and_imagenet() -> None:
-    assert find_start(Wanted(weights="none"), "cpu").options == R18
+    assert find_start(Wanted(weights="none"), "cpu").options == R14
+    assert find_start(Wanted(weights="none", backbone="resnet18"), "cpu").options == R18
+    assert find_start(Wanted(weights="none"), "cuda").options["model.backbone.depth"] == 50
+    assert find_start(Wanted(backbone="resnet14"), "cuda").options == R14
     assert not find_start(Wanted(weights="none"), "cpu").is_trained
     named = find_start(Wanted(weights="imagenet", backbone="convnext_atto"), "cuda")
     assert named.options["model.backbone.name"] == "convnext_atto"
@@ -40,7 +44,7 @@ def test_the_best_that_can_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(start, "fetch_weights", unreachable)
     found = find_start(Wanted(), "cpu")
-    assert (found.options, found.is_trained) == (R18, False)
+    assert (found.options, found.is_trained) == (R14, False)
     assert "no network" in found.reason
 
 

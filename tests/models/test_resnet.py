@@ -110,6 +110,15 @@ def test_what_a_backbone_promises() -> None:
     assert kept == {"conv1.weight": torch.ones(1), "stride_in_1x1": torch.tensor(False)}
 
 
+def test_fourteen_layers_are_some_of_eighteen_and_have_no_weights(refused: Callable[..., str]) -> None:
+    small, large = ResNet(14), ResNet(18)
+    lacking = {name.rsplit(".", 2)[0] for name in large.state_dict().keys() - small.state_dict().keys()}
+    assert lacking == {"layer3.1", "layer4.1"} and not small.state_dict().keys() - large.state_dict().keys()
+    assert [x.shape[1:] for x in small(torch.zeros(1, 3, 64, 96)).values()] == [
+        (64, 16, 24), (128, 8, 12), (256, 4, 6), (512, 2, 3)]  # fmt: skip
+    assert "model.backbone.depth=18" in refused(small.pretrained_weights)
+
+
 # --- freezing --------------------------------------------------------------------------------------------------------
 
 

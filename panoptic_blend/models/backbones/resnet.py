@@ -15,6 +15,7 @@ from torchvision.ops import DeformConv2d, FrozenBatchNorm2d
 
 from panoptic_blend.models.backbones.freezing import PartlyFrozen
 from panoptic_blend.models.backbones.protocol import IMAGENET_PIXELS, STAGES, PretrainedWeights
+from panoptic_blend.structures import PanopticBlendError
 
 Norm = Literal["frozen_bn", "bn", "gn"]
 
@@ -80,12 +81,13 @@ class ModulatedDeformConv(DeformConv2d):
 
 
 _LAYOUTS: dict[int, tuple[type[BasicBlock | Bottleneck], list[int]]] = {
+    14: (BasicBlock, [2, 2, 1, 1]),
     18: (BasicBlock, [2, 2, 2, 2]),
     34: (BasicBlock, [3, 4, 6, 3]),
     50: (Bottleneck, [3, 4, 6, 3]),
     101: (Bottleneck, [3, 4, 23, 3]),
 }
-"""Blocks of each stage by depth (He et al., table 1)."""
+"""Blocks of each stage by depth (He et al., table 1); 14 is that of 18 without the second blocks of c4 and c5."""
 
 
 class ResNet(PartlyFrozen):
@@ -96,7 +98,7 @@ class ResNet(PartlyFrozen):
     ``stride_in_1x1`` says which, and travels with the weights.
 
     Args:
-        depth: 18, 34, 50 or 101.
+        depth: 14, 18, 34, 50 or 101. There are no ImageNet weights of 14, which is for short trainings without any.
         norm: batch normalization with fixed statistics and weights, with trained ones, or group normalization.
         frozen_stages: how many of stem, c2, c3, ... receive no gradient and keep their statistics.
         deformable_every: makes the 3x3 convolution deformable in blocks 0, n, 2n, ... of c3-c5; 0 in none.
@@ -132,7 +134,14 @@ class ResNet(PartlyFrozen):
         return self.layer1, self.layer2, self.layer3, self.layer4
 
     def pretrained_weights(self) -> PretrainedWeights:
-        """torchvision's first weights of this depth, downloaded into torch's hub folder."""
+        """torchvision's first weights of this depth, downloaded into torch's hub folder.
+
+        Raises:
+            PanopticBlendError: there are none of depth 14.
+        """
+        if self.depth == 14:
+            remedy = "leave train.weights out, or set model.backbone.depth=18"
+            raise PanopticBlendError(f"there are no ImageNet weights of a ResNet-14; {remedy}")
         weights = get_weight(f"ResNet{self.depth}_Weights.IMAGENET1K_V1")
         return PretrainedWeights(
             weights.url,
