@@ -259,8 +259,7 @@ def watching(facts: Facts) -> Iterator[Choice]:
 
 def arithmetic(facts: Facts) -> Iterator[Choice]:
     slower = facts.slower_seconds
-    reason = f"the {'processor' if facts.is_on_cpu else 'GPU'} has "
-    reason += "no units for shorter numbers" if facts.precision == "32-true" else "units for shorter numbers"
+    reason = f"what is fastest on a {'processor' if facts.is_on_cpu else 'GPU'} of this kind"
     if slower:
         reason = f"{facts.step_seconds:.2f} s a step, the other one {slower:.2f} s"
     yield Choice("train.precision", facts.precision, reason)

@@ -61,7 +61,7 @@ def backbone_options(name: str) -> dict[str, Any]:
 def _from_scratch(asked: str | None, device: str, why: str) -> Start:
     """A backbone with random weights: the one that was asked for, or one that is fast enough to learn much in time."""
     if asked is None and device == "cpu":
-        gain = "1,320 steps of ResNet-14 on Shapes took no longer than 950 of ResNet-18, for about 5 points of PQ more"
+        gain = "in 11 minutes of two cores PQ on Shapes was 70.5 so, and 68.2 with ResNet-18"
         return Start(backbone_options("resnet14"), f"from scratch, {why}; {gain}")
     return Start(backbone_options(asked or "resnet50"), f"from scratch, {why}")
 
