@@ -60,7 +60,7 @@ def _check(root: Path, splits: Sequence[str], is_full: bool) -> list[str]:
     if count := count_cases("error", errors):
         print(*lines(report), sep="\n", file=sys.stderr)
         raise PanopticBlendError(
-            f"{root}: has {count} errors, the first of kind {errors[0].kind.name}; correct them as the lines above say"
+            f"{root}: has errors ({count}), the first of kind {errors[0].kind.name}; correct them as the lines say"
         )
     return list(_remarks(report, is_full))
 

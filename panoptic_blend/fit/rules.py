@@ -249,7 +249,7 @@ def averaging(facts: Facts) -> Iterator[Choice]:
 
 def watching(facts: Facts) -> Iterator[Choice]:
     every = math.ceil(facts.iterations / (facts.evaluations + 1)) if facts.evaluations else 0
-    reason = f"{facts.evaluations} evaluations on the way are a twentieth of the time, or less"
+    reason = f"evaluations on the way ({facts.evaluations}) take a twentieth of the time, or less"
     yield Choice("train.evaluate_every", every, reason)
     if facts.evaluations >= 5:
         yield Choice("train.patience", 3, "three evaluations without a gain say that nothing more comes")

@@ -100,7 +100,7 @@ def test_errors_end_it_with_the_lines_of_the_check(
     content = json.loads(path.read_text())
     content["annotations"][0]["segments_info"][0]["area"] += 1
     path.write_text(json.dumps(content))
-    assert "has 1 errors, the first of kind area" in refused(prepare, shapes, tmp_path / "run")
+    assert "has errors (1), the first of kind area" in refused(prepare, shapes, tmp_path / "run")
     assert "to repair: panoptic-blend data check" in capsys.readouterr().err
     assert not (tmp_path / "run/checked").exists()
     content["annotations"][0]["segments_info"][0]["area"] -= 1
