@@ -33,15 +33,22 @@ from panoptic_blend.cli.running import guarded, stoppable
 from panoptic_blend.data.dataset import CocoPanoptic
 from panoptic_blend.files import locked
 from panoptic_blend.machine import cores
+from panoptic_blend.structures import PanopticBlendError
 from panoptic_blend.table_formats import markdown
 
 RESULTS = Path(__file__).parent / "results" / "fit_quality.jsonl"
 
 
 def run(experiment: str, given: Given, seeds: list[int], results: Path, only: Collection[str] = ()) -> None:
-    """Train and judge the variants of an experiment, or ``only`` some; what has a row already is skipped."""
+    """Train and judge the variants of an experiment, or ``only`` some; what has a row already is skipped.
+
+    Raises:
+        PanopticBlendError: the experiment has no variant of a name in ``only``.
+    """
+    known = set[str]()
     for seed in seeds:
         for task in EXPERIMENTS[experiment](given, seed):
+            known.add(task.name)
             if only and task.name not in only:
                 continue
             done = read_rows(results)
@@ -51,10 +58,14 @@ def run(experiment: str, given: Given, seeds: list[int], results: Path, only: Co
                 continue
             trained = task.variant.train(task.root, task.folder, seed)
             for name in left:
-                add_row(results, _row(experiment, task, seed, name, trained))
+                add_row(results, _row(experiment, given, task, seed, name, trained))
+    if unknown := [name for name in only if name not in known]:
+        raise PanopticBlendError(
+            f"--only {unknown[0]!r}: {experiment} has no such variant; take {', '.join(sorted(known))}"
+        )
 
 
-def _row(experiment: str, task: Task, seed: int, name: str, trained: Trained) -> Row:
+def _row(experiment: str, given: Given, task: Task, seed: int, name: str, trained: Trained) -> Row:
     dataset = CocoPanoptic(*task.splits[name])
     details, instances = trained.judge(dataset)
     figures, resampled = figures_of(None if name == INSTANCES else details, instances)
@@ -63,7 +74,7 @@ def _row(experiment: str, task: Task, seed: int, name: str, trained: Trained) ->
         variant=task.name,
         seed=seed,
         split=name,
-        options=trained.options,
+        options=[_without_folder(option, given.pretrained) for option in trained.options],
         digest=trained.digest,
         machine=machine_name(),
         cores=cores(),
@@ -75,6 +86,11 @@ def _row(experiment: str, task: Task, seed: int, name: str, trained: Trained) ->
         figures=figures,
         resampled=resampled,
     )
+
+
+def _without_folder(option: str, path: Path | None) -> str:
+    """An option in which a file has its name only: where it lies on this machine tells others nothing."""
+    return option.replace(str(path), path.name) if path else option
 
 
 def machine_name() -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -126,11 +127,16 @@ class _OneStep:
 
     def train(self, root: Path, folder: Path, seed: int) -> Trained:
         self.calls.append(seed)
-        return ByConfig("demo/shapes_r18", SMALL).train(root, folder, seed)
+        trained = ByConfig("demo/shapes_r18", SMALL).train(root, folder, seed)
+        return replace(trained, options=[*trained.options, f"weights={folder.parent / 'lite0.safetensors'}"])
 
 
 def test_runs_leave_a_row_and_are_skipped_then(
-    tmp_path: Path, generated: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path,
+    generated: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    refused: Callable[..., str],
 ) -> None:
     variant = _OneStep()
 
@@ -139,12 +145,15 @@ def test_runs_leave_a_row_and_are_skipped_then(
 
     monkeypatch.setattr(fit_quality, "EXPERIMENTS", {"few": tasks})
     results = tmp_path / "rows.jsonl"
-    run("few", Given(tmp_path), [0], results)
-    run("few", Given(tmp_path), [0], results)
+    given = Given(tmp_path, pretrained=tmp_path / "lite0.safetensors")
+    run("few", given, [0], results)
+    run("few", given, [0], results, only=["demo"])
     assert variant.calls == [0]
+    assert "no such variant; take demo" in refused(run, "few", given, [0], results, ["fit"])
     [row] = read_rows(results).values()
     assert (row.iterations, row.images, row.cores) == (1, 3, cores())
     assert row.figures["PQ"] == pytest.approx(read_figure(tmp_path / "0" / BEST, "pq"), abs=1e-6)
+    assert "weights=lite0.safetensors" in row.options, "where the file lies is not told"
     assert "train.iterations=1" in row.options and row.seconds > 0 and len(row.digest) == 12
     results.write_text(json.dumps(vars(row) | {"seed": 7}) + "\n")
     capsys.readouterr()
