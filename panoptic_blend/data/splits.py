@@ -112,6 +112,12 @@ class Subset(Dataset[Sample]):
         return _Selected(self._whole.instance_counts(), self._indices)
 
 
+def evenly(dataset: PanopticDataset, number: int) -> PanopticDataset:
+    """A number of images of a data set, evenly spread over it."""
+    assert isinstance(dataset, CountedDataset), "a split of a folder knows its counts"
+    return Subset(dataset, np.linspace(0, len(dataset) - 1, number).round().astype(np.intp))
+
+
 class ListedSubset(Subset):
     """Some images of a `ListedDataset`, which makes this one, too."""
 

@@ -11,7 +11,6 @@ from panoptic_blend.data.protocol import PanopticDataset, read_sample
 from panoptic_blend.failures import doing
 from panoptic_blend.fit.label_doubts import BACKGROUND, Candidate, ImageDoubts, Kind
 from panoptic_blend.fit.label_reliability import Reliability, strongest
-from panoptic_blend.formats.categories import Categories
 from panoptic_blend.inference.predictor import Predictor
 from panoptic_blend.instances import TrueInstances, run_lengths
 from panoptic_blend.report.label_page import Box, Mark
@@ -40,13 +39,12 @@ class LabelErrorSearch:
     """Collects what a model denies of the labels of a data set, whose images are added in their order.
 
     Args:
-        categories: those of the model.
-        is_semantic: whether the model has a semantic head.
+        predictor: the model, which is not run.
     """
 
-    def __init__(self, categories: Categories, *, is_semantic: bool) -> None:
-        self._names = {category.id: category.name for category in categories}
-        self._is_semantic = is_semantic
+    def __init__(self, predictor: Predictor) -> None:
+        self._names = {category.id: category.name for category in predictor.categories}
+        self._is_semantic = predictor.config.model.semantic.enabled
         self._reliability, self._candidates = Reliability(), list[list[Candidate]]()
 
     def add(self, truth: PanopticMap, output: Output) -> None:
@@ -74,7 +72,7 @@ def find_label_errors(predictor: Predictor, dataset: PanopticDataset, progress: 
     Raises:
         PanopticBlendError: an image cannot be read, or has instances without masks.
     """
-    search = LabelErrorSearch(predictor.categories, is_semantic=predictor.config.model.semantic.enabled)
+    search = LabelErrorSearch(predictor)
     for index in range(len(dataset)):
         sample = read_sample(dataset, index)
         with doing(f"predicting {sample.file_name}", lower="test.short_side or test.long_side"):

@@ -182,7 +182,7 @@ def _hashed_part(dataset: PanopticDataset, most: int) -> tuple[Hashes, list[str]
 
 
 def _gray(sample: Sample) -> Gray:
-    return cv2.cvtColor(pixels_of(sample.image), cv2.COLOR_RGB2GRAY)  # type: ignore[return-value]
+    return np.asarray(cv2.cvtColor(pixels_of(sample.image), cv2.COLOR_RGB2GRAY), np.uint8)
 
 
 def _pairs(names: Sequence[str], others: Sequence[str], nearest: npt.NDArray[np.intp]) -> tuple[tuple[str, str], ...]:

@@ -10,14 +10,13 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from pydantic import TypeAdapter
 
 from panoptic_blend.checkpoints.states import state_files
 from panoptic_blend.config.experiment import Config
 from panoptic_blend.data.loader import EvaluationSample
-from panoptic_blend.data.protocol import CountedDataset, PanopticDataset
-from panoptic_blend.data.splits import Subset, open_training, open_validation
+from panoptic_blend.data.protocol import PanopticDataset
+from panoptic_blend.data.splits import evenly, open_training, open_validation
 from panoptic_blend.files import locked, read_bytes, replacing
 from panoptic_blend.fit.fingerprint import Fingerprint, take_fingerprint
 from panoptic_blend.fit.intake import Prepared, prepare
@@ -140,7 +139,7 @@ class _Fit:
             validation = _judged(open_validation(config).dataset, plan)
             precision = config.train.precision
             tuned = tune(self.output / BEST, validation, self.output, device=device, precision=precision)
-            judged, lists = self._judged(load(self.output / BEST, device=device, precision=precision))
+            judged, lists = self._evaluated(load(self.output / BEST, device=device, precision=precision))
             data = Fingerprint.read(self.records / FINGERPRINT)
             examples = {facts.id: facts.segments for facts in data.classes}
             warnings = (*prepared.remarks, *data.near_duplicates.warnings())
@@ -150,18 +149,18 @@ class _Fit:
             self.stages.finish("summary", self.inputs)
         return path.read_text(encoding="utf-8").splitlines()
 
-    def _judged(self, predictor: Predictor) -> tuple[Judged, list[Path]]:
+    def _evaluated(self, predictor: Predictor) -> tuple[Judged, list[Path]]:
         """The evaluated model, and the files with what to label next and with probable label errors."""
-        search = LabelErrorSearch(predictor.categories, is_semantic=predictor.config.model.semantic.enabled)
+        search = LabelErrorSearch(predictor)
 
         def watch(sample: EvaluationSample, output: Output) -> None:
             search.add(annotation(sample.truth, sample.instances, sample.file_name), output)
 
-        judged = evaluate_best(predictor, self.output, watch)
-        lists = [write_label_errors(self.output, [(judged.dataset, search)])]
+        judged, lists = evaluate_best(predictor, self.output, watch), list[Path]()
         if self.wanted.unlabelled:
             with progress_line("choosing what to label", "images") as progress:
-                lists.insert(0, label_next(predictor, self.wanted.unlabelled, self.output, progress))
+                lists.append(label_next(predictor, self.wanted.unlabelled, self.output, progress))
+        lists.append(write_label_errors(self.output, [(judged.dataset, search)]))
         return judged, lists
 
     def _unlabelled(self) -> int:
@@ -221,12 +220,6 @@ def _train(output: Path, plan: Plan) -> None:
 def _judged(validation: PanopticDataset, plan: Plan) -> PanopticDataset:
     """The validation pictures on which models are compared."""
     return validation if plan.judged is None else evenly(validation, plan.judged)
-
-
-def evenly(dataset: PanopticDataset, number: int) -> PanopticDataset:
-    """A number of images of a data set, evenly spread over it."""
-    assert isinstance(dataset, CountedDataset), "a split of a folder knows its counts"
-    return Subset(dataset, np.linspace(0, len(dataset) - 1, number).round().astype(np.intp))
 
 
 def _require_device(wanted: Wanted) -> None:

@@ -15,7 +15,7 @@ from panoptic_blend.drawing.figures import side_by_side
 from panoptic_blend.drawing.overlay import draw, enlarge
 from panoptic_blend.files import replacing
 from panoptic_blend.fit.report_text import Known, ReportText
-from panoptic_blend.formats.coco_layout import find_root, find_split
+from panoptic_blend.formats.coco_layout import Split, find_root, find_split
 from panoptic_blend.formats.images import Picture, write_picture
 from panoptic_blend.formats.instance_results import FILE_NAME
 from panoptic_blend.inference.evaluation import Evaluation, Watch, evaluate
@@ -67,7 +67,13 @@ def evaluate_best(predictor: Predictor, output: Path, watch: Watch | None = None
     maps, instances = output / RESULTS / f"panoptic_{config.data.val}.json", output / RESULTS / FILE_NAME
     with progress_line("evaluating", "images") as progress:
         evaluation = evaluate(
-            *(predictor.model, dataset, config, maps, predictor.precision, progress, watch),
+            predictor.model,
+            dataset,
+            config,
+            results=maps,
+            precision=predictor.precision,
+            progress=progress,
+            watch=watch,
             instance_results=instances,
         )
     return Judged(predictor, dataset, evaluation, maps, instances)
@@ -83,14 +89,15 @@ def write_summary(output: Path, judged: Judged, known: Known) -> list[str]:
     Raises:
         PanopticBlendError: the data set cannot be read.
     """
-    predictor = judged.predictor
     details = findings = html = None
     pictures: list[tuple[str, Path]] = []
     if judged.evaluation.panoptic:
-        html = _report(judged, output / FOLDER / HTML)
-        details = _details(predictor, judged.maps)
+        data = judged.predictor.config.data
+        split = find_split(find_root(data.root), data.val)
+        html = _report(judged, split, output / FOLDER / HTML)
+        [details] = detail_pairs(pair_result_sets(split.json, [(judged.maps, None)], split.maps))
         findings = compute_findings(details, None, Resampling())
-        pictures = list(_draw(predictor, judged.dataset, details, output / FOLDER))
+        pictures = list(_draw(judged, details, output / FOLDER))
     log = [record.get("PQ") for record in read_log(output)]
     text = ReportText(
         known=known,
@@ -109,16 +116,8 @@ def write_summary(output: Path, judged: Judged, known: Known) -> list[str]:
     return text.lines()
 
 
-def _details(predictor: Predictor, results: Path) -> PanopticDetails:
-    split = find_split(find_root(predictor.config.data.root), predictor.config.data.val)
-    [details] = detail_pairs(pair_result_sets(split.json, [(results, None)], split.maps))
-    return details
-
-
-def _report(judged: Judged, page: Path) -> Path:
+def _report(judged: Judged, split: Split, page: Path) -> Path:
     """Write the report in detail; returns its page."""
-    data = judged.predictor.config.data
-    split = find_split(find_root(data.root), data.val)
     page.parent.mkdir(parents=True, exist_ok=True)
     request = ReportRequest(
         truth=split.json,
@@ -134,17 +133,15 @@ def _report(judged: Judged, page: Path) -> Path:
     return written
 
 
-def _draw(
-    predictor: Predictor, dataset: PanopticDataset, details: PanopticDetails, folder: Path
-) -> Iterator[tuple[str, Path]]:
+def _draw(judged: Judged, details: PanopticDetails, folder: Path) -> Iterator[tuple[str, Path]]:
     """Draw the best, a typical and the worst picture; yields title and file of each."""
     qualities = image_qualities(details.tallies())
     order = [int(row) for row in np.argsort(-qualities) if not np.isnan(qualities[row])]
-    places = {image_id: index for index, image_id in enumerate(dataset.images.ids)}
+    places = {image_id: index for index, image_id in enumerate(judged.dataset.images.ids)}
     rows = {"best": order[:1], "typical": order[len(order) // 2 :][:1], "worst": order[-1:]}
     for name, [row] in ((name, chosen) for name, chosen in rows.items() if chosen):
         path = folder / f"{name}.png"
-        write_picture(path, comparison(predictor, dataset, places[details.images[row]]))
+        write_picture(path, comparison(judged.predictor, judged.dataset, places[details.images[row]]))
         yield f"{'A typical one' if name == 'typical' else f'The {name}'} (PQ {percent(float(qualities[row]))})", path
 
 

@@ -19,7 +19,7 @@ from panoptic_blend.data.dataset import CocoPanoptic
 from panoptic_blend.data.instances import CocoInstances
 from panoptic_blend.data.limits import exceeded_limits
 from panoptic_blend.data.loader import Batch, training_batches
-from panoptic_blend.data.splits import ListedSubset, open_training, open_validation
+from panoptic_blend.data.splits import ListedSubset, evenly, open_training, open_validation
 from panoptic_blend.data.transforms import Augmentation
 from panoptic_blend.models.targets import instance_masks
 from panoptic_blend.structures import IGNORE, PanopticBlendError
@@ -211,3 +211,8 @@ def test_a_model_learns_from_overlapping_instances_alone(root: Path, tmp_path: P
     evaluation = train(config(tmp_path, *options, "train.iterations=2"), tmp_path / "run", resume=True)
     assert evaluation.instance_truth == "instances" and evaluation.panoptic is None
     assert 0 <= evaluation.columns()["AP_Th"] <= 1 and 0 <= evaluation.columns()["AP_box"] <= 1
+
+
+def test_pictures_to_judge_by_are_spread_evenly(generated: Path) -> None:
+    dataset = CocoPanoptic(generated, "train2017")
+    assert list(evenly(dataset, 3).images.ids) == [list(dataset.images.ids)[i] for i in (0, 3, 6)]

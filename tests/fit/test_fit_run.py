@@ -161,8 +161,3 @@ def test_a_device_that_training_would_not_take_is_refused(
     monkeypatch.setenv("MASTER_ADDR", "localhost")
     monkeypatch.setenv("MASTER_PORT", "1")
     assert "--devices 2" in refused(fit, generated, tmp_path)
-
-
-def test_pictures_to_judge_by_are_spread_evenly(generated: Path) -> None:
-    dataset = CocoPanoptic(generated, "train2017")
-    assert list(run.evenly(dataset, 3).images.ids) == [list(dataset.images.ids)[i] for i in (0, 3, 6)]
