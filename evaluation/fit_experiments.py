@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from panoptic_blend.config.experiment import Config, load_config
 from panoptic_blend.fit.plan import YAML, flat
 from panoptic_blend.fit.run import fit
 from panoptic_blend.fit.wanted import Wanted
+from panoptic_blend.models.backbones.protocol import STAGES
 from panoptic_blend.shapes.dataset import write_shapes
 from panoptic_blend.structures import PanopticBlendError
 
@@ -138,16 +139,27 @@ def photos(given: Given, seed: int) -> Iterator[Task]:
 
 
 def peer(given: Given, seed: int) -> Iterator[Task]:
-    """``fit``, whose run is that of ``photos``, and the peer with each of ``RATES``, at the input size of ``fit``."""
+    """``fit``, whose run is that of ``photos``, and the peer with each of ``RATES``.
+
+    The input size, the batch and the channels of the FPN are those that ``fit`` chose, so that the peer takes as many
+    steps from pictures as large; at a rate of 1 there is also one whose whole backbone is frozen, as that of ``fit``.
+    """
     roots, minutes = _photo_roots(given), given.minutes or 20.0
     root, splits = roots["photos"], _photo_splits(roots["all"])
     own = _photo_fit(given, seed, "fit", root, minutes, splits)
     yield own
-    test = load_config(own.folder / YAML).test
-    for rate in RATES:
-        settings = Peer(given.pretrained, short_side=test.short_side, long_side=test.long_side, rate=rate)
-        folder = given.output / "peer" / f"rate_{rate}" / str(seed)
-        yield Task(f"Mask R-CNN, rate {rate:g}", ByPeer(settings, minutes), root, folder, splits)
+    config = load_config(own.folder / YAML)
+    plain = Peer(
+        given.pretrained,
+        channels=config.model.fpn.channels,
+        short_side=config.test.short_side,
+        long_side=config.test.long_side,
+        batch_size=config.train.batch_size,
+    )
+    peers = {f"Mask R-CNN, rate {rate:g}": replace(plain, rate=rate) for rate in RATES}
+    peers["Mask R-CNN, frozen backbone"] = replace(plain, frozen_stages=len(STAGES) + 1)
+    for name, settings in peers.items():
+        yield Task(name, ByPeer(settings, minutes), root, given.output / "peer" / _slug(name) / str(seed), splits)
 
 
 def kinds(given: Given, seed: int) -> Iterator[Task]:

@@ -66,6 +66,8 @@ class Peer:
     long_side: int = 533
     batch_size: int = 8
     rate: float = 1.0
+    frozen_stages: int = 2
+    """Stages of the backbone that stay as they are, the stem being the first; torchvision's recipe freezes two."""
     seed: int = 0
     precision: Precision = "auto"
 
@@ -88,7 +90,7 @@ class _Pyramid(nn.Module):
 def build(peer: Peer, num_things: int) -> MaskRCNN:
     """The network with the weights of its backbone, for things 1..num_things; 0 is background."""
     backbone = TimmBackbone(
-        peer.backbone, frozen_stages=2, pretrained=str(peer.pretrained) if peer.pretrained else False
+        peer.backbone, frozen_stages=peer.frozen_stages, pretrained=str(peer.pretrained) if peer.pretrained else False
     )
     if peer.pretrained:
         state = backbone.pretrained_weights().convert(read_weights(peer.pretrained).state)
@@ -216,13 +218,13 @@ def mask_rcnn_peer(
     short_side: Annotated[int, typer.Option(help="Short side of the network's input.")] = Peer.short_side,
     batch_size: Annotated[int, typer.Option(help="Pictures of a step.")] = Peer.batch_size,
     rate: Annotated[float, typer.Option(help="Factor of the recipe's learning rate.")] = Peer.rate,
+    frozen_stages: Annotated[int, typer.Option(help="Frozen stages of the backbone; 5 is all.")] = Peer.frozen_stages,
     seed: Annotated[int, typer.Option(help="Seed of the weights and of the order of the pictures.")] = Peer.seed,
     precision: options.NetworkPrecision = "auto",
 ) -> None:
     """Train torchvision's Mask R-CNN and print COCO's figures."""
-    peer = Peer(
-        pretrained, backbone, channels, short_side, round(short_side * 5 / 3), batch_size, rate, seed, precision
-    )
+    long_side = round(short_side * 5 / 3)
+    peer = Peer(pretrained, backbone, channels, short_side, long_side, batch_size, rate, frozen_stages, seed, precision)
     with locked(output, "--output"):
         training = without_empty(CocoPanoptic(data, train_split)).dataset
         model, iterations = train(peer, training, 60 * minutes, output)

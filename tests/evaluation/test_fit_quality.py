@@ -77,7 +77,7 @@ def test_photographs_and_weights_are_asked_for(tmp_path: Path, refused: Callable
     assert "--data" in refused(list, EXPERIMENTS["photos"](Given(tmp_path), 0))
 
 
-def test_the_peer_has_the_input_size_of_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_peer_has_the_input_size_batch_and_pyramid_of_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         fit_experiments, "_photo_roots", lambda given: dict.fromkeys(("all", "photos"), tmp_path / "data")
     )
@@ -87,12 +87,16 @@ def test_the_peer_has_the_input_size_of_fit(tmp_path: Path, monkeypatch: pytest.
     own = next(tasks)
     assert own.folder == next(EXPERIMENTS["photos"](given, 1)).folder, "the run of fit is trained once"
     own.folder.mkdir(parents=True)
-    (own.folder / "plan.yaml").write_text("test: {short_side: 256, long_side: 352}\n")
+    (own.folder / "plan.yaml").write_text(
+        "model: {fpn: {channels: 64}}\ntrain: {batch_size: 3}\ntest: {short_side: 256, long_side: 352}\n"
+    )
     peers = [task.variant for task in tasks]
-    assert len(peers) == len(RATES)
-    for variant, rate in zip(peers, RATES, strict=True):
+    settings = [(rate, 2) for rate in RATES] + [(1.0, 5)]
+    for variant, (rate, frozen) in zip(peers, settings, strict=True):
         assert isinstance(variant, ByPeer) and variant.minutes == 5
-        assert (variant.peer.short_side, variant.peer.long_side, variant.peer.rate) == (256, 352, rate)
+        peer = variant.peer
+        assert (peer.short_side, peer.long_side, peer.batch_size, peer.channels) == (256, 352, 3, 64)
+        assert (peer.rate, peer.frozen_stages) == (rate, frozen)
 
 
 def test_photographs_to_train_on_have_one_training_split(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
