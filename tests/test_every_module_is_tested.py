@@ -20,6 +20,7 @@ COVERED_BY = {
     "checkpoints/torchvision_models": "checkpoints/test_torchvision_detectors.py",
     "cli/convert": "docs/test_documented_commands.py",
     "cli/data": "download/test_coco.py",
+    "cli/drawing": "cli/test_cli.py",
     "cli/explaining": "cli/test_cli.py",
     "cli/fitting": "docs/test_documented_commands.py",
     "cli/inference": "cli/test_cli.py",

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from panoptic_blend.cli.data import data
+from panoptic_blend.cli.drawing import draw
 from panoptic_blend.cli.explaining import explain
 from panoptic_blend.cli.fitting import fit
 from panoptic_blend.cli.inference import evaluate, sweep
@@ -19,7 +20,7 @@ from panoptic_blend.cli.labelling import label
 from panoptic_blend.cli.prediction import predict
 from panoptic_blend.cli.reporting import report
 from panoptic_blend.cli.running import TRACEBACK, guarded
-from panoptic_blend.cli.scoring import draw, pq
+from panoptic_blend.cli.scoring import pq
 from panoptic_blend.cli.training import demo, train
 from panoptic_blend.cli.weights import push, weights
 from panoptic_blend.failures import doing
