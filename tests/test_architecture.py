@@ -27,6 +27,7 @@ LAYERS = (
     "metrics",
     "drawing",
     "scoring",
+    "deploy",
     "report",
     "doctor",
     "convert",

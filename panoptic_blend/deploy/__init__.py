@@ -1,0 +1,1 @@
+"""Exported models, which run without torch: their description, and what follows the network."""
