@@ -15,7 +15,7 @@ from panoptic_blend.shapes.dataset import write_shapes
 
 TINY = (
     *("model.fpn.channels=32", "model.fcos.num_convs=0", "model.fcos.score_threshold=0"),
-    *("model.bottom.channels=32", "model.semantic.channels=32"),
+    *("model.bottom.channels=32", "model.semantic.channels=32", "model.backbone.depth=14"),
     *("test.short_side=64", "test.long_side=96", "train.precision=32-true", "train.batch_size=2"),
 )
 

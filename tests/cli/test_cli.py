@@ -22,7 +22,13 @@ from panoptic_blend.formats.images import read_picture
 from panoptic_blend.formats.videos import writing_video
 from panoptic_blend.shapes.dataset import CATEGORIES, write_shapes
 
-SMALL = ["model.fpn.channels=32", "model.semantic.channels=32", "model.bottom.channels=32", "data.workers=0"]
+SMALL = [
+    "model.fpn.channels=32",
+    "model.semantic.channels=32",
+    "model.backbone.depth=14",
+    "model.bottom.channels=32",
+    "data.workers=0",
+]
 
 
 @pytest.fixture(scope="module")

@@ -27,7 +27,7 @@ SPLITS = {"val2017": 2, "train2017": 7}
 """Images of each split of both data sets."""
 
 TINY_NETWORK = (
-    "model.backbone.depth=18",
+    "model.backbone.depth=14",
     "model.fpn.channels=32",
     "model.fcos.num_convs=0",
     "model.bottom.channels=32",

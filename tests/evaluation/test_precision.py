@@ -18,7 +18,13 @@ from panoptic_blend.formats.categories import Categories
 from panoptic_blend.shapes.dataset import CATEGORIES
 from panoptic_blend.structures import PanopticMap, Segment
 
-SMALL = ["model.fpn.channels=32", "model.semantic.channels=32", "model.bottom.channels=32", "data.workers=0"]
+SMALL = [
+    "model.fpn.channels=32",
+    "model.semantic.channels=32",
+    "model.backbone.depth=14",
+    "model.bottom.channels=32",
+    "data.workers=0",
+]
 
 
 def scene(rows: list[list[int]], kinds: dict[int, int]) -> PanopticMap:

@@ -14,6 +14,7 @@ TINY = [
     "model.fcos.num_convs=1",
     "model.bottom.channels=32",
     "model.semantic.channels=32",
+    "model.backbone.depth=14",
     "data.short_sides=[64]",
     "train.batch_size=2",
     "train.rescale=false",

@@ -28,7 +28,7 @@ from panoptic_blend.structures import Category, PanopticBlendError, PanopticMap
 TINY = [
     "model.num_things=2",
     "model.num_stuff=2",
-    "model.backbone.depth=18",
+    "model.backbone.depth=14",
     "model.fpn.channels=32",
     "model.fcos.num_convs=1",
     "model.fcos.detections_per_image=20",

@@ -1,8 +1,7 @@
-"""Five training steps in float64 on all processes that torchrun started; the losses and the state go to a file."""
+"""Five training steps in float64 on all processes of a run; the losses and the state go to a file."""
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +26,7 @@ TINY = [
     "model.fcos.num_convs=1",
     "model.bottom.channels=32",
     "model.semantic.channels=32",
+    "model.backbone.depth=14",
     "train.optimizer=sgd",
     "train.lr=0.01",
 ]
@@ -90,7 +90,3 @@ def main(out: Path, *arguments: Any) -> None:
     result = five_steps(*arguments)
     if is_first():
         torch.save(result, out)
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), *sys.argv[4:])

@@ -12,6 +12,7 @@ from typing import Any
 
 import five_steps
 import pytest
+import ranks
 import torch
 from safetensors.torch import load_file
 
@@ -35,10 +36,6 @@ def run(*arguments: str | Path, code: int = 0) -> str:
     return done.stdout + done.stderr
 
 
-def torchrun(processes: int, *arguments: str | Path) -> str:
-    return run("-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}", *arguments)
-
-
 def alone(parts: int, *changes: str) -> dict[str, Any]:
     torch.set_default_dtype(torch.float64)
     try:
@@ -49,7 +46,8 @@ def alone(parts: int, *changes: str) -> dict[str, Any]:
 
 def together(processes: int, folder: Path, *changes: str) -> dict[str, Any]:
     out = folder / "result.pt"
-    torchrun(processes, Path(five_steps.__file__), out, str(processes), "1", *changes)
+    ended = ranks.apart(processes, folder, five_steps.main, lambda rank: (out, processes, 1, *changes))
+    assert [end.code for end in ended] == [0] * processes, ended
     result: dict[str, Any] = torch.load(out, weights_only=True)
     return result
 
@@ -91,22 +89,15 @@ def test_a_batch_in_parts_ends_where_the_whole_does() -> None:
 def test_an_evaluation_by_three_processes_equals_that_by_one(tmp_path: Path) -> None:
     root, trained = tmp_path / "data", tmp_path / "1" / "last.safetensors"
     write_shapes(root, train=6, val=5, seed=3)
-    options = [*five_steps.TINY[2:6], f"data.root={root}", "data.workers=0", "model.fusion.confidence=0"]
+    options = [*five_steps.TINY[2:7], f"data.root={root}", "data.workers=0", "model.fusion.confidence=0"]
     options += ["train.batch_size=6", "train.rescale=false", "train.precision=32-true", "train.warmup_iterations=0"]
     logs, results = [], []
     for processes, change in ((1, "train.iterations=15"), (3, f"train.weights={trained}")):
         out = tmp_path / str(processes)
-        run(
-            ROOT / "tools/train.py",
-            "demo/shapes_r18",
-            *options,
-            "train.iterations=0",
-            change,
-            "-o",
-            out,
-            "--devices",
-            str(processes),
+        [first, *_] = ranks.together(
+            processes, ["train", "demo/shapes_r18", *options, "train.iterations=0", change, "-o", out], tmp_path
         )
+        assert first.code == 0, first.said
         logs.append(json.loads((out / "log.jsonl").read_text().splitlines()[-1]) | {"iteration": 0})
         results.append(json.loads((out / "results" / "panoptic_val2017.json").read_text()))
     assert logs[0] == logs[1]
@@ -118,11 +109,12 @@ def test_an_evaluation_by_three_processes_equals_that_by_one(tmp_path: Path) -> 
 def test_a_run_goes_on_in_two_processes_that_share_the_weights_and_again_in_one(tmp_path: Path) -> None:
     root, out = tmp_path / "data", tmp_path / "run"
     write_shapes(root, train=4, val=2, seed=3)
-    options = [*five_steps.TINY[2:6], f"data.root={root}", "data.workers=0", "data.short_sides=[64]"]
+    options = [*five_steps.TINY[2:7], f"data.root={root}", "data.workers=0", "data.short_sides=[64]"]
     options += ["train.batch_size=2", "train.rescale=false", "train.precision=32-true", "train.log_every=1"]
     options += ["train.ema=0.5"]
     train: list[str | Path] = [ROOT / "tools/train.py", "demo/shapes_r18", *options, "-o", out]
-    run(*train, "train.iterations=2")
+    [first] = ranks.together(1, ["train", *train[1:], "train.iterations=2"], tmp_path)
+    assert first.code == 0, first.said
     run(*train, "train.iterations=3", "--resume", "auto", "--devices", "2", "train.strategy=fsdp")
     records = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
     assert [record["iteration"] for record in records if "loss" in record] == [1, 2, 3]
@@ -161,7 +153,7 @@ def test_tasks_of_slurm_are_one_run(tmp_path: Path) -> None:
     """Both tasks have the command of a single process, and share the folder."""
     root, out = tmp_path / "data", tmp_path / "run"
     write_shapes(root, train=4, val=2, seed=3)
-    options = [*five_steps.TINY[2:6], f"data.root={root}", "data.short_sides=[64]", "test.short_side=64"]
+    options = [*five_steps.TINY[2:7], f"data.root={root}", "data.short_sides=[64]", "test.short_side=64"]
     command = ["demo/shapes_r18", *options, "train.iterations=0", "train.batch_size=2", "train.rescale=false"]
     job = {"SLURM_JOB_ID": "7", "SLURM_NTASKS": "2", "SLURM_STEP_ID": "0", "SLURM_NODELIST": "localhost"}
     with socket.socket() as free:

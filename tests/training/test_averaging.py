@@ -67,7 +67,13 @@ def test_averages_of_a_state_go_on_and_others_start_from_the_weights() -> None:
 
 
 def config(root: Path, *changes: str) -> Config:
-    tiny = ["model.fpn.channels=32", "model.fcos.num_convs=1", "model.bottom.channels=32", "model.semantic.channels=32"]
+    tiny = [
+        "model.fpn.channels=32",
+        "model.fcos.num_convs=1",
+        "model.bottom.channels=32",
+        "model.semantic.channels=32",
+        "model.backbone.depth=14",
+    ]
     tiny += ["data.short_sides=[64]", "test.short_side=64", "train.batch_size=2", "train.rescale=false"]
     tiny += ["train.precision=32-true", "train.log_every=1", "train.warmup_iterations=0", f"data.root={root}"]
     return load_config("demo/shapes_r18", [*tiny, *changes])

@@ -39,6 +39,7 @@ TINY = [
     "model.fcos.num_convs=1",
     "model.bottom.channels=32",
     "model.semantic.channels=32",
+    "model.backbone.depth=14",
     "data.short_sides=[64]",
     "data.workers=0",
     "test.short_side=64",
@@ -366,8 +367,7 @@ def test_half_precision_keeps_weights_losses_and_states_in_float32(root: Path, t
         given.extend(target["boxes"] for target in (inputs[1] if len(inputs) > 1 else []))
         given.extend(named.get("normalizers", {}).values())
 
-    options = ["train.iterations=2", "train.warmup_iterations=1", f"train.precision={precision}"]
-    options += ["train.checkpoint_every=1"]
+    options = ["train.iterations=1", "train.warmup_iterations=0", f"train.precision={precision}"]
     run = Run(config(root, *options), tmp_path, resume=False)
     branch_of(run.model).fcos.class_tower[0].register_forward_hook(watch)
     run.model.register_forward_pre_hook(take, with_kwargs=True)
@@ -381,7 +381,7 @@ def test_half_precision_keeps_weights_losses_and_states_in_float32(root: Path, t
     assert bool(state["scaler"]) == (precision == "16-mixed")
     if precision == "16-mixed":
         assert state["scaler"]["scale"] > 1
-        again = Run(config(root, *options, "train.iterations=3"), tmp_path, resume=True)
+        again = Run(config(root, *options, "train.iterations=2"), tmp_path, resume=True)
         assert again.fabric.strategy.precision.state_dict() == state["scaler"]
 
 

@@ -69,7 +69,13 @@ def test_a_run_ends_early_and_does_so_again_when_it_is_resumed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_shapes(tmp_path / "data", train=2, val=6, seed=7)
-    tiny = ["model.fpn.channels=32", "model.fcos.num_convs=1", "model.bottom.channels=32", "model.semantic.channels=32"]
+    tiny = [
+        "model.fpn.channels=32",
+        "model.fcos.num_convs=1",
+        "model.bottom.channels=32",
+        "model.semantic.channels=32",
+        "model.backbone.depth=14",
+    ]
     tiny += ["data.short_sides=[64]", "test.short_side=64", "train.batch_size=2", "train.rescale=false"]
     tiny += ["train.precision=32-true", "train.warmup_iterations=0", "train.lr=1e-12", "train.iterations=3"]
     tiny += ["train.evaluate_every=1", "train.patience=1", "model.backbone.norm=frozen_bn", "train.steps=[]"]

@@ -35,6 +35,7 @@ def options(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
         "model.fcos.num_convs=1",
         "model.bottom.channels=32",
         "model.semantic.channels=32",
+        "model.backbone.depth=14",
         "data.short_sides=[64]",
         "data.workers=0",
         f"data.root={root}",

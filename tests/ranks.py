@@ -1,4 +1,7 @@
-"""Runs a command of ``panoptic-blend`` in several processes that share its images, as torchrun would start them."""
+"""Runs a command of ``panoptic-blend``, or a function, in several processes, as torchrun would start them.
+
+They are forks of a process that has imported torch, which takes a moment instead of seconds.
+"""
 
 from __future__ import annotations
 
@@ -36,29 +39,41 @@ def together(
         folder: for what they print.
         interrupt: a rank, and the picture, counted from 1, at which it gets Ctrl-C, before it is in the journal.
     """
+    arguments = [str(argument) for argument in command]
+    at = {interrupt[0]: interrupt[1]} if interrupt else {}
+    return apart(count, folder, _command, lambda rank: (arguments, at.get(rank, 0)))
+
+
+def apart(
+    count: int, folder: Path, function: Callable[..., object], arguments: Callable[[int], tuple[object, ...]]
+) -> list[Ended]:
+    """Call a function with the arguments of each rank, in ``count`` processes over gloo that print into ``folder``."""
     context = get_context("forkserver")
-    context.set_forkserver_preload(["panoptic_blend.cli.main", "panoptic_blend.inference.pictures"])
+    context.set_forkserver_preload(["panoptic_blend.cli.main", "panoptic_blend.training.loop"])
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     said = [folder / f"said_{rank}.txt" for rank in range(count)]
     processes = []
     for rank, path in enumerate(said):
-        at = interrupt[1] if interrupt and interrupt[0] == rank else 0
         place = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": count, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-        arguments = [str(argument) for argument in command]
-        processes.append(context.Process(target=_run, args=(arguments, path, place if count > 1 else {}, at)))
+        task = (path, place if count > 1 else {}, function, arguments(rank))
+        processes.append(context.Process(target=_run, args=task))
         processes[-1].start()
     for process in processes:
         process.join(120)
     return [Ended(process.exitcode, path.read_text()) for process, path in zip(processes, said, strict=True)]
 
 
-def _run(arguments: list[str], said: Path, place: dict[str, object], at: int) -> None:
+def _run(said: Path, place: dict[str, object], function: Callable[..., object], arguments: tuple[object, ...]) -> None:
     os.environ.update({name: str(value) for name, value in place.items()})
     with said.open("w") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
+    function(*arguments)
+
+
+def _command(arguments: list[str], at: int) -> None:
     sys.argv = ["panoptic-blend", *arguments]
     signal.signal(signal.SIGINT, signal.default_int_handler)
     if at:
