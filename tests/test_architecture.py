@@ -27,6 +27,7 @@ LAYERS = (
     "metrics",
     "drawing",
     "scoring",
+    "compat",
     "deploy",
     "report",
     "doctor",

@@ -203,9 +203,19 @@ def read_annotations(path: Path, categories: Categories, owner: Path | None = No
     return Annotations(packed, segments, categories)
 
 
-def check_annotations(records: Iterable[dict[str, Any]], path: Path, categories: Categories) -> Annotations:
-    """Validate parsed ``annotations`` from the file ``path``, as `read_annotations` does."""
-    segments = SegmentColumns()
+def check_annotations(
+    records: Iterable[dict[str, Any]],
+    path: Path,
+    categories: Categories,
+    *,
+    areas: bool = False,
+    results: bool = False,
+) -> Annotations:
+    """Validate parsed ``annotations`` from the file ``path``, as `read_annotations` does.
+
+    ``areas`` and ``results`` are as for `read_panoptic_json`.
+    """
+    segments = SegmentColumns(areas=areas, results=results)
     packed = [segments.pack(dict(record)) for record in records]
     return Annotations(_pack_annotations({"annotations": packed}, segments, path, categories), segments, categories)
 

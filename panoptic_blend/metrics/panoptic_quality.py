@@ -57,6 +57,15 @@ class PanopticReport:
     groups: dict[str, GroupQuality]
     per_class: dict[int, ClassQuality]
 
+    @classmethod
+    def of_classes(cls, categories: Iterable[Category], per_class: dict[int, ClassQuality]) -> PanopticReport:
+        """Build from the quality of every category by its id."""
+        listed = tuple(categories)
+        things = [per_class[category.id] for category in listed if category.is_thing]
+        stuff = [per_class[category.id] for category in listed if not category.is_thing]
+        groups = dict(zip(GROUPS, map(_mean, (per_class.values(), things, stuff)), strict=True))
+        return cls(listed, groups, per_class)
+
     def occurs(self, category: int) -> bool:
         """Whether a class has a matched pair, a false positive or a false negative."""
         quality = self.per_class[category]
@@ -147,21 +156,20 @@ class PanopticQuality:
 
     def compute(self) -> PanopticReport:
         """Compute the quality over all images so far; the means are NaN if no class occurs."""
-        categories = tuple(self._categories.values())
-        per_class = {category.id: self._class_quality(category.id) for category in categories}
-        things = [per_class[category.id] for category in categories if category.is_thing]
-        stuff = [per_class[category.id] for category in categories if not category.is_thing]
-        groups = dict(zip(GROUPS, map(_mean, (per_class.values(), things, stuff)), strict=True))
-        return PanopticReport(categories, groups, per_class)
+        per_class = {category: self._class_quality(category) for category in self._categories}
+        return PanopticReport.of_classes(self._categories.values(), per_class)
 
     def _class_quality(self, category: int) -> ClassQuality:
-        """Section 4.2: PQ as the product of segmentation and recognition quality."""
-        ious, fp, fn = self._ious.get(category, []), self._spurious[category], self._missed[category]
-        tp, iou_sum = len(ious), math.fsum(ious)
-        weight = tp + fp / 2 + fn / 2 or 1
-        return ClassQuality(
-            pq=iou_sum / weight, sq=iou_sum / (tp or 1), rq=tp / weight, iou_sum=iou_sum, tp=tp, fp=fp, fn=fn
-        )
+        ious = self._ious.get(category, [])
+        return class_quality(math.fsum(ious), len(ious), self._spurious[category], self._missed[category])
+
+
+def class_quality(iou_sum: float, tp: int, fp: int, fn: int) -> ClassQuality:
+    """Section 4.2: PQ as the product of segmentation and recognition quality."""
+    weight = tp + fp / 2 + fn / 2 or 1
+    return ClassQuality(
+        pq=iou_sum / weight, sq=iou_sum / (tp or 1), rq=tp / weight, iou_sum=iou_sum, tp=tp, fp=fp, fn=fn
+    )
 
 
 def categories_by_id(categories: Iterable[Category | Mapping[str, object]]) -> dict[int, Category]:
