@@ -29,6 +29,7 @@ LAYERS = (
     "scoring",
     "compat",
     "deploy",
+    "pages",
     "report",
     "doctor",
     "convert",

@@ -116,6 +116,8 @@ COVERED_BY = {
     "models/sync_norm": "runtime/test_processes.py",
     "publishing/card": "publishing/test_push.py",
     "publishing/figures": "publishing/test_push.py",
+    "pages/pictures": "report/test_report.py",
+    "pages/template": "report/test_report.py",
     "report/command": "report/test_report.py",
     "report/figures": "report/test_report.py",
     "report/instance_figures": "report/test_instance_report.py",

@@ -12,6 +12,7 @@ from panoptic_blend.failures import doing
 from panoptic_blend.files import distinct_names
 from panoptic_blend.machine import cores, overlapped
 from panoptic_blend.metrics.details import PanopticDetails
+from panoptic_blend.pages.pictures import EncodedPhoto
 from panoptic_blend.report.figures import class_records, comparison_figures, result_figures
 from panoptic_blend.report.instance_sets import InstancePaths, InstanceSets
 from panoptic_blend.report.instances import EncodedInstances
@@ -19,7 +20,6 @@ from panoptic_blend.report.page import Assets, publish, require_room, writing
 from panoptic_blend.report.pictures import (
     CAUSES,
     EncodedMaps,
-    EncodedPhoto,
     EncodedResult,
     MapEncoder,
     encode_photo,

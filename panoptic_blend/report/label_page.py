@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from panoptic_blend.formats.images import Picture
+from panoptic_blend.pages.pictures import encode_picture
 from panoptic_blend.report.command import EMBEDDED_BYTES
 from panoptic_blend.report.page import LABELS, publish, require_room, writing
-from panoptic_blend.report.pictures import encode_picture
 from panoptic_blend.structures import PanopticMap, Size
 
 MOST_SHOWN = 200

@@ -4,41 +4,38 @@ from __future__ import annotations
 
 import base64
 import glob
-import hashlib
 import json
-import re
 import secrets
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from panoptic_blend.files import name_in_errors, process_mark, remove_unfinished, replacing
+from panoptic_blend.pages.template import Template, script_json
 from panoptic_blend.structures import PanopticBlendError
 
 _TEMPLATE = Path(__file__).parent / "template"
 
 
-@dataclass(frozen=True)
-class Template:
-    """The parts of a page in the folder ``template``, without their suffixes: one page, its styles and its scripts."""
-
-    page: str
-    styles: tuple[str, ...]
-    scripts: tuple[str, ...]
-
-
 REPORT = Template(
+    _TEMPLATE,
     page="page",
-    styles=("page",),
+    styles=("base", "viewer", "page"),
     scripts=(
-        *("elements", "tools", "state", "figures", "classes", "matrix", "budget", "instances", "precision", "averages"),
-        *("curves", "images", "grid", "maps", "masks", "viewer", "pointer", "segments", "detections", "keys", "main"),
+        *("elements", "assets", "class_labels", "tools", "state", "figures", "classes", "matrix", "budget"),
+        *("instances", "precision", "averages", "curves", "images", "grid", "maps", "details", "masks", "frames"),
+        *("viewer", "pointer", "segments", "detections", "keys_dialog", "keys", "main"),
     ),
 )
-LABELS = Template(page="labels", styles=("page", "labels"), scripts=("elements", "labels"))
+LABELS = Template(
+    _TEMPLATE,
+    page="labels",
+    styles=("base", "viewer", "page", "labels"),
+    scripts=("elements", "assets", "keys_dialog", "labels"),
+)
 
 _MARK = "panoptic-blend-report"
 """Name of the file that identifies the folder of a report."""
@@ -131,7 +128,7 @@ def publish(
     try:
         with replacing(page) as temporary:
             # newlines unchanged, because the digests depend on them
-            temporary.write_text(_filled(template, content), encoding="utf-8", newline="\n")
+            temporary.write_text(template.filled(content), encoding="utf-8", newline="\n")
             if folder.exists():
                 page.unlink(missing_ok=True)
                 folder.rename(old)
@@ -141,12 +138,6 @@ def publish(
     finally:
         shutil.rmtree(old, ignore_errors=True)
     return [page] if is_single else [page, folder]
-
-
-def script_json(content: object) -> str:
-    """ASCII JSON that is safe in a script element and in a script file: it contains no ``<``, ``>`` or ``&``."""
-    text = json.dumps(content, allow_nan=False, separators=(",", ":"))
-    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
 def _require_only_writer(temporary: Path) -> None:
@@ -174,25 +165,3 @@ def _embedded(path: Path) -> str:
     if path.suffix == ".js":
         return content[content.index(b"{") : content.rindex(b"}") + 1].decode("ascii")
     return f"data:image/jpeg;base64,{base64.b64encode(content).decode()}"
-
-
-def _filled(template: Template, content: dict[str, Any]) -> str:
-    style = _joined(template.styles, ".css")
-    script = f'"use strict";\n{_joined(template.scripts, ".js")}'
-    parts = {
-        "style": style,
-        "script": script,
-        "style_hash": _digest(style),
-        "script_hash": _digest(script),
-        "content": script_json(content),
-    }
-    return re.sub(r"\{\{(\w+)\}\}", lambda found: parts[found[1]], _joined((template.page,), ".html"))
-
-
-def _joined(names: Iterable[str], suffix: str) -> str:
-    return "".join((_TEMPLATE / f"{name}{suffix}").read_text(encoding="utf-8") for name in names)
-
-
-def _digest(text: str) -> str:
-    """The digest of an inline element in a Content-Security-Policy."""
-    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,16 +10,14 @@ from typing import Any
 import cv2
 import numpy as np
 
-from panoptic_blend.formats.images import Picture, read_picture
+from panoptic_blend.formats.images import read_picture
 from panoptic_blend.formats.names import locate
 from panoptic_blend.metrics.causes import Cause, diagnose
 from panoptic_blend.metrics.details import SegmentRow, segment_rows
 from panoptic_blend.metrics.overlaps import Comparison
+from panoptic_blend.pages.pictures import EncodedPhoto, bounded, encode_picture, pack_map
 from panoptic_blend.scoring.file_pairs import Pair
 from panoptic_blend.structures import Category, ImageId, PanopticBlendError, PanopticMap, Size
-
-THUMBNAIL = 192
-"""Long side of a thumbnail in pixels."""
 
 CAUSES = tuple(Cause)
 OUTCOMES = "tp", "fp", "fn", "ignored"
@@ -47,15 +43,6 @@ class EncodedResult:
 
 
 @dataclass(frozen=True, eq=False)
-class EncodedPhoto:
-    """JPEGs of an image, the larger one of ``size`` (height, width), which is that of its maps in the page."""
-
-    photo: bytes
-    thumbnail: bytes
-    size: Size
-
-
-@dataclass(frozen=True, eq=False)
 class EncodedMaps:
     """The maps of one image: the packed map of the ``truth``, and each result."""
 
@@ -74,14 +61,6 @@ def encode_photo(photos: Path, file_name: str, size: Size, side: int) -> Encoded
     Raises PanopticBlendError if the photo is missing, broken or not of this size.
     """
     return encode_picture(read_picture(locate(photos, file_name), size), side)
-
-
-def encode_picture(photo: Picture, side: int) -> EncodedPhoto:
-    """Encode a picture (H, W, 3) with a long side of at most ``side`` pixels."""
-    height, width = bounded(photo.shape[:2], side)
-    large = cv2.resize(photo, (width, height), interpolation=cv2.INTER_AREA)
-    thumbnail = cv2.resize(large, bounded((height, width), THUMBNAIL)[::-1], interpolation=cv2.INTER_AREA)
-    return EncodedPhoto(_jpeg(large), _jpeg(thumbnail), (height, width))
 
 
 class MapEncoder:
@@ -153,22 +132,3 @@ class MapEncoder:
         if index.shape != (height, width):
             index = np.asarray(cv2.resize(index, (width, height), interpolation=cv2.INTER_NEAREST), np.uint16)
         return pack_map(index)
-
-
-def pack_map(index: np.ndarray) -> str:
-    """Encode a map (H, W) uint16 as text: each row XOR the row above, little-endian, zlib, base64."""
-    rows = index.astype("<u2")
-    rows[1:] ^= index[:-1].astype("<u2")
-    return base64.b64encode(zlib.compress(rows.tobytes(), 6)).decode()
-
-
-def bounded(size: Size, side: int) -> Size:
-    """Height and width, scaled down, if necessary, to a long side of ``side``."""
-    scale = min(1.0, side / max(size))
-    height, width = (max(1, round(scale * length)) for length in size)
-    return height, width
-
-
-def _jpeg(picture: Picture | np.ndarray) -> bytes:
-    _, data = cv2.imencode(".jpg", np.ascontiguousarray(picture[:, :, ::-1]), [cv2.IMWRITE_JPEG_QUALITY, 75])
-    return data.tobytes()

@@ -22,10 +22,11 @@ from reporting_files import EVIL, Small, small
 from panoptic_blend.cli import main as cli
 from panoptic_blend.files import process_mark
 from panoptic_blend.formats.images import decode_picture, write_picture, write_segment_ids
+from panoptic_blend.pages.pictures import pack_map
+from panoptic_blend.pages.template import script_json
 from panoptic_blend.report import command
 from panoptic_blend.report.command import ReportRequest, write_report
-from panoptic_blend.report.page import publish, script_json, writing
-from panoptic_blend.report.pictures import pack_map
+from panoptic_blend.report.page import publish, writing
 from panoptic_blend.scoring.details import Resampling, compute_findings, write_details
 from panoptic_blend.scoring.evaluate_files import detail_files
 from panoptic_blend.scoring.file_pairs import FilePolicy

@@ -17,26 +17,6 @@ const KEYS = [
 ];
 const keysDialog = byId("keys");
 
-function buildKeys() {
-  keysDialog.append(
-    make("h2", { id: "keys-title" }, "Keys"),
-    make(
-      "dl",
-      { class: "keys" },
-      KEYS.filter(([key]) => isKey(key)).flatMap(([key, meaning]) => [
-        make(
-          "dt",
-          {},
-          key.split(" ").map((one) => make("kbd", {}, one)),
-        ),
-        make("dd", {}, meaning),
-      ]),
-    ),
-    make("button", { class: "quiet", click: () => keysDialog.close() }, "Close"),
-  );
-  byId("help").addEventListener("click", () => keysDialog.showModal());
-}
-
 const isTyping = (target) => target.matches?.("input:not([type=range]), select, textarea");
 
 function pressed(event) {

@@ -215,23 +215,6 @@ function pressed(event) {
   ACTIONS[event.key]();
 }
 
-function buildKeys() {
-  const lines = KEYS.flatMap(([keys, meaning]) => [
-    make(
-      "dt",
-      {},
-      keys.split(" ").map((key) => make("kbd", {}, key)),
-    ),
-    make("dd", {}, meaning),
-  ]);
-  byId("keys").append(
-    make("h2", { id: "keys-title" }, "Keys"),
-    make("dl", { class: "keys" }, lines),
-    make("button", { class: "quiet", click: () => byId("keys").close() }, "Close"),
-  );
-  byId("help").addEventListener("click", () => byId("keys").showModal());
-}
-
 function start() {
   document.title = content.title;
   byId("brand").textContent = content.title;
@@ -257,7 +240,7 @@ function start() {
   byId("outlines").addEventListener("click", () => toggle("hasOutlines"));
   byId("save").addEventListener("click", save);
   document.addEventListener("keydown", pressed);
-  buildKeys();
+  buildKeys(KEYS);
   draw();
 }
 

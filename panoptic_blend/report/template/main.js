@@ -91,7 +91,7 @@ async function start() {
   byId("brand").textContent = content.results ? "Panoptic report" : "Instance report";
   if (content.instances) byId("overview").before(scoreBar("score"));
   buildViewer();
-  buildKeys();
+  buildKeys(KEYS.filter(([key]) => isKey(key)));
   for (const tab of byId("tabs").children) {
     tab.addEventListener("click", () => {
       show({ view: tab.dataset.view }, true);
@@ -105,7 +105,7 @@ async function start() {
   window.addEventListener("resize", () =>
     requestAnimationFrame(() => {
       drawNear();
-      fitPanes();
+      if (opened) fitPanes(opened.found);
     }),
   );
   state = parsedState(location.hash);

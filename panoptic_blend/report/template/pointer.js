@@ -1,22 +1,9 @@
-// Tooltip with the segments under the pointer, which is marked in all panes.
-
-/** Index of the pixel of the maps under the pointer, and its position x, y as fractions. */
-function pixelAt(event, frame) {
-  const box = frame.getBoundingClientRect();
-  const { width, height } = opened.found;
-  const [x, y] = [(event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height];
-  const column = Math.min(width - 1, Math.max(0, Math.floor(x * width)));
-  const row = Math.min(height - 1, Math.max(0, Math.floor(y * height)));
-  return { at: row * width + column, x, y };
-}
+// Words for the segments under the pointer, which is marked in all panes.
 
 function pointed(event, frame, set) {
   if (!opened) return;
-  const { at, x, y } = pixelAt(event, frame);
-  for (const cross of byId("stage").querySelectorAll(".cross")) {
-    cross.hidden = cross.parentElement === frame;
-    styled(cross, { left: `${100 * x}%`, top: `${100 * y}%` });
-  }
+  const { at, x, y } = pixelAt(event, frame, opened.found);
+  markPoint(frame, x, y);
   const sets = isCompared && (frame.dataset.layer === "photo" || frame.dataset.layer === "truth") ? [0, 1] : [set];
   if (isInstances()) showTip(event, instanceTip(at, sets));
   else showTip(event, [tipLine("truth", at, sets[0]), ...sets.map((shown) => tipLine("prediction", at, shown))]);
@@ -48,22 +35,4 @@ function outcomeWords({ outcome, iou, cause, isCrowd }) {
   if (OUTCOME_KINDS[outcome] === "tp") return `matched, IoU ${iou.toFixed(3)}`;
   if (cause !== null) return `${OUTCOMES[outcome]}: ${content.causes[cause]}`;
   return isCrowd ? "crowd, ignored" : "ignored";
-}
-
-function showTip(event, lines) {
-  const tip = byId("tip");
-  if (tip.parentElement !== viewer) viewer.append(tip); // a modal dialog covers all elements outside it
-  tip.replaceChildren(...lines);
-  tip.hidden = false;
-  const left = Math.min(event.clientX + 16, window.innerWidth - tip.offsetWidth - 8);
-  const isLow = event.clientY + 20 + tip.offsetHeight > window.innerHeight;
-  styled(tip, {
-    left: `${Math.max(8, left)}px`,
-    top: `${isLow ? event.clientY - tip.offsetHeight - 14 : event.clientY + 18}px`,
-  });
-}
-
-function hideTip() {
-  byId("tip").hidden = true;
-  for (const cross of byId("stage")?.querySelectorAll(".cross") ?? []) cross.hidden = true;
 }

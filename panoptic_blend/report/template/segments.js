@@ -5,7 +5,7 @@ let rowsShown = "errors";
 /** Select the segment at a clicked pixel: of the prediction in its pane, else of the truth; again deselects it. */
 function chosen(event, frame, set) {
   pointed(event, frame, set); // touch screens have no hovering
-  const { at } = pixelAt(event, frame);
+  const { at } = pixelAt(event, frame, opened.found);
   if (isInstances()) {
     instanceChosen(at, frame.dataset.layer, set);
     return;
@@ -25,12 +25,7 @@ function chooseSegment(side, place, set) {
 
 function drawSpotlight() {
   if (!opened) return;
-  const light = state.segment === "" ? null : selectedLight();
-  for (const canvas of byId("stage").querySelectorAll(".spotlight")) {
-    const context = canvas.getContext("2d");
-    context.clearRect(0, 0, canvas.width, canvas.height);
-    if (light) context.drawImage(light, 0, 0);
-  }
+  lightUp(state.segment === "" ? null : selectedLight());
 }
 
 /** The spotlight on the selected segment or instance, or null if there is none. */

@@ -205,7 +205,7 @@ function drawStage() {
   hideTip();
   const shown = panes();
   byId("stage").replaceChildren(...shown.map(([layer, set]) => pane(layer, set)));
-  fitPanes();
+  fitPanes(opened.found);
 }
 
 /** Draw the layers again in their panes, as while the slider of scores moves. */
@@ -216,36 +216,12 @@ function drawLayers() {
   }
 }
 
-/** Arrange the panes so that the images are as large as possible; if the stage scrolls, only the width matters. */
-function fitPanes() {
-  if (!opened) return;
-  const stage = byId("stage");
-  const ratio = opened.found.width / opened.found.height;
-  const [gap, caption, number] = [12, 24, stage.children.length];
-  const isScrolled = getComputedStyle(stage).overflowY === "visible";
-  const [width, height] = [stage.clientWidth - 32, stage.clientHeight - 24];
-  const widthIn = (columns) => {
-    const rows = Math.ceil(number / columns);
-    const across = (width - (columns - 1) * gap) / columns;
-    return isScrolled ? across : Math.min(across, ((height - (rows - 1) * gap) / rows - caption) * ratio);
-  };
-  const options = isScrolled ? [number > 2 ? 2 : 1] : Array.from({ length: number }, (_, index) => index + 1);
-  const columns = sortedRows(options, widthIn, true)[0];
-  styled(stage, { "--ratio": ratio, "--columns": columns, "--pane": `${Math.floor(widthIn(columns))}px` });
-}
-
 function pane(layer, set) {
   const { place, found } = opened;
   const isOfSet = isCompared && (layer === "prediction" || layer === "errors");
   const title = layer[0].toUpperCase() + layer.slice(1) + (isOfSet ? ` ${"AB"[set]}` : "");
-  const frame = make(
-    "div",
-    { class: "frame", "data-layer": layer, "data-set": set },
-    make("img", { src: assetAddress(`${place}.jpg`), alt: `Photo ${content.names[place]}`, draggable: "false" }),
-    layerCanvas(layer, set, found),
-    make("canvas", { class: "spotlight", width: found.width, height: found.height }),
-    make("i", { class: "cross", hidden: true }),
-  );
+  const photo = { src: assetAddress(`${place}.jpg`), alt: `Photo ${content.names[place]}` };
+  const frame = photoFrame(photo, layerCanvas(layer, set, found), found, { "data-layer": layer, "data-set": set });
   frame.addEventListener("pointermove", (event) => pointed(event, frame, set));
   frame.addEventListener("pointerleave", hideTip);
   frame.addEventListener("click", (event) => chosen(event, frame, set));

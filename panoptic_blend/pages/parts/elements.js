@@ -33,11 +33,6 @@ function styled(node, properties) {
 
 const count = (number) => number.toLocaleString("en");
 
-/** The URL of a file of the report: embedded in the page, or beside it. */
-function assetAddress(name) {
-  return content.embedded ? content.embedded[name] : `${encodeURIComponent(content.folder)}/${name}`;
-}
-
 /** A header cell of a table; with a key it sorts the table. */
 function headCell(label, options = {}) {
   const { key, sort, numeric, onSort, title } = options;
