@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from panoptic_blend.metrics.details import PanopticDetails as PanopticDetails
     from panoptic_blend.metrics.panoptic_quality import PanopticQuality as PanopticQuality
     from panoptic_blend.models.build import build_model as build_model
-    from panoptic_blend.models.fusion import fuse as fuse
+    from panoptic_blend.postprocessing.fusion import fuse as fuse
     from panoptic_blend.scoring.evaluate_files import detail_files as detail_files
     from panoptic_blend.scoring.evaluate_files import evaluate_files as evaluate_files
     from panoptic_blend.structures import Category as Category
@@ -30,7 +30,7 @@ _EXPORTS = {
     "metrics.details": ["PanopticDetails"],
     "metrics.panoptic_quality": ["PanopticQuality"],
     "models.build": ["build_model"],
-    "models.fusion": ["fuse"],
+    "postprocessing.fusion": ["fuse"],
     "scoring.evaluate_files": ["detail_files", "evaluate_files"],
     "structures": ["Category", "Detections", "PanopticBlendError", "PanopticMap", "Segment"],
 }

@@ -14,14 +14,21 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, NotRequired, TypedDict, TypeGuard, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NotRequired, TypedDict, TypeGuard, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import find_objects
 
 if TYPE_CHECKING:
+    import typing_extensions
     from torch import Tensor
+
+    Values = typing_extensions.TypeVar("Values", default=Tensor)
+else:
+    Values = TypeVar("Values")
+
+Array = npt.NDArray[Any]
 
 Number = TypeVar("Number", bound=np.number[Any])
 
@@ -207,8 +214,10 @@ def positions(ids: npt.NDArray[np.integer], known: Sequence[int]) -> npt.NDArray
 
 
 @dataclass(frozen=True)
-class Output:
+class Output(Generic[Values]):
     """The model's output for one image, in pixels of the output size (H, W).
+
+    Its values are tensors, or arrays of numpy from an exported model and from `arrays`.
 
     ``boxes``, ``scores``, ``labels`` and ``masks`` are as in `Detections`; the masks are stored as ``cutouts``.
     ``semantic`` (H, W) int64 is 0 for thing and 1..S for stuff; all 0 without a semantic head. The masks were blended
@@ -216,22 +225,36 @@ class Output:
     ``attentions`` (D, K, M, M), which are raw scores; both are None if the instance branch does not blend.
     """
 
-    boxes: Tensor
-    scores: Tensor
-    labels: Tensor
+    boxes: Values
+    scores: Values
+    labels: Values
     cutouts: list[Cutout]
-    semantic: Tensor
+    semantic: Values
     panoptic: PanopticMap
-    bases: Tensor | None
-    attentions: Tensor | None
+    bases: Values | None
+    attentions: Values | None
+
+    def arrays(self) -> Output[Array]:
+        """The same output as arrays."""
+        return Output(
+            as_array(self.boxes),
+            as_array(self.scores),
+            as_array(self.labels),
+            self.cutouts,
+            as_array(self.semantic),
+            self.panoptic,
+            None if self.bases is None else as_array(self.bases),
+            None if self.attentions is None else as_array(self.attentions),
+        )
 
     @property
-    def masks(self) -> Tensor:
+    def masks(self) -> Values:
         """Masks (D, H, W) bool, assembled from ``cutouts`` at each access."""
-        masks = self.boxes.new_zeros((len(self.cutouts), *self.semantic.shape)).bool()
+        masks: Any = np.zeros((len(self.cutouts), *as_array(self.semantic).shape), dtype=np.bool_)
         for mask, cutout in zip(masks, self.cutouts, strict=True):
-            mask[cutout.window] = mask.new_tensor(cutout.mask)
-        return masks
+            mask[cutout.window] = cutout.mask
+        boxes: Any = self.boxes
+        return masks if isinstance(boxes, np.ndarray) else boxes.new_tensor(masks).bool()
 
 
 @dataclass(frozen=True)
@@ -283,6 +306,11 @@ def parse_color(value: object) -> tuple[int, int, int] | None:
 def is_integer(value: object) -> TypeGuard[int]:
     """Whether a JSON value is a whole number; ``true`` and ``1.0`` are not."""
     return isinstance(value, int) and not isinstance(value, bool)
+
+
+def as_array(values: Any) -> Array:
+    """A tensor, on any device, or an array of numpy as an array."""
+    return np.asarray(values.detach().cpu().numpy() if hasattr(values, "detach") else values)
 
 
 def python_number(value: object) -> object:

@@ -135,7 +135,7 @@ def test_a_command_that_needs_torch_says_how_to_install_it(arguments: tuple[str,
     assert done.stdout == ""
 
 
-@pytest.mark.parametrize("name", ["load", "build_model", "load_weights", "fuse", "Predictor"])
+@pytest.mark.parametrize("name", ["load", "build_model", "load_weights", "Predictor"])
 def test_so_does_a_public_name(name: str) -> None:
     done = python(f"{BARE}from panoptic_blend import {name}")
     last = done.stderr.strip().splitlines()[-1]

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from panoptic_blend.formats.categories import Categories
 from panoptic_blend.metrics.overlaps import compare
-from panoptic_blend.models.fusion import paint_instances
+from panoptic_blend.postprocessing.fusion import paint_instances
 from panoptic_blend.structures import Cutout, Output, PanopticMap, Segment
 
 

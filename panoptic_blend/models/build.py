@@ -18,12 +18,12 @@ from panoptic_blend.models.calibration import calibrate
 from panoptic_blend.models.fcos import FCOSHead
 from panoptic_blend.models.fcos_targets import assign
 from panoptic_blend.models.fpn import FPN
-from panoptic_blend.models.fusion import paint
 from panoptic_blend.models.mask_rcnn import MaskRCNN
 from panoptic_blend.models.mmdetection import MMDetectionMaskRCNN, scale_to_output
 from panoptic_blend.models.panoptic_blend import PanopticBlend
 from panoptic_blend.models.postprocess import decode, suppress, to_output
 from panoptic_blend.models.semantic import SemanticHead
+from panoptic_blend.postprocessing.fusion import paint
 from panoptic_blend.structures import PanopticBlendError
 
 BACKBONES: dict[str, Callable[..., Backbone]] = {"resnet": ResNet, "timm": TimmBackbone}

@@ -16,9 +16,10 @@ from panoptic_blend.models.batching import at_least_float32, frame, pad
 from panoptic_blend.models.fpn import FPN
 from panoptic_blend.models.inputs import Doubts, checked_images
 from panoptic_blend.models.instance_branch import InstanceBranch
-from panoptic_blend.models.postprocess import Instances, paste, to_output
+from panoptic_blend.models.postprocess import Instances, to_output
 from panoptic_blend.models.semantic import SemanticHead
 from panoptic_blend.models.targets import Classes, checked_targets
+from panoptic_blend.postprocessing.pasting import paste
 from panoptic_blend.structures import (
     IGNORE,
     THING_CLASS,

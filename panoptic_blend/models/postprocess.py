@@ -1,18 +1,16 @@
-"""From raw predictions to the instances of one image: decoding, non-maximum suppression, pasting of masks."""
+"""From raw predictions to the instances of one image: decoding, non-maximum suppression, sizes."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 from torchvision.ops import batched_nms, roi_align
 
 from panoptic_blend.models.fcos import LevelPredictions
-from panoptic_blend.structures import Cutout, Size
+from panoptic_blend.structures import Size
 
 
 @dataclass(frozen=True)
@@ -123,30 +121,3 @@ def cut_masks(masks: Tensor, numbers: Tensor, boxes: Tensor, size: int) -> Tenso
     rois = torch.cat([numbers[:, None].to(boxes.dtype), boxes], dim=1)
     values: Tensor = roi_align(masks[:, None].to(boxes.dtype), rois, size, aligned=True)
     return values.squeeze(1) >= 0.5
-
-
-def paste(probabilities: Tensor, boxes: Tensor, size: Size) -> list[Cutout]:
-    """Stretch mask probabilities (D, R, R) over their boxes (D, 4) in an image of ``size`` (height, width).
-
-    A pixel reads the mask bilinearly at its center, ``(x + 0.5 - x0) / (x1 - x0)``, with zeros outside, and belongs to
-    the instance from 0.5 on. Only pixels that touch the box are computed, because others stay below 0.5. Pixels that
-    touch a box without width or height, as mmdetection keeps it, read the middle of the mask.
-    """
-    grids, sides = (x.detach().float().cpu().numpy() for x in (probabilities, boxes))  # numpy's small steps are faster
-    empty = (sides[:, :2] == sides[:, 2:]).astype(np.float32)
-    corners = np.concatenate([np.floor(sides[:, :2]) - empty, np.ceil(sides[:, 2:]) + empty], axis=1)
-    corners = corners.clip(0, [size[1], size[0]] * 2).astype(int).tolist()
-    cutouts = []
-    for grid, (x0, y0, x1, y1), (left, top, right, bottom) in zip(grids, sides, corners, strict=True):
-        rows, columns = _reading(top, bottom, y0, y1, len(grid)), _reading(left, right, x0, x1, len(grid))
-        cutouts.append(Cutout(rows @ grid @ columns.T >= 0.5, top, left))
-    return cutouts
-
-
-def _reading(first: int, end: int, low: np.float32, high: np.float32, cells: int) -> npt.NDArray[np.float32]:
-    """Weights (end - first, R) by which pixels of one axis read the R cells that lie between ``low`` and ``high``."""
-    half = np.float32(0.5)
-    distances = np.arange(first, end, dtype=np.float32) + half - low
-    shares = distances / (high - low) if high > low else np.full_like(distances, half)
-    centers = shares * cells - half
-    return np.maximum(1 - np.abs(centers[:, None] - np.arange(cells, dtype=np.float32)), 0)

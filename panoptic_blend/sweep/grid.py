@@ -1,9 +1,9 @@
 """The grid of fusion settings, and the matches of all settings on one image at once.
 
-Fusion itself is in `models.fusion`; this module avoids repeated work. At one overlap threshold, the instances painted
-at a higher confidence are the first of those painted at a lower one, and stuff never changes an instance. The pixels
-that truth segments, painted instances and semantic classes have in common are therefore counted only once per overlap
-threshold, and every setting is a selection from that table.
+Fusion itself is in `postprocessing.fusion`; this module avoids repeated work. At one overlap threshold, the instances
+painted at a higher confidence are the first of those painted at a lower one, and stuff never changes an instance. The
+pixels that truth segments, painted instances and semantic classes have in common are therefore counted only once per
+overlap threshold, and every setting is a selection from that table.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from panoptic_blend.config.model_options import Fusion
 from panoptic_blend.formats.categories import Categories
 from panoptic_blend.metrics.overlaps import Comparison, match
 from panoptic_blend.metrics.sparse import SparseTable
-from panoptic_blend.models.fusion import becomes_stuff, paint_instances
+from panoptic_blend.postprocessing.fusion import becomes_stuff, paint_instances
 from panoptic_blend.structures import Segment
 from panoptic_blend.sweep.cache import FusionSample
 

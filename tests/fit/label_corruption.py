@@ -16,7 +16,7 @@ from panoptic_blend.data.protocol import Sample
 from panoptic_blend.fit.label_doubts import Kind
 from panoptic_blend.formats.categories import Categories
 from panoptic_blend.inference.predictor import Predictor
-from panoptic_blend.models.fusion import paint
+from panoptic_blend.postprocessing.fusion import paint
 from panoptic_blend.structures import Cutout, Output, PanopticMap, Segment
 
 

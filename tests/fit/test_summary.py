@@ -15,8 +15,8 @@ from panoptic_blend.fit.report_text import Known
 from panoptic_blend.fit.summary import evaluate_best, write_summary
 from panoptic_blend.formats.images import read_picture
 from panoptic_blend.inference.predictor import Predictor
-from panoptic_blend.models.fusion import paint
 from panoptic_blend.models.panoptic_blend import PanopticBlend
+from panoptic_blend.postprocessing.fusion import paint
 from panoptic_blend.structures import Output
 
 

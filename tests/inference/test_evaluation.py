@@ -26,9 +26,9 @@ from panoptic_blend.formats.instance_results import read_instance_results
 from panoptic_blend.inference.evaluation import _Scores, evaluate, require_same_categories
 from panoptic_blend.metrics.average_precision import AveragePrecision
 from panoptic_blend.metrics.instance_conversion import output_instances, true_instances
-from panoptic_blend.models.fusion import fuse
 from panoptic_blend.models.panoptic_blend import PanopticBlend
 from panoptic_blend.models.targets import instance_masks
+from panoptic_blend.postprocessing.fusion import fuse
 from panoptic_blend.runtime import precision
 from panoptic_blend.shapes.dataset import write_shapes
 from panoptic_blend.structures import (

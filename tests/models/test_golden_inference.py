@@ -19,8 +19,9 @@ from panoptic_blend.config.experiment import load_config
 from panoptic_blend.models.blender import blend, crop
 from panoptic_blend.models.build import build_model
 from panoptic_blend.models.fcos import LevelPredictions
-from panoptic_blend.models.fusion import fuse
-from panoptic_blend.models.postprocess import Candidates, decode, paste, rescale, suppress
+from panoptic_blend.models.postprocess import Candidates, decode, rescale, suppress
+from panoptic_blend.postprocessing.fusion import fuse
+from panoptic_blend.postprocessing.pasting import paste
 from panoptic_blend.structures import Detections, Output, PanopticMap
 
 Arrays = dict[str, npt.NDArray[Any]]

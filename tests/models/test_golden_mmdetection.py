@@ -25,10 +25,11 @@ from torchvision.ops import clip_boxes_to_image
 
 from panoptic_blend.formats.categories import coco_categories
 from panoptic_blend.inference.predictor import Predictor, load
-from panoptic_blend.models.fusion import fuse
 from panoptic_blend.models.mmdetection import MMDetectionMaskRCNN, TwoSidedBoxCoder, scale_to_output
 from panoptic_blend.models.panoptic_blend import semantic_classes
-from panoptic_blend.models.postprocess import Instances, paste
+from panoptic_blend.models.postprocess import Instances
+from panoptic_blend.postprocessing.fusion import fuse
+from panoptic_blend.postprocessing.pasting import paste
 from panoptic_blend.structures import Detections, Output, PanopticMap, Size
 
 Arrays = dict[str, npt.NDArray[Any]]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from test_mask_rcnn import BOXES, SIZES, branch, features, predict, truth
-from test_postprocess import pasted
+from test_pasting import pasted
 from torch import Tensor
 
 from panoptic_blend.checkpoints.io import read_checkpoint, save_checkpoint

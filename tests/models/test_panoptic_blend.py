@@ -18,9 +18,9 @@ from panoptic_blend.config.experiment import Config
 from panoptic_blend.models.blendmask import mask_targets, thing_semantic
 from panoptic_blend.models.build import build_model
 from panoptic_blend.models.calibration import calibrate
-from panoptic_blend.models.fusion import fuse, paint
 from panoptic_blend.models.panoptic_blend import PanopticBlend, semantic_classes
 from panoptic_blend.models.postprocess import Candidates
+from panoptic_blend.postprocessing.fusion import fuse, paint
 from panoptic_blend.structures import Detections, Output, PanopticBlendError, PanopticMap, Target
 
 C, S, K, M, R = 3, 2, 4, 4, 14

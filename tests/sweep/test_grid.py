@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from panoptic_blend.formats.categories import Categories
 from panoptic_blend.metrics.panoptic_quality import PanopticQuality
-from panoptic_blend.models.fusion import paint
+from panoptic_blend.postprocessing.fusion import paint
 from panoptic_blend.structures import IGNORE, Category, Cutout, PanopticMap, Runs, Segment
 from panoptic_blend.sweep.cache import FusionSample
 from panoptic_blend.sweep.grid import (

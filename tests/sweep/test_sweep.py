@@ -30,9 +30,9 @@ from panoptic_blend.formats.categories import Categories
 from panoptic_blend.formats.images import read_picture
 from panoptic_blend.inference.evaluation import evaluate
 from panoptic_blend.inference.predictor import Predictor
-from panoptic_blend.models.fusion import paint
 from panoptic_blend.models.panoptic_blend import PanopticBlend
 from panoptic_blend.models.targets import instance_masks
+from panoptic_blend.postprocessing.fusion import paint
 from panoptic_blend.shapes.dataset import write_shapes
 from panoptic_blend.structures import Category, Cutout, Output, PanopticBlendError, Target
 from panoptic_blend.sweep import cache as fusion_cache

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from torch import Tensor
 
-from panoptic_blend.structures import IGNORE, THING_CLASS, Cutout, Detections, PanopticMap, Segment
+from panoptic_blend.structures import IGNORE, THING_CLASS, Array, Cutout, Detections, PanopticMap, Segment, as_array
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def fuse(
@@ -33,7 +35,7 @@ def fuse(
     Returns:
         Segments numbered from 1 in the order of painting; ``category`` is the thing label or stuff class.
     """
-    cutouts = [Cutout.from_mask(mask) for mask in _array(detections.masks).astype(bool)]
+    cutouts = [Cutout.from_mask(mask) for mask in as_array(detections.masks).astype(bool)]
     return paint(
         cutouts,
         detections.scores,
@@ -47,8 +49,8 @@ def fuse(
 
 def paint(
     cutouts: Sequence[Cutout],
-    scores: Tensor,
-    labels: Tensor,
+    scores: Tensor | Array,
+    labels: Tensor | Array,
     semantic: Tensor | npt.NDArray[np.integer],
     *,
     confidence: float,
@@ -56,10 +58,10 @@ def paint(
     stuff_area: int,
 ) -> PanopticMap:
     """`fuse` for masks that are cut out already: each is compared with the map within its window only."""
-    classes, ranking = _array(semantic), _array(scores)
+    classes, ranking = as_array(semantic), as_array(scores)
     segment_ids = np.zeros(classes.shape, dtype=np.int32)
     painted = paint_instances(cutouts, ranking, segment_ids, confidence=confidence, overlap=overlap)
-    things = list(zip(_array(labels)[painted].tolist(), ranking[painted].tolist(), strict=True))
+    things = list(zip(as_array(labels)[painted].tolist(), ranking[painted].tolist(), strict=True))
 
     free = segment_ids == 0
     unpainted = classes[free]
@@ -112,7 +114,3 @@ def becomes_stuff(
 ) -> npt.NDArray[np.bool_]:
     """Whether each of the semantic ``classes`` (n,) of an image makes a segment, given its ``free`` (n,) pixels."""
     return (classes != THING_CLASS) & (classes != IGNORE) & (free >= stuff_area)
-
-
-def _array(values: Tensor | npt.NDArray[Any]) -> npt.NDArray[Any]:
-    return values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)

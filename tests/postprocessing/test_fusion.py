@@ -12,7 +12,7 @@ from golden_weights import GOLDEN
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from panoptic_blend.models.fusion import fuse
+from panoptic_blend.postprocessing.fusion import fuse
 from panoptic_blend.structures import Detections, PanopticMap, Segment
 
 THING, GRASS, SKY = 0, 1, 2
