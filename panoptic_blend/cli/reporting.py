@@ -23,8 +23,14 @@ def report(
     ),
     truth_folder: options.TruthFolder = None,
     prediction_folder: options.PredictionFolder = None,
-    compare: options.Compare = None,
-    compare_folder: options.CompareFolder = None,
+    compare: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="B.json", help="Other predictions for the same images; up to five, each with --compare."),
+    ] = None,
+    compare_folder: Annotated[
+        list[Path] | None,
+        typer.Option(help="PNGs of the predictions of each --compare, in the same order; default: beside each JSON."),
+    ] = None,
     missing: options.Missing = "error",
     additional: options.Additional = "error",
     area: options.Area = "png",
@@ -44,7 +50,8 @@ def report(
         ),
     ] = None,
     compare_instances: Annotated[
-        Path | None, typer.Option(metavar="B.json", help="Instances of the second results, with --compare.")
+        list[Path] | None,
+        typer.Option(metavar="B.json", help="Instances of the predictions of each --compare, in the same order."),
     ] = None,
 ) -> None:
     """Write a web page with PQ, classes, confusion, error budget, and every image with its errors.
@@ -72,13 +79,14 @@ def report(
             "--area": area != "png",
         }
         _refuse([option for option, value in panoptic_only.items() if value], prediction)
-        files = InstancePaths(prediction, truth, compare, policy)
+        files = InstancePaths(prediction, truth, compare or (), policy)
         write = partial(write_instance_report, InstanceRequest(files, images, out, workers, size, overwrite))
     else:
-        _require_useful(instances, instances_truth, compare, compare_instances)
+        others, other_instances = compare or [], compare_instances or []
+        _require_useful(instances, instances_truth, others, other_instances)
         shown = None
         if instances:
-            shown = InstancePaths(instances, instances_truth or find_truth(truth), compare_instances, policy)
+            shown = InstancePaths(instances, instances_truth or find_truth(truth), other_instances, policy)
         request = ReportRequest(
             truth=truth,
             prediction=prediction,
@@ -86,7 +94,7 @@ def report(
             page=out,
             truth_folder=truth_folder,
             prediction_folder=prediction_folder,
-            other=(compare, compare_folder) if compare else None,
+            others=_with_folders(others, compare_folder or []),
             policy=FilePolicy(missing, additional, area),
             workers=workers,
             side=size,
@@ -108,12 +116,23 @@ def _refuse(panoptic_only: list[str], results: Path) -> None:
 
 
 def _require_useful(
-    instances: Path | None, instances_truth: Path | None, compare: Path | None, compare_instances: Path | None
+    instances: Path | None, instances_truth: Path | None, compare: list[Path], compare_instances: list[Path]
 ) -> None:
     """Raise an error if an option about instances would have no effect, or only one part would be compared."""
     if not instances and (instances_truth or compare_instances):
         option = "--instances-truth" if instances_truth else "--compare-instances"
         raise PanopticBlendError(f"{option} shows nothing alone; give the results with --instances, or leave it out")
-    if instances and bool(compare) != bool(compare_instances):
-        given, other = ("--compare", "--compare-instances") if compare else ("--compare-instances", "--compare")
-        raise PanopticBlendError(f"{given} without {other}: both parts of the page compare two models; give both")
+    if instances and len(compare) != len(compare_instances):
+        more, fewer = "--compare", "--compare-instances"
+        if len(compare) < len(compare_instances):
+            more, fewer = fewer, more
+        raise PanopticBlendError(f"{more} without {fewer}: both parts of the page compare the same models; give both")
+
+
+def _with_folders(compare: list[Path], folders: list[Path]) -> list[tuple[Path, Path | None]]:
+    """The predictions to compare with the folders of their PNGs, of which there are none or as many."""
+    if folders and len(folders) != len(compare):
+        raise PanopticBlendError(
+            f"{len(folders)} --compare-folder for {len(compare)} --compare; give one for each, in the same order"
+        )
+    return list(zip(compare, folders, strict=True)) if folders else [(path, None) for path in compare]

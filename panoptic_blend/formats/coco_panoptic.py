@@ -118,9 +118,12 @@ class Annotations(LazySequence[Annotation]):
         return self._segments.count_classes(self._starts, self._stops, self._known.places)
 
     def item(self, index: int) -> Annotation:
+        own = self._starts[index], self._stops[index]
         segments = [
-            Segment(segment_id, category_id, self._known.by_id[category_id].is_thing, None, 0, None, is_crowd)
-            for segment_id, category_id, is_crowd in self._segments.rows(self._starts[index], self._stops[index])
+            Segment(segment_id, category_id, self._known.by_id[category_id].is_thing, score, 0, None, is_crowd)
+            for (segment_id, category_id, is_crowd), score in zip(
+                self._segments.rows(*own), self._segments.scores(*own), strict=True
+            )
         ]
         return Annotation(self.image_ids[index], self.pngs[index], segments)
 

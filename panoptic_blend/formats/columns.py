@@ -22,6 +22,9 @@ from panoptic_blend.structures import ImageId, PanopticBlendError, Size
 
 MAX_SEGMENT_ID = 2**24 - 1
 
+_HUGE = 1e100
+"""No score is larger."""
+
 T = TypeVar("T", covariant=True)
 
 
@@ -144,13 +147,14 @@ class SegmentColumns:
     """The segments of many annotations, one row per segment, in the order in which they are parsed.
 
     ``areas`` stores the ``area`` of the segments too; data sets do not need it, because they measure areas. With
-    ``results``, the id 0 is allowed: results of DETR number segments from 0. Several records of a segment that agree
-    are one row, with the area of the last one, as COCO's script reads them.
+    ``results``, the id 0 is allowed, as results of DETR number segments from 0, and a ``score`` is kept. Several
+    records of a segment that agree are one row, with the area of the last one, as COCO's script reads them.
     """
 
     def __init__(self, *, areas: bool = False, results: bool = False) -> None:
         self._first_id = 0 if results else 1
         self.areas = array("d") if areas else None
+        self._scores = array("d") if results else None
         self._ids, self._categories, self._is_crowd = array("i"), array("i"), array("b")
         # category id -> number; ids may exceed 32 bits until they are validated
         self._category_numbers: dict[int, int] = {}
@@ -196,6 +200,8 @@ class SegmentColumns:
                 continue
             if self.areas is not None:
                 self.areas.append(math.nan if area is None else area)
+            if self._scores is not None:
+                self._scores.append(_score(info))
             self._ids.append(segment_id)
             self._categories.append(category)
             self._is_crowd.append(crowd == 1)
@@ -205,6 +211,12 @@ class SegmentColumns:
         category_ids = list(self._category_numbers)
         for i in range(start, stop):
             yield self._ids[i], category_ids[self._categories[i]], bool(self._is_crowd[i])
+
+    def scores(self, start: int, stop: int) -> list[float | None]:
+        """The scores of the rows ``start`` to ``stop``, None where there is none."""
+        if self._scores is None:
+            return [None] * (stop - start)
+        return [None if math.isnan(score) else score for score in self._scores[start:stop]]
 
     def count_classes(
         self, starts: Sequence[int], stops: Sequence[int], places: Mapping[int, int]
@@ -227,6 +239,14 @@ class SegmentColumns:
         """Yield for each row whether its segment is a thing, and no crowd."""
         flags = [category_id in thing_ids for category_id in self._category_numbers]
         return (flags[number] and not crowd for number, crowd in zip(self._categories, self._is_crowd, strict=True))
+
+
+def _score(info: Mapping[str, Any]) -> float:
+    """The score of a segment; NaN if it has none that is a finite number, as no figure depends on it."""
+    score = info.get("score")
+    if isinstance(score, bool) or not isinstance(score, int | float) or not abs(score) < _HUGE:
+        return math.nan
+    return float(score)
 
 
 def _area(info: Mapping[str, Any], segment_id: int) -> float | None:

@@ -1,1 +1,1 @@
-"""HTML report of one or two result sets."""
+"""HTML report of one result set or several."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +13,7 @@ from panoptic_blend.files import distinct_names
 from panoptic_blend.machine import cores, overlapped
 from panoptic_blend.metrics.details import PanopticDetails
 from panoptic_blend.pages.pictures import EncodedPhoto
-from panoptic_blend.report.figures import class_records, comparison_figures, result_figures
+from panoptic_blend.report.figures import class_records, difference_figures, result_figures
 from panoptic_blend.report.instance_sets import InstancePaths, InstanceSets
 from panoptic_blend.report.instances import EncodedInstances
 from panoptic_blend.report.page import Assets, publish, require_room, writing
@@ -24,6 +24,7 @@ from panoptic_blend.report.pictures import (
     MapEncoder,
     encode_photo,
 )
+from panoptic_blend.report.segment_columns import SegmentColumns
 from panoptic_blend.scoring.details import Resampling
 from panoptic_blend.scoring.file_pairs import FilePairs, FilePolicy, Pair, iter_images
 from panoptic_blend.structures import PanopticBlendError, Progress
@@ -31,13 +32,16 @@ from panoptic_blend.structures import PanopticBlendError, Progress
 EMBEDDED_BYTES = 16 * 2**20
 """Maximum size of the image data that is embedded in the page; larger data go into a folder beside it."""
 
+MOST_SETS = 6
+"""The number of result sets that a page can show."""
+
 
 @dataclass(frozen=True)
 class ReportRequest:
-    """Files to score, the folder of ``photos``, and the ``page`` to write; optionally ``other`` results to compare.
+    """Files to score, the folder of ``photos``, and the ``page`` to write; optionally ``others`` to compare.
 
-    ``other`` is a JSON and the folder of its PNGs, ``instances`` are results of instances to show too. ``side`` is the
-    maximum long side of photos and maps in the page, in pixels.
+    ``others`` are a JSON and the folder of its PNGs each, ``instances`` are results of instances to show too. ``side``
+    is the maximum long side of photos and maps in the page, in pixels.
     """
 
     truth: Path
@@ -46,7 +50,7 @@ class ReportRequest:
     page: Path
     truth_folder: Path | None = None
     prediction_folder: Path | None = None
-    other: tuple[Path, Path | None] | None = None
+    others: Sequence[tuple[Path, Path | None]] = ()
     policy: FilePolicy = field(default_factory=FilePolicy)
     workers: int | None = None
     side: int = 1024
@@ -72,13 +76,14 @@ def write_report(request: ReportRequest, resampling: Resampling, progress: Progr
     ``progress`` is called with the number of images done and the total number.
 
     Raises:
-        PanopticBlendError: the page exists and may not be overwritten, or a file is missing or broken.
+        PanopticBlendError: the page exists and may not be overwritten, a file is missing or broken, or there are more
+            than ``MOST_SETS`` result sets.
     """
     _require_writable(request)
     folders = request.truth_folder, request.prediction_folder
-    sets = [FilePairs(request.truth, request.prediction, *folders, request.policy, pictures=True)]
-    if request.other:
-        sets.append(sets[0].with_results(*request.other))
+    _require_few(1 + len(request.others))
+    first = FilePairs(request.truth, request.prediction, *folders, request.policy, pictures=True)
+    sets = [first, *(first.with_results(*other) for other in request.others)]
     instances = InstanceSets(request.instances, sets[0]) if request.instances else None
     places = {image_id: place for place, image_id in enumerate(sets[0].images.ids)}
     encoder = MapEncoder(sets[0].categories, request.side)
@@ -103,6 +108,7 @@ def write_instance_report(
 ) -> list[Path]:
     """Write the page of results of instances alone, as `write_report` does."""
     _require_writable(request)
+    _require_few(len(request.instances.sets))
     instances = InstanceSets(request.instances)
     threads = request.workers or cores()
 
@@ -149,10 +155,13 @@ class _Summary:
         self.details = details
         self.classes: list[list[list[int]]] = [[] for _ in details]
         self.errors: list[list[list[int]]] = [[] for _ in details]
+        self.segments = [SegmentColumns() for _ in details]
 
     def add(self, results: list[EncodedResult]) -> None:
-        for details, classes, errors, result in zip(self.details, self.classes, self.errors, results, strict=True):
+        columns = zip(self.details, self.classes, self.errors, self.segments, results, strict=True)
+        for details, classes, errors, segments, result in columns:
             details.add(result.image, result.comparison)
+            segments.add(*result.segments)
             classes.append(result.classes)
             errors.append([number for error in result.errors for number in error])
 
@@ -161,6 +170,11 @@ def _require_writable(request: ReportRequest | InstanceRequest) -> None:
     require_room(request.page, request.overwrite)
     if not request.photos.is_dir():
         raise PanopticBlendError(f"{request.photos}: no such folder; say where the photos are with --images")
+
+
+def _require_few(sets: int) -> None:
+    if sets > MOST_SETS:
+        raise PanopticBlendError(f"{sets} result sets, and a report shows at most {MOST_SETS}; leave some out")
 
 
 def _write(
@@ -182,6 +196,8 @@ def _write(
                 instances.add(image.instances)
             if progress:
                 progress(index + 1, total)
+        if summary.details:
+            assets.add_script("segments", {"sets": [segments.content() for segments in summary.segments]})
         return publish(request.page, assets, content(), EMBEDDED_BYTES, overwrite=request.overwrite)
 
 
@@ -206,17 +222,14 @@ def _panoptic_content(
     request: ReportRequest, pairs: FilePairs, summary: _Summary, resampling: Resampling
 ) -> dict[str, Any]:
     """The data of the page about maps, except those of single images."""
-    compared = None
-    if request.other:
-        first, second = summary.details
-        results, compared = comparison_figures(first, second, resampling)
-    else:
-        results = [result_figures(summary.details[0], resampling)]
-    files = [request.truth, request.prediction, *([request.other[0]] if request.other else [])]
-    truth_name, *set_names = distinct_names(files)
-    indices = {id: index for index, id in enumerate(summary.details[0].images)}
+    first, *others = summary.details
+    results = [result_figures(details, resampling) for details in summary.details]
+    truth_name, *set_names = distinct_names([request.truth, request.prediction, *(path for path, _ in request.others)])
+    indices = {id: index for index, id in enumerate(first.images)}
     order = [indices[id] for id in pairs.images.ids]
-    for result, classes, errors in zip(results, summary.classes, summary.errors, strict=True):
+    columns = zip(results, summary.classes, summary.errors, summary.segments, strict=True)
+    for result, classes, errors, segments in columns:
+        result |= {"has_scores": segments.has_scores(), "errors_by_size": segments.errors_by_size()}
         figures = {key: [column[index] for index in order] for key, column in result["images"].items()}
         result["images"] = figures | {"classes": classes, "errors": errors}
     return {
@@ -224,5 +237,5 @@ def _panoptic_content(
         "sets": set_names,
         "causes": list(CAUSES),
         "results": results,
-        "compared": compared,
+        "compared": [difference_figures(first, other, resampling) for other in others],
     }

@@ -14,10 +14,10 @@ from panoptic_blend.metrics.causes import Cause
 from panoptic_blend.metrics.confusion import confusion
 from panoptic_blend.metrics.details import PanopticDetails
 from panoptic_blend.metrics.error_budget import Budget
-from panoptic_blend.metrics.resampling import Interval, PairedComparison, image_qualities
+from panoptic_blend.metrics.resampling import Interval, compare_results, image_qualities
 from panoptic_blend.metrics.sparse import Integers
 from panoptic_blend.scoring.csv_tables import known
-from panoptic_blend.scoring.details import Findings, Resampling, compute_findings
+from panoptic_blend.scoring.details import Resampling, compute_findings
 from panoptic_blend.structures import Category
 
 
@@ -31,27 +31,15 @@ def class_records(categories: Sequence[Category]) -> list[dict[str, Any]]:
 
 def result_figures(details: PanopticDetails, resampling: Resampling) -> dict[str, Any]:
     """All metrics of one result set, including those of its images by ascending id."""
-    return _figures(details, compute_findings(details, None, resampling))
-
-
-def comparison_figures(
-    first: PanopticDetails, second: PanopticDetails, resampling: Resampling
-) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """The metrics of two result sets, and their differences, second minus first."""
-    findings = compute_findings(first, second, resampling)
-    assert findings.compared is not None
-    both = [_figures(first, findings), result_figures(second, resampling)]
-    return both, _compared(findings.compared)
-
-
-def _figures(details: PanopticDetails, findings: Findings) -> dict[str, Any]:
+    findings = compute_findings(details, None, resampling)
     tallies, matrices = details.tallies(), confusion(details)
     counts = [array.sum(axis=1).astype(int).tolist() for array in (tallies.tp, tallies.fp, tallies.fn)]
     classes = {}
     for category in findings.report.categories:
         quality, interval = findings.report.per_class[category.id], findings.intervals.per_class.get(category.id)
         if interval:
-            row = {key: quality[key] for key in ("pq", "sq", "rq", "tp", "fp", "fn")}
+            row: dict[str, Any] = {key: quality[key] for key in ("pq", "sq", "rq", "tp", "fp", "fn")}
+            row |= {"rare": category.id in findings.intervals.too_rare}
             classes[category.id] = row | _bounds(interval) | _budget(findings.budget.per_class[category.id])
     groups = {}
     for group, means in findings.report.groups.items():
@@ -71,7 +59,9 @@ def _figures(details: PanopticDetails, findings: Findings) -> dict[str, Any]:
     return cast(dict[str, Any], without_nan(figures))
 
 
-def _compared(compared: PairedComparison) -> dict[str, Any]:
+def difference_figures(first: PanopticDetails, second: PanopticDetails, resampling: Resampling) -> dict[str, Any]:
+    """PQ of the second result set minus that of the first, of groups and classes, with intervals."""
+    compared = compare_results(first.tallies(), second.tallies(), **asdict(resampling))
     groups = {group: asdict(found) | {"better": compared.better[group]} for group, found in compared.groups.items()}
     classes = {id: asdict(found) for id, found in compared.per_class.items()}
     return {"groups": without_nan(groups), "classes": classes}

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from string import ascii_uppercase
 from typing import Any
 
 from panoptic_blend.files import distinct_names
@@ -21,7 +23,7 @@ from panoptic_blend.structures import PanopticMap, Size
 
 @dataclass(frozen=True)
 class InstancePaths:
-    """COCO results of one model or two, and the COCO instances JSON of their ``truth``.
+    """COCO results of one model or several, and the COCO instances JSON of their ``truth``.
 
     Without ``truth``, the things of the panoptic maps of the report are the true instances. Results for an image that
     the truth lacks are an error, or are left out, as ``policy`` says.
@@ -29,13 +31,13 @@ class InstancePaths:
 
     results: Path
     truth: Path | None = None
-    other: Path | None = None
+    others: Sequence[Path] = ()
     policy: InstancePolicy = field(default_factory=InstancePolicy)
 
     @property
     def sets(self) -> list[Path]:
         """The files of results."""
-        return [self.results, *([self.other] if self.other else [])]
+        return [self.results, *self.others]
 
 
 def is_instance_results(path: Path) -> bool:
@@ -45,7 +47,7 @@ def is_instance_results(path: Path) -> bool:
 
 
 class InstanceSets:
-    """The instances of the images of a report, in one result set or two.
+    """The instances of the images of a report, in one result set or several.
 
     ``panoptic`` are the files of the panoptic part of the report, if it has one; its images are those of the report.
 
@@ -97,10 +99,7 @@ class InstanceSets:
             instance_figures(summary, found, page, resampling)
             for summary, found in zip(self._summaries, tallies, strict=True)
         ]
-        compared = None
-        if self._files.other:
-            first, second = tallies
-            compared = {kind: differences(first[kind], second[kind], resampling) for kind in self._kinds}
+        first, *others = tallies
         truth_name, *names = distinct_names([self._truth.path, *self._files.sets])
         return {
             "truth": truth_name,
@@ -111,7 +110,9 @@ class InstanceSets:
             "causes": list(CAUSES),
             "classes": self._classes,
             "results": results,
-            "compared": compared,
+            "compared": [
+                {kind: differences(first[kind], other[kind], resampling) for kind in self._kinds} for other in others
+            ],
             "remarks": self._remarks(),
         }
 
@@ -122,6 +123,10 @@ class InstanceSets:
             lacking = [owner] if not self._truth.has_masks else [r.path.name for r in self._results if not r.has_masks]
             remarks.append(f"{lacking[0]} has no masks, so boxes alone are shown")
         remarks += [f"{owner}: {doubt}" for doubt in self._truth.doubts()]
-        for label, results in zip(["A: ", "B: "] if self._files.other else [""], self._results, strict=True):
+        for label, results in zip(self._labels(), self._results, strict=True):
             remarks += [label + line for line in left_out(results, owner, len(self.images))]
         return remarks
+
+    def _labels(self) -> list[str]:
+        """What a line about each result set begins with."""
+        return [f"{ascii_uppercase[place]}: " if self._files.others else "" for place in range(len(self._results))]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+from scipy import ndimage
 
 from panoptic_blend.formats.images import read_picture
 from panoptic_blend.formats.names import locate
@@ -16,12 +18,15 @@ from panoptic_blend.metrics.causes import Cause, diagnose
 from panoptic_blend.metrics.details import SegmentRow, segment_rows
 from panoptic_blend.metrics.overlaps import Comparison
 from panoptic_blend.pages.pictures import EncodedPhoto, bounded, encode_picture, pack_map
+from panoptic_blend.report.segment_columns import NO_CAUSE, SegmentEntry
 from panoptic_blend.scoring.file_pairs import Pair
 from panoptic_blend.structures import Category, ImageId, PanopticBlendError, PanopticMap, Size
 
 CAUSES = tuple(Cause)
 OUTCOMES = "tp", "fp", "fn", "ignored"
 MAX_SEGMENTS = 2**16 - 1
+
+Box = tuple[int, int, int, int]
 
 Error = tuple[int, int, int]
 """Index (1..C, 0 for none) of the true class and of the predicted class, and index in ``CAUSES``."""
@@ -31,14 +36,16 @@ Error = tuple[int, int, int]
 class EncodedResult:
     """The result for one image in one result set.
 
-    ``classes`` are the indices (1..C) of the classes in truth or prediction, ``errors`` the distinct errors.
-    ``content`` is for the page: the predicted ``map``, and the segments of ``truth`` and ``prediction`` as rows.
+    ``classes`` are the indices (1..C) of the classes in truth or prediction, ``errors`` the distinct errors, and
+    ``segments`` those of truth and prediction. ``content`` is for the page: the predicted ``map``, and the segments of
+    ``truth`` and ``prediction`` as rows.
     """
 
     image: ImageId
     comparison: Comparison
     classes: list[int]
     errors: list[Error]
+    segments: tuple[list[SegmentEntry], list[SegmentEntry]]
     content: dict[str, Any]
 
 
@@ -73,22 +80,41 @@ class MapEncoder:
 
     def encode(self, pairs: Sequence[Pair]) -> EncodedMaps:
         """Encode the truth of an image and its result in each result set."""
-        return EncodedMaps(self._map(pairs[0].truth, pairs[0], "truth"), list(map(self._encode_result, pairs)))
+        truth, boxes = self._map(pairs[0].truth, pairs[0], "truth")
+        return EncodedMaps(truth, [self._encode_result(pair, boxes) for pair in pairs])
 
-    def _encode_result(self, pair: Pair) -> EncodedResult:
+    def _encode_result(self, pair: Pair, truth_boxes: list[Box]) -> EncodedResult:
         found = pair.comparison
         rows = list(segment_rows(pair.image.id, found, diagnose(found, self._things)))
         truth, prediction = ([row for row in rows if row.side == side] for side in ("truth", "prediction"))
         indices = [{row.segment: index for index, row in enumerate(side)} for side in (truth, prediction)]
         crowds = set(found.truth.ids[found.truth.is_crowd].tolist())
+        packed, boxes = self._map(pair.prediction, pair, "prediction")
         content = {
-            "map": self._map(pair.prediction, pair, "prediction"),
+            "map": packed,
             "truth": [self._segment_row(row, indices[1], row.segment in crowds) for row in truth],
             "prediction": [self._segment_row(row, indices[0], False) for row in prediction],
         }
         classes = sorted({self._class_indices[row.category] for row in rows})
         errors = sorted({self._error(row) for row in rows if row.cause is not None})
-        return EncodedResult(pair.image.id, found, classes, errors, content)
+        scores = {segment.id: segment.score for segment in pair.prediction.segments}
+        segments = (
+            [self._entry(row, None, box) for row, box in zip(truth, truth_boxes, strict=True)],
+            [self._entry(row, scores[row.segment], box) for row, box in zip(prediction, boxes, strict=True)],
+        )
+        return EncodedResult(pair.image.id, found, classes, errors, segments, content)
+
+    def _entry(self, row: SegmentRow, score: float | None, box: Box) -> SegmentEntry:
+        return SegmentEntry(
+            line=self._class_indices[row.category],
+            outcome=OUTCOMES.index(row.outcome),
+            cause=NO_CAUSE if row.cause is None else CAUSES.index(row.cause),
+            iou=row.nearest_iou if row.iou is None else row.iou,
+            other=0 if row.nearest_category is None else self._class_indices[row.nearest_category],
+            area=row.area,
+            score=math.nan if score is None else score,
+            box=box,
+        )
 
     def _segment_row(self, row: SegmentRow, indices: Mapping[int, int], is_crowd: bool) -> list[float | None]:
         """Segment id, class, area, outcome, IoU, partner, cause, nearest, IoU with the nearest, and ``iscrowd``.
@@ -118,8 +144,11 @@ class MapEncoder:
         pair = (own, other) if row.side == "truth" else (other, own)
         return *pair, CAUSES.index(row.cause)
 
-    def _map(self, panoptic: PanopticMap, pair: Pair, side: str) -> str:
-        """Pack the map of segment indices, from 1 in the order of the segments that have pixels; 0 is void."""
+    def _map(self, panoptic: PanopticMap, pair: Pair, side: str) -> tuple[str, list[Box]]:
+        """Pack the map of segment indices, from 1 in the order of the segments that have pixels; 0 is void.
+
+        The boxes of these segments are in pixels of the page, and empty for those that are too small to be in it.
+        """
         areas = (pair.comparison.truth if side == "truth" else pair.comparison.prediction).areas
         existing = [segment for segment, area in zip(panoptic.segments, areas, strict=True) if area > 0]
         if len(existing) > MAX_SEGMENTS:
@@ -131,4 +160,12 @@ class MapEncoder:
         height, width = bounded(pair.image.size, self._side)
         if index.shape != (height, width):
             index = np.asarray(cv2.resize(index, (width, height), interpolation=cv2.INTER_NEAREST), np.uint16)
-        return pack_map(index)
+        found = ndimage.find_objects(index, max_label=len(existing))
+        return pack_map(index), [_box(slices) for slices in found]
+
+
+def _box(slices: tuple[slice, slice] | None) -> Box:
+    if slices is None:
+        return 0, 0, 0, 0
+    rows, columns = slices
+    return columns.start, rows.start, columns.stop, rows.stop

@@ -43,9 +43,14 @@ def single(browser: Browser, files: Small, found: Instances) -> Path:
 @pytest.fixture(scope="module")
 def compared(browser: Browser, files: Small, found: Instances) -> Path:
     """Maps and instances of two models."""
-    instances = InstancePaths(found.first, found.truth, found.second)
+    instances = InstancePaths(found.first, found.truth, [found.second])
     request = ReportRequest(
-        files.truth, files.first, files.photos, files.root / "two.html", other=(files.second, None), instances=instances
+        files.truth,
+        files.first,
+        files.photos,
+        files.root / "two.html",
+        others=[(files.second, None)],
+        instances=instances,
     )
     return write_report(request, Resampling(20))[0]
 

@@ -145,7 +145,7 @@ def test_results_that_are_boxes_only(request_: InstanceRequest, found: Instances
     for row in truth["annotations"]:
         del row["segmentation"]
     found.truth.write_text(json.dumps(truth))
-    without = written(replace(request_, instances=replace(request_.instances, other=found.second)))
+    without = written(replace(request_, instances=replace(request_.instances, others=[found.second])))
     assert without["instances"]["kinds"] == ["box"]
     assert without["instances"]["remarks"] == ["instances.json has no masks, so boxes alone are shown"]
     assert image(without, 0)["truth"][0][-1] is None
@@ -153,13 +153,13 @@ def test_results_that_are_boxes_only(request_: InstanceRequest, found: Instances
 
 
 def test_two_result_sets_beside_maps(files: Small, found: Instances, request_: InstanceRequest) -> None:
-    alone = written(replace(request_, instances=replace(request_.instances, other=found.second)))["instances"]
+    alone = written(replace(request_, instances=replace(request_.instances, others=[found.second])))["instances"]
     both = ReportRequest(
-        files.truth, files.first, files.photos, request_.page, other=(files.second, None), overwrite=True
+        files.truth, files.first, files.photos, request_.page, others=[(files.second, None)], overwrite=True
     )
     pages = []
     for truth in (found.truth, None):
-        write_report(replace(both, instances=InstancePaths(found.first, truth, found.second)), FAST)
+        write_report(replace(both, instances=InstancePaths(found.first, truth, [found.second])), FAST)
         pages.append(content(request_.page))
     assert [page["instances"]["against"] for page in pages] == ["instances", "panoptic"]
     assert [page["sets"] for page in pages] == [["first.json", "second.json"]] * 2

@@ -45,7 +45,7 @@ def compared(files: Small) -> Path:
     request = ReportRequest(files.truth, files.first, files.photos, files.root / "two sets.html")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(command, "EMBEDDED_BYTES", 0)
-        page, folder = write_report(replace(request, other=(files.second, None)), Resampling(20))
+        page, folder = write_report(replace(request, others=[(files.second, None)]), Resampling(20))
     assert folder.is_dir()
     return page
 

@@ -73,7 +73,7 @@ def test_the_page_has_the_metrics_of_pq(files: Small, request_: ReportRequest) -
     found = content(request_.page)
     expected = compute_findings(detail_files(files.truth, files.first), None, FAST)
     [result] = found["results"]
-    assert found["compared"] is None and found["ids"] == ["1", "2", "3"] and found["names"][2] == "c <b>.jpg"
+    assert found["compared"] == [] and found["ids"] == ["1", "2", "3"] and found["names"][2] == "c <b>.jpg"
     for group, interval in expected.intervals.groups.items():
         assert [result["groups"][group][key] for key in ("pq", "low", "high")] == [
             interval.value,
@@ -132,11 +132,11 @@ def test_large_images_are_scaled_down(request_: ReportRequest) -> None:
 
 
 def test_two_result_sets(files: Small, request_: ReportRequest) -> None:
-    write_report(replace(request_, other=(files.second, None)), FAST)
+    write_report(replace(request_, others=[(files.second, None)]), FAST)
     found = content(request_.page)
     assert found["sets"] == ["first.json", "second.json"]
     assert found["results"][1]["groups"]["All"]["pq"] == 1
-    difference = found["compared"]["groups"]["All"]
+    difference = found["compared"][0]["groups"]["All"]
     assert (
         difference["value"] == pytest.approx(1 - found["results"][0]["groups"]["All"]["pq"]) and difference["value"] > 0
     )

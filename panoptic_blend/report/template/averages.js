@@ -1,7 +1,7 @@
 // The table of classes of instances: average precision of each class, and its counts at the chosen score.
 
 const CLASS_FIGURES = ["AP50", "AP75", "AP_S", "AP_M", "AP_L", "AR100"];
-const AVERAGE_KEYS = ["name", "ap", "ap0", "ap1", "difference", ...CLASS_FIGURES, "instances", "tp", "fp", "fn", "f1"];
+const AVERAGE_KEYS = ["name", "ap", ...LETTERS.split("").map((_, set) => `ap${set}`), "difference", ...CLASS_FIGURES, "instances", "tp", "fp", "fn", "f1"];
 
 /** The classes with instances in the truth or detections, with their figures in each result set. */
 function averageRows() {
@@ -11,7 +11,7 @@ function averageRows() {
     const found = [...content.instances.results.keys()].map((set) => figuresOf(set).classes[category.id] ?? null);
     if (!found.some(Boolean)) return;
     const counts = found.map((one, set) => one && countsAt(set, place + 1, step));
-    const compared = content.instances.compared?.[shownKind()].classes[category.id] ?? null;
+    const compared = differencesOf(content.instances)?.[shownKind()].classes[category.id] ?? null;
     rows.push({ line: place + 1, category, found, counts, compared });
   });
   return rows;
@@ -22,12 +22,11 @@ function averageValue(row, key) {
   const values = {
     name: () => row.category.name,
     ap: () => row.found[set]?.AP.value ?? null,
-    ap0: () => row.found[0]?.AP.value ?? null,
-    ap1: () => row.found[1]?.AP.value ?? null,
     difference: () => row.compared?.value ?? null,
     instances: () => row.found[set]?.instances ?? null,
     f1: () => row.counts[set] && ratesOf(row.counts[set]).f1,
   };
+  if (/^ap\d$/.test(key)) return row.found[key[2]]?.AP.value ?? null;
   if (values[key]) return values[key]();
   return (CLASS_FIGURES.includes(key) ? row.found[set]?.[key].value : row.counts[set]?.[key]) ?? null;
 }
@@ -38,8 +37,8 @@ function drawAverages(section) {
   const rows = sortedRows(averageRows(), (row) => averageValue(row, order.key), order.down);
   const columns = [head("Class", "name")];
   if (isCompared) {
-    columns.push(head("AP A", "ap0", true), head("AP B", "ap1", true));
-    columns.push(head("B − A", "difference", true, "AP of B minus AP of A"));
+    columns.push(...content.sets.map((_, set) => head(`AP ${LETTERS[set]}`, `ap${set}`, true)));
+    columns.push(head(differenceName(), "difference", true, `AP of ${LETTERS[otherSet()]} minus AP of A`));
   } else columns.push(head("AP", "ap", true, FIGURE_TITLES.AP));
   const from = `at a score of ${scoreText(scoreStep())} and IoU 0.50`;
   columns.push(

@@ -166,11 +166,11 @@ function budgetRows(set) {
 }
 
 function classBudgets(set) {
-  const rows = sortedRows(budgetRows(set), ([, budget]) => budgetValue(budget), false);
+  const rows = sortedRows(budgetRows(set), ([row, budget]) => (isInstances() ? -budgetValue(budget) : errorCount(row.found[set])), true);
   return make(
     "article",
     { class: "card" },
-    make("h2", {}, "By class, worst first", ofSet(set)),
+    make("h2", {}, `By class, ${isInstances() ? "lowest AP50" : "most errors"} first`, ofSet(set)),
     make(
       "div",
       { class: "budget-bars tall" },

@@ -1,6 +1,6 @@
 // The table of classes, sorted by any column; a row leads to the images of its class.
 
-const CLASS_KEYS = ["name", "kind", "pq", "pq0", "pq1", "difference", "sq", "rq", "tp", "fp", "fn"];
+const CLASS_KEYS = ["name", "kind", "pq", ...LETTERS.split("").map((_, set) => `pq${set}`), "difference", "sq", "rq", "tp", "fp", "fn", "errors"];
 
 /** Whether a text is a column to sort by; a leading "-" means descending. */
 const isClassOrder = (text, mode) => (mode === "instances" ? AVERAGE_KEYS : CLASS_KEYS).includes(text.replace(/^-/, ""));
@@ -21,7 +21,7 @@ function classRows() {
   const rows = [];
   content.classes.forEach((category, place) => {
     const found = content.results.map((result) => result.classes[category.id] ?? null);
-    const compared = content.compared?.classes[category.id] ?? null;
+    const compared = differencesOf(content)?.classes[category.id] ?? null;
     if (found.some(Boolean)) rows.push({ line: place + 1, category, found, compared });
   });
   return rows;
@@ -30,12 +30,15 @@ function classRows() {
 const CLASS_VALUES = {
   name: (row) => row.category.name,
   kind: (row) => (row.category.thing ? "thing" : "stuff"),
-  pq0: (row) => row.found[0]?.pq ?? null,
-  pq1: (row) => row.found[1]?.pq ?? null,
   difference: (row) => row.compared?.value ?? null,
 };
 
+/** False positives and negatives of a class in one result set. */
+const errorCount = (found) => (found ? found.fp + found.fn : null);
+
 function classValue(row, key) {
+  if (key === "errors") return errorCount(row.found[Number(state.set)]);
+  if (/^pq\d$/.test(key)) return row.found[key[2]]?.pq ?? null;
   if (key in CLASS_VALUES) return CLASS_VALUES[key](row);
   return row.found[Number(state.set)]?.[key] ?? null;
 }
@@ -45,18 +48,19 @@ function drawClasses(section) {
     drawAverages(section);
     return;
   }
-  const [classSort, sort] = classSorting(section, isCompared ? "pq0" : "pq", ["name", "kind"]);
+  const [classSort, sort] = classSorting(section, "-errors", ["name", "kind"]);
   const head = (label, key, numeric, title) => headCell(label, { key, numeric, title, sort: classSort, onSort: sort });
   const rows = sortedRows(classRows(), (row) => classValue(row, classSort.key), classSort.down);
   const columns = [head("Class", "name"), head("Kind", "kind")];
   if (isCompared) {
-    columns.push(head("PQ A", "pq0", true), head("PQ B", "pq1", true));
-    columns.push(head("B − A", "difference", true, "PQ of B minus PQ of A"));
+    columns.push(...content.sets.map((_, set) => head(`PQ ${LETTERS[set]}`, `pq${set}`, true)));
+    columns.push(head(differenceName(), "difference", true, `PQ of ${LETTERS[otherSet()]} minus PQ of A`));
   } else columns.push(head("PQ", "pq", true));
   columns.push(
     headCell("Interval"),
     head("SQ", "sq", true),
     head("RQ", "rq", true),
+    head("Errors", "errors", true, "missed segments and spurious predictions"),
     head("TP", "tp", true, "matched pairs"),
     head("FP", "fp", true, "false positives: spurious predictions"),
     head("FN", "fn", true, "false negatives: missed segments"),
@@ -98,18 +102,21 @@ function classRow(row) {
     ...row.found.map((one, shown) => cell(one ? percent(one.pq) : "–", shown === set ? "number strong" : "number")),
   ];
   if (isCompared) cells.push(differenceCell(row.compared));
-  return make("tr", {}, cells, found ? figureCells(found, row.category.name) : make("td", { colspan: 7 }));
+  return make("tr", {}, cells, found ? figureCells(found, row.category.name) : make("td", { colspan: 8 }));
 }
 
 function figureCells(found, name) {
   const title = `PQ ${percent(found.pq)}, interval ${percent(found.low)} to ${percent(found.high)}`;
   return [
-    make("td", { class: "wide" }, hasIntervals ? intervalBar(found.pq, found.low, found.high, title) : null),
+    make("td", { class: "wide" }, found.rare ? rareNote() : hasIntervals ? intervalBar(found.pq, found.low, found.high, title) : null),
     ...["sq", "rq"].map((key) => cell(percent(found[key]))),
+    cell(count(errorCount(found))),
     ...["tp", "fp", "fn"].map((key) => cell(count(found[key]))),
     make("td", { class: "wide" }, budgetBar(found, name)),
   ];
 }
+
+const rareNote = () => (hasIntervals ? make("small", {}, "in too few images") : null);
 
 function differenceCell(compared) {
   if (!compared || compared.value === null) return cell("–");

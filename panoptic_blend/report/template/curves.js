@@ -7,7 +7,7 @@ const CURVE_IOUS = [
 ];
 const PLOT = { width: 480, height: 330, left: 44, right: 12, top: 20, bottom: 38 };
 const SMALL = { width: 150, height: 96, left: 4, right: 4, top: 4, bottom: 4 };
-const STROKES = ["plain", "dashed"]; // of the result sets A and B
+const STROKES = ["plain", "dashed", "dotted", "dash-dot", "long", "sparse"]; // of the result sets
 
 /** Positions in a plot of values from 0 to 1. */
 function scales({ width, height, left, right, top, bottom }) {
@@ -68,7 +68,7 @@ function drawCurves(section) {
         state.curve,
         (value) => show({ curve: value }),
       ),
-      make("p", { class: "note" }, isCompared ? `A is drawn through, B dashed. ${KIND_NAMES[shownKind()]}.` : `${KIND_NAMES[shownKind()]}.`),
+      make("p", { class: "note" }, isCompared ? `A is drawn through, the others are broken lines. ${KIND_NAMES[shownKind()]}.` : `${KIND_NAMES[shownKind()]}.`),
     ),
     make(
       "div",
@@ -110,7 +110,7 @@ function recallPlot(line, name) {
       points: overRecall(curvesOf(set, line)[key]),
       kind: `iou${key}`,
       stroke: STROKES[set],
-      label: `${label} ${isCompared ? "AB"[set] : ""}`,
+      label: `${label} ${isCompared ? LETTERS[set] : ""}`,
     })),
   );
   return plot({ id: "recall-plot", label: `Precision over recall, ${name}`, lines, xLabel: "recall %", yLabel: "precision %" });
@@ -135,7 +135,7 @@ function scorePlot() {
       points: rates.map((rate, step) => [step / last, rate[key]]),
       kind: key,
       stroke: STROKES[set],
-      label: `${key} ${isCompared ? "AB"[set] : ""}`,
+      label: `${key} ${isCompared ? LETTERS[set] : ""}`,
     }));
   });
   const ticks = [0, 0.2, 0.4, 0.6, 0.8, 1].map((share) => scoreText(Math.round(share * last)));

@@ -44,7 +44,7 @@ function instanceTip(at, sets) {
   };
   const lines = instancesAt("truth", sets[0], at).slice(0, 3).map((instance) => line("truth", instance, sets[0]));
   for (const set of sets) {
-    const label = isCompared ? `prediction ${"AB"[set]}` : "prediction";
+    const label = isCompared ? `prediction ${LETTERS[set]}` : "prediction";
     lines.push(...instancesAt("prediction", set, at).slice(0, 3).map((instance) => line(label, instance, set)));
   }
   return lines.length ? lines : [make("div", { class: "tip-line" }, make("small", {}, "no instance"))];

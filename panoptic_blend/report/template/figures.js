@@ -11,6 +11,7 @@ function drawOverview(section) {
   const set = Number(state.set);
   const level = Math.round(100 * content.resampling.level);
   section.replaceChildren(
+    ...[verdictCard(set)].filter(Boolean),
     make(
       "div",
       { class: "cards" },
@@ -63,20 +64,34 @@ function groupCard(group) {
       ),
     );
   });
-  if (content.compared && content.results.some((result) => result.groups[group].n))
-    card.append(differenceLine(content.compared.groups[group]));
+  card.append(...commonMeans(group));
+  if (content.results.some((result) => result.groups[group].n))
+    card.append(...content.compared.map((compared, place) => differenceLine(compared.groups[group], place + 1)));
   return card;
 }
 
-function differenceLine({ value, low, high, better }) {
-  const verdict = low > 0 ? "B is better" : high < 0 ? "A is better" : "not significant";
+/** A line about means over different classes, with the means over those classes that occur in all result sets. */
+function commonMeans(group) {
+  const numbers = content.results.map((result) => result.groups[group].n);
+  const rows = classRows().filter((row) => group === "All" || row.category.thing === (group === "Things"));
+  const common = rows.filter((row) => row.found.every(Boolean));
+  if (numbers.every((number) => number === common.length)) return [];
+  const means = content.results.map((_, set) => {
+    const sum = common.reduce((total, row) => total + row.found[set].pq, 0);
+    return `${LETTERS[set]} ${percent(common.length ? sum / common.length : null)}`;
+  });
+  return [make("p", { class: "note common" }, `These are means over different classes. Over the ${count(common.length)} that occur in all: ${means.join(", ")}.`)];
+}
+
+function differenceLine({ value, low, high, better }, set) {
+  const verdict = low > 0 ? `${LETTERS[set]} is better` : high < 0 ? "A is better" : "not significant";
   return make(
     "div",
     { class: `difference ${low > 0 ? "up" : high < 0 ? "down" : ""}` },
-    make("b", {}, `B − A ${signed(value)}`),
+    make("b", {}, `${differenceName(set)} ${signed(value)}`),
     ` (${signed(low)} to ${signed(high)}) `,
     make("span", { class: "verdict" }, verdict),
-    make("span", { class: "share" }, `B better in ${percent(better)} % of resamples`),
+    make("span", { class: "share" }, `${LETTERS[set]} better in ${percent(better)} % of resamples`),
   );
 }
 
@@ -90,7 +105,7 @@ function sizesPanel(set) {
       "tr",
       {},
       make("th", { scope: "row" }, group),
-      sizes.map(([, groups]) => cell(groups[group].n ? percent(groups[group].pq) : "–")),
+      sizes.map(([, groups]) => sizeCell(groups[group])),
     ),
   );
   return make(
@@ -112,8 +127,13 @@ function sizesPanel(set) {
       ),
       make("tbody", {}, rows),
     ),
-    make("p", { class: "note" }, "Small: area below 32² pixels; large: from 96² pixels."),
+    make("p", { class: "note" }, "Small: area below 32² pixels; large: from 96² pixels. In brackets: over how many classes, as other classes occur in each size."),
   );
+}
+
+/** PQ of one size, and the number of classes that it is a mean over. */
+function sizeCell({ n, pq }) {
+  return make("td", { class: "number" }, n ? percent(pq) : "–", make("small", { class: "classes" }, ` (${n})`));
 }
 
 /** The images with the lowest PQ, or with the largest difference between two result sets. */
@@ -122,7 +142,7 @@ function extremesPanel(set) {
   const scored = [...content.ids.keys()].filter((place) => first(place) !== null);
   const order = sortedRows(scored, first, false).slice(0, 8);
   const figures = (place) => [
-    ...content.sets.map((_, shown) => make("span", { class: "number" }, percent(qualityOf(shown, place)))),
+    ...(isCompared ? [0, otherSet()] : [set]).map((shown) => make("span", {}, percent(qualityOf(shown, place)))),
     isCompared ? differenceMark(differenceOf(place)) : null,
   ];
   const link = (place) =>
@@ -135,7 +155,7 @@ function extremesPanel(set) {
   return make(
     "article",
     { class: "card" },
-    make("h2", {}, isCompared ? "Images with the largest difference" : "Worst images"),
+    make("h2", {}, isCompared ? `Images that differ most: A, ${LETTERS[otherSet()]}, ${differenceName()}` : "Worst images"),
     make(
       "ol",
       { class: "extremes" },

@@ -53,7 +53,7 @@ function imageCard(place, at) {
   const counts = [tp, fn, fp];
   const sum = counts.reduce((a, b) => a + b, 0) || 1;
   const kinds = ["var(--matched)", "var(--missed)", "var(--spurious)"];
-  const figures = content.sets.map((_, shown) =>
+  const figures = (isCompared ? [0, otherSet()] : [set]).map((shown) =>
     make(
       shown === set ? "b" : "span",
       { class: shown === set ? null : "even", title: `${qualityName()} of ${setName(shown)}` },

@@ -4,7 +4,7 @@ const SORTS = [
   ["pq", "PQ"],
   ["errors", "errors"],
   ["name", "name"],
-  ["difference", "B − A"],
+  ["difference", "difference"],
 ];
 const FILTERS = ["q", "class", "cause", "true", "taken", "from", "to"];
 let filtered = [];
@@ -34,9 +34,9 @@ const qualityName = () => (isInstances() ? "F1" : "PQ");
 /** PQ of one image, or F1 at the chosen score; null if nothing is scored. */
 const qualityOf = (set, place) => (isInstances() ? ratesOf(imageCounts(set, place)).f1 : content.results[set].images.pq[place]);
 
-/** PQ of B minus PQ of A in one image; null if one of them is null. */
+/** Quality of one image in the compared set, minus that in A; null if one of them is null. */
 function differenceOf(place) {
-  const [first, second] = [qualityOf(0, place), qualityOf(1, place)];
+  const [first, second] = [0, otherSet()].map((set) => qualityOf(set, place));
   return first === null || second === null ? null : second - first;
 }
 
@@ -180,7 +180,7 @@ function drawFilters() {
     select(
       "sort",
       "Sort",
-      SORTS.filter(([key]) => isCompared || key !== "difference").map(([key, label]) => [key, key === "pq" ? qualityName() : label]),
+      SORTS.filter(([key]) => isCompared || key !== "difference").map(([key, label]) => [key, key === "pq" ? qualityName() : key === "difference" ? differenceName() : label]),
       state.sort,
       (value) => show({ sort: value, down: "" }),
     ),

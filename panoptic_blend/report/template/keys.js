@@ -7,7 +7,7 @@ const KEYS = [
   ["1 2 3 4", "photo, truth, prediction, errors"],
   ["5", "all four layers side by side"],
   ["+ −", "opacity of the layer"],
-  ["s", "switch to the other result set"],
+  ["s", "switch to the next result set"],
   ["[ ]", "lower and higher score"],
   ["m", "switch between masks and boxes"],
   ["p", "switch between panoptic segments and instances"],
@@ -45,7 +45,7 @@ function actionOf(event) {
   if (isInstances() && "[]".includes(key)) return () => moveScore(key === "[" ? -1 : 1);
   if (isInstances() && key === "m") return () => show({ kind: KINDS[1 - KINDS.indexOf(shownKind())] });
   if (key === "?") return () => keysDialog.showModal();
-  if (key === "s") return () => show({ set: state.set === "0" ? "1" : "0" });
+  if (key === "s") return () => show({ set: String((Number(state.set) + 1) % content.sets.length) });
   if (state.image !== "") return viewerAction(key, event.target);
   if (key === "/")
     return () => {

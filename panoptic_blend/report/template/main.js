@@ -36,7 +36,7 @@ function drawingKey() {
   const { view, of, set, kind } = state;
   const shared = [of, set, ...(isInstances() ? [kind, view === "curves" ? "" : scoreStep()] : [])];
   if (view === "images") return [...shared, state.sort, state.down, ...FILTERS.map((name) => state[name])].join("\n");
-  return [...shared, state.matrix, state.order, state.curve].join();
+  return [...shared, state.matrix, state.lines, state.order, state.curve].join();
 }
 
 /** The choice of segments or instances, their tabs, and the slider of scores. */
@@ -69,7 +69,7 @@ function drawSets() {
   if (isCompared)
     fillChoice(
       byId("sets"),
-      setFiles().map((name, set) => [String(set), `${"AB"[set]}`, name]),
+      setFiles().map((name, set) => [String(set), LETTERS[set], name]),
       state.set,
       (set) => show({ set }),
     );

@@ -1,5 +1,7 @@
 // The confusion matrix of the classes that occur, and the most confused pairs of classes.
 
+const DENSE = 24; // the number of classes of a matrix that is still surveyed at a glance
+
 function drawConfusion(section) {
   const set = Number(state.set);
   const entries = content.results[set].confusion[state.matrix];
@@ -21,12 +23,27 @@ function drawConfusion(section) {
       ? "Pairs of segments with an IoU above 0.5, of any classes; (none): missed or spurious segments. " +
         "Choose a cell to see its images."
       : "All pixels; (none) is void.";
+  const all = occurringLines(entries);
+  const most = mostConfused(entries, all);
+  const lines = state.lines === "all" ? all : most;
+  const extent = make("div", { class: "choice", role: "group", "aria-label": "Classes of the matrix", id: "matrix-lines" });
+  if (most.length < all.length) {
+    const options = [
+      ["", `${most.length - 1} most confused`],
+      ["all", `all ${all.length - 1} classes`],
+    ];
+    fillChoice(extent, options, state.lines, (chosen) => {
+      show({ lines: chosen });
+      section.querySelector(`#matrix-lines [data-value="${chosen}"]`).focus();
+    });
+  }
   section.replaceChildren(
     make(
       "div",
       { class: "bar" },
       make("h1", {}, "Truth in rows, prediction in columns"),
       choice,
+      extent,
       make("p", { class: "note" }, explained),
     ),
     make(
@@ -35,15 +52,28 @@ function drawConfusion(section) {
       make(
         "div",
         { class: "scroll matrix-box", role: "region", "aria-label": "Confusion matrix" },
-        matrixTable(entries),
+        matrixTable(entries, lines),
       ),
       confusedPanel(entries),
     ),
   );
 }
 
-function matrixTable(entries) {
-  const lines = [...new Set(entries.flatMap(([row, column]) => [row, column]))].sort((a, b) => a - b);
+const occurringLines = (entries) => [...new Set([0, ...entries.flatMap(([row, column]) => [row, column])])].sort((a, b) => a - b);
+
+/** The classes that are confused most often, where there are so many that the matrix would be nearly empty. */
+function mostConfused(entries, all) {
+  if (all.length - 1 <= DENSE) return all;
+  const sums = new Map();
+  for (const [row, column, number] of entries) {
+    if (row === column || !row || !column) continue;
+    for (const line of [row, column]) sums.set(line, (sums.get(line) ?? 0) + number);
+  }
+  const first = sortedRows([...sums.keys()], (line) => sums.get(line), true).slice(0, DENSE);
+  return first.length ? [0, ...first].sort((a, b) => a - b) : all;
+}
+
+function matrixTable(entries, lines) {
   const sums = new Map();
   const values = new Map();
   for (const [row, column, number] of entries) {

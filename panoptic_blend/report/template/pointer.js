@@ -4,7 +4,7 @@ function pointed(event, frame, set) {
   if (!opened) return;
   const { at, x, y } = pixelAt(event, frame, opened.found);
   markPoint(frame, x, y);
-  const sets = isCompared && (frame.dataset.layer === "photo" || frame.dataset.layer === "truth") ? [0, 1] : [set];
+  const sets = isCompared && (frame.dataset.layer === "photo" || frame.dataset.layer === "truth") ? [...content.sets.keys()] : [set];
   if (isInstances()) showTip(event, instanceTip(at, sets));
   else showTip(event, [tipLine("truth", at, sets[0]), ...sets.map((shown) => tipLine("prediction", at, shown))]);
 }
@@ -13,7 +13,7 @@ function pointed(event, frame, set) {
 function tipLine(side, at, set) {
   const { found } = opened;
   const map = side === "truth" ? found.map : found.sets[set].map;
-  const label = side === "prediction" && isCompared ? `prediction ${"AB"[set]}` : side;
+  const label = side === "prediction" && isCompared ? `prediction ${LETTERS[set]}` : side;
   const row = found.sets[set][side][map[at] - 1];
   if (!row) return make("div", { class: "tip-line" }, make("small", {}, label), make("span", {}, "void"));
   const segment = segmentOf(row);

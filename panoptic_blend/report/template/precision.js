@@ -64,8 +64,10 @@ function precisionCard(kind) {
     if (isKnown) card.append(intervalBar(value, low, high, `AP ${percent(value)}, interval ${percent(low)} to ${percent(high)}`));
     card.append(smallFigures(["AP50", "AP75"].map((name) => [name, percent(result[kind].figures[name].value)])));
   });
-  const difference = content.instances.compared?.[kind].figures.AP;
-  if (difference && difference.value !== null) card.append(differenceLine(difference));
+  content.instances.compared.forEach((compared, place) => {
+    const difference = compared[kind].figures.AP;
+    if (difference.value !== null) card.append(differenceLine(difference, place + 1));
+  });
   return card;
 }
 
@@ -111,8 +113,8 @@ function thresholdCard() {
 function twelvePanel() {
   const sets = [...content.instances.results.keys()];
   const heads = KINDS.flatMap((kind) => [
-    ...sets.map((set) => headCell(KIND_NAMES[kind] + (isCompared ? ` ${"AB"[set]}` : ""), { numeric: true })),
-    isCompared ? headCell("B − A", { numeric: true }) : headCell("Interval"),
+    ...sets.map((set) => headCell(KIND_NAMES[kind] + (isCompared ? ` ${LETTERS[set]}` : ""), { numeric: true })),
+    isCompared ? headCell(differenceName(), { numeric: true }) : headCell("Interval"),
   ]);
   const row = (name) =>
     make(
@@ -122,7 +124,7 @@ function twelvePanel() {
       KINDS.flatMap((kind) => [
         ...sets.map((set) => cell(percent(content.instances.results[set][kind].figures[name].value), "number strong")),
         isCompared
-          ? differenceCell(content.instances.compared[kind].figures[name])
+          ? differenceCell(differencesOf(content.instances)[kind].figures[name])
           : boundsCell(content.instances.results[0][kind].figures[name]),
       ]),
     );

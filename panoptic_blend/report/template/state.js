@@ -19,6 +19,7 @@ const DEFAULTS = {
   opacity: "70",
   segment: "",
   matrix: "segments",
+  lines: "",
   order: "",
   kind: "",
   score: "",
@@ -46,6 +47,7 @@ function parsedState(hash) {
   if (!LAYOUTS.includes(found.layout)) found.layout = DEFAULTS.layout;
   if (!SORTS.some(([key]) => key === found.sort)) found.sort = DEFAULTS.sort;
   if (!["segments", "pixels"].includes(found.matrix)) found.matrix = DEFAULTS.matrix;
+  if (found.lines !== "all") found.lines = "";
   if (!isClassOrder(found.order, found.of)) found.order = "";
   if (!KINDS.includes(found.kind)) found.kind = "";
   if (found.score !== "" && !isPlace(content.instances?.steps ?? [], found.score)) found.score = "";

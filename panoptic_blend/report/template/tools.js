@@ -11,8 +11,13 @@ const signed = (fraction, digits = 1) => (fraction < 0 ? "−" : "+") + Math.abs
 const causeNames = () => (isInstances() ? content.instances : content).causes;
 /** The file names of the result sets. */
 const setFiles = () => (isInstances() ? content.instances.sets : content.sets);
-const setName = (set) => (isCompared ? `${"AB"[set]}: ${setFiles()[set]}` : setFiles()[set]);
+const setName = (set) => (isCompared ? `${LETTERS[set]}: ${setFiles()[set]}` : setFiles()[set]);
 const isCompared = content.sets.length > 1;
+const LETTERS = "ABCDEF"; // of the result sets
+/** The set that is compared with A: the chosen one, or B. */
+const otherSet = () => Number(state.set) || 1;
+const differenceName = (set = otherSet()) => `${LETTERS[set]} − A`;
+const differencesOf = (found, set = otherSet()) => found.compared[set - 1] ?? null;
 
 /** A value from 0 to 1 as a dot on a track, with its interval. */
 function intervalBar(value, low, high, title) {

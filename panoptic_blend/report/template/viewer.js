@@ -147,7 +147,7 @@ function drawViewerTools(place) {
       make(
         "span",
         { class: "figure-pair", title: setName(set) },
-        isCompared ? `${"AB"[set]} ` : `${qualityName()} `,
+        isCompared ? `${LETTERS[set]} ` : `${qualityName()} `,
         make("b", {}, percent(qualityOf(set, place))),
       ),
       make("span", { class: "note" }, errorWords(errorsOf(set, place))),
@@ -170,7 +170,7 @@ function drawViewerTools(place) {
   );
   fillChoice(
     byId("viewer-sets"),
-    isCompared ? setFiles().map((name, set) => [String(set), "AB"[set], name]) : [],
+    isCompared ? setFiles().map((name, set) => [String(set), LETTERS[set], name]) : [],
     state.set,
     (set) => show({ set }),
   );
@@ -219,7 +219,7 @@ function drawLayers() {
 function pane(layer, set) {
   const { place, found } = opened;
   const isOfSet = isCompared && (layer === "prediction" || layer === "errors");
-  const title = layer[0].toUpperCase() + layer.slice(1) + (isOfSet ? ` ${"AB"[set]}` : "");
+  const title = layer[0].toUpperCase() + layer.slice(1) + (isOfSet ? ` ${LETTERS[set]}` : "");
   const photo = { src: assetAddress(`${place}.jpg`), alt: `Photo ${content.names[place]}` };
   const frame = photoFrame(photo, layerCanvas(layer, set, found), found, { "data-layer": layer, "data-set": set });
   frame.addEventListener("pointermove", (event) => pointed(event, frame, set));
