@@ -23,9 +23,9 @@ _TEMPLATE = Path(__file__).parent / "template"
 REPORT = Template(
     _TEMPLATE,
     page="page",
-    styles=("base", "viewer", "page"),
+    styles=("base", "viewer", "page", "overview"),
     scripts=(
-        *("elements", "assets", "class_labels", "tools", "state", "figures", "classes", "matrix", "budget"),
+        *("elements", "assets", "class_labels", "tools", "state", "figures", "classes", "matrix", "budget", "verdict"),
         *("instances", "precision", "averages", "curves", "images", "grid", "maps", "details", "masks", "frames"),
         *("viewer", "pointer", "segments", "detections", "keys_dialog", "keys", "main"),
     ),

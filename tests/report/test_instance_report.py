@@ -169,10 +169,10 @@ def test_two_result_sets_beside_maps(files: Small, found: Instances, request_: I
         assert shown["sets"][1].endswith("second_i.json") and page["results"][1]["groups"]["All"]["pq"] == 1
         for kind in ("mask", "box"):  # the maps have the same things
             assert shown["results"][0][kind] == alone["results"][0][kind]
-            assert shown["compared"][kind]["figures"]["AP"]["better"] > 0.5
-            difference = shown["compared"][kind]["figures"]["AP"]["value"]
+            assert shown["compared"][0][kind]["figures"]["AP"]["better"] > 0.5
+            difference = shown["compared"][0][kind]["figures"]["AP"]["value"]
             assert difference == pytest.approx(1 - alone["results"][0][kind]["figures"]["AP"]["value"])
-            assert shown["compared"][kind]["classes"]["3"]["value"] == pytest.approx(1 - 67 / 101)
+            assert shown["compared"][0][kind]["classes"]["3"]["value"] == pytest.approx(1 - 67 / 101)
 
 
 def test_files_that_do_not_belong_together_are_refused(

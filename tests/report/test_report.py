@@ -149,7 +149,7 @@ def test_large_data_go_into_a_folder(request_: ReportRequest, monkeypatch: pytes
     assert folder == page.with_name("report_files") and content(page)["folder"] == "report_files"
     assert "embedded" not in content(page)
     names = {f"{place}{suffix}" for place in range(3) for suffix in (".jpg", ".small.jpg", ".js")}
-    assert {path.name for path in folder.iterdir()} == names | {"panoptic-blend-report", "report.js"}
+    assert {path.name for path in folder.iterdir()} == names | {"panoptic-blend-report", "report.js", "segments.js"}
     for name in ("report", "0", "1", "2"):
         script = (folder / f"{name}.js").read_text()
         assert script.startswith(f'panopticReport("{name}",{{') and script.endswith("})\n")

@@ -29,8 +29,8 @@ function drawConfusion(section) {
   const extent = make("div", { class: "choice", role: "group", "aria-label": "Classes of the matrix", id: "matrix-lines" });
   if (most.length < all.length) {
     const options = [
-      ["", `${most.length - 1} most confused`],
-      ["all", `all ${all.length - 1} classes`],
+      ["", `${most.filter(Boolean).length} most confused`],
+      ["all", `all ${all.filter(Boolean).length} classes`],
     ];
     fillChoice(extent, options, state.lines, (chosen) => {
       show({ lines: chosen });
@@ -59,18 +59,18 @@ function drawConfusion(section) {
   );
 }
 
-const occurringLines = (entries) => [...new Set([0, ...entries.flatMap(([row, column]) => [row, column])])].sort((a, b) => a - b);
+const occurringLines = (entries) => [...new Set(entries.flatMap(([row, column]) => [row, column]))].sort((a, b) => a - b);
 
 /** The classes that are confused most often, where there are so many that the matrix would be nearly empty. */
 function mostConfused(entries, all) {
-  if (all.length - 1 <= DENSE) return all;
+  if (all.length <= DENSE) return all;
   const sums = new Map();
   for (const [row, column, number] of entries) {
     if (row === column || !row || !column) continue;
     for (const line of [row, column]) sums.set(line, (sums.get(line) ?? 0) + number);
   }
   const first = sortedRows([...sums.keys()], (line) => sums.get(line), true).slice(0, DENSE);
-  return first.length ? [0, ...first].sort((a, b) => a - b) : all;
+  return first.length ? all.filter((line) => !line || first.includes(line)) : all;
 }
 
 function matrixTable(entries, lines) {

@@ -41,8 +41,9 @@ function leadWords(budget) {
   const name = `${budgetName()} is ${percent(value)}`;
   if (first === undefined) return [`${name}: nothing is wrong.`];
   const link = (cause) => causeLink(cause, causeWords(causeNames()[cause]));
+  const extent = 2 * budget.lost[first] > 1 - value ? "most are" : "the largest share is";
   const more = second === undefined ? [] : [", then ", link(second), ` (${percent(budget.lost[second])})`];
-  return [`${name}. Of the ${percent(1 - value)} points that are missing, most are lost to `, link(first), ` (${percent(budget.lost[first])})`, ...more, "."];
+  return [`${name}. Of the ${percent(1 - value)} points that are missing, ${extent} lost to `, link(first), ` (${percent(budget.lost[first])})`, ...more, "."];
 }
 
 function causeLink(cause, words) {
@@ -54,7 +55,7 @@ function facts(set, budget) {
   const [first] = rankedCauses(budget);
   const found = [];
   if (first !== undefined && budget.mended[first] !== null)
-    found.push(`Without this cause alone, ${budgetName()} would be ${percent(budget.mended[first])}.`);
+    found.push(`If this cause alone were repaired, ${budgetName()} would be ${percent(budget.mended[first])}.`);
   if (!isInstances()) found.push(sizeFact(set, first), hopelessFact(set), confusedFact(set));
   found.push(...(isInstances() ? content.instances.compared.map((one) => one[shownKind()].figures.AP) : content.compared.map((one) => one.groups.All)).map(comparedFact));
   return found.filter(Boolean);
