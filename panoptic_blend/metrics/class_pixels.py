@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from panoptic_blend.metrics.overlaps import Comparison
-from panoptic_blend.metrics.sparse import Integers
+from panoptic_blend.metrics.sparse import Floats, Integers
 from panoptic_blend.structures import Category, PanopticBlendError
 
 MUCH_VOID = 0.5
@@ -43,3 +43,14 @@ class ClassPixels:
     def compute(self) -> Integers:
         """The counts (C + 1, C + 1): rows are the truth, columns the prediction, row and column 0 are void."""
         return self._pixels.copy()
+
+
+def class_ious(pixels: Integers) -> Floats:
+    """IoU (C,) of every class from the counts (C + 1, C + 1) of `ClassPixels`; NaN for a class without truth.
+
+    Pixels that are void in the truth are left out; those that are void in the prediction are missed (Long et al., Fully
+    Convolutional Networks for Semantic Segmentation, CVPR 2015, section 5: IU, with mean IU as its mean).
+    """
+    hits, in_truth = np.diagonal(pixels)[1:], pixels[1:].sum(axis=1)
+    union = in_truth + pixels[1:, 1:].sum(axis=0) - hits
+    return np.divide(hits, union, out=np.full(len(hits), np.nan), where=in_truth > 0)

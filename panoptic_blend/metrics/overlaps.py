@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from panoptic_blend.metrics.assignment import heaviest_pairs
 from panoptic_blend.metrics.boundary import boundary_indices
 from panoptic_blend.metrics.sparse import Floats, Integers, SparseTable, sums
 from panoptic_blend.structures import PanopticBlendError, PanopticMap, Segment, positions
@@ -137,7 +138,7 @@ def compare(truth: PanopticMap, prediction: PanopticMap, *, boundary: bool = Fal
     return found
 
 
-def match(comparison: Comparison, *, boundary: bool = False) -> Matches:
+def match(comparison: Comparison, *, boundary: bool = False, threshold: int = 50) -> Matches:
     """Match the segments of one image (section 4.1).
 
     The segments of a pair have the same category and an IoU above 0.5, where the union excludes pixels of the
@@ -147,6 +148,9 @@ def match(comparison: Comparison, *, boundary: bool = False) -> Matches:
 
     With ``boundary``, which requires ``compare(..., boundary=True)``, the IoU of a pair is the minimum of this IoU and
     the IoU of the boundaries (Cheng et al., Boundary IoU, CVPR 2021, section 5).
+
+    ``threshold`` is the IoU of a match in whole percent. Below 50, where a segment may be in several pairs, the matches
+    are those with the largest sum of IoUs, a maximum-weight bipartite matching.
     """
     truth, prediction, table = comparison.truth, comparison.prediction, comparison.overlaps
     void, area = table.first_row()[1:], prediction.areas
@@ -154,7 +158,10 @@ def match(comparison: Comparison, *, boundary: bool = False) -> Matches:
     is_same = truth.categories[rows] == prediction.categories[columns]
     union = truth.areas[rows] + (area - void)[columns] - shared
     # areas stated in a JSON may be arbitrary
-    matched = is_same & ~truth.is_crowd[rows] & (2 * shared > union) & (union >= 0)
+    matched = np.flatnonzero(is_same & ~truth.is_crowd[rows] & (100 * shared > threshold * union) & (union >= 0))
+    if threshold < 50:
+        weights = shared[matched] / np.maximum(union[matched], 1)
+        matched = matched[heaviest_pairs(rows[matched], columns[matched], weights)]
     with np.errstate(divide="ignore"):
         iou = shared[matched] / union[matched]
     paired_truth, paired_prediction = rows[matched], columns[matched]
@@ -176,6 +183,18 @@ def match(comparison: Comparison, *, boundary: bool = False) -> Matches:
         missed=_others(paired_truth, exists & ~truth.is_crowd),
         spurious=_others(paired_prediction, (area > 0) & (2 * ignored <= area)),
     )
+
+
+def same_class_ious(comparison: Comparison) -> tuple[Integers, Integers, Floats]:
+    """Indices in truth and prediction, and IoU, of the n pairs of one class that share pixels: (n,) each.
+
+    Areas are those of the pixels, whatever a JSON states, and void is excluded from predictions.
+    """
+    rows, columns, shared = comparison.pairs()
+    same = comparison.truth.categories[rows] == comparison.prediction.categories[columns]
+    rows, columns, shared, table = rows[same], columns[same], shared[same], comparison.overlaps
+    area = (table.column_sums() - table.first_row())[1:]
+    return rows, columns, shared / (table.row_sums()[1:][rows] + area[columns] - shared)
 
 
 def format_ids(ids: Sequence[int] | npt.NDArray[np.integer], limit: int = 5) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from panoptic_blend.metrics.class_pixels import class_ious
 from panoptic_blend.structures import IGNORE, PanopticBlendError
 
 
@@ -65,8 +66,6 @@ class SemanticIoU:
 
     def compute(self) -> SemanticReport:
         """Compute the IoU over all images so far."""
-        hits, in_truth = np.diagonal(self._confusion), self._confusion.sum(axis=1)
-        union = in_truth + self._confusion.sum(axis=0) - hits
-        present = in_truth > 0
-        per_class = np.divide(hits, union, out=np.full(self._num_classes, np.nan), where=present)
+        per_class = class_ious(np.pad(self._confusion, ((1, 0), (1, 0))))
+        present = ~np.isnan(per_class)
         return SemanticReport(float(per_class[present].mean()) if present.any() else math.nan, per_class)

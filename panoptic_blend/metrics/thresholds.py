@@ -1,0 +1,33 @@
+"""PQ, SQ and RQ at other IoU thresholds of a match than 0.5, as a curve."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from panoptic_blend.metrics.details import PanopticDetails
+from panoptic_blend.metrics.overlaps import match
+from panoptic_blend.metrics.panoptic_quality import PanopticQuality, PanopticReport
+
+THRESHOLDS = tuple(range(5, 100, 5))
+"""IoU thresholds in percent."""
+
+
+def quality_at(details: PanopticDetails, thresholds: tuple[int, ...] = THRESHOLDS) -> dict[int, PanopticReport]:
+    """PQ, SQ and RQ of all images at each of ``thresholds``, which are whole percent from 0 to 99.
+
+    Matches above 0.5 are those of PQ with a large enough IoU; below, they are those of `overlaps.match`, which assigns.
+    The predictions that are ignored are the same at all thresholds, unless they match.
+    """
+    qualities = {percent: PanopticQuality(tuple(details.categories.values())) for percent in thresholds}
+    for _, comparison in details.comparisons():
+        truth, prediction = comparison.truth.categories, comparison.prediction.categories
+        for percent, quality in qualities.items():
+            matches = match(comparison, threshold=percent)
+            pairs = zip(truth[matches.truth].tolist(), matches.iou.tolist(), strict=True)
+            quality.tally(pairs, truth[matches.missed].tolist(), prediction[matches.spurious].tolist())
+    return {percent: quality.compute() for percent, quality in qualities.items()}
+
+
+def mean_quality(curve: dict[int, PanopticReport], group: str) -> float:
+    """The mean PQ of a group over the thresholds from 0.5 on, as AP has it; NaN if no class occurs."""
+    return float(np.mean([report[group]["pq"] for percent, report in curve.items() if percent >= 50]))
