@@ -22,8 +22,9 @@ from panoptic_blend.formats.videos import VideoReader
 from panoptic_blend.metrics.conversion import from_detectron2, from_hugging_face
 from panoptic_blend.metrics.panoptic_quality import PanopticQuality, categories_by_id
 from panoptic_blend.report.command import ReportRequest, write_report
-from panoptic_blend.scoring.details import Resampling, summary
-from panoptic_blend.scoring.run import DetailRequest, score_in_detail
+from panoptic_blend.scoring.details import Resampling
+from panoptic_blend.scoring.further import FURTHER
+from panoptic_blend.scoring.run import ScoredFiles, Wanted, score
 
 HEIGHT, WIDTH = 12, 16
 CATEGORIES = [
@@ -94,10 +95,11 @@ def _json(folder: Path) -> Path:
 
 
 def read_scored(folder: Path) -> None:
-    """What ``pq --details --boundary`` does."""
+    """What ``pq --details --boundary --also all`` does."""
     files = _json(folder), folder / "results.json", None, folder / "results.zip"
-    request = DetailRequest(*files, out=folder / "out", boundary=True, workers=1)
-    json.dumps(summary(score_in_detail(request, Resampling(5)), Resampling(5)))
+    wanted = Wanted(folder / "out", also=FURTHER, resampling=Resampling(5))
+    scores = score(ScoredFiles(*files, boundary=True, workers=1).read(), wanted)
+    json.dumps(scores.summary(Resampling(5)))
 
 
 def read_reported(folder: Path) -> None:

@@ -39,6 +39,12 @@ Compare = Annotated[
     typer.Option(metavar="B.json", help="Second predictions for the same images; test whether the two differ."),
 ]
 CompareFolder = Annotated[Path | None, typer.Option(help="PNGs of the second predictions; default: beside B.json.")]
+Also = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAMES", help="More figures, with commas: miou, pq-dagger, covering, thresholds; or all of them."
+    ),
+]
 Missing = Annotated[
     Literal["error", "void"], typer.Option(help="How to treat an image without a prediction: as an error, or as void.")
 ]

@@ -9,7 +9,7 @@ from typing import Any
 from panoptic_blend.config.experiment import Config
 from panoptic_blend.formats.coco_layout import find_root, find_split
 from panoptic_blend.scoring.details import Findings, Resampling
-from panoptic_blend.scoring.run import DetailRequest, score_in_detail
+from panoptic_blend.scoring.run import ScoredFiles, find
 from panoptic_blend.structures import PanopticBlendError, Progress
 from panoptic_blend.training.log import read_log
 
@@ -55,5 +55,4 @@ def figures_of(run: Path, config: Config, is_best: bool, progress: Progress | No
 def _findings(run: Path, config: Config, progress: Progress | None) -> Findings:
     split = find_split(find_root(config.data.root), config.data.val)
     results = run / "results" / f"panoptic_{config.data.val}.json"
-    request = DetailRequest(truth=split.json, prediction=results, truth_folder=split.maps)
-    return score_in_detail(request, Resampling(), progress)
+    return find(ScoredFiles(truth=split.json, prediction=results, truth_folder=split.maps), Resampling(), progress)

@@ -68,10 +68,12 @@ def rare_line(too_rare: Collection[int], total: int, categories: Iterable[Catego
 
 
 def size_table(sizes: dict[str, PanopticReport]) -> Table:
-    """PQ of small, medium and large segments."""
-    table = right_aligned("PQ of", *sizes, title="PQ by segment size")
+    """PQ, SQ and RQ of small, medium and large segments."""
+    heads = [f"{figure} {size}" for size in sizes for figure in ("PQ", "SQ", "RQ")]
+    table = right_aligned("", *heads, title="Quality by segment size")
     for group in GROUPS:
-        table.add_row(group, *(percent(r[group]["pq"]) for r in sizes.values()))
+        qualities = [report[group] for report in sizes.values()]
+        table.add_row(group, *(percent(value) for q in qualities for value in (q["pq"], q["sq"], q["rq"])))
     return table
 
 

@@ -18,6 +18,8 @@ from panoptic_blend.metrics.panoptic_quality import PanopticReport
 from panoptic_blend.metrics.resampling import Intervals, PairedComparison, compare_results, image_qualities, intervals
 from panoptic_blend.metrics.sparse import Integers
 from panoptic_blend.scoring.csv_tables import Row, image_column, known, write_csv
+from panoptic_blend.scoring.further import quality_rows
+from panoptic_blend.scoring.sections import Section
 from panoptic_blend.structures import Category, ImageId
 
 NO_CLASS = "(none)"
@@ -81,6 +83,7 @@ def write_details(
     resampling: Resampling,
     table_format: TableFormat = "csv",
     *,
+    sections: Sequence[Section] = (),
     overwrite: bool = False,
 ) -> None:
     """Write the folder ``out`` atomically; raises PanopticBlendError unless it is absent, empty, or to ``overwrite``.
@@ -101,7 +104,7 @@ def write_details(
             ("category", "of", "cause", "lost", "pq_if_mended"),
             _error_rows(findings.budget, names),
         )
-        write_csv(folder / "sizes.csv", _SIZE_COLUMNS, _size_rows(findings, names))
+        write_csv(folder / "sizes.csv", _SIZE_COLUMNS, _size_rows(findings))
         _write_matrix(folder / "confusion_pixels.csv", matrices.categories, matrices.pixels)
         _write_matrix(folder / "confusion_segments.csv", matrices.categories, matrices.segments)
         if findings.compared:
@@ -110,10 +113,13 @@ def write_details(
                 for i in findings.compared.images
             ]
             write_csv(folder / "comparison.csv", ("image", "pq_first", "pq_second", "difference", "file_name"), rows)
-        (folder / SUMMARY).write_text(json.dumps(summary(findings, resampling), indent=1), encoding="utf-8")
+        for section in sections:
+            section.write(folder)
+        content = summary(findings, resampling, sections)
+        (folder / SUMMARY).write_text(json.dumps(content, indent=1), encoding="utf-8")
 
 
-def summary(findings: Findings, resampling: Resampling) -> dict[str, Any]:
+def summary(findings: Findings, resampling: Resampling, sections: Iterable[Section] = ()) -> dict[str, Any]:
     """All metrics of groups and classes, as JSON values."""
     content: dict[str, Any] = {
         **findings.report.figures(),
@@ -134,6 +140,7 @@ def summary(findings: Findings, resampling: Resampling) -> dict[str, Any]:
         content["comparison"] = {key: asdict(findings.compared)[key] for key in ("groups", "per_class", "better")}
     if findings.other_report:
         content["comparison"]["second"] = findings.other_report.groups
+    content |= {section.key: section.summary() for section in sections}
     return cast(dict[str, Any], without_nan(content))
 
 
@@ -197,14 +204,8 @@ def _error_rows(budget: ErrorBudget, names: Mapping[int, str]) -> Iterable[Row]:
             yield category, name, cause, found.lost[cause], found.repaired[cause]
 
 
-def _size_rows(findings: Findings, names: Mapping[int, str]) -> Iterable[Row]:
-    for size, report in findings.sizes.items():
-        for group, quality in report.groups.items():
-            yield size, None, group, quality["pq"], quality["sq"], quality["rq"], None, None, None
-        for category, found in report.per_class.items():
-            if found["tp"] + found["fp"] + found["fn"]:
-                figures = found["pq"], found["sq"], found["rq"]
-                yield size, category, names[category], *figures, found["tp"], found["fp"], found["fn"]
+def _size_rows(findings: Findings) -> Iterable[Row]:
+    return ((size, *row) for size, report in findings.sizes.items() for row in quality_rows(report))
 
 
 def _write_matrix(path: Path, categories: Sequence[Category], matrix: Integers) -> None:

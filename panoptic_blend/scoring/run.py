@@ -1,37 +1,107 @@
-"""Score result files in detail and write the tables."""
+"""Score result files as far as a command asks for, and write the tables."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from panoptic_blend.extras import require_extra
-from panoptic_blend.scoring.details import SUMMARY, Findings, Resampling, TableFormat, compute_findings, write_details
+from panoptic_blend.files import distinct_names, without_nan
+from panoptic_blend.metrics.details import PanopticDetails
+from panoptic_blend.metrics.panoptic_quality import PanopticReport
+from panoptic_blend.scoring.details import (
+    SUMMARY,
+    Findings,
+    Resampling,
+    TableFormat,
+    compute_findings,
+    summary,
+    write_details,
+)
 from panoptic_blend.scoring.evaluate_files import detail_pairs, pair_result_sets
 from panoptic_blend.scoring.file_pairs import FilePolicy
-from panoptic_blend.structures import PanopticBlendError, Progress
+from panoptic_blend.scoring.further import further_sections
+from panoptic_blend.scoring.sections import Section
+from panoptic_blend.structures import ImageId, PanopticBlendError, Progress
 
 
 @dataclass(frozen=True)
-class DetailRequest:
-    """Files to score, ``other`` results (JSON, folder of PNGs) to compare with, options, and a folder for tables."""
+class ScoredFiles:
+    """Files to score, ``other`` results (JSON, folder of PNGs) to compare with, and how to read and compare them."""
 
     truth: Path
     prediction: Path
     truth_folder: Path | None = None
     prediction_folder: Path | None = None
     other: tuple[Path, Path | None] | None = None
-    out: Path | None = None
     boundary: bool = False
     policy: FilePolicy = field(default_factory=FilePolicy)
     workers: int | None = None
-    table_format: TableFormat = "csv"
-    overwrite: bool = False
 
     @property
     def results(self) -> list[tuple[Path, Path | None]]:
         """JSON and folder of PNGs of every result set."""
         return [(self.prediction, self.prediction_folder), *([self.other] if self.other else [])]
+
+    @property
+    def names(self) -> list[str]:
+        """Short names of the result sets, which tell them apart."""
+        return distinct_names([self.truth, *(path for path, _ in self.results)])[1:]
+
+    def read(self, progress: Progress | None = None) -> ResultSets:
+        """Compare all images; PanopticBlendError if a file is missing or broken."""
+        pairs = pair_result_sets(self.truth, self.results, self.truth_folder, self.policy)
+        details = detail_pairs(pairs, progress, workers=self.workers, boundary=self.boundary)
+        names = dict(zip(pairs[0].images.ids, pairs[0].images.file_names, strict=True))
+        return ResultSets(details, self.names, names)
+
+
+@dataclass(frozen=True)
+class ResultSets:
+    """Result sets for one truth, all images compared: ``details`` and ``names`` of each, and the files of pictures."""
+
+    details: Sequence[PanopticDetails]
+    names: Sequence[str]
+    file_names: Mapping[ImageId, str]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What to compute besides PQ, SQ and RQ, and the folder ``out`` to write.
+
+    ``in_detail`` asks for all of `Findings`, as a folder or a second result set do. ``also`` has names of
+    `further.FURTHER`.
+    """
+
+    out: Path | None = None
+    table_format: TableFormat = "csv"
+    overwrite: bool = False
+    in_detail: bool = False
+    also: Sequence[str] = ()
+    resampling: Resampling = field(default_factory=Resampling)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether PQ, SQ and RQ are all."""
+        return not (self.out or self.in_detail or self.also)
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What was computed; ``findings`` is None unless they were asked for."""
+
+    report: PanopticReport
+    findings: Findings | None = None
+    sections: Sequence[Section] = ()
+
+    def summary(self, resampling: Resampling) -> dict[str, Any]:
+        """All figures as JSON values, in which figures over nothing are None."""
+        if self.findings:
+            return summary(self.findings, resampling, self.sections)
+        added: dict[str, Any] = without_nan({section.key: section.summary() for section in self.sections})
+        return self.report.figures() | added
 
 
 def require_writable(out: Path | None, table_format: TableFormat, overwrite: bool = False) -> None:
@@ -51,17 +121,26 @@ def require_writable(out: Path | None, table_format: TableFormat, overwrite: boo
         raise PanopticBlendError(f"{out}: already has tables; choose another folder, or add --overwrite")
 
 
-def score_in_detail(request: DetailRequest, resampling: Resampling, progress: Progress | None = None) -> Findings:
-    """Compute all metrics of the results, and write their tables to ``request.out`` if given.
+def score(sets: ResultSets, wanted: Wanted) -> Scores:
+    """Compute what is ``wanted`` of the first result set and of its comparison with the others, and write the folder.
 
     Raises:
-        PanopticBlendError: a file is missing or broken, or the folder is not empty.
+        PanopticBlendError: the folder is not empty.
     """
-    require_writable(request.out, request.table_format, request.overwrite)
-    pairs = pair_result_sets(request.truth, request.results, request.truth_folder, request.policy)
-    details, *others = detail_pairs(pairs, progress, workers=request.workers, boundary=request.boundary)
-    names = dict(zip(pairs[0].images.ids, pairs[0].images.file_names, strict=True))
-    findings = compute_findings(details, next(iter(others), None), resampling, names)
-    if request.out:
-        write_details(request.out, details, findings, resampling, request.table_format, overwrite=request.overwrite)
+    details, *others = sets.details
+    sections = list(further_sections(details, wanted.also))
+    if not (wanted.out or wanted.in_detail):
+        return Scores(details.compute(), None, sections)
+    findings = compute_findings(details, next(iter(others), None), wanted.resampling, sets.file_names)
+    if wanted.out:
+        places = wanted.out, details, findings, wanted.resampling, wanted.table_format
+        write_details(*places, sections=sections, overwrite=wanted.overwrite)
+    return Scores(findings.report, findings, sections)
+
+
+def find(files: ScoredFiles, resampling: Resampling, progress: Progress | None = None) -> Findings:
+    """All detailed metrics of result files."""
+    wanted = Wanted(in_detail=True, resampling=resampling)
+    findings = score(files.read(progress), wanted).findings
+    assert findings is not None
     return findings
