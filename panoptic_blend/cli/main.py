@@ -6,9 +6,10 @@ import logging
 import os
 import sys
 from itertools import islice
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from panoptic_blend.cli.data import data
 from panoptic_blend.cli.drawing import draw
@@ -21,11 +22,24 @@ from panoptic_blend.cli.prediction import predict
 from panoptic_blend.cli.reporting import report
 from panoptic_blend.cli.running import TRACEBACK, guarded
 from panoptic_blend.cli.scoring import pq
+from panoptic_blend.cli.self_testing import self_test
 from panoptic_blend.cli.training import demo, train
 from panoptic_blend.cli.weights import push, weights
 from panoptic_blend.failures import doing
 
+
+class _Commands(TyperGroup):
+    """Commands by name; ``pq --self-test`` is a command of its own, with other arguments than ``pq``."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        for word in args[1:]:
+            if (name := f"{args[0]} {word}") in self.commands:
+                return super().resolve_command(ctx, [name, *(other for other in args[1:] if other != word)])
+        return super().resolve_command(ctx, args)
+
+
 app = typer.Typer(
+    cls=_Commands,
     help="Panoptic segmentation around a shared bottom branch: BlendMask + Panoptic-FPN, with exact PQ.",
     no_args_is_help=True,
     add_completion=False,
@@ -33,6 +47,7 @@ app = typer.Typer(
 )
 for command in (demo, fit, train, evaluate, sweep, predict, explain, push, pq, ap, report, draw):
     app.command()(command)
+app.command("pq --self-test", hidden=True)(self_test)
 app.add_typer(label, name="label")
 app.add_typer(data, name="data")
 app.add_typer(weights, name="weights")

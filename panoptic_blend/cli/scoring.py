@@ -38,7 +38,10 @@ def pq(
     form: options.Format = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Compute PQ, SQ and RQ of any predictions exactly as the official script does; --details adds causes of errors."""
+    """Compute PQ, SQ and RQ of any predictions exactly as the official script does; --details adds causes of errors.
+
+    pq --self-test holds this evaluator, or another one, against cases that were worked out by hand.
+    """
     from panoptic_blend.cli.score_output import print_scores
     from panoptic_blend.scoring.details import Resampling
     from panoptic_blend.scoring.evaluate_files import evaluate_files

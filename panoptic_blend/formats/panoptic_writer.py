@@ -88,16 +88,16 @@ class PanopticWriter:
 
 def segment_records(panoptic: PanopticMap) -> list[dict[str, object]]:
     """The ``segments_info`` of a map; segments without pixels are left out."""
-    return [_record(segment) for segment in panoptic.segments if segment.box]
+    return [segment_record(segment) for segment in panoptic.segments if segment.box]
 
 
 def _png(file_name: str) -> str:
     return str(PurePosixPath(file_name).with_suffix(".png"))
 
 
-def _record(segment: Segment) -> dict[str, object]:
-    assert segment.box is not None
-    x0, y0, x1, y1 = segment.box
+def segment_record(segment: Segment) -> dict[str, object]:
+    """The record of a segment in ``segments_info``; that of one without pixels has an empty box."""
+    x0, y0, x1, y1 = segment.box or (0, 0, 0, 0)
     record: dict[str, object] = {
         "id": segment.id,
         "category_id": segment.category,

@@ -67,6 +67,7 @@ ADDED: dict[str, tuple[str, ...]] = {
     "panoptic-blend label errors": SMALL_INPUT,
     "panoptic-blend sweep": (*SMALL_INPUT, "--workers", "1"),
     "panoptic-blend pq": ("--resamples", "20"),
+    "panoptic-blend pq --self-test": (),
     "panoptic-blend ap": ("--resamples", "20"),
     "panoptic-blend report": ("--resamples", "20"),
     "panoptic-blend draw": (),
@@ -225,7 +226,9 @@ def name_of(words: tuple[str, ...]) -> str:
         return " ".join(words[: 3 if arguments[0] == "-m" else 2])
     group, parts = typer.main.get_command(app), [program]
     for word in arguments:
-        found = getattr(group, "commands", {}).get(word)
+        known = getattr(group, "commands", {})
+        word = next((both for both in (f"{word} {other}" for other in arguments) if both in known), word)
+        found = known.get(word)
         if found is None:
             break
         group, parts = found, [*parts, word]
