@@ -120,6 +120,8 @@ COVERED_BY = {
     "models/instance_branch": "models/test_raw.py",
     "models/proposals": "models/test_mask_rcnn.py",
     "models/sync_norm": "runtime/test_processes.py",
+    "postprocessing/calibration": "postprocessing/test_outputs.py",
+    "postprocessing/interpolation": "postprocessing/test_semantic_classes.py",
     "publishing/card": "publishing/test_push.py",
     "publishing/figures": "publishing/test_push.py",
     "pages/pictures": "report/test_report.py",

@@ -1,0 +1,139 @@
+"""Masks of instances from bases and attentions (BlendMask, section 3); the rules are those of `models.blender`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from panoptic_blend.postprocessing.detection import Integers, sigmoid
+from panoptic_blend.postprocessing.interpolation import Floats, interpolated
+
+
+@dataclass(frozen=True, eq=False)
+class TopLayer:
+    """The 3x3 convolution that predicts attentions, which is evaluated only where there are instances.
+
+    Args:
+        weight: (K * M * M, channels, 3, 3).
+        bias: (K * M * M,).
+        num_bases: K.
+    """
+
+    weight: Floats
+    bias: Floats
+    num_bases: int
+
+    def at(self, features: Sequence[Floats], places: Integers) -> Floats:
+        """Attentions (D, K, M, M) at ``places`` (D, 3): level, row, column of ``features`` (channels, h, w)."""
+        outputs, channels, *_ = self.weight.shape
+        patches = np.zeros((len(places), channels, 3, 3), dtype=self.weight.dtype)
+        for patch, (level, row, column) in zip(patches, places.tolist(), strict=True):
+            _, height, width = features[level].shape
+            top, left, bottom, right = max(row - 1, 0), max(column - 1, 0), min(row + 2, height), min(column + 2, width)
+            inside = slice(top - row + 1, bottom - row + 1), slice(left - column + 1, right - column + 1)
+            patch[:, *inside] = features[level][:, top:bottom, left:right]
+        scores = patches.reshape(len(places), channels * 9) @ self.weight.reshape(outputs, channels * 9).T + self.bias
+        side = math.isqrt(outputs // self.num_bases)
+        return scores.reshape(len(places), self.num_bases, side, side)
+
+
+def crop(bases: Floats, boxes: Floats, size: int, stride: int, pooling: Literal["align", "pool"]) -> Floats:
+    """Crop bases (K, h, w) at ``stride`` to boxes (D, 4), in pixels of the input: (D, K, R, R), eq. 1."""
+    one = _aligned if pooling == "align" else _pooled
+    crops = np.empty((len(boxes), len(bases), size, size), dtype=bases.dtype)
+    for target, box in zip(crops, boxes.astype(bases.dtype), strict=True):
+        one(bases, box, bases.dtype.type(1 / stride), target)
+    return crops
+
+
+def _aligned(bases: Floats, box: Floats, scale: np.floating, target: Floats) -> None:
+    """RoIAlign (Mask R-CNN, section 3) with one sample in the center of each cell, and zeros outside of the bases."""
+    size = target.shape[-1]
+    columns, rows = (
+        _Samples(box[axis] * scale - bases.dtype.type(0.5), box[axis + 2] * scale - bases.dtype.type(0.5), size, side)
+        for axis, side in ((0, bases.shape[2]), (1, bases.shape[1]))
+    )
+    across = bases[:, :, columns.first : columns.end]
+    lines = across[:, rows.low] * rows.low_share[:, None] + across[:, rows.high] * rows.high_share[:, None]
+    low, high = columns.low - columns.first, columns.high - columns.first
+    np.multiply(lines.take(low, axis=2), columns.low_share, out=target)
+    target += lines.take(high, axis=2) * columns.high_share
+
+
+class _Samples:
+    """Where the R samples between ``start`` and ``end`` of an axis with ``side`` cells read it.
+
+    Each reads the cells ``low`` and ``high`` by their shares, all of them within the cells from ``first`` to ``end``.
+    """
+
+    def __init__(self, start: np.floating, end: np.floating, size: int, side: int) -> None:
+        step = (end - start) / size
+        places = start + (np.arange(size, dtype=step.dtype) + step.dtype.type(0.5)) * step
+        is_outside = (places < -1) | (places > side)
+        places = np.clip(places, 0, side - 1)
+        self.low = np.where(is_outside, 0, places).astype(np.intp)
+        self.high = np.minimum(self.low + 1, side - 1)
+        self.high_share = np.where(is_outside, 0, places - self.low).astype(step.dtype)
+        self.low_share = np.where(is_outside, 0, 1 - self.high_share).astype(step.dtype)
+        self.first, self.end = int(self.low.min()), int(self.high.max()) + 1
+
+
+def _pooled(bases: Floats, box: Floats, scale: np.floating, target: Floats) -> None:
+    """RoIPool (Fast R-CNN, section 2.1): the maximum of each quantized cell, 0 for a cell outside of the bases."""
+    size = target.shape[-1]
+    columns, rows = (
+        _bins(box[axis] * scale, box[axis + 2] * scale, size, side)
+        for axis, side in ((0, bases.shape[2]), (1, bases.shape[1]))
+    )
+    target[:] = 0
+    for i, (top, bottom) in enumerate(rows):
+        if bottom > top:
+            line = bases[:, top:bottom].max(axis=1)
+            for j, (left, right) in enumerate(columns):
+                if right > left:
+                    target[:, i, j] = line[:, left:right].max(axis=1)
+
+
+def _bins(start: np.floating, end: np.floating, size: int, side: int) -> list[tuple[int, int]]:
+    """The first and end cell of each of R bins between two places of an axis, which are rounded away from zero."""
+    first, last = (int(math.copysign(math.floor(abs(place) + 0.5), place)) for place in (start, end))
+    step = np.float32(max(last - first + 1, 1)) / np.float32(size)
+    lows = np.floor(np.arange(size, dtype=np.float32) * step).astype(int) + first
+    ends = np.ceil(np.arange(1, size + 1, dtype=np.float32) * step).astype(int) + first
+    return list(zip(np.clip(lows, 0, side).tolist(), np.clip(ends, 0, side).tolist(), strict=True))
+
+
+def blend(crops: Floats, attentions: Floats, interpolation: Literal["bilinear", "nearest"]) -> Floats:
+    """Mask probabilities (D, R, R) of crops (D, K, R, R) weighed by attentions (D, K, M, M), eq. 2-4.
+
+    With K = 1 a probability is ``sigmoid(a'_d) * sigmoid(r_d)``.
+    """
+    resized = _resized(attentions, crops.shape[-1], interpolation)
+    if crops.shape[1] == 1:
+        return sigmoid(resized[:, 0]) * sigmoid(crops[:, 0])
+    resized -= resized.max(axis=1, keepdims=True)
+    weights = np.exp(resized, out=resized)
+    total = weights.sum(axis=1)
+    return sigmoid((weights * crops).sum(axis=1) / total)
+
+
+def _resized(attentions: Floats, size: int, interpolation: Literal["bilinear", "nearest"]) -> Floats:
+    side = attentions.shape[-1]
+    if interpolation == "nearest":
+        cells = np.arange(size) * side // size
+        return attentions[:, :, cells[:, None], cells]
+    weights = interpolated(np.eye(side, dtype=attentions.dtype), size, side / size)
+    return weights @ (attentions @ weights.T)
+
+
+def assemble(crops: Floats) -> Floats:
+    """Mask probabilities (D, R, R) of crops (D, K, R, R) of which each of M x M cells shows its own, K = M * M."""
+    num_bases, size = crops.shape[1], crops.shape[-1]
+    side = math.isqrt(num_bases)
+    cell = np.arange(size) * side // size
+    rows, columns = np.indices((size, size))
+    return sigmoid(crops[:, cell[:, None] * side + cell, rows, columns])

@@ -1,0 +1,29 @@
+"""Linear interpolation along one axis as a matrix, by torch's rule for centers of pixels (``align_corners=False``)."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.floating]
+
+
+def interpolated(rows: Floats, length: int, scale: float) -> Floats:
+    """Resample the ``rows`` (n, c) to (length, c), in their type.
+
+    Args:
+        scale: distance of two results in rows; result i lies at row ``(i + 1/2) * scale - 1/2``, but not beyond the
+            first and last row.
+    """
+    kind = rows.dtype.type
+    centers = np.maximum((np.arange(length, dtype=rows.dtype) + kind(0.5)) * kind(scale) - kind(0.5), kind(0))
+    low = np.minimum(centers.astype(np.intp), len(rows) - 1)
+    high = np.minimum(low + 1, len(rows) - 1)
+    share = np.minimum(centers - low.astype(rows.dtype), kind(1))[:, None]
+    return rows[low] * (kind(1) - share) + rows[high] * share
+
+
+def resizing(cells: int, stride: int, side: int, output_side: int, dtype: npt.DTypeLike = np.float32) -> Floats:
+    """The matrix (output_side, cells) that upsamples by ``stride``, cuts to ``side`` and resizes to ``output_side``."""
+    upsampled = interpolated(np.eye(cells, dtype=dtype), cells * stride, 1 / stride)
+    return interpolated(upsampled[:side], output_side, side / output_side)
