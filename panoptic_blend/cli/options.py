@@ -45,6 +45,23 @@ Also = Annotated[
         metavar="NAMES", help="More figures, with commas: miou, pq-dagger, covering, thresholds; or all of them."
     ),
 ]
+GroupBy = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE.csv", help="PQ of groups of images: columns `image` or `file_name`, and site, weather, ..."
+    ),
+]
+FailUnder = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="[OF=]PQ",
+        help="Exit with code 1 if PQ is below: 45, things=40, person=38; may be given several times.",
+    ),
+]
+Junit = Annotated[Path | None, typer.Option(metavar="FILE", help="Write the checks of --fail-under as JUnit XML.")]
+Github = Annotated[
+    bool, typer.Option("--github", help="Print the checks of --fail-under as annotations of a GitHub workflow.")
+]
 Missing = Annotated[
     Literal["error", "void"], typer.Option(help="How to treat an image without a prediction: as an error, or as void.")
 ]

@@ -27,6 +27,10 @@ def pq(
     compare: options.Compare = None,
     compare_folder: options.CompareFolder = None,
     also: options.Also = None,
+    group_by: options.GroupBy = None,
+    fail_under: options.FailUnder = None,
+    junit: options.Junit = None,
+    github: options.Github = False,
     boundary: Annotated[bool, typer.Option("--boundary", help="Also compute boundary PQ.")] = False,
     missing: options.Missing = "error",
     additional: options.Additional = "error",
@@ -42,7 +46,7 @@ def pq(
 
     pq --self-test holds this evaluator, or another one, against cases that were worked out by hand.
     """
-    from panoptic_blend.cli.score_output import print_scores
+    from panoptic_blend.cli.score_output import Checks, print_scores
     from panoptic_blend.scoring.details import Resampling
     from panoptic_blend.scoring.evaluate_files import evaluate_files
     from panoptic_blend.scoring.file_pairs import FilePolicy
@@ -56,8 +60,10 @@ def pq(
         overwrite=overwrite,
         in_detail=bool(compare or boundary),
         also=parse_names(also),
+        group_by=group_by,
         resampling=resampling,
     )
+    checks = Checks.parse(fail_under, junit, github=github)
     policy, other = FilePolicy(missing, additional, area), (compare, compare_folder) if compare else None
     with stoppable("stopped; nothing was written"):
         require_writable(details, table_format, overwrite)
@@ -70,5 +76,6 @@ def pq(
                 report = evaluate_files(truth, prediction, *folders, progress, policy=policy, workers=workers)
                 scores = Scores(report)
             else:
-                scores = score(files.read(progress), wanted)
+                scores = score(files.read(progress, wanted), wanted)
     print_scores(scores, resampling, tables_as, as_json=as_json, folder=details)
+    checks.run(scores.report)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -100,6 +100,14 @@ class PanopticDetails:
         if both:
             raise PanopticBlendError(f"cannot merge: image {both[0]!r} is in both; give each image to one of them")
         self._comparisons |= other._comparisons
+
+    def subset(self, images: Iterable[ImageId]) -> PanopticDetails:
+        """The details of some of the images; KeyError for one that was not added."""
+        part = PanopticDetails(
+            tuple(self.categories.values()), boundary=self.boundary, label_divisor=self._label_divisor
+        )
+        part._comparisons = {image: self._comparisons[image] for image in images}
+        return part
 
     def __len__(self) -> int:
         return len(self._comparisons)

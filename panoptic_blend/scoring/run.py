@@ -23,6 +23,7 @@ from panoptic_blend.scoring.details import (
 from panoptic_blend.scoring.evaluate_files import detail_pairs, pair_result_sets
 from panoptic_blend.scoring.file_pairs import FilePolicy
 from panoptic_blend.scoring.further import further_sections
+from panoptic_blend.scoring.groups import Columns, group_quality, read_groups
 from panoptic_blend.scoring.sections import Section
 from panoptic_blend.structures import ImageId, PanopticBlendError, Progress
 
@@ -50,11 +51,13 @@ class ScoredFiles:
         """Short names of the result sets, which tell them apart."""
         return distinct_names([self.truth, *(path for path, _ in self.results)])[1:]
 
-    def read(self, progress: Progress | None = None) -> ResultSets:
-        """Compare all images; PanopticBlendError if a file is missing or broken."""
+    def read(self, progress: Progress | None = None, wanted: Wanted | None = None) -> ResultSets:
+        """Compare all images; PanopticBlendError if a file is missing or broken, also one that is ``wanted``."""
         pairs = pair_result_sets(self.truth, self.results, self.truth_folder, self.policy)
-        details = detail_pairs(pairs, progress, workers=self.workers, boundary=self.boundary)
         names = dict(zip(pairs[0].images.ids, pairs[0].images.file_names, strict=True))
+        if wanted:
+            wanted.groups(names)  # before the work, so that none is lost
+        details = detail_pairs(pairs, progress, workers=self.workers, boundary=self.boundary)
         return ResultSets(details, self.names, names)
 
 
@@ -72,7 +75,7 @@ class Wanted:
     """What to compute besides PQ, SQ and RQ, and the folder ``out`` to write.
 
     ``in_detail`` asks for all of `Findings`, as a folder or a second result set do. ``also`` has names of
-    `further.FURTHER`.
+    `further.FURTHER`, and ``group_by`` is a CSV file for `groups.read_groups`.
     """
 
     out: Path | None = None
@@ -80,12 +83,17 @@ class Wanted:
     overwrite: bool = False
     in_detail: bool = False
     also: Sequence[str] = ()
+    group_by: Path | None = None
     resampling: Resampling = field(default_factory=Resampling)
 
     @property
     def is_plain(self) -> bool:
         """Whether PQ, SQ and RQ are all."""
-        return not (self.out or self.in_detail or self.also)
+        return not (self.out or self.in_detail or self.also or self.group_by)
+
+    def groups(self, file_names: Mapping[ImageId, str]) -> Columns:
+        """The groups of the images, by the names of their pictures."""
+        return read_groups(self.group_by, file_names) if self.group_by else {}
 
 
 @dataclass(frozen=True)
@@ -129,6 +137,8 @@ def score(sets: ResultSets, wanted: Wanted) -> Scores:
     """
     details, *others = sets.details
     sections = list(further_sections(details, wanted.also))
+    if wanted.group_by:
+        sections.append(group_quality(details, wanted.groups(sets.file_names), wanted.resampling))
     if not (wanted.out or wanted.in_detail):
         return Scores(details.compute(), None, sections)
     findings = compute_findings(details, next(iter(others), None), wanted.resampling, sets.file_names)
