@@ -34,10 +34,10 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        replicate(find_splits(options.root.resolve(), options.split)[0], root, options.images)
-        wall, cpu = time.perf_counter(), _cpu_seconds()
+        replicate(find_splits(options.root.resolve(), options.split)[0], root, options.images, NAME)
+        wall, cpu = time.perf_counter(), cpu_seconds()
         report = check(root, NAME, workers=options.workers)
-        wall, cpu = time.perf_counter() - wall, _cpu_seconds() - cpu
+        wall, cpu = time.perf_counter() - wall, cpu_seconds() - cpu
     counts = report.splits[0].counts
     print(f"{counts.images} images, {counts.segments} segments: {wall:.1f} s, {cpu:.1f} s of CPU time")
     print(f"per image: {1000 * wall / counts.images:.1f} ms, {1000 * cpu / counts.images:.1f} ms of CPU time")
@@ -46,12 +46,12 @@ def main() -> None:
     sys.exit(not report.is_sound or cpu / counts.images > options.limit)
 
 
-def replicate(source: SplitPaths, root: Path, number: int) -> None:
-    """Write a split of ``number`` images whose files are links to those of ``source``."""
+def replicate(source: SplitPaths, root: Path, number: int, name: str) -> None:
+    """Write a split of this ``name`` with ``number`` images whose files are links to those of ``source``."""
     content = json.loads(source.json.read_bytes())
     annotations = {record["image_id"]: record for record in content["annotations"]}
-    pictures, maps = root / NAME, root / "annotations" / f"panoptic_{NAME}"
-    pictures.mkdir()
+    pictures, maps = root / name, root / "annotations" / f"panoptic_{name}"
+    pictures.mkdir(parents=True)
     maps.mkdir(parents=True)
     images, records = [], []
     for i, image in enumerate(islice(cycle(content["images"]), number), start=1):
@@ -65,7 +65,7 @@ def replicate(source: SplitPaths, root: Path, number: int) -> None:
     maps.with_suffix(".json").write_text(json.dumps(written))
 
 
-def _cpu_seconds() -> float:
+def cpu_seconds() -> float:
     """CPU seconds of this process and of the child processes that have ended."""
     usage = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return sum(u.ru_utime + u.ru_stime for u in usage)
