@@ -11,7 +11,7 @@ from panoptic_blend.checkpoints.inspection import inspect_weights
 from panoptic_blend.checkpoints.io import is_checkpoint, read_checkpoint
 from panoptic_blend.config.experiment import load_config
 from panoptic_blend.config.model_options import Model
-from panoptic_blend.download.known_weights import known_weights
+from panoptic_blend.download.known_weights import KnownWeights, known_weights
 from panoptic_blend.download.weights_cache import fetch_weights
 from panoptic_blend.download.weights_sources import weights_path
 from panoptic_blend.fit.wanted import Wanted
@@ -46,6 +46,9 @@ def find_start(wanted: Wanted, device: str) -> Start:
     if wanted.weights is None:
         return _best(wanted, name)
     if wanted.weights == "imagenet":
+        if _RESNET.fullmatch(name) and _imagenet(name) is None:
+            remedy = "name another network by --backbone, or give --weights none"
+            raise PanopticBlendError(f"--weights imagenet: there are no ImageNet weights of {name}; {remedy}")
         options = {**backbone_options(name), "train.weights": "imagenet"}
         return Start(options, f"the ImageNet weights of {name}, as --weights asks", is_trained=True)
     return _from_file(wanted.weights, wanted.backbone)
@@ -68,7 +71,7 @@ def _from_scratch(wanted: Wanted, name: str, why: str) -> Start:
 def _best(wanted: Wanted, name: str) -> Start:
     """The ImageNet weights of a backbone if they are in the cache or can be fetched, else none."""
     options = backbone_options(name)
-    known = next((known for key, known in known_weights().items() if key.startswith(f"{name}_imagenet")), None)
+    known = _imagenet(name)
     if known is None and _RESNET.fullmatch(name):
         return _from_scratch(wanted, name, f"because there are no weights of {name}")
     if known is None:
@@ -79,6 +82,10 @@ def _best(wanted: Wanted, name: str) -> Start:
         return _from_scratch(wanted, name, f"because the ImageNet weights cannot be had: {error}")
     trained = f"{known.name}: a backbone that has seen photographs needs far fewer pictures"
     return Start({**options, "train.weights": known.name}, trained, is_trained=True)
+
+
+def _imagenet(name: str) -> KnownWeights | None:
+    return next((known for key, known in known_weights().items() if key.startswith(f"{name}_imagenet")), None)
 
 
 def _from_file(weights: str, backbone: str | None) -> Start:

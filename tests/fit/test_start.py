@@ -32,6 +32,12 @@ def test_no_weights_and_imagenet() -> None:
     assert (named.options["train.weights"], named.is_trained) == ("imagenet", True)
 
 
+def test_imagenet_weights_that_do_not_exist_are_refused_before_the_plan(refused: Callable[..., str]) -> None:
+    assert "no ImageNet weights of resnet14" in refused(
+        find_start, Wanted(weights="imagenet", backbone="resnet14"), "cpu"
+    )
+
+
 def test_the_best_that_can_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
     fetched = list[str]()
     monkeypatch.setattr(start, "fetch_weights", lambda known: fetched.append(known.name))
