@@ -34,6 +34,7 @@ LAYERS = (
     "report",
     "doctor",
     "convert",
+    "interchange",
     "download",
     "shapes",
     "models",

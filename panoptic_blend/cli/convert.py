@@ -206,6 +206,91 @@ def convert_cvat(
     _convert(read_cvat(annotations, pictures, parse_names(stuff, "--stuff"), subset), options)
 
 
+@convert.command("label-studio")
+def convert_label_studio(
+    tasks: Annotated[Path, typer.Argument(help="The JSON of an export as JSON, with brush masks and polygons.")],
+    pictures: Annotated[Path, typer.Option(help="Folder of the pictures.")],
+    out: Out,
+    stuff: Annotated[list[str] | None, typer.Option(help="Labels that are stuff, like sky,road.")] = None,
+    interface: Annotated[
+        Path | None, typer.Option(help="XML of the labeling interface, for the order of the labels; default: by name.")
+    ] = None,
+    predictions: Annotated[
+        bool, typer.Option("--predictions", help="Read the predictions of the tasks, not their annotations.")
+    ] = False,
+    split: SplitName = "train",
+    val_share: ValShare = 0.0,
+    seed: Seed = 0,
+    overlap: OverlapRule = "smaller",
+    rest: Rest = None,
+    keep_empty: KeepEmpty = False,
+    link: Link = False,
+    overwrite: Overwrite = False,
+) -> None:
+    """Convert an export of Label Studio; every region of a thing is one instance."""
+    from panoptic_blend.convert.label_studio import read_label_studio
+    from panoptic_blend.convert.writing import ConversionOptions
+    from panoptic_blend.formats.name_lists import parse_names
+
+    options = ConversionOptions(
+        root=out,
+        split=split,
+        val_share=val_share,
+        seed=seed,
+        overlap=overlap,
+        rest=rest,
+        keep_empty=keep_empty,
+        link=link,
+        overwrite=overwrite,
+    )
+    names = parse_names(stuff, "--stuff")
+    _convert(read_label_studio(tasks, pictures, names, interface=interface, predictions=predictions), options)
+
+
+@convert.command("masks")
+def convert_masks(
+    maps: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of PNGs with the class of each pixel.")],
+    classes: Annotated[
+        Path, typer.Option(help='JSON with the class of each value: {"1": "sky", "0": null}, or with COCO categories.')
+    ],
+    pictures: Annotated[Path, typer.Option(help="Folder of the pictures, named like the PNGs.")],
+    out: Out,
+    instances: Annotated[
+        Path | None, typer.Option(help="Folder of PNGs with the number of the instance of each pixel.")
+    ] = None,
+    divisor: Annotated[
+        int | None, typer.Option(min=2, help="The PNGs hold class * DIVISOR + instance, as with 1000 or 256.")
+    ] = None,
+    stuff: Annotated[list[str] | None, typer.Option(help="Classes that are stuff, like sky,road.")] = None,
+    split: SplitName = "train",
+    val_share: ValShare = 0.0,
+    seed: Seed = 0,
+    rest: Rest = None,
+    keep_empty: KeepEmpty = False,
+    link: Link = False,
+    overwrite: Overwrite = False,
+) -> None:
+    """Convert folders of PNGs that hold ids of classes and of instances."""
+    from panoptic_blend.convert.id_masks import MaskFolders, read_id_masks
+    from panoptic_blend.convert.writing import ConversionOptions
+    from panoptic_blend.formats.name_lists import parse_names
+
+    if instances is not None and divisor is not None:
+        raise PanopticBlendError("--instances and --divisor both say where instances are; give only one of the two")
+    options = ConversionOptions(
+        root=out,
+        split=split,
+        val_share=val_share,
+        seed=seed,
+        rest=rest,
+        keep_empty=keep_empty,
+        link=link,
+        overwrite=overwrite,
+    )
+    folders = MaskFolders(maps, instances, divisor)
+    _convert(read_id_masks(folders, classes, pictures, parse_names(stuff, "--stuff")), options)
+
+
 @convert.command("cityscapes")
 def convert_cityscapes(
     panoptic_json: Annotated[

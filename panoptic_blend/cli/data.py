@@ -8,12 +8,14 @@ from typing import Annotated
 import typer
 
 from panoptic_blend.cli.convert import CrowdRule, convert
+from panoptic_blend.cli.interchange import export
 from panoptic_blend.cli.options import AsJson
 from panoptic_blend.cli.running import stoppable
 from panoptic_blend.terminal import print_json, print_tables, progress_line
 
 data = typer.Typer(help="Download, generate, convert and check data sets.", no_args_is_help=True)
 data.add_typer(convert, name="convert")
+data.command()(export)
 
 
 @data.command()

@@ -10,7 +10,6 @@ import math
 from collections.abc import Callable, Collection, Hashable, Mapping
 from functools import partial
 from pathlib import Path
-from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
 import numpy as np
@@ -18,20 +17,20 @@ import numpy.typing as npt
 
 from panoptic_blend.convert.notes import Notes
 from panoptic_blend.convert.orientation import STORED_SIZE, upright_size
-from panoptic_blend.convert.outlines import numbered, within
+from panoptic_blend.convert.outlines import ellipse, numbered, turned, within
 from panoptic_blend.convert.painting import LabeledRegion, Labels, union
 from panoptic_blend.convert.picture_folder import PictureFolder
 from panoptic_blend.convert.records import CUT_OFF, PLAUSIBLE, size_of
 from panoptic_blend.convert.writing import Item, LabeledSource
-from panoptic_blend.files import read_bytes
 from panoptic_blend.formats.categories import Categories
+from panoptic_blend.formats.xml_files import read_xml
 from panoptic_blend.structures import Category, Cutout, PanopticBlendError, Size
 
 IMAGES = "images"
 """The folder of pictures in an export, with a folder for each subset of a project."""
+CROWD, SCORE = "crowd", "score"
+"""Attributes of shapes, as the export writes them: a checkbox for several instances in one outline, and a number."""
 _LABELED_WITHOUT_AREA = {"points", "polyline", "skeleton", "cuboid", "tag"}
-_CORNERS = 64
-"""Corners of the polygon that stands for an ellipse."""
 
 
 def cvat_subsets(path: Path) -> list[str]:
@@ -76,13 +75,7 @@ def read_cvat(
 
 
 def _root(path: Path) -> Element:
-    data = read_bytes(path)
-    if b"<!ENTITY" in data or b"<!DOCTYPE" in data:
-        raise PanopticBlendError(f"{path}: declares entities, which CVAT never does; export it again")
-    try:
-        root = ElementTree.fromstring(data)
-    except ElementTree.ParseError as error:
-        raise PanopticBlendError(f"{path}: not valid XML ({error}); is the file complete?") from None
+    root = read_xml(path)
     if root.tag != "annotations" or root.find("meta") is None:
         raise PanopticBlendError(f"{path}: is no annotation of CVAT; export as CVAT for images 1.1")
     if root.find("track") is not None:
@@ -111,7 +104,7 @@ def _regions(source: str, picture: Path, name: str, image: Element, categories: 
         notes.add(f"{STORED_SIZE} the stored picture", name)
     known = {category.name: category for category in categories}
     parts: dict[Hashable, list[Cutout]] = {}
-    meanings: dict[Hashable, Category] = {}
+    meanings: dict[Hashable, tuple[Category, bool]] = {}
     shapes = [(i, shape) for i, shape in enumerate(image) if shape.tag in _MASKS]
     for i, shape in sorted(shapes, key=lambda pair: _integer(pair[1], "z_order", where, 0)):
         own, label = f"{where}: {shape.tag} {i + 1}", shape.get("label", "")
@@ -124,8 +117,10 @@ def _regions(source: str, picture: Path, name: str, image: Element, categories: 
         if _integer(shape, "z_order", own, 0):
             notes.add("shapes have a z_order, which decides overlaps with --overlap later", own)
         parts.setdefault(key, []).append(_MASKS[shape.tag](shape, size, own, notes))
-        meanings[key] = known[label]
-    return Labels(size, [LabeledRegion(meanings[key], union(cutouts)) for key, cutouts in parts.items()], notes)
+        is_crowd = any(a.get("name") == CROWD and a.text == "true" for a in shape.iter("attribute"))
+        meanings[key] = known[label], is_crowd
+    regions = [LabeledRegion(meanings[key][0], union(cutouts), meanings[key][1]) for key, cutouts in parts.items()]
+    return Labels(size, regions, notes)
 
 
 def _number(shape: Element, key: str, where: str, default: float | None = None) -> float:
@@ -160,18 +155,13 @@ def _box(shape: Element, size: Size, where: str, notes: Notes) -> Cutout:
 
 def _ellipse(shape: Element, size: Size, where: str, notes: Notes) -> Cutout:
     x, y, across, down = (_number(shape, key, where) for key in ("cx", "cy", "rx", "ry"))
-    angles = np.linspace(0, 2 * np.pi, _CORNERS, endpoint=False)
-    corners = np.column_stack([x + across * np.cos(angles), y + down * np.sin(angles)])
-    return within(_turned(corners, shape, where), size, where, notes)
+    return within(_turned(ellipse(np.array([x, y]), across, down), shape, where), size, where, notes)
 
 
 def _turned(corners: npt.NDArray[np.float64], shape: Element, where: str) -> npt.NDArray[np.float64]:
     """Corners turned clockwise about their center by the shape's rotation, which is in degrees."""
-    angle = math.radians(_number(shape, "rotation", where, 0))
     center = (corners.min(axis=0) + corners.max(axis=0)) / 2
-    turn = np.array([[math.cos(angle), math.sin(angle)], [-math.sin(angle), math.cos(angle)]])
-    turned: npt.NDArray[np.float64] = (corners - center) @ turn + center
-    return turned
+    return turned(corners, _number(shape, "rotation", where, 0), center)
 
 
 def _mask(shape: Element, size: Size, where: str, notes: Notes) -> Cutout:

@@ -33,7 +33,7 @@ class InstancesWriter:
             category = region.category
             if category is None or not category.is_thing or not region.cutout.mask.any():
                 continue
-            mask = _run_lengths(region.cutout, labels.size)
+            mask = run_lengths(region.cutout, labels.size)
             area = int(np.count_nonzero(region.cutout.mask))
             self.area += area
             record = {"image_id": image_id, "category_id": category.id, "iscrowd": int(region.is_crowd), "area": area}
@@ -50,7 +50,8 @@ class InstancesWriter:
             temporary.write_text(json.dumps(content), encoding="utf-8")
 
 
-def _run_lengths(cutout: Cutout, size: Size) -> bytes:
+def run_lengths(cutout: Cutout, size: Size) -> bytes:
+    """The pixels of a cutout in a picture of ``size`` (height, width) as COCO's compressed run lengths."""
     mask = np.zeros(size, np.uint8, order="F")
     mask[cutout.window] = cutout.mask
     counts: bytes = coco.encode(mask)["counts"]

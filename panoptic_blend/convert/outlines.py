@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 import numpy as np
@@ -15,8 +16,13 @@ from panoptic_blend.formats.coco_shapes import MalformedShapeError, read_shape
 from panoptic_blend.formats.name_lists import suggestion
 from panoptic_blend.structures import Category, Cutout, PanopticBlendError, Size
 
+_CORNERS = 64
+"""Corners of the polygon that stands for an ellipse."""
 
-def within(corners: npt.NDArray[np.float64], size: Size, where: str, notes: Notes) -> Cutout:
+Corners = npt.NDArray[np.float64]
+
+
+def within(corners: Corners, size: Size, where: str, notes: Notes) -> Cutout:
     """The pixels of a picture of ``size`` (height, width) within the polygon of ``corners`` (n, 2), x and y in pixels.
 
     Raises:
@@ -29,6 +35,21 @@ def within(corners: npt.NDArray[np.float64], size: Size, where: str, notes: Note
     if exceeds(shape, size):
         notes.add(CUT_OFF, where)
     return cutout_of(shape, size)
+
+
+def ellipse(center: Corners, across: float, down: float) -> Corners:
+    """The corners (64, 2) of the polygon that stands for an ellipse with two radii."""
+    angles = np.linspace(0, 2 * np.pi, _CORNERS, endpoint=False)
+    corners: Corners = center + np.column_stack([across * np.cos(angles), down * np.sin(angles)])
+    return corners
+
+
+def turned(corners: Corners, degrees: float, pivot: Corners) -> Corners:
+    """Corners turned clockwise about a point."""
+    angle = math.radians(degrees)
+    turn = np.array([[math.cos(angle), math.sin(angle)], [-math.sin(angle), math.cos(angle)]])
+    result: Corners = (corners - pivot) @ turn + pivot
+    return result
 
 
 def numbered(names: Iterable[str], stuff: Iterable[str], where: str) -> Categories:

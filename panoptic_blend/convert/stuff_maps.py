@@ -58,7 +58,7 @@ def read_stuff(folder: Path, table: Path, ignore: int | None, things: Categories
     """
     if not folder.is_dir():
         raise PanopticBlendError(f"{folder}: no such folder of stuff PNGs; check --stuff-maps")
-    names = _names(read_json(table), table)
+    names = value_names(read_json(table), table)
     if ignore is None:
         names.setdefault(DEFAULT_IGNORE, None)
     elif names.setdefault(ignore, None) is not None:
@@ -79,7 +79,7 @@ def read_stuff(folder: Path, table: Path, ignore: int | None, things: Categories
     return StuffMaps(folder, table, classes), Categories([*things, *added.values()])
 
 
-def _names(content: Any, table: Path) -> dict[int, str | None]:
+def value_names(content: Any, table: Path) -> dict[int, str | None]:
     """Value -> name, None for void, from either format of the table."""
     if isinstance(content, dict) and isinstance(content.get("categories"), list):
         pairs = [(c.get("id"), c.get("name")) for c in content["categories"] if isinstance(c, dict)]

@@ -172,6 +172,12 @@ def decode_values(data: bytes, path: str | Path, size: Size | None = None) -> np
     return values
 
 
+def write_values(path: Path, values: npt.NDArray[np.uint8] | npt.NDArray[np.uint16]) -> None:
+    """Write values (H, W) as a gray PNG of 8 or 16 bits, which `decode_values` reads."""
+    with replacing(path) as temporary:
+        temporary.write_bytes(cv2.imencode(".png", values)[1].tobytes())
+
+
 def may_be_turned(data: bytes) -> bool:
     """Whether a picture file holds metadata (EXIF) in which an orientation tag can be."""
     return b"Exif" in data[: 2**16]

@@ -42,6 +42,11 @@ def suggestion(name: str, known: Sequence[str]) -> str:
 
 def name_list(names: Iterable[str]) -> str:
     """Names as `parse_names` reads them; only the first of a long list."""
+    return all_names(list(names)[:LIMIT])
+
+
+def all_names(names: Iterable[str]) -> str:
+    """Names as `parse_names` reads them."""
     text = io.StringIO()
-    csv.writer(text, lineterminator="").writerow(list(names)[:LIMIT])
+    csv.writer(text, lineterminator="").writerow(names)
     return text.getvalue()
