@@ -36,6 +36,7 @@ COVERED_BY = {
     "cli/score_output": "scoring/test_scoring_details.py",
     "cli/scoring": "cli/test_cli.py",
     "cli/self_testing": "scoring/test_self_test.py",
+    "cli/sharding": "scoring/test_shards.py",
     "cli/training": "docs/test_documented_commands.py",
     "cli/weights": "checkpoints/test_weights_cli.py",
     "config/experiment": "config/test_config.py",

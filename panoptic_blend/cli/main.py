@@ -23,17 +23,19 @@ from panoptic_blend.cli.reporting import report
 from panoptic_blend.cli.running import TRACEBACK, guarded
 from panoptic_blend.cli.scoring import pq
 from panoptic_blend.cli.self_testing import self_test
+from panoptic_blend.cli.sharding import merge
 from panoptic_blend.cli.training import demo, train
 from panoptic_blend.cli.weights import push, weights
 from panoptic_blend.failures import doing
 
 
 class _Commands(TyperGroup):
-    """Commands by name; ``pq --self-test`` is a command of its own, with other arguments than ``pq``."""
+    """Commands by name; ``pq --self-test`` and ``pq merge`` have other arguments than ``pq``."""
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        for word in args[1:]:
-            if (name := f"{args[0]} {word}") in self.commands:
+        for place, word in enumerate(args[1:]):
+            is_command = place == 0 or word.startswith("-")  # a value of an option may be called as a command is
+            if is_command and (name := f"{args[0]} {word}") in self.commands:
                 return super().resolve_command(ctx, [name, *(other for other in args[1:] if other != word)])
         return super().resolve_command(ctx, args)
 
@@ -48,6 +50,7 @@ app = typer.Typer(
 for command in (demo, fit, train, evaluate, sweep, predict, explain, push, pq, ap, report, draw):
     app.command()(command)
 app.command("pq --self-test", hidden=True)(self_test)
+app.command("pq merge")(merge)
 app.add_typer(label, name="label")
 app.add_typer(data, name="data")
 app.add_typer(weights, name="weights")

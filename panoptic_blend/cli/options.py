@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -39,6 +40,25 @@ Compare = Annotated[
     typer.Option(metavar="B.json", help="Second predictions for the same images; test whether the two differ."),
 ]
 CompareFolder = Annotated[Path | None, typer.Option(help="PNGs of the second predictions; default: beside B.json.")]
+CompareMany = Annotated[
+    list[Path] | None,
+    typer.Option(
+        metavar="B.json",
+        help="Other predictions for the same images: test whether the two differ; several are ranked, each with "
+        "--compare.",
+    ),
+]
+CompareFolders = Annotated[
+    list[Path] | None,
+    typer.Option(help="PNGs of the predictions of each --compare, in the same order; default: beside each JSON."),
+]
+Details = Annotated[
+    Path | None,
+    typer.Option(metavar="OUT", help="Folder for tables of all segments, images, classes and causes of error."),
+]
+DetailFormat = Annotated[
+    Literal["csv", "parquet"], typer.Option("--table-format", help="Format of the tables of segments and images.")
+]
 Also = Annotated[
     str | None,
     typer.Option(
@@ -75,6 +95,17 @@ Area = Annotated[
 Resamples = Annotated[int, typer.Option(min=1, help="Number of bootstrap resamples for the intervals.")]
 BootstrapSeed = Annotated[int, typer.Option("--seed", min=0, help="Seed of the bootstrap.")]
 Threads = Annotated[int | None, typer.Option("--workers", min=1, help="Number of threads; default: one per core.")]
+
+
+def paired_folders(compare: list[Path] | None, folders: list[Path] | None) -> list[tuple[Path, Path | None]]:
+    """The results of each ``--compare`` with the folder of their PNGs, of which there are none or as many."""
+    results = compare or []
+    of_each: Sequence[Path | None] = folders or [None] * len(results)
+    if len(of_each) != len(results):
+        raise PanopticBlendError(
+            f"{len(of_each)} --compare-folder for {len(results)} --compare; give one for each, in the same order"
+        )
+    return list(zip(results, of_each, strict=True))
 
 
 def table_format(form: TableFormat | None, *, as_json: bool = False) -> TableFormat:

@@ -94,7 +94,7 @@ def report(
             page=out,
             truth_folder=truth_folder,
             prediction_folder=prediction_folder,
-            others=_with_folders(others, compare_folder or []),
+            others=options.paired_folders(others, compare_folder),
             policy=FilePolicy(missing, additional, area),
             workers=workers,
             side=size,
@@ -127,12 +127,3 @@ def _require_useful(
         if len(compare) < len(compare_instances):
             more, fewer = fewer, more
         raise PanopticBlendError(f"{more} without {fewer}: both parts of the page compare the same models; give both")
-
-
-def _with_folders(compare: list[Path], folders: list[Path]) -> list[tuple[Path, Path | None]]:
-    """The predictions to compare with the folders of their PNGs, of which there are none or as many."""
-    if folders and len(folders) != len(compare):
-        raise PanopticBlendError(
-            f"{len(folders)} --compare-folder for {len(compare)} --compare; give one for each, in the same order"
-        )
-    return list(zip(compare, folders, strict=True)) if folders else [(path, None) for path in compare]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
 from panoptic_blend.cli import options
 from panoptic_blend.cli.running import stoppable
+from panoptic_blend.cli.sharding import compare_part
 from panoptic_blend.terminal import progress_line
 
 
@@ -17,20 +18,21 @@ def pq(
     prediction: options.ResultsJson,
     truth_folder: options.TruthFolder = None,
     prediction_folder: options.PredictionFolder = None,
-    details: Annotated[
-        Path | None,
-        typer.Option(metavar="OUT", help="Folder for tables of all segments, images, classes and causes of error."),
-    ] = None,
-    table_format: Annotated[
-        Literal["csv", "parquet"], typer.Option(help="Format of the tables of segments and images.")
-    ] = "csv",
-    compare: options.Compare = None,
-    compare_folder: options.CompareFolder = None,
+    details: options.Details = None,
+    table_format: options.DetailFormat = "csv",
+    compare: options.CompareMany = None,
+    compare_folder: options.CompareFolders = None,
     also: options.Also = None,
     group_by: options.GroupBy = None,
     fail_under: options.FailUnder = None,
     junit: options.Junit = None,
     github: options.Github = False,
+    shard: Annotated[
+        str | None, typer.Option(metavar="K/N", help="Compare only part K of N, for `pq merge`; needs --state.")
+    ] = None,
+    state: Annotated[
+        Path | None, typer.Option(metavar="PART.npz", help="File for what --shard has found in its images.")
+    ] = None,
     boundary: Annotated[bool, typer.Option("--boundary", help="Also compute boundary PQ.")] = False,
     missing: options.Missing = "error",
     additional: options.Additional = "error",
@@ -64,12 +66,19 @@ def pq(
         resampling=resampling,
     )
     checks = Checks.parse(fail_under, junit, github=github)
-    policy, other = FilePolicy(missing, additional, area), (compare, compare_folder) if compare else None
+    policy, others = FilePolicy(missing, additional, area), options.paired_folders(compare, compare_folder)
     with stoppable("stopped; nothing was written"):
         require_writable(details, table_format, overwrite)
         files = ScoredFiles(
-            truth, prediction, truth_folder, prediction_folder, other, boundary, policy=policy, workers=workers
+            truth, prediction, truth_folder, prediction_folder, others, boundary, policy=policy, workers=workers
         )
+        if shard or state:
+            outputs = {
+                **{"--details": details, "--also": also, "--group-by": group_by, "--fail-under": fail_under},
+                **{"--format": form, "--json": as_json},
+            }
+            compare_part(files, shard, state, outputs, overwrite=overwrite)
+            return
         with progress_line(f"comparing {' and '.join(files.names)}") as progress:
             if wanted.is_plain:
                 folders = truth_folder, prediction_folder

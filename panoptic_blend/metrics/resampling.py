@@ -116,6 +116,18 @@ def image_qualities(tallies: Tallies) -> Floats:
     return np.divide(quality.sum(axis=1), number, out=np.full(len(number), np.nan), where=number > 0)
 
 
+def difference(
+    first: Tallies, second: Tallies, *, resamples: int = 1000, level: float = 0.95, seed: int = 0
+) -> tuple[Interval, float]:
+    """PQ of all classes of the second result set minus that of the first, with its interval and `Bootstrap.p_value`.
+
+    Raises the errors of `compare_results`.
+    """
+    _require_same_truth(first, second)
+    bootstrap = Bootstrap(WeightedQuality(second, minus=first), resamples, seed)
+    return _intervals(first, bootstrap, level, lowest=-1).groups["All"], bootstrap.p_value(0)
+
+
 class Bootstrap:
     """PQ of all images ``value`` (3 + C,) and of resamples ``values`` (R, 3 + C), with standard errors.
 
@@ -136,17 +148,46 @@ class Bootstrap:
         The deviations of resamples are taken in units of their own standard error. Where all differences come from very
         few images, resamples without these have no standard error, and the interval is a percentile interval instead.
         """
-        known = ~np.isnan(self.values[:, column])
-        if self.occurrences[column] < ENOUGH_IMAGES or not known.any():
+        if not self._is_enough(column):
             return None
-        values, moves = self.values[known, column], np.abs(self.influence[:, column])
-        tails = [(1 - level) / 2, (1 + level) / 2]
-        if (moves > max(moves.max() / 10, _ROUNDING)).sum() < ENOUGH_IMAGES:
-            low, high = np.quantile(values, tails)
+        tails, deviations = [(1 - level) / 2, (1 + level) / 2], self._deviations(column)
+        if deviations is None:
+            low, high = np.quantile(self._known(column), tails)
         else:
-            deviations = (values - self.value[column]) / np.maximum(self.errors[known, column], _ROUNDING)
             high, low = self.value[column] - np.quantile(deviations, tails) * self.error[column]
         return float(low), float(high)
+
+    def p_value(self, column: int) -> float:
+        """Two-sided p-value of the hypothesis that the value is 0; NaN for too few images.
+
+        It is twice the smaller share of resamples beyond 0, of R + 1, in which the data are counted too (Davison and
+        Hinkley, Bootstrap Methods and their Application, 1997, section 4.4): 1 - level of the interval of `bounds` that
+        just reaches 0.
+        """
+        if not self._is_enough(column):
+            return math.nan
+        deviations = self._deviations(column)
+        if deviations is None:
+            places, zero = self._known(column), 0.0
+        else:
+            places, zero = deviations, self.value[column] / max(self.error[column], _ROUNDING)
+        beyond = min((places >= zero).sum(), (places <= zero).sum())
+        return float(min(1, 2 * (1 + beyond) / (1 + len(places))))
+
+    def _is_enough(self, column: int) -> bool:
+        return bool(self.occurrences[column] >= ENOUGH_IMAGES and self._known(column).size)
+
+    def _known(self, column: int) -> Floats:
+        """The values of the resamples in which the group or class occurs."""
+        return self.values[~np.isnan(self.values[:, column]), column]
+
+    def _deviations(self, column: int) -> Floats | None:
+        """The deviations of resamples in units of their standard error; None if they come from very few images."""
+        moves = np.abs(self.influence[:, column])
+        if (moves > max(moves.max() / 10, _ROUNDING)).sum() < ENOUGH_IMAGES:
+            return None
+        errors = self.errors[~np.isnan(self.values[:, column]), column]
+        return (self._known(column) - self.value[column]) / np.maximum(errors, _ROUNDING)
 
 
 def draws(size: int, resamples: int, seed: int) -> Iterator[Floats]:

@@ -100,15 +100,18 @@ def detail_pairs(
     *,
     workers: int | None = None,
     boundary: bool = False,
+    only: Sequence[int] | None = None,
 ) -> list[PanopticDetails]:
-    """Compute `PanopticDetails` of each of ``pairs``, as `iter_images` takes them."""
+    """Compute `PanopticDetails` of each of ``pairs``, as `iter_images` takes them, ``only`` of some images."""
     first = pairs[0]
+    total = len(first if only is None else only)
     found = [PanopticDetails(first.categories, boundary=boundary) for _ in pairs]
-    for done, compared in enumerate(iter_images(pairs, _comparisons, boundary=boundary, workers=workers), start=1):
+    images = iter_images(pairs, _comparisons, boundary=boundary, workers=workers, only=only)
+    for done, compared in enumerate(images, start=1):
         for details, (image_id, comparison) in zip(found, compared, strict=True):
             details.add(image_id, comparison)
         if progress:
-            progress(done, len(first))
+            progress(done, total)
     return found
 
 

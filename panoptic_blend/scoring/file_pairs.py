@@ -190,12 +190,18 @@ def _kind(ids: Iterable[ImageId]) -> str:
 
 
 def iter_images(
-    sets: Sequence[FilePairs], work: Callable[[list[Pair]], T], *, boundary: bool = False, workers: int | None = None
+    sets: Sequence[FilePairs],
+    work: Callable[[list[Pair]], T],
+    *,
+    boundary: bool = False,
+    workers: int | None = None,
+    only: Sequence[int] | None = None,
 ) -> Generator[T]:
     """Yield ``work(pairs)`` for each image, with one pair per result set, in the order of the file of the truth.
 
     All ``sets`` but the first must be made from the first by `FilePairs.with_results`, so that each map of the truth is
-    read once. ``workers`` is the number of threads, by default one per core; each holds the maps of one image.
+    read once. ``workers`` is the number of threads, by default one per core; each holds the maps of one image. ``only``
+    are the indices of some of the images.
 
     Raises:
         PanopticBlendError: a PNG is missing or broken, not of the size of its image, or disagrees with its JSON.
@@ -209,7 +215,7 @@ def iter_images(
             pairs, found = _read_pairs(sets, index, boundary)
             return work(pairs), found
 
-    images = range(len(sets[0]))
+    images = range(len(sets[0])) if only is None else only
     for done, found in overlapped(images, lambda index: index, finish, finishers=threads, queue_depth=2 * threads):
         mismatches += found
         if len(mismatches) >= MAX_LISTED:

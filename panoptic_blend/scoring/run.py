@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,19 +24,20 @@ from panoptic_blend.scoring.evaluate_files import detail_pairs, pair_result_sets
 from panoptic_blend.scoring.file_pairs import FilePolicy
 from panoptic_blend.scoring.further import further_sections
 from panoptic_blend.scoring.groups import Columns, group_quality, read_groups
+from panoptic_blend.scoring.ranked import rank_sets
 from panoptic_blend.scoring.sections import Section
 from panoptic_blend.structures import ImageId, PanopticBlendError, Progress
 
 
 @dataclass(frozen=True)
 class ScoredFiles:
-    """Files to score, ``other`` results (JSON, folder of PNGs) to compare with, and how to read and compare them."""
+    """Files to score, ``others``, results (JSON, folder of PNGs) to compare with, and how to read and compare them."""
 
     truth: Path
     prediction: Path
     truth_folder: Path | None = None
     prediction_folder: Path | None = None
-    other: tuple[Path, Path | None] | None = None
+    others: Sequence[tuple[Path, Path | None]] = ()
     boundary: bool = False
     policy: FilePolicy = field(default_factory=FilePolicy)
     workers: int | None = None
@@ -44,20 +45,29 @@ class ScoredFiles:
     @property
     def results(self) -> list[tuple[Path, Path | None]]:
         """JSON and folder of PNGs of every result set."""
-        return [(self.prediction, self.prediction_folder), *([self.other] if self.other else [])]
+        return [(self.prediction, self.prediction_folder), *self.others]
 
     @property
     def names(self) -> list[str]:
         """Short names of the result sets, which tell them apart."""
         return distinct_names([self.truth, *(path for path, _ in self.results)])[1:]
 
-    def read(self, progress: Progress | None = None, wanted: Wanted | None = None) -> ResultSets:
-        """Compare all images; PanopticBlendError if a file is missing or broken, also one that is ``wanted``."""
+    def read(
+        self,
+        progress: Progress | None = None,
+        wanted: Wanted | None = None,
+        part: Callable[[int], Sequence[int]] | None = None,
+    ) -> ResultSets:
+        """Compare all images, or those that ``part`` chooses, given their number, by index.
+
+        Raises PanopticBlendError if a file is missing or broken, also one that is ``wanted``.
+        """
         pairs = pair_result_sets(self.truth, self.results, self.truth_folder, self.policy)
         names = dict(zip(pairs[0].images.ids, pairs[0].images.file_names, strict=True))
         if wanted:
             wanted.groups(names)  # before the work, so that none is lost
-        details = detail_pairs(pairs, progress, workers=self.workers, boundary=self.boundary)
+        only = part(len(names)) if part else None
+        details = detail_pairs(pairs, progress, workers=self.workers, boundary=self.boundary, only=only)
         return ResultSets(details, self.names, names)
 
 
@@ -130,7 +140,8 @@ def require_writable(out: Path | None, table_format: TableFormat, overwrite: boo
 
 
 def score(sets: ResultSets, wanted: Wanted) -> Scores:
-    """Compute what is ``wanted`` of the first result set and of its comparison with the others, and write the folder.
+    """Compute what is ``wanted`` of the first result set, its comparison with another or a ranking of several, and
+    write the folder.
 
     Raises:
         PanopticBlendError: the folder is not empty.
@@ -141,7 +152,10 @@ def score(sets: ResultSets, wanted: Wanted) -> Scores:
         sections.append(group_quality(details, wanted.groups(sets.file_names), wanted.resampling))
     if not (wanted.out or wanted.in_detail):
         return Scores(details.compute(), None, sections)
-    findings = compute_findings(details, next(iter(others), None), wanted.resampling, sets.file_names)
+    other = others[0] if len(others) == 1 else None
+    findings = compute_findings(details, other, wanted.resampling, sets.file_names)
+    if len(others) > 1:
+        sections.insert(0, rank_sets(sets.details, sets.names, wanted.resampling))
     if wanted.out:
         places = wanted.out, details, findings, wanted.resampling, wanted.table_format
         write_details(*places, sections=sections, overwrite=wanted.overwrite)

@@ -1,0 +1,161 @@
+"""``pq --shard`` and ``pq merge``: the figures of one run to the last bit, and the errors that name part files."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from panoptic_blend.cli import main as cli
+from panoptic_blend.formats.images import read_segment_ids, write_segment_ids
+from panoptic_blend.scoring.run import ScoredFiles
+from panoptic_blend.scoring.shards import Shard, merge_parts, write_part
+
+Run = Callable[..., tuple[int, str, str]]
+Refused = Callable[..., str]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    def run(*command: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["panoptic-blend", "pq", *map(str, command)])
+        with pytest.raises(SystemExit) as stop:
+            cli.main()
+            sys.exit(0)
+        return int(stop.value.code or 0), *capsys.readouterr()
+
+    return run
+
+
+@pytest.fixture
+def truth(generated: Path) -> Path:
+    return generated / "annotations" / "panoptic_train2017.json"
+
+
+@pytest.fixture
+def moved(truth: Path, tmp_path: Path) -> list[Path]:
+    """Two result sets: the truth of 7 images, moved by 2 and by 4 pixels."""
+    content = json.loads(truth.read_text())
+    files = []
+    for shift in (2, 4):
+        path = tmp_path / f"moved{shift}.json"
+        for annotation in content["annotations"]:
+            ids = np.roll(read_segment_ids(truth.with_suffix("") / annotation["file_name"]), shift, axis=1)
+            write_segment_ids(path.with_suffix("") / annotation["file_name"], ids)
+        path.write_text(json.dumps({"annotations": content["annotations"]}))
+        files.append(path)
+    return files
+
+
+def test_merged_parts_are_one_run_to_the_last_bit(run: Run, truth: Path, moved: list[Path], tmp_path: Path) -> None:
+    files = truth, moved[0], "--compare", moved[1], "--boundary"
+    for number in (1, 2, 3):
+        code, printed, _ = run(*files, "--shard", f"{number}/3", "--state", tmp_path / f"{number}.npz")
+        assert (code, printed.split(":")[0]) == (0, f"part {number}/3, {3 if number == 1 else 2} of 7 images")
+    csv = tmp_path / "groups.csv"
+    ids = [image["id"] for image in json.loads(truth.read_text())["images"]]
+    csv.write_text("image,half\n" + "".join(f"{id},{i % 2}\n" for i, id in enumerate(ids)))
+    outputs = "--also", "all", "--group-by", csv, "--resamples", "30", "--seed", "3", "--json"
+    one = run(*files, *outputs, "--details", tmp_path / "one")
+    parts = [tmp_path / f"{number}.npz" for number in (3, 1, 2)]
+    assert run("merge", *parts, *outputs, "--details", tmp_path / "merged") == one
+    assert one[0] == 0 and len(json.loads(one[1])) > 8
+    written = [{path.name: path.read_bytes() for path in (tmp_path / name).iterdir()} for name in ("one", "merged")]
+    assert written[0] == written[1] and len(written[0]) == 12
+
+
+def test_plain_figures_and_a_part_without_images(run: Run, truth: Path, moved: list[Path], tmp_path: Path) -> None:
+    for number in range(1, 9):
+        assert run(truth, moved[0], "--shard", f"{number}/8", "--state", tmp_path / f"{number}.npz")[0] == 0
+    parts = sorted(tmp_path.glob("*.npz"))
+    assert run("merge", *parts, "--json") == run(truth, moved[0], "--json")
+    code, _, error = run("merge", *parts, "--fail-under", "100")
+    assert code == 1 and error.startswith("failed: PQ of All is ")
+    code, _, error = run(truth, moved[0], "--shard", "1/8", "--state", parts[0])
+    assert code == 2 and "1.npz: already exists; choose another file, or add --overwrite" in error
+
+
+def test_options_that_do_nothing_are_refused(run: Run, truth: Path, tmp_path: Path) -> None:
+    files, state = (truth, truth), ("--state", tmp_path / "1.npz")
+    for options, message in (
+        (("--shard", "1/2"), "--shard does nothing alone; add --state part.npz"),
+        (state, "--state does nothing alone; add --shard 1/8"),
+        ((*state, "--shard", "0/2"), "--shard 0/2: is no part of a whole; give 1/8"),
+        ((*state, "--shard", "3/2"), "--shard 3/2: is no part of a whole; give 1/8"),
+        ((*state, "--shard", "1/2", "--json"), "--json has no effect on a part; give it to `pq merge`"),
+        ((*state, "--shard", "1/2", "--details", tmp_path / "out"), "--details has no effect on a part; give it"),
+    ):
+        code, printed, error = run(*files, *options)
+        assert (code, printed) == (2, "") and message in error
+    assert not list(tmp_path.iterdir())
+
+
+def part(path: Path, number: int, of: int, truth: Path, results: Path, *, boundary: bool = False) -> Path:
+    files, shard = ScoredFiles(truth, results, None, truth.with_suffix(""), boundary=boundary), Shard(number, of)
+    write_part(path, shard, files, files.read(part=shard.indices))
+    return path
+
+
+def test_parts_of_other_runs_are_named(truth: Path, tmp_path: Path, refused: Refused) -> None:
+    results, other = tmp_path / "r.json", tmp_path / "other.json"
+    content = json.loads(truth.read_text())
+    results.write_text(json.dumps(content))
+    other.write_text(json.dumps(content, indent=1))
+    first = part(tmp_path / "1.npz", 1, 2, truth, results)
+    again, third = (part(tmp_path / f"{name}.npz", 1, 2, truth, results) for name in ("again", "third"))
+    assert refused(merge_parts, [first, again]).startswith(f"{again}: is part 1/2, as is {first}; ")
+    assert refused(merge_parts, [third]) == f"part 2/2 is missing, of the run of {third}; add the file, or run it"
+    for name, words, found in (
+        ("results", "results", part(tmp_path / "2a.npz", 2, 2, truth, other)),
+        ("options", "options", part(tmp_path / "2b.npz", 2, 2, truth, results, boundary=True)),
+        ("shard", "", part(tmp_path / "2c.npz", 2, 3, truth, results)),
+    ):
+        message = refused(merge_parts, [first, found])
+        assert message.startswith(f"{found}: "), name
+        assert message.endswith("; merge the parts of one run")
+        assert f"has other {words} than {first} (" in message or "is part 2/3 and " in message
+    write_segment_ids(tmp_path / "t" / "x.png", np.array([[1]], np.int32))
+    image = {"id": 1, "file_name": "x.jpg", "height": 1, "width": 1}
+    infos = [{"id": 1, "category_id": 1, "area": 1}]
+    annotation = {"image_id": 1, "file_name": "x.png", "segments_info": infos}
+    content = {"images": [image], "annotations": [annotation], "categories": content["categories"]}
+    (tmp_path / "t.json").write_text(json.dumps(content))
+    found = part(tmp_path / "2d.npz", 2, 2, tmp_path / "t.json", tmp_path / "t.json")
+    assert f"has other ground truth than {first} (t.json " in refused(merge_parts, [first, found])
+
+
+def test_damaged_files_are_named(truth: Path, tmp_path: Path, refused: Refused) -> None:
+    good = part(tmp_path / "good.npz", 1, 1, truth, truth)
+    assert len(merge_parts([good]).details[0]) == 7
+    content, bad = good.read_bytes(), tmp_path / "bad.npz"
+    with np.load(good) as file:
+        arrays = dict(file)
+
+    def message() -> str:
+        return refused(merge_parts, [bad])
+
+    for broken in (b"", b"text", content[: len(content) // 2], content[:200] + b"\x00" * 50 + content[250:]):
+        bad.write_bytes(broken)
+        assert message() == f"{bad}: is no part file of `pq --shard`, or is damaged; run that part again"
+    np.savez(bad, header=np.array([{}], dtype=object))  # a pickle, which must not be read
+    assert "is no part file" in message()
+    changes: list[tuple[str, Callable[[np.ndarray], np.ndarray]]] = [
+        ("0_counts", lambda array: array + 1),
+        ("0_counts", lambda array: array[:-1]),
+        ("0_truth", lambda array: array.astype(np.float64)),
+        ("0_truth", lambda array: array + 10**6),  # unknown categories
+        ("0_overlaps", lambda array: array[::-1]),
+        ("0_overlaps", lambda array: array * 1000),
+        ("header", lambda array: array[:-1]),
+    ]
+    for name, change in changes:
+        np.savez(bad, **{**arrays, name: change(arrays[name])})
+        assert "is no part file" in message(), name
+    header = json.loads(arrays["header"].tobytes())
+    newer = json.dumps({**header, "format": 2}).encode()
+    np.savez(bad, **{**arrays, "header": np.frombuffer(newer, np.uint8)})
+    assert message().startswith(f"{bad}: is of version 2 of part files, and this library reads 1; ")
