@@ -29,7 +29,8 @@ from panoptic_blend.data.instances import CocoInstances
 from panoptic_blend.data.loader import Batch, training_batches
 from panoptic_blend.data.regions import Regions
 from panoptic_blend.data.targets import PackedTarget
-from panoptic_blend.data.transforms import Augmentation, resize_ids, resize_image, size_for
+from panoptic_blend.data.transforms import Augmentation, resize_ids, resize_image
+from panoptic_blend.deploy.resizing import size_for
 from panoptic_blend.formats.images import read_segment_ids
 from panoptic_blend.structures import PanopticMap
 from panoptic_blend.terminal import right_aligned

@@ -15,19 +15,10 @@ from torchvision.transforms.v2 import functional
 
 from panoptic_blend.config.options import Data
 from panoptic_blend.data.photometric import change_colors, lower_quality
+from panoptic_blend.deploy.resizing import scaled, size_for
 from panoptic_blend.structures import Size
 
 Ids = npt.NDArray[np.integer[Any]]
-
-
-def size_for(size: tuple[int, int], short_side: int, long_side: int) -> tuple[int, int]:
-    """The (height, width) of an image scaled to ``short_side``, but with a longer side of at most ``long_side``."""
-    return scaled(size, min(short_side / min(size), long_side / max(size)))
-
-
-def scaled(size: Size, factor: float) -> Size:
-    """A (height, width) times ``factor``, rounded, at least one pixel each."""
-    return max(int(size[0] * factor + 0.5), 1), max(int(size[1] * factor + 0.5), 1)
 
 
 def resize_image(image: Tensor, size: tuple[int, int]) -> Tensor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import numpy.typing as npt
 
@@ -27,3 +29,12 @@ def resizing(cells: int, stride: int, side: int, output_side: int, dtype: npt.DT
     """The matrix (output_side, cells) that upsamples by ``stride``, cuts to ``side`` and resizes to ``output_side``."""
     upsampled = interpolated(np.eye(cells, dtype=dtype), cells * stride, 1 / stride)
     return interpolated(upsampled[:side], output_side, side / output_side)
+
+
+def tiles(weights: Floats, size: int) -> Iterator[tuple[Floats, slice]]:
+    """Parts of weights (n, cells) of ``size`` rows, each cut to the cells that its rows read, with their slice."""
+    for first in range(0, len(weights), size):
+        part = weights[first : first + size]
+        read = np.flatnonzero(part.any(axis=0))
+        window = slice(int(read[0]), int(read[-1]) + 1)
+        yield part[:, window], window

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import numpy.typing as npt
 
-from panoptic_blend.postprocessing.interpolation import Floats, resizing
+from panoptic_blend.postprocessing.interpolation import Floats, resizing, tiles
 from panoptic_blend.structures import Size
 
 _TILE = 32
@@ -25,25 +23,15 @@ def semantic_classes(logits: Floats, stride: int, size: Size, output_size: Size)
     (H, W) int64; of equal classes the first.
     """
     rows, columns = (
-        list(_tiles(resizing(cells, stride, side, output_side, logits.dtype)))
+        list(tiles(resizing(cells, stride, side, output_side, logits.dtype), _TILE))
         for cells, side, output_side in zip(logits.shape[1:], size, output_size, strict=True)
     )
     classes = np.zeros(output_size, dtype=np.int64)
-    for top, down, vertical in rows:
-        for left, along, horizontal in columns:
-            cells = logits[:, vertical, horizontal]
-            window = slice(top, top + len(down)), slice(left, left + len(along))
-            classes[window] = _best(cells, down, along)
+    for i, (down, vertical) in enumerate(rows):
+        band = classes[i * _TILE : (i + 1) * _TILE]
+        for j, (along, horizontal) in enumerate(columns):
+            band[:, j * _TILE : (j + 1) * _TILE] = _best(logits[:, vertical, horizontal], down, along)
     return classes
-
-
-def _tiles(weights: Floats) -> Iterator[tuple[int, Floats, slice]]:
-    """Parts of weights (n, cells): the first row of each, its weights, and the slice of cells that they read."""
-    for first in range(0, len(weights), _TILE):
-        part = weights[first : first + _TILE]
-        read = np.flatnonzero(part.any(axis=0))
-        window = slice(int(read[0]), int(read[-1]) + 1)
-        yield first, part[:, window], window
 
 
 def _best(cells: Floats, down: Floats, along: Floats) -> npt.NDArray[np.intp] | np.intp:

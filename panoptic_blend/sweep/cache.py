@@ -35,6 +35,8 @@ SOURCES = (
         "terminal.py",
         "table_formats.py",
         "formats",
+        "postprocessing",
+        "deploy",
         "download",
         "models",
         "data",

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from panoptic_blend.config.experiment import Config
-from panoptic_blend.data.transforms import scaled, size_for
+from panoptic_blend.deploy.resizing import scaled, size_for
 from panoptic_blend.structures import PanopticBlendError, Size
 
 _LARGE = 256

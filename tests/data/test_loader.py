@@ -23,7 +23,8 @@ from panoptic_blend.data.loader import (
     evaluation_samples,
     training_batches,
 )
-from panoptic_blend.data.transforms import Augmentation, Resizing, size_for
+from panoptic_blend.data.transforms import Augmentation, Resizing
+from panoptic_blend.deploy.resizing import size_for
 from panoptic_blend.structures import PanopticBlendError
 
 Refused = Callable[..., str]

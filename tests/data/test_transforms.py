@@ -27,8 +27,8 @@ from panoptic_blend.data.transforms import (
     Resizing,
     resize_ids,
     resize_image,
-    size_for,
 )
+from panoptic_blend.deploy.resizing import size_for
 from panoptic_blend.formats.categories import Categories
 from panoptic_blend.models.targets import instance_masks
 from panoptic_blend.structures import IGNORE, Category, PanopticMap, Segment, Target
