@@ -126,14 +126,15 @@ def table(rows: Iterable[Row], experiment: str, split: str, reference: str) -> T
     for row in rows:
         if (row.experiment, row.split) == (experiment, split):
             by_variant.setdefault(row.variant, []).append(row)
-    columns = ["seeds", "min", "steps", *FIGURES, *(f"{name} - {reference}" for name in ("PQ", "AP"))]
+    columns = ["seeds", "cores", "min", "steps", *FIGURES, *(f"{name} - {reference}" for name in ("PQ", "AP"))]
     found = right_aligned("variant", *columns, title=f"{experiment}, {split}: % with 95% intervals")
     for variant, own in by_variant.items():
         others = by_variant.get(reference, []) if variant != reference else []
         cells = [interval([row.values(name) for row in own]) for name in FIGURES]
         cells += [interval(_differences(own, others, name), sign="+") for name in ("PQ", "AP")]
         seconds, steps = (np.mean([getattr(row, name) for row in own]) for name in ("seconds", "iterations"))
-        found.add_row(variant, str(len(own)), f"{seconds / 60:.1f}", f"{steps:.0f}", *cells)
+        cores = ", ".join(map(str, sorted({row.cores for row in own})))
+        found.add_row(variant, str(len(own)), cores, f"{seconds / 60:.1f}", f"{steps:.0f}", *cells)
     return found
 
 

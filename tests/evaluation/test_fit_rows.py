@@ -84,10 +84,10 @@ def test_the_table_has_paired_differences_from_the_reference() -> None:
     rows.append(row("fit", 0, pictures, split="others"))
     lines = markdown(table(rows, "shapes", "val2017", "demo")).splitlines()
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[-2:]]
-    assert [line[:3] for line in cells] == [["demo", "2", "2.0"], ["fit", "3", "2.0"]]
-    assert cells[0][4].startswith("40.0 (") and cells[1][4].startswith("50.0 (")
-    assert cells[1][5] == "-" and cells[1][6] == "25.0 (25.0 to 25.0)"
-    assert cells[0][8] == "-" and cells[1][8] == "+10.0 (+10.0 to +10.0)"
+    assert [line[:4] for line in cells] == [["demo", "2", "2", "2.0"], ["fit", "3", "2", "2.0"]]
+    assert cells[0][5].startswith("40.0 (") and cells[1][5].startswith("50.0 (")
+    assert cells[1][6] == "-" and cells[1][7] == "25.0 (25.0 to 25.0)"
+    assert cells[0][9] == "-" and cells[1][9] == "+10.0 (+10.0 to +10.0)"
 
 
 def test_models_judged_on_other_pictures_are_not_compared(refused: Callable[..., str]) -> None:
