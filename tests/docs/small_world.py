@@ -74,6 +74,8 @@ def _results(root: Path) -> None:
     for name in ("TRUTH", "PREDICTION", "A", "B"):
         shutil.copy(annotations / "panoptic_val2017.json", root / f"{name}.json")
         shutil.copytree(annotations / "panoptic_val2017", root / name)
+    names = [image["file_name"] for image in json.loads((root / "TRUTH.json").read_text())["images"]]
+    (root / "groups.csv").write_text("file_name,weather\n" + "".join(f"{name},fog\n" for name in names))
 
 
 def _checkpoint(path: Path, shapes: Path) -> None:

@@ -67,6 +67,7 @@ ADDED: dict[str, tuple[str, ...]] = {
     "panoptic-blend label errors": SMALL_INPUT,
     "panoptic-blend sweep": (*SMALL_INPUT, "--workers", "1"),
     "panoptic-blend pq": ("--resamples", "20"),
+    "panoptic-blend pq merge": ("--resamples", "20"),
     "panoptic-blend pq --self-test": (),
     "panoptic-blend ap": ("--resamples", "20"),
     "panoptic-blend report": ("--resamples", "20"),
