@@ -91,7 +91,7 @@ def convert_coco_instances(
         overwrite=overwrite,
     )
     rules = Rules(crowds == "instances", skip_malformed, drawn_on)
-    _convert(read_coco_instances(instances, pictures, parse_names(stuff, "--stuff"), maps, rules), options)
+    write_data_set(read_coco_instances(instances, pictures, parse_names(stuff, "--stuff"), maps, rules), options)
 
 
 @convert.command("labelme")
@@ -140,7 +140,7 @@ def convert_labelme(
         link=link,
         overwrite=overwrite,
     )
-    _convert(read_labelme(folder, classes, pictures), options)
+    write_data_set(read_labelme(folder, classes, pictures), options)
 
 
 @convert.command("yolo")
@@ -164,7 +164,7 @@ def convert_yolo(
         options = ConversionOptions(
             root=out, split=split, overlap=overlap, rest=rest, keep_empty=keep_empty, link=link, overwrite=overwrite
         )
-        _convert(read_yolo(description, split, names), options)
+        write_data_set(read_yolo(description, split, names), options)
 
 
 @convert.command("cvat")
@@ -203,7 +203,7 @@ def convert_cvat(
         link=link,
         overwrite=overwrite,
     )
-    _convert(read_cvat(annotations, pictures, parse_names(stuff, "--stuff"), subset), options)
+    write_data_set(read_cvat(annotations, pictures, parse_names(stuff, "--stuff"), subset), options)
 
 
 @convert.command("label-studio")
@@ -244,7 +244,7 @@ def convert_label_studio(
         overwrite=overwrite,
     )
     names = parse_names(stuff, "--stuff")
-    _convert(read_label_studio(tasks, pictures, names, interface=interface, predictions=predictions), options)
+    write_data_set(read_label_studio(tasks, pictures, names, interface=interface, predictions=predictions), options)
 
 
 @convert.command("masks")
@@ -288,7 +288,7 @@ def convert_masks(
         overwrite=overwrite,
     )
     folders = MaskFolders(maps, instances, divisor)
-    _convert(read_id_masks(folders, classes, pictures, parse_names(stuff, "--stuff")), options)
+    write_data_set(read_id_masks(folders, classes, pictures, parse_names(stuff, "--stuff")), options)
 
 
 @convert.command("cityscapes")
@@ -311,10 +311,11 @@ def convert_cityscapes(
     from panoptic_blend.convert.writing import ConversionOptions
 
     options = ConversionOptions(root=out, split=split, keep_empty=keep_empty, link=link, overwrite=overwrite)
-    _convert(read_cityscapes(panoptic_json, pictures, maps), options, offers_rest=False)
+    write_data_set(read_cityscapes(panoptic_json, pictures, maps), options, offers_rest=False)
 
 
-def _convert(source: LabeledSource, options: ConversionOptions, *, offers_rest: bool = True) -> None:
+def write_data_set(source: LabeledSource, options: ConversionOptions, *, offers_rest: bool = True) -> None:
+    """Write what was read, and print what it is; ``--rest`` is suggested if the command has it."""
     from panoptic_blend.convert.summary import lines
     from panoptic_blend.convert.writing import write
 

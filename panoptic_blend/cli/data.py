@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from panoptic_blend.cli.convert import CrowdRule, convert
+from panoptic_blend.cli.data_sets import filter_, merge, split, stats
 from panoptic_blend.cli.interchange import export
 from panoptic_blend.cli.options import AsJson
 from panoptic_blend.cli.running import stoppable
@@ -15,7 +16,9 @@ from panoptic_blend.terminal import print_json, print_tables, progress_line
 
 data = typer.Typer(help="Download, generate, convert and check data sets.", no_args_is_help=True)
 data.add_typer(convert, name="convert")
-data.command()(export)
+for command in (export, merge, split, stats):
+    data.command()(command)
+data.command("filter")(filter_)
 
 
 @data.command()

@@ -63,16 +63,21 @@ class MapSource:
     maps: Folder
 
     def read(self, place: int) -> LabeledPicture:
-        """Read the map of the picture at one of the `places` among the images.
+        """Read the map of the picture at one of the `places` among the images, with the pixels of each segment.
 
         Raises:
             PanopticBlendError: its PNG is missing or broken, or disagrees with the JSON.
         """
-        image_id, size = self.images.ids[place], self.images.sizes[place]
-        panoptic = self.annotations[self.places[place]].read(self.path, self.maps, size)
+        panoptic, image_id = self.read_map(place), self.images.ids[place]
         scored = [replace(segment, score=self.scores.get((image_id, segment.id))) for segment in panoptic.segments]
         panoptic = replace(panoptic, segments=scored)
-        return LabeledPicture(image_id, self.images.file_names[place], size, panoptic, self._regions(panoptic))
+        return LabeledPicture(
+            image_id, self.images.file_names[place], self.images.sizes[place], panoptic, self._regions(panoptic)
+        )
+
+    def read_map(self, place: int) -> PanopticMap:
+        """Read the map alone, without scores; raises as `read` does."""
+        return self.annotations[self.places[place]].read(self.path, self.maps, self.images.sizes[place])
 
     def only(self, wanted: Iterable[str], where: Path) -> MapSource:
         """The pictures that a list names, each by its image id or its file name; errors name the list ``where``."""
