@@ -28,7 +28,6 @@ from panoptic_blend.files import replacing, without_nan
 from panoptic_blend.formats.coco_layout import find_root
 from panoptic_blend.formats.json_files import read_json
 from panoptic_blend.inference.evaluation import evaluate, require_same_categories
-from panoptic_blend.inference.journal import file_stamp
 from panoptic_blend.inference.predictor import Predictor
 from panoptic_blend.metrics.average_precision import AveragePrecision
 from panoptic_blend.metrics.details import PanopticDetails
@@ -36,6 +35,7 @@ from panoptic_blend.metrics.instance_conversion import output_instances
 from panoptic_blend.metrics.instance_report import KINDS
 from panoptic_blend.metrics.instance_resampling import instance_intervals
 from panoptic_blend.metrics.resampling import Interval, intervals
+from panoptic_blend.prediction.journal import file_stamp
 from panoptic_blend.structures import Output, PanopticBlendError
 
 WARM_UP, TIMED = 5, 50

@@ -22,9 +22,9 @@ from evaluation.speed import model_with_detections
 from panoptic_blend.config.experiment import load_config
 from panoptic_blend.config.options import Precision
 from panoptic_blend.formats.categories import default_categories
-from panoptic_blend.inference import pictures as prediction
-from panoptic_blend.inference.find_pictures import find_pictures
 from panoptic_blend.inference.predictor import Predictor
+from panoptic_blend.prediction import pictures as prediction
+from panoptic_blend.prediction.find_pictures import find_pictures
 
 
 def main() -> None:
@@ -64,7 +64,7 @@ def copies(source: Path, folder: Path, number: int) -> Path:
 
 def rate(predictor: Predictor, pictures: Path, depth: int) -> float:
     """Images per second of ``predict`` with a fresh output folder and a queue of ``depth`` images before each step."""
-    with tempfile.TemporaryDirectory() as folder, patch.object(prediction, "queue_depth", lambda predictor: depth):
+    with tempfile.TemporaryDirectory() as folder, patch.object(Predictor, "queue_depth", depth):
         start = time.perf_counter()
         count = prediction.predict_pictures(
             predictor, find_pictures([pictures])[0], Path(folder) / "out", lambda done, total: None

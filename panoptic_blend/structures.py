@@ -47,6 +47,9 @@ IGNORE = 255
 THING_CLASS = 0
 """Semantic class shared by all things; stuff classes start at 1."""
 
+OVERSHOOT = 0.5
+"""How far a float image may leave [0, 1]: noise and bicubic resizing do; 0..255, and subtracted means, go further."""
+
 MAX_CATEGORY_ID = 2**31 - 1
 
 

@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 
 from panoptic_blend.cli.main import main
 from panoptic_blend.data.dataset import CocoPanoptic
-from panoptic_blend.inference.journal import Journal, JournalEntry
 from panoptic_blend.inference.predictor import load
+from panoptic_blend.prediction.journal import Journal, JournalEntry
 from panoptic_blend.runtime.launchers import Wanted
 from panoptic_blend.runtime.team import together as team_of
 from panoptic_blend.sweep.cache import open_cache

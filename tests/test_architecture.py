@@ -29,6 +29,7 @@ LAYERS = (
     "postprocessing",
     "scoring",
     "compat",
+    "prediction",
     "deploy",
     "pages",
     "report",

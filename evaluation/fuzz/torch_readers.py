@@ -18,7 +18,7 @@ from panoptic_blend.checkpoints.reading import read_weights
 from panoptic_blend.checkpoints.states import newest_state, save_state
 from panoptic_blend.config.experiment import load_config
 from panoptic_blend.formats.categories import Categories
-from panoptic_blend.inference.journal import Journal
+from panoptic_blend.prediction.journal import Journal
 from panoptic_blend.structures import Cutout, PanopticMap, Runs, Segment
 from panoptic_blend.sweep.cache import FusionCache, FusionSample
 from panoptic_blend.training.log import read_log

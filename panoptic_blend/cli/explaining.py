@@ -37,7 +37,7 @@ def explain(
     if not named:
         raise PanopticBlendError("nothing to explain; give pictures or folders of pictures")
     from panoptic_blend.inference.explained_pictures import explain_pictures
-    from panoptic_blend.inference.find_pictures import find_pictures
+    from panoptic_blend.prediction.find_pictures import find_pictures
 
     with (
         doing("explain", folder=output),

@@ -19,7 +19,7 @@ from panoptic_blend.formats.videos import VIDEO_SUFFIXES
 from panoptic_blend.structures import PanopticBlendError
 
 if TYPE_CHECKING:
-    from panoptic_blend.inference.find_pictures import FoundPicture
+    from panoptic_blend.prediction.find_pictures import FoundPicture
 
 
 def predict(
@@ -61,8 +61,8 @@ def predict(
         raise PanopticBlendError("nothing to predict, or both pictures and a video; give pictures or --video FILE")
     if one := next(filter(_is_video, named), None):
         raise PanopticBlendError(f"{one}: is a video; predict each video by itself, in a folder of its own")
-    from panoptic_blend.inference.pictures import predict_pictures
-    from panoptic_blend.inference.video import drawn_video, predict_video
+    from panoptic_blend.prediction.pictures import predict_pictures
+    from panoptic_blend.prediction.video import drawn_video, predict_video
 
     drawn = drawn_video(video, output) if video else output / "pictures"
     stopped = "interrupted; run the same command again to continue"
@@ -88,8 +88,8 @@ def predict(
 
 
 def _found(named: list[Location], recursive: bool, output: Path, listed: Path | None) -> list[FoundPicture]:
-    from panoptic_blend.inference.find_pictures import find_pictures
-    from panoptic_blend.inference.picture_jobs import INSTANCES
+    from panoptic_blend.prediction.find_pictures import find_pictures
+    from panoptic_blend.prediction.picture_jobs import INSTANCES
 
     written = [output / name for name in ("panoptic", "pictures", INSTANCES)]
     pictures, remarks = find_pictures(named, recursive, written, listed)

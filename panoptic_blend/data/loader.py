@@ -20,6 +20,7 @@ from panoptic_blend.data.training_samples import TrainingSample, TrainingSamples
 from panoptic_blend.data.transforms import Augmentation, Resizing
 from panoptic_blend.data.workers import ErrorsAsItems, Loaded, load
 from panoptic_blend.instances import TrueInstances
+from panoptic_blend.prediction.sharing import WHOLE, Shard
 from panoptic_blend.structures import ImageId, PanopticMap, Size, Target
 
 _MAX_SUBSTITUTES = 100
@@ -75,22 +76,6 @@ class EvaluationSample:
             PanopticBlendError: the data set has no panoptic annotation.
         """
         return require_panoptic(self.truth, self.file_name)
-
-
-@dataclass(frozen=True)
-class Shard:
-    """The part of a list that one process works on: shard ``rank`` (from 0) of ``count``."""
-
-    rank: int = 0
-    count: int = 1
-
-    def range_of(self, number: int) -> range:
-        """The indices of this shard in a list of ``number`` items; the shards in order make up the whole list."""
-        return range(number * self.rank // self.count, number * (self.rank + 1) // self.count)
-
-
-WHOLE = Shard()
-"""The only shard of a single process."""
 
 
 def training_batches(

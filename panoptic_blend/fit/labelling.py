@@ -12,8 +12,8 @@ from panoptic_blend.fit.label_errors import Finding, LabelErrorSearch, find_labe
 from panoptic_blend.fit.ranking import JudgedPicture, diverse, judge
 from panoptic_blend.formats.images import Picture
 from panoptic_blend.inference.evaluation import require_same_categories
-from panoptic_blend.inference.find_pictures import find_pictures
 from panoptic_blend.inference.predictor import Predictor
+from panoptic_blend.prediction.find_pictures import find_pictures
 from panoptic_blend.report.label_page import Entry, LabelList, write_label_page
 from panoptic_blend.scoring.csv_tables import write_csv
 from panoptic_blend.structures import PanopticBlendError, Progress

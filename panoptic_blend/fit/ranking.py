@@ -13,8 +13,8 @@ from panoptic_blend.failures import doing
 from panoptic_blend.fit.near_duplicates import hash_files
 from panoptic_blend.fit.usefulness import Usefulness, turned, usefulness
 from panoptic_blend.formats.images import Picture, read_picture
-from panoptic_blend.inference.find_pictures import FoundPicture
 from panoptic_blend.inference.predictor import Predictor
+from panoptic_blend.prediction.find_pictures import FoundPicture
 from panoptic_blend.report.label_page import Mark, outlines
 from panoptic_blend.structures import Output, Segment, Size
 

@@ -31,8 +31,8 @@ from panoptic_blend.fit.start import find_start
 from panoptic_blend.fit.summary import PAGE, Judged, evaluate_best, write_summary
 from panoptic_blend.fit.tuning import tune
 from panoptic_blend.fit.wanted import Wanted
-from panoptic_blend.inference.find_pictures import find_pictures
 from panoptic_blend.inference.predictor import Predictor, load
+from panoptic_blend.prediction.find_pictures import find_pictures
 from panoptic_blend.runtime.interruption import RunInterruptedError
 from panoptic_blend.runtime.launchers import find_placement
 from panoptic_blend.runtime.precision import chosen_device, default_device

@@ -15,7 +15,7 @@ from rich.table import Table
 from panoptic_blend.checkpoints.reading import Figure
 from panoptic_blend.config.experiment import Config
 from panoptic_blend.config.options import Precision
-from panoptic_blend.data.loader import EvaluationSample, Shard, evaluation_samples
+from panoptic_blend.data.loader import EvaluationSample, evaluation_samples
 from panoptic_blend.data.protocol import PanopticDataset
 from panoptic_blend.data.targets import semantic_map
 from panoptic_blend.data.transforms import Resizing
@@ -35,7 +35,7 @@ from panoptic_blend.metrics.panoptic_quality import GROUPS, PanopticQuality, Pan
 from panoptic_blend.metrics.semantic_iou import SemanticIoU
 from panoptic_blend.metrics.sparse import Integers
 from panoptic_blend.models.panoptic_blend import PanopticBlend
-from panoptic_blend.runtime.team import ALONE, Team
+from panoptic_blend.prediction.sharing import ALONE, Alone, Shard
 from panoptic_blend.scoring.hopeless import Training, reasons
 from panoptic_blend.scoring.instance_tables import InstanceTruth, class_tables, instance_tables
 from panoptic_blend.scoring.tables import class_table, column_table, quality_table
@@ -121,7 +121,7 @@ def evaluate(
     precision: Precision = "32-true",
     progress: Progress | None = None,
     watch: Watch | None = None,
-    team: Team = ALONE,
+    team: Alone = ALONE,
     instance_results: Path | None = None,
     with_tallies: bool = False,
 ) -> Evaluation:

@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from panoptic_blend.data.loader import Shard
 from panoptic_blend.failures import doing
 from panoptic_blend.files import printable, require_no_overwrite
 from panoptic_blend.formats.addresses import read_picture_at
 from panoptic_blend.formats.images import write_picture
 from panoptic_blend.inference.explanation import explain
-from panoptic_blend.inference.find_pictures import FoundPicture
 from panoptic_blend.inference.predictor import Predictor
-from panoptic_blend.runtime.team import Team
+from panoptic_blend.prediction.find_pictures import FoundPicture
+from panoptic_blend.prediction.sharing import Alone, Shard
 from panoptic_blend.structures import PanopticBlendError, Progress
 
 
@@ -23,7 +22,7 @@ def explain_pictures(
     output: Path,
     numbers: Sequence[int],
     progress: Progress,
-    team: Team,
+    team: Alone,
 ) -> list[str]:
     """Write the drawings of each picture to a folder of its name in ``output``; return a line about each picture.
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import cast, overload
+from typing import Any, cast, overload
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from panoptic_blend.checkpoints.digest import weights_digest
 from panoptic_blend.checkpoints.importing import recognize
 from panoptic_blend.checkpoints.io import (
     Checkpoint,
@@ -31,11 +32,11 @@ from panoptic_blend.failures import first_line
 from panoptic_blend.formats.categories import Categories, default_categories
 from panoptic_blend.formats.images import Picture
 from panoptic_blend.inference.forward import run_network
-from panoptic_blend.inference.given_pictures import GivenPicture, GivenPictures, are_many, picture_of
 from panoptic_blend.models.build import build_model
 from panoptic_blend.models.folding import fold_norms, round_weights
 from panoptic_blend.models.panoptic_blend import PanopticBlend
-from panoptic_blend.runtime.precision import KNOWN_DEVICES, chosen_device, half_dtype
+from panoptic_blend.prediction.given_pictures import GivenPicture, GivenPictures, are_many, picture_of
+from panoptic_blend.runtime.precision import KNOWN_DEVICES, chosen_device, half_dtype, resolve
 from panoptic_blend.structures import Output, PanopticBlendError, PanopticMap
 
 _WEIGHTS = {".safetensors", ".pth", ".pt", ".pkl", ".ckpt", ".bin"}
@@ -56,6 +57,20 @@ class Predictor:
     ) -> None:
         self.model, self.config, self.categories, self.precision = model.eval(), config, categories, precision
         self.resizing = Resizing(**config.test.model_dump())
+
+    @property
+    def queue_depth(self) -> int:
+        """See `PicturePredictor.queue_depth`."""
+        return 0 if self.model.pixel_mean.device.type == "cpu" else 3
+
+    def identity(self) -> dict[str, Any]:
+        """See `PicturePredictor.identity`."""
+        device = self.model.pixel_mean.device
+        return {
+            "weights": weights_digest(self.model),
+            "precision": resolve(self.precision, device),
+            "device": device.type,
+        }
 
     @overload
     def predict(self, picture: GivenPicture) -> PanopticMap: ...

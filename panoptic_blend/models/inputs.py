@@ -12,10 +12,7 @@ from typing import Any, NoReturn
 import torch
 from torch import Tensor
 
-from panoptic_blend.structures import PanopticBlendError
-
-OVERSHOOT = 0.5
-"""How far a float image may leave [0, 1]: noise and bicubic resizing do; 0..255, and subtracted means, go further."""
+from panoptic_blend.structures import OVERSHOOT, PanopticBlendError
 
 _PIXELS = {torch.uint8, torch.float16, torch.bfloat16, torch.float32, torch.float64}
 

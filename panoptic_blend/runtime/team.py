@@ -19,8 +19,8 @@ import torch
 from lightning.fabric import Fabric
 from torch.distributed import PrefixStore, TCPStore  # type: ignore[attr-defined]
 
-from panoptic_blend.data.loader import WHOLE, Shard
 from panoptic_blend.failures import in_one_line
+from panoptic_blend.prediction.sharing import WHOLE, Alone, Shard
 from panoptic_blend.runtime.launchers import Wanted, find_placement
 from panoptic_blend.runtime.precision import chosen_device
 from panoptic_blend.runtime.processes import all_gather, counted, joined, stop_others
@@ -35,7 +35,7 @@ _END_SECONDS = 10.0
 """How long the first process waits for the others to finish their present image before it ends them."""
 
 
-class Team:
+class Team(Alone):
     """The processes that share the images of a command, of which this is one; `together` starts them.
 
     Args:
@@ -54,26 +54,14 @@ class Team:
             self._store = PrefixStore("panoptic_blend", TCPStore(*master, timeout=timedelta(minutes=1)))
 
     @property
-    def is_first(self) -> bool:
-        """Whether this is the process that prints and writes what all have found."""
-        return self.shard.rank == 0
-
-    @property
     def in_words(self) -> str:
         """The devices, such as ``cuda:0`` or ``2 x cuda``."""
         return f"{self.shard.count} x {self.device.type}" if self.shard.count > 1 else str(self.device)
 
     def share(self, total: int, work: Callable[[Shard, Progress], T], progress: Progress | None = None) -> list[T]:
-        """Do ``work`` on the shard of each process; returns the results of all processes, in the order of ranks.
-
-        Every process must call it. An error in one of them ends the work of all, and is raised in all.
-
-        Args:
-            total: the number of items to share.
-            work: called with this process's shard and a function that it must call after each item, with the number
-                of items done and any total.
-            progress: called with the number of items that all processes have done, and ``total``.
-        """
+        """See `Alone.share`."""
+        if self._fabric is None:
+            return super().share(total, work, progress)
         done_before, name = 0, f"done {next(self._calls)}"
 
         def show(done: int, _: int) -> None:
@@ -84,12 +72,10 @@ class Team:
             if progress:
                 progress(everywhere, total)
 
-        if self._fabric is None:
-            return [work(self.shard, lambda done, _: progress(done, total) if progress else None)]
         return self._gathered(lambda: work(self.shard, show), lambda: show(done_before, total))
 
     def from_first(self, work: Callable[[], T]) -> T:
-        """The result of ``work`` in the first process, in all of them; an error is raised in all."""
+        """See `Alone.from_first`."""
         if self._fabric is None:
             return work()
         first, *_ = self._gathered(lambda: [work()] if self.is_first else [], self._check)
@@ -151,10 +137,6 @@ class Team:
     def _add(self, key: str, number: int) -> int:
         with _as_an_end():
             return int(self._store.add(key, number))
-
-
-ALONE = Team()
-"""This process, without others."""
 
 
 @contextmanager

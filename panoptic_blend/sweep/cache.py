@@ -18,15 +18,15 @@ import torch
 
 from panoptic_blend.checkpoints.digest import weights_digest
 from panoptic_blend.config.model_options import Calibration
-from panoptic_blend.data.loader import Shard, evaluation_samples
+from panoptic_blend.data.loader import evaluation_samples
 from panoptic_blend.data.protocol import PanopticDataset
 from panoptic_blend.failures import doing
 from panoptic_blend.files import part_of
 from panoptic_blend.inference.forward import run_network
 from panoptic_blend.inference.predictor import Predictor
 from panoptic_blend.models.calibration import calibrate
+from panoptic_blend.prediction.sharing import ALONE, Alone, Shard
 from panoptic_blend.runtime.precision import resolve
-from panoptic_blend.runtime.team import ALONE, Team
 from panoptic_blend.structures import Cutout, Output, PanopticMap, Progress, Runs, Segment
 
 SOURCES = (
@@ -35,7 +35,10 @@ SOURCES = (
         "terminal.py",
         "table_formats.py",
         "formats",
+        "metrics",
+        "drawing",
         "postprocessing",
+        "prediction",
         "deploy",
         "download",
         "models",
@@ -165,7 +168,7 @@ def open_cache(
     dataset: PanopticDataset,
     progress: Progress,
     say: Callable[[str], None] = lambda remark: None,
-    team: Team = ALONE,
+    team: Alone = ALONE,
 ) -> FusionCache:
     """Open the cache at ``path``, or run the model over the data set to create it, atomically.
 

@@ -17,7 +17,6 @@ from panoptic_blend.config.options import Data
 from panoptic_blend.data.dataset import CocoPanoptic
 from panoptic_blend.data.loader import (
     Batch,
-    Shard,
     _AspectRatioBatches,
     _prefetched,
     evaluation_samples,
@@ -25,6 +24,7 @@ from panoptic_blend.data.loader import (
 )
 from panoptic_blend.data.transforms import Augmentation, Resizing
 from panoptic_blend.deploy.resizing import size_for
+from panoptic_blend.prediction.sharing import Shard
 from panoptic_blend.structures import PanopticBlendError
 
 Refused = Callable[..., str]

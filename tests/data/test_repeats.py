@@ -13,9 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from panoptic_blend.data.dataset import CocoPanoptic
-from panoptic_blend.data.loader import Shard, _AspectRatioBatches, training_batches
+from panoptic_blend.data.loader import _AspectRatioBatches, training_batches
 from panoptic_blend.data.repeats import factors, repeat_factors, rounded
 from panoptic_blend.data.transforms import Augmentation
+from panoptic_blend.prediction.sharing import Shard
 
 Refused = Callable[..., str]
 WIDE, TALL = (3, 4), (4, 3)

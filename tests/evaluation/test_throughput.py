@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from evaluation.throughput import copies, main, predictor_with_detections, rate
-from panoptic_blend.inference import pictures as prediction
-from panoptic_blend.inference.find_pictures import find_pictures
+from panoptic_blend.inference.predictor import Predictor
+from panoptic_blend.prediction import pictures as prediction
+from panoptic_blend.prediction.find_pictures import find_pictures
 
 
 @pytest.fixture
@@ -27,7 +28,7 @@ def test_both_ways_write_the_same(pictures: Path, tmp_path: Path, monkeypatch: p
     folder = copies(pictures, tmp_path / "three", 3)
     assert sorted(path.name for path in folder.iterdir()) == ["0.png", "1.png", "2.png"]
     for name, depth in (("a", 0), ("b", 3)):
-        monkeypatch.setattr(prediction, "queue_depth", lambda predictor, depth=depth: depth)
+        monkeypatch.setattr(Predictor, "queue_depth", depth)
         found, _ = find_pictures([folder])
         assert prediction.predict_pictures(predictor, found, tmp_path / name, lambda done, total: None) == 3
     a, b = (json.loads((tmp_path / name / "panoptic.json").read_text()) for name in "ab")

@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from panoptic_blend.cli.main import main
-from panoptic_blend.inference.journal import Journal, JournalEntry
+from panoptic_blend.prediction.journal import Journal, JournalEntry
 
 
 def finish(arguments: list[object], errors: Path, **how: object) -> int | None:
     """Run ``panoptic-blend predict ...`` with standard error in a file; returns the exit code. ``how``: see `run`."""
     context = get_context("forkserver")
     context.set_forkserver_preload(
-        ["panoptic_blend.cli.main", "panoptic_blend.inference.predictor", "panoptic_blend.inference.pictures"]
+        ["panoptic_blend.cli.main", "panoptic_blend.inference.predictor", "panoptic_blend.prediction.pictures"]
     )
     process = context.Process(target=run, args=([str(argument) for argument in arguments], errors), kwargs=how)
     process.start()

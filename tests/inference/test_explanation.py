@@ -15,9 +15,9 @@ from panoptic_blend.formats.categories import Categories
 from panoptic_blend.formats.images import Picture, write_picture
 from panoptic_blend.inference.explained_pictures import explain_pictures
 from panoptic_blend.inference.explanation import explain
-from panoptic_blend.inference.find_pictures import FoundPicture
 from panoptic_blend.inference.predictor import Predictor
-from panoptic_blend.runtime.team import ALONE
+from panoptic_blend.prediction.find_pictures import FoundPicture
+from panoptic_blend.prediction.sharing import ALONE
 from panoptic_blend.shapes.dataset import CATEGORIES
 
 TINY = (

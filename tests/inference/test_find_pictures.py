@@ -12,7 +12,7 @@ import pytest
 
 from panoptic_blend.formats.addresses import location_of
 from panoptic_blend.formats.images import PICTURE_SUFFIXES, read_picture
-from panoptic_blend.inference.find_pictures import find_pictures
+from panoptic_blend.prediction.find_pictures import find_pictures
 
 Refused = Callable[..., str]
 

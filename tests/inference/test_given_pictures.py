@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from panoptic_blend.formats.images import read_picture
-from panoptic_blend.inference.given_pictures import are_many, picture_of
+from panoptic_blend.prediction.given_pictures import are_many, picture_of
 from panoptic_blend.structures import PanopticBlendError
 
 RGB = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)

@@ -21,10 +21,10 @@ from panoptic_blend.drawing.overlay import draw
 from panoptic_blend.formats.images import read_picture, read_segment_ids, write_picture
 from panoptic_blend.formats.instance_results import result_records
 from panoptic_blend.formats.panoptic_writer import PanopticWriter
-from panoptic_blend.inference import picture_jobs, pictures
-from panoptic_blend.inference.find_pictures import find_pictures
 from panoptic_blend.inference.predictor import Predictor, load
 from panoptic_blend.metrics.instance_conversion import output_instances
+from panoptic_blend.prediction import picture_jobs, pictures
+from panoptic_blend.prediction.find_pictures import find_pictures
 from panoptic_blend.structures import PanopticBlendError
 
 Refused = Callable[..., str]

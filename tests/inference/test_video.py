@@ -19,7 +19,7 @@ from panoptic_blend.formats.coco_panoptic import read_panoptic_json
 from panoptic_blend.formats.images import Picture, read_picture
 from panoptic_blend.formats.videos import VideoReader, writing_video
 from panoptic_blend.inference.predictor import Predictor, load
-from panoptic_blend.inference.video import predict_video
+from panoptic_blend.prediction.video import predict_video
 
 Refused = Callable[..., str]
 COUNT = 6

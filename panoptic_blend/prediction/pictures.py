@@ -10,9 +10,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from torch import Tensor
-
-from panoptic_blend.data.loader import Shard
 from panoptic_blend.drawing.overlay import draw
 from panoptic_blend.failures import ForeignError, doing, in_one_line, reworded
 from panoptic_blend.files import printable, replacing, require_no_overwrite
@@ -21,13 +18,13 @@ from panoptic_blend.formats.images import Picture, write_picture
 from panoptic_blend.formats.instance_results import FILE_NAME, result_records, writing_results
 from panoptic_blend.formats.json_files import read_json
 from panoptic_blend.formats.panoptic_writer import PanopticWriter
-from panoptic_blend.inference.find_pictures import FoundPicture
-from panoptic_blend.inference.journal import Journal, JournalEntry, prediction_identity
-from panoptic_blend.inference.picture_jobs import INSTANCES, PictureJob, picture_jobs
-from panoptic_blend.inference.predictor import Predictor
 from panoptic_blend.machine import overlapped
 from panoptic_blend.metrics.instance_conversion import output_instances
-from panoptic_blend.runtime.team import ALONE, Team
+from panoptic_blend.prediction.find_pictures import FoundPicture
+from panoptic_blend.prediction.journal import Journal, JournalEntry, prediction_identity
+from panoptic_blend.prediction.picture_jobs import INSTANCES, PictureJob, picture_jobs
+from panoptic_blend.prediction.protocol import PicturePredictor
+from panoptic_blend.prediction.sharing import ALONE, Alone, Shard
 from panoptic_blend.structures import Output, PanopticBlendError, Progress
 
 FAILURES = "failures.txt"
@@ -38,12 +35,12 @@ _OF_THE_NAME = {errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL}
 
 
 def predict_pictures(
-    predictor: Predictor,
+    predictor: PicturePredictor,
     pictures: Sequence[FoundPicture],
     output: Path,
     progress: Progress,
     overwrite: bool = False,
-    team: Team = ALONE,
+    team: Alone = ALONE,
 ) -> int:
     """Write the results of pictures to ``output``; return the number of pictures.
 
@@ -130,7 +127,7 @@ class _Part(NamedTuple):
 
 
 def _predict_shard(
-    predictor: Predictor,
+    predictor: PicturePredictor,
     jobs: Sequence[PictureJob],
     journal: Journal,
     writer: PanopticWriter,
@@ -138,7 +135,7 @@ def _predict_shard(
     progress: Progress,
 ) -> _Part:
     """Predict a shard of the pictures and write their files."""
-    steps, depth = _PictureSteps(predictor, journal, writer), queue_depth(predictor)
+    steps, depth = _PictureSteps(predictor, journal, writer), predictor.queue_depth
     own = [jobs[index] for index in shard.range_of(len(jobs))]
     entries = []
     with closing(overlapped(steps.read(own), steps.predict, steps.write, queue_depth=depth)) as finished:
@@ -166,13 +163,8 @@ def _report(output: Path, failures: Sequence[PanopticBlendError], total: int) ->
     raise error
 
 
-def queue_depth(predictor: Predictor) -> int:
-    """The queue depth of `overlapped`: 3 on a GPU; 0 on the CPU, where the network itself keeps all cores busy."""
-    return 0 if predictor.model.pixel_mean.device.type == "cpu" else 3
-
-
-_Read = tuple[PictureJob, Picture, Tensor]
-_Predicted = tuple[PictureJob, Picture, Output]
+_Read = tuple[PictureJob, Picture, Any]
+_Predicted = tuple[PictureJob, Picture, Output[Any]]
 
 
 class _PictureSteps:
@@ -181,7 +173,7 @@ class _PictureSteps:
     ``failures`` are the errors of these pictures, by source.
     """
 
-    def __init__(self, predictor: Predictor, journal: Journal, writer: PanopticWriter) -> None:
+    def __init__(self, predictor: PicturePredictor, journal: Journal, writer: PanopticWriter) -> None:
         self._predictor, self._journal, self._writer = predictor, journal, writer
         self.failures: dict[str, PanopticBlendError] = {}
 

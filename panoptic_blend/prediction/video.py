@@ -15,10 +15,9 @@ from panoptic_blend.formats.categories import Categories
 from panoptic_blend.formats.images import Picture, read_segment_ids
 from panoptic_blend.formats.panoptic_writer import PanopticWriter
 from panoptic_blend.formats.videos import Frame, VideoReader, writing_video
-from panoptic_blend.inference.journal import Journal, JournalEntry, file_stamp, prediction_identity
-from panoptic_blend.inference.pictures import queue_depth
-from panoptic_blend.inference.predictor import Predictor
 from panoptic_blend.machine import overlapped
+from panoptic_blend.prediction.journal import Journal, JournalEntry, file_stamp, prediction_identity
+from panoptic_blend.prediction.protocol import PicturePredictor
 from panoptic_blend.structures import PanopticBlendError, PanopticMap, Progress, Segment
 
 Ids = npt.NDArray[np.int32]
@@ -30,7 +29,7 @@ def drawn_video(video: Path, output: Path) -> Path:
 
 
 def predict_video(
-    predictor: Predictor, video: Path, output: Path, progress: Progress, every: int = 1, overwrite: bool = False
+    predictor: PicturePredictor, video: Path, output: Path, progress: Progress, every: int = 1, overwrite: bool = False
 ) -> int:
     """Write ``output``/panoptic.json, its PNGs in panoptic/, and the drawn video; return the number of frames.
 
@@ -58,7 +57,7 @@ def predict_video(
         PanopticWriter(panoptic_json, categories=predictor.categories) as writer,
         writing_video(drawn, reader.fps / every) as add_frame,
     ):
-        steps, depth, count = _FrameSteps(predictor, journal, writer), queue_depth(predictor), 0
+        steps, depth, count = _FrameSteps(predictor, journal, writer), predictor.queue_depth, 0
         with closing(overlapped(reader.frames(every), steps.predict, steps.write, queue_depth=depth)) as finished:
             for count, (entry, picture, until) in enumerate(finished, start=1):
                 writer.append([entry.image], [entry.annotation])
@@ -74,7 +73,7 @@ def predict_video(
 class _FrameSteps:
     """The two steps from a frame to its results: predict, write. The map of a finished frame is read from its PNG."""
 
-    def __init__(self, predictor: Predictor, journal: Journal, writer: PanopticWriter) -> None:
+    def __init__(self, predictor: PicturePredictor, journal: Journal, writer: PanopticWriter) -> None:
         self._predictor, self._journal, self._writer = predictor, journal, writer
 
     def predict(self, frame: Frame) -> tuple[Frame, JournalEntry | PanopticMap]:

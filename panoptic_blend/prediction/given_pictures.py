@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias, Union
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeGuard, Union
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
 
 from panoptic_blend.formats.images import Picture, decode_picture, eight_bits, read_picture
-from panoptic_blend.models.inputs import OVERSHOOT, dtype_of, shape_of
-from panoptic_blend.structures import PanopticBlendError
+from panoptic_blend.structures import OVERSHOOT, PanopticBlendError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+    from torch import Tensor
 
-GivenPicture: TypeAlias = Union[str, os.PathLike[str], bytes, npt.NDArray[Any], Tensor, "Image"]
+GivenPicture: TypeAlias = Union[str, os.PathLike[str], bytes, npt.NDArray[Any], "Tensor", "Image"]
 """One picture, as `picture_of` takes it."""
 
 GivenPictures: TypeAlias = list[GivenPicture] | tuple[GivenPicture, ...] | Iterator[GivenPicture]
@@ -29,7 +28,7 @@ GivenPictures: TypeAlias = list[GivenPicture] | tuple[GivenPicture, ...] | Itera
 
 def are_many(given: object) -> bool:
     """Whether ``given`` is a batch or an iterable of pictures, not one picture."""
-    if isinstance(given, (np.ndarray, Tensor)):
+    if isinstance(given, np.ndarray) or _is_tensor(given):
         return given.ndim == 4
     is_one = isinstance(given, (str, os.PathLike, bytes, bytearray, memoryview, Mapping)) or _is_pil(given)
     return isinstance(given, Iterable) and not is_one and not hasattr(given, "read")
@@ -50,7 +49,7 @@ def picture_of(given: Any) -> Picture:
         return read_picture(_local(given))
     if isinstance(given, (bytes, bytearray, memoryview)):
         return decode_picture(bytes(given), "bytes of a picture")
-    if isinstance(given, Tensor):
+    if _is_tensor(given):
         return _from_tensor(given)
     if isinstance(given, np.ndarray):
         return _from_array(given, f"an array of shape {given.shape} and type {given.dtype}")
@@ -92,14 +91,20 @@ def _from_pil(image: Image) -> Picture:
     return _from_array(pixels, seen)
 
 
+def _is_tensor(given: object) -> TypeGuard[Tensor]:
+    return "torch" in sys.modules and isinstance(given, sys.modules["torch"].Tensor)
+
+
 def _from_tensor(tensor: Tensor) -> Picture:
-    seen = f"a tensor of shape {shape_of(tensor)} and type {dtype_of(tensor)}"
+    import torch  # whoever has a tensor has loaded it
+
+    seen = f"a tensor of shape {tuple(tensor.shape)} and type {str(tensor.dtype).removeprefix('torch.')}"
     if tensor.dim() == 3 and tensor.shape[0] not in (1, 3, 4):
         hint = "turn it with permute(2, 0, 1)" if tensor.shape[2] in (1, 3, 4) else "give (3, H, W) RGB"
         raise PanopticBlendError(f"{seen} is not a picture; {hint}")
     if tensor.layout is not torch.strided or tensor.device.type == "meta":
         raise PanopticBlendError(f"{seen} is sparse, or without values; give a dense tensor of pixels")
-    plain = tensor.detach().cpu().as_subclass(Tensor)
+    plain = tensor.detach().cpu().as_subclass(torch.Tensor)
     array = (plain.float() if plain.is_floating_point() else plain).numpy()
     return _from_array(array.transpose(1, 2, 0) if array.ndim == 3 else array, seen)
 

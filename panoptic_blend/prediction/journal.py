@@ -18,10 +18,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from panoptic_blend.checkpoints.digest import weights_digest
 from panoptic_blend.files import inside, name_in_errors, remove_unfinished, replacing
-from panoptic_blend.inference.predictor import Predictor
-from panoptic_blend.runtime.precision import resolve
+from panoptic_blend.prediction.protocol import PicturePredictor
 from panoptic_blend.structures import PanopticBlendError
 
 Record = dict[str, Any]
@@ -161,17 +159,10 @@ class Journal:
             return -1
 
 
-def prediction_identity(predictor: Predictor, source: Mapping[str, Any]) -> dict[str, Any]:
+def prediction_identity(predictor: PicturePredictor, source: Mapping[str, Any]) -> dict[str, Any]:
     """Everything that the results of a predictor depend on, as JSON; ``source`` describes its input."""
-    device = predictor.model.pixel_mean.device
-    return {
-        "weights": weights_digest(predictor.model),
-        "options": predictor.config.model_dump(mode="json", include={"model", "test"}),
-        "categories": predictor.categories.records(),
-        "precision": resolve(predictor.precision, device),
-        "device": device.type,
-        "input": source,
-    }
+    options = predictor.config.model_dump(mode="json", include={"model", "test"})
+    return {**predictor.identity(), "options": options, "categories": predictor.categories.records(), "input": source}
 
 
 def file_stamp(path: Path) -> list[int]:

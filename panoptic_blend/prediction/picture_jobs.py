@@ -10,8 +10,8 @@ from itertools import count
 from pathlib import Path, PurePosixPath
 
 from panoptic_blend.formats.addresses import Address, Location
-from panoptic_blend.inference.find_pictures import FoundPicture, absolute
-from panoptic_blend.inference.journal import file_stamp
+from panoptic_blend.prediction.find_pictures import FoundPicture, absolute
+from panoptic_blend.prediction.journal import file_stamp
 
 INSTANCES = "instances"
 """The folder of the detections of each picture, in the folder of results."""
