@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,14 +13,23 @@ from panoptic_blend.cli.running import stoppable
 from panoptic_blend.structures import PanopticBlendError
 from panoptic_blend.terminal import progress_line
 
+if TYPE_CHECKING:
+    from panoptic_blend.scoring.file_pairs import FilePairs
+
 
 def report(
     truth: Annotated[Path, typer.Argument(help="COCO panoptic JSON of the ground truth, or instances JSON.")],
     prediction: Annotated[Path, typer.Argument(help="COCO panoptic JSON of the predictions, or results of instances.")],
-    images: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the photos.")],
-    out: Annotated[Path, typer.Option(help="The page to write; large data sets also get a folder beside it.")] = Path(
-        "report.html"
-    ),
+    images: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder of the photos; needed but for --select.")
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="The page to write, by default report.html; large data sets also get a folder beside it. With "
+            "--select the list, by default selected.txt."
+        ),
+    ] = None,
     truth_folder: options.TruthFolder = None,
     prediction_folder: options.PredictionFolder = None,
     compare: Annotated[
@@ -53,6 +62,13 @@ def report(
         list[Path] | None,
         typer.Option(metavar="B.json", help="Instances of the predictions of each --compare, in the same order."),
     ] = None,
+    select: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILTER",
+            help="Write no page but a list of the images with such segments, as 'cause=missed,class=person'.",
+        ),
+    ] = None,
 ) -> None:
     """Write a web page with PQ, classes, confusion, error budget, and every image with its errors.
 
@@ -63,9 +79,29 @@ def report(
     from panoptic_blend.report.instance_sets import InstancePaths, is_instance_results
     from panoptic_blend.report.instance_truth import find_truth
     from panoptic_blend.scoring.details import Resampling
-    from panoptic_blend.scoring.file_pairs import FilePolicy
+    from panoptic_blend.scoring.file_pairs import FilePairs, FilePolicy
     from panoptic_blend.scoring.instance_files import InstancePolicy
 
+    if select is not None:
+        page_only = {
+            "--images": images,
+            "--compare": compare,
+            "--instances": instances,
+            "--instances-truth": instances_truth,
+            "--compare-instances": compare_instances,
+        }
+        for option in (option for option, value in page_only.items() if value):
+            raise PanopticBlendError(
+                f"{option} has no effect with --select, which writes a list and no page; leave it out"
+            )
+        pairs = FilePairs(
+            truth, prediction, truth_folder, prediction_folder, FilePolicy(missing, additional, area), pictures=True
+        )
+        _write_list(pairs, select, out or Path("selected.txt"), overwrite, workers)
+        return
+    if images is None:
+        raise PanopticBlendError("a page needs the photos; say where they are with --images")
+    out = out or Path("report.html")
     resampling, policy = Resampling(resamples, seed=seed), InstancePolicy(additional=additional)
     if is_instance_results(prediction):
         panoptic_only = {
@@ -105,6 +141,14 @@ def report(
     with stoppable("stopped; nothing was written"), progress_line("comparing", "images") as progress:
         page, *folder = write(resampling, progress)
     print(f"{page} is the report" + (f"; {folder[0]} belongs to it" if folder else ", a single file"))
+
+
+def _write_list(pairs: FilePairs, select: str, out: Path, overwrite: bool, workers: int | None) -> None:
+    from panoptic_blend.report.selection import write_selection
+
+    with stoppable("stopped; nothing was written"), progress_line("comparing", "images") as progress:
+        number = write_selection(pairs, select, out, overwrite=overwrite, workers=workers, progress=progress)
+    print(f"{out} lists {number} of {len(pairs)} images")
 
 
 def _refuse(panoptic_only: list[str], results: Path) -> None:

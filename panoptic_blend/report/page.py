@@ -23,10 +23,11 @@ _TEMPLATE = Path(__file__).parent / "template"
 REPORT = Template(
     _TEMPLATE,
     page="page",
-    styles=("base", "viewer", "page", "overview"),
+    styles=("base", "viewer", "page", "overview", "patches"),
     scripts=(
-        *("elements", "assets", "class_labels", "tools", "state", "figures", "classes", "matrix", "budget", "verdict"),
-        *("instances", "precision", "averages", "curves", "images", "grid", "maps", "details", "masks", "frames"),
+        *("elements", "assets", "class_labels", "tools", "segment_table", "state", "tags", "downloads", "snapshot"),
+        *("figures", "classes", "matrix", "budget", "verdict", "instances", "precision", "averages", "curves"),
+        *("cards", "images", "grid", "patches", "maps", "details", "masks", "frames", "zoom"),
         *("viewer", "pointer", "segments", "detections", "keys_dialog", "keys", "main"),
     ),
 )

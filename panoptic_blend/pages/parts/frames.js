@@ -1,13 +1,14 @@
 // Photos with layers over them on the stage, the pointer that is marked in all of them, and the tooltip.
 
-/** A photo with a layer over it, or with none (null); `width` and `height` are those of the maps. */
+/**
+ * A photo with a layer over it, or with none (null); `width` and `height` are those of the maps. The film of both may be
+ * moved and scaled in its frame.
+ */
 function photoFrame(photo, layer, { width, height }, attributes = {}) {
   return make(
     "div",
     { class: "frame", ...attributes },
-    make("img", { ...photo, draggable: "false" }),
-    layer,
-    make("canvas", { class: "spotlight", width, height }),
+    make("div", { class: "film" }, make("img", { ...photo, draggable: "false" }), layer, make("canvas", { class: "spotlight", width, height })),
     make("i", { class: "cross", hidden: true }),
   );
 }
@@ -31,7 +32,7 @@ function fitPanes(size) {
 
 /** Index of the pixel of the maps under the pointer, and its position x, y as fractions. */
 function pixelAt(event, frame, { width, height }) {
-  const box = frame.getBoundingClientRect();
+  const box = frame.querySelector(".film").getBoundingClientRect();
   const [x, y] = [(event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height];
   const column = Math.min(width - 1, Math.max(0, Math.floor(x * width)));
   const row = Math.min(height - 1, Math.max(0, Math.floor(y * height)));
@@ -41,8 +42,9 @@ function pixelAt(event, frame, { width, height }) {
 /** Mark the place of the pointer in the other frames of the stage. */
 function markPoint(frame, x, y) {
   for (const cross of byId("stage").querySelectorAll(".cross")) {
+    const [film, own] = [cross.parentElement.querySelector(".film"), cross.parentElement].map((node) => node.getBoundingClientRect());
     cross.hidden = cross.parentElement === frame;
-    styled(cross, { left: `${100 * x}%`, top: `${100 * y}%` });
+    styled(cross, { left: `${film.left - own.left + x * film.width}px`, top: `${film.top - own.top + y * film.height}px` });
   }
 }
 

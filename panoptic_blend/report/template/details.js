@@ -27,7 +27,7 @@ function details(place) {
 }
 
 async function readDetails(place) {
-  const found = content.embedded ? JSON.parse(content.embedded[`${place}.js`]) : await readScript(String(place));
+  const found = await readAsset(String(place));
   const size = [found.width, found.height];
   if (content.results) {
     found.map = await unpacked(found.map, ...size);
@@ -36,6 +36,9 @@ async function readDetails(place) {
   if (content.instances) readInstances(found);
   return found;
 }
+
+/** The data of a script, from the page or the folder. */
+const readAsset = async (name) => (content.embedded ? JSON.parse(content.embedded[`${name}.js`]) : readScript(name));
 
 /** The data of a script in the folder; throws an error unless it belongs to this report. */
 async function readScript(name) {

@@ -1,51 +1,7 @@
-// The cards of the image browser; only the cards near the window are in the page.
+// The cards of the image browser, with the chosen layer over each photo.
 
-const CARD = { width: isCompared ? 214 : 188, height: 196, gap: 12 };
-let laidOut = ""; // the layout of the cards in the page
-const cards = new Map(); // the cards in the page, by their index in the list
-
-function gridColumns() {
-  return Math.max(2, Math.floor((byId("list").clientWidth + CARD.gap) / (CARD.width + CARD.gap)));
-}
-
-/** Add the cards near the window to the list, whose height is that of all cards. */
-function drawNear() {
-  const list = byId("list");
-  if (!list || state.view !== "images") return;
-  const columns = gridColumns();
-  const width = (list.clientWidth + CARD.gap) / columns;
-  const height = CARD.height + CARD.gap;
-  styled(list, { height: `${Math.ceil(filtered.length / columns) * height}px` });
-  const above = Math.max(0, -list.getBoundingClientRect().top);
-  const first = Math.max(0, Math.floor(above / height) - 2) * columns;
-  const last = Math.min(filtered.length, first + (Math.ceil(window.innerHeight / height) + 5) * columns);
-  const layout = [columns, width, state.set].join();
-  if (layout !== laidOut) cards.forEach((card, at) => dropCard(at));
-  laidOut = layout;
-  cards.forEach((card, at) => {
-    if (at < first || at >= last) dropCard(at);
-  });
-  for (let at = first; at < last; at += 1) {
-    if (cards.has(at)) continue;
-    const card = styled(imageCard(filtered[at], at), {
-      width: `${width - CARD.gap}px`,
-      transform: `translate(${(at % columns) * width}px, ${Math.floor(at / columns) * height}px)`,
-    });
-    cards.set(at, card);
-    list.insertBefore(card, nextCard(at));
-  }
-}
-
-function dropCard(at) {
-  cards.get(at).remove();
-  cards.delete(at);
-}
-
-/** The card in the page that follows an index, so that the order of Tab is that of the list. */
-function nextCard(at) {
-  const after = [...cards.keys()].filter((other) => other > at);
-  return after.length ? cards.get(Math.min(...after)) : null;
-}
+const imageList = new CardList("list", { width: isCompared ? 214 : 188, height: 196, gap: 12 }, (place, at) => imageCard(place, at));
+const THUMBNAIL = 192; // the long side of a thumbnail in pixels
 
 function imageCard(place, at) {
   const set = Number(state.set);
@@ -69,10 +25,11 @@ function imageCard(place, at) {
       href: addressOf({ ...state, image: content.ids[place], segment: "" }),
       "data-place": place,
       "data-at": at,
+      "data-tagged": tagged.has(content.ids[place]),
       "aria-current": at === current ? "true" : null,
       click: (event) => openCard(event, place, at),
     },
-    make("img", { src: assetAddress(`${place}.small.jpg`), alt: "", decoding: "async" }),
+    thumbnail(place, set),
     make("span", { class: "name", title: content.names[place] }, content.names[place]),
     make("span", { class: "figures" }, figures),
     stackedBar(
@@ -89,24 +46,36 @@ function differenceMark(value) {
   return make("span", { class: value > 0.0005 ? "up" : value < -0.0005 ? "down" : "even" }, signed(value));
 }
 
-/** Index in the list of the first card that is completely in the window. */
-function firstInSight() {
-  const hidden = byId("tabs").closest("header").offsetHeight - byId("list").getBoundingClientRect().top;
-  return Math.max(0, Math.ceil(hidden / (CARD.height + CARD.gap))) * gridColumns();
+/** The photo with the chosen layer of a result set over it. */
+function thumbnail(place, set) {
+  const photo = make("img", { src: assetAddress(`${place}.small.jpg`), alt: "", decoding: "async" });
+  if (state.thumbs === "photo") return make("span", { class: "thumbnail" }, photo);
+  const layer = state.thumbs;
+  const canvas = make("canvas");
+  drawLater(canvas, place, (_, found) => drawThumbnail(canvas, layer, set, found));
+  return make("span", { class: "thumbnail" }, photo, canvas);
+}
+
+function drawThumbnail(canvas, layer, set, found) {
+  const scale = Math.min(1, THUMBNAIL / Math.max(found.width, found.height));
+  const [width, height] = [found.width, found.height].map((side) => Math.max(1, Math.round(scale * side)));
+  const drawn = isInstances() ? instanceLayer(layer, set, found) : mapLayer(layer, set, reduced(found, width, height));
+  [canvas.width, canvas.height] = [width, height];
+  canvas.getContext("2d").drawImage(drawn, 0, 0, width, height);
+}
+
+/** The data of an image with smaller maps. */
+function reduced(found, width, height) {
+  const small = (map) => sampled(map, found.width, [0, 0, found.width, found.height], width, height);
+  return { ...found, width, height, map: small(found.map), sets: found.sets.map((set) => ({ ...set, map: small(set.map) })) };
 }
 
 /** Move the selection in the list and scroll to it. */
 function moveCurrent(step) {
   if (!filtered.length) return;
-  current = Math.max(0, Math.min(filtered.length - 1, current < 0 ? firstInSight() : current + step));
-  const list = byId("list");
-  const height = CARD.height + CARD.gap;
-  const top = list.getBoundingClientRect().top + Math.floor(current / gridColumns()) * height;
-  const room = byId("tabs").closest("header").offsetHeight + 8;
-  if (top < room) window.scrollBy(0, top - room);
-  else if (top + height > window.innerHeight) window.scrollBy(0, top + height - window.innerHeight);
-  drawNear();
-  list.querySelector("[aria-current]")?.removeAttribute("aria-current");
-  cards.get(current)?.setAttribute("aria-current", "true");
-  cards.get(current)?.focus({ preventScroll: true });
+  current = Math.max(0, Math.min(filtered.length - 1, current < 0 ? imageList.firstInSight() : current + step));
+  imageList.reveal(current);
+  byId("list").querySelector("[aria-current]")?.removeAttribute("aria-current");
+  imageList.cards.get(current)?.setAttribute("aria-current", "true");
+  imageList.cards.get(current)?.focus({ preventScroll: true });
 }

@@ -6,7 +6,7 @@ const SORTS = [
   ["name", "name"],
   ["difference", "difference"],
 ];
-const FILTERS = ["q", "class", "cause", "true", "taken", "from", "to"];
+const FILTERS = ["q", "class", "cause", "true", "taken", "from", "to", "tagged", ...SEGMENT_FILTERS];
 let filtered = [];
 let current = -1;
 
@@ -69,11 +69,14 @@ function filteredPlaces() {
   const asksForError = wanted.cause !== null || wanted.true !== null || wanted.taken !== null;
   const text = state.q.trim().toLowerCase();
   const [from, to] = [state.from === "" ? 0 : Number(state.from), state.to === "" ? 100 : Number(state.to)];
+  const isSegmentWanted = hasSegmentFilter() ? segmentFilter(set) : null;
   const matches = (place) => {
     const quality = qualityOf(set, place);
     const isBounded = state.from !== "" || state.to !== "";
     if (isBounded && (quality === null || 100 * quality < from || 100 * quality > to)) return false;
     if (text && !content.names[place].toLowerCase().includes(text) && content.ids[place] !== text) return false;
+    if (state.tagged && !tagged.has(content.ids[place])) return false;
+    if (isSegmentWanted) return hasSegment(isSegmentWanted, set, place);
     if (isInstances()) return (wanted.class === null && wanted.cause === null) || hasInstance(set, place, wanted.class, wanted.cause);
     if (!asksForError) return wanted.class === null || classes[place].includes(wanted.class);
     const found = errors[place];
@@ -97,8 +100,8 @@ function drawImages(section) {
   drawFilters();
   byId("found").textContent = `${count(filtered.length)} of ${count(content.ids.length)} images`;
   byId("nothing").hidden = filtered.length > 0;
-  laidOut = "";
-  drawNear();
+  imageList.show(filtered);
+  drawTags();
 }
 
 /** Show a message above the images if their folder is missing or belongs to another report. */
@@ -129,8 +132,8 @@ function browserParts() {
       search,
       make("span", { class: "field" }, make("span", { id: "quality-name" }), bound("from", "minimum", 0), "–", bound("to", "maximum", 100)),
       make("div", { class: "fields", id: "filters" }),
-      make("span", { id: "found", role: "status" }),
     ),
+    make("div", { class: "bar list-bar" }, make("div", { class: "fields", id: "list-tools" }), make("span", { id: "found", role: "status" })),
     make("p", { id: "folder-trouble", role: "alert", hidden: true }),
     make("div", { id: "list", role: "group", "aria-label": "Images" }),
     make(
@@ -196,6 +199,8 @@ function drawFilters() {
       state.down ? "↑" : "↓",
     ),
   ];
+  parts.push(select("thumbs", "Show", LAYERS.map((layer) => [layer, layer]), state.thumbs, (value) => show({ thumbs: value })));
+  if (hasSegmentFilter()) parts.push(segmentChip());
   if (isMixed) {
     parts.push(
       make(

@@ -7,8 +7,10 @@ const KEYS = [
   ["1 2 3 4", "photo, truth, prediction, errors"],
   ["5", "all four layers side by side"],
   ["+ −", "opacity of the layer"],
+  ["Z z 0", "zoom in, zoom out, show all of the photo"],
   ["s", "switch to the next result set"],
   ["[ ]", "lower and higher score"],
+  ["t", "tag the image, or take the tag away"],
   ["m", "switch between masks and boxes"],
   ["p", "switch between panoptic segments and instances"],
   ["/", "search the images by name"],
@@ -46,6 +48,7 @@ function actionOf(event) {
   if (isInstances() && key === "m") return () => show({ kind: KINDS[1 - KINDS.indexOf(shownKind())] });
   if (key === "?") return () => keysDialog.showModal();
   if (key === "s") return () => show({ set: String((Number(state.set) + 1) % content.sets.length) });
+  if (key === "t" && (state.image !== "" || (state.view === "images" && current >= 0))) return () => tag([state.image === "" ? filtered[current] : placeOfId.get(state.image)]);
   if (state.image !== "") return viewerAction(key, event.target);
   if (key === "/")
     return () => {
@@ -60,6 +63,9 @@ function viewerAction(key, target) {
   if (key === "j" || (key === "ArrowRight" && !isRange)) return () => step(1);
   if (key === "k" || (key === "ArrowLeft" && !isRange)) return () => step(-1);
   if (LAYERS[Number(key) - 1]) return () => show({ layer: LAYERS[Number(key) - 1], layout: "one" });
+  if (key === "Z") return () => zoomBy(1.5);
+  if (key === "z") return () => zoomBy(1 / 1.5);
+  if (key === "0") return () => zoomTo(1, 0.5, 0.5);
   if (key === "5") return () => show({ layout: "all" });
   const by = { "+": 10, "=": 10, "-": -10, "−": -10 }[key];
   if (by) return () => show({ opacity: String(Math.min(100, Math.max(0, Number(state.opacity) + by))) });
@@ -67,7 +73,7 @@ function viewerAction(key, target) {
 }
 
 function listAction(key, target) {
-  const steps = { j: 1, k: -1, ArrowRight: 1, ArrowLeft: -1, ArrowDown: gridColumns(), ArrowUp: -gridColumns() };
+  const steps = { j: 1, k: -1, ArrowRight: 1, ArrowLeft: -1, ArrowDown: imageList.across(), ArrowUp: -imageList.across() };
   const isFree = !target.closest?.("header, .bar");
   if (key in steps && (isFree || key === "j" || key === "k")) return () => moveCurrent(steps[key]);
   if (key === "Enter" && current >= 0 && !target.closest?.("a, button")) return () => openImage(filtered[current]);

@@ -5,9 +5,11 @@ const DRAW = {
   classes: drawClasses,
   confusion: drawConfusion,
   errors: drawErrors,
+  segments: drawPatches,
   images: drawImages,
   curves: drawCurves,
 };
+const LISTS = ["images", "segments"]; // views that are lists, whose height depends on the window
 const drawnWith = {};
 
 /** Draw the parts that changed since the state `before`; null draws everything. */
@@ -18,14 +20,15 @@ function render(before) {
     const isShown = tab.dataset.view === view;
     tab.setAttribute("aria-selected", String(isShown));
     tab.tabIndex = isShown ? 0 : -1;
-    byId(tab.dataset.view).hidden = !isShown;
+    byId(tab.getAttribute("aria-controls")).hidden = !isShown;
   }
   const key = drawingKey();
   const isCovered = before && before.image !== "" && state.image !== ""; // the list keeps its order under the viewer
-  if (!isCovered && (drawnWith[view] !== key || (before && before.view !== view && view === "images"))) {
+  if (!isCovered && (drawnWith[view] !== key || (before && before.view !== view && LISTS.includes(view)))) {
     drawnWith[view] = key;
-    DRAW[view](byId(view));
+    DRAW[view](byId(byId(`tab-${view}`).getAttribute("aria-controls")));
   }
+  if (!LISTS.includes(view)) offerDownloads(byId(byId(`tab-${view}`).getAttribute("aria-controls")));
   if (view === "curves") byId("score-plot").replaceWith(scorePlot());
   drawSets();
   drawViewer(before ?? state);
@@ -35,7 +38,7 @@ function render(before) {
 function drawingKey() {
   const { view, of, set, kind } = state;
   const shared = [of, set, ...(isInstances() ? [kind, view === "curves" ? "" : scoreStep()] : [])];
-  if (view === "images") return [...shared, state.sort, state.down, ...FILTERS.map((name) => state[name])].join("\n");
+  if (LISTS.includes(view)) return [...shared, state.thumbs, state.rank, state.sort, state.down, ...FILTERS.map((name) => state[name])].join("\n");
   return [...shared, state.matrix, state.lines, state.order, state.curve].join();
 }
 
@@ -85,8 +88,13 @@ function tabPressed(event) {
   byId(`tab-${next}`).focus();
 }
 
+function drawLists() {
+  imageList.drawNear();
+  patchList.drawNear();
+}
+
 async function start() {
-  await readDetections();
+  await Promise.all([readDetections(), readSegmentTable()]);
   document.title = `${content.sets[0]}: ${content.results ? "panoptic" : "instance"} report`;
   byId("brand").textContent = content.results ? "Panoptic report" : "Instance report";
   if (content.instances) byId("overview").before(scoreBar("score"));
@@ -101,10 +109,10 @@ async function start() {
   byId("tabs").addEventListener("keydown", tabPressed);
   document.addEventListener("keydown", pressed);
   window.addEventListener("hashchange", addressChanged);
-  window.addEventListener("scroll", () => requestAnimationFrame(drawNear), { passive: true });
+  window.addEventListener("scroll", () => requestAnimationFrame(drawLists), { passive: true });
   window.addEventListener("resize", () =>
     requestAnimationFrame(() => {
-      drawNear();
+      drawLists();
       if (opened) fitPanes(opened.found);
     }),
   );

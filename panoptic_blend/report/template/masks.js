@@ -38,24 +38,24 @@ function readInstances(found) {
 const matchOf = (detection) => detection.matches[KINDS.indexOf(shownKind())];
 
 /** What an instance is at the chosen score; a true instance is found if a shown detection has taken it. */
-function instanceKind(instance, set) {
+function instanceKind(instance, set, found = opened.found) {
   if (instance.side === "prediction") return ["matched", "spurious", "", "ignored"][matchOf(instance).outcome];
   if (instance.isCrowd) return "ignored";
   const hasTaken = ({ outcome, near }) => outcome === 0 && near === instance.place;
-  return shownDetections(set).some((found) => hasTaken(matchOf(found))) ? "matched" : "missed";
+  return shownDetections(set, found).some((detection) => hasTaken(matchOf(detection))) ? "matched" : "missed";
 }
 
-const shownDetections = (set) => opened.found.instances.sets[set].filter((found) => found.step >= scoreStep());
+const shownDetections = (set, found = opened.found) => found.instances.sets[set].filter((detection) => detection.step >= scoreStep());
 
 /** The instances of a layer, in the order in which they are painted. */
-function layerInstances(layer, set) {
-  const { truth } = opened.found.instances;
+function layerInstances(layer, set, found) {
+  const { truth } = found.instances;
   const largestFirst = sortedRows(truth, (instance) => instance.area, true);
-  const found = sortedRows(shownDetections(set), (instance) => instance.score, false);
+  const detected = sortedRows(shownDetections(set, found), (instance) => instance.score, false);
   if (layer === "truth") return largestFirst;
-  if (layer === "prediction") return found;
-  const missed = largestFirst.filter((instance) => ["missed", "ignored"].includes(instanceKind(instance, set)));
-  return layer === "errors" ? [...missed, ...found] : [];
+  if (layer === "prediction") return detected;
+  const missed = largestFirst.filter((instance) => ["missed", "ignored"].includes(instanceKind(instance, set, found)));
+  return layer === "errors" ? [...missed, ...detected] : [];
 }
 
 /**
@@ -81,9 +81,9 @@ function runLengths(text) {
 }
 
 /** The pixels of a mask in its picture (row by row), those of its rim, and where its runs end, column by column. */
-function pixelsOf(instance) {
+function pixelsOf(instance, found = opened.found) {
   if (instance.pixels) return instance.pixels;
-  const { width, height } = opened.found;
+  const { width, height } = found;
   const ends = [];
   const inside = new Uint8Array(width * height);
   const pixels = [];
@@ -134,9 +134,9 @@ function shade([red, green, blue], place) {
   return [red, green, blue].map((part) => Math.round(part + share * (255 - part)));
 }
 
-function colorOf(instance, layer, set) {
+function colorOf(instance, layer, set, found) {
   if (layer !== "errors") return [...shade(classOf(instance.line).color, instance.place), 255];
-  return hexColor(getComputedStyle(document.documentElement).getPropertyValue(`--${instanceKind(instance, set)}`));
+  return hexColor(getComputedStyle(document.documentElement).getPropertyValue(`--${instanceKind(instance, set, found)}`));
 }
 
 /** Masks as areas with a rim, boxes as lines, in the size of the picture or a multiple of it. */
@@ -145,10 +145,10 @@ function instanceLayer(layer, set, found) {
   const factor = Math.max(1, Math.ceil(SHARP / Math.max(width, height)));
   const canvas = make("canvas", { class: "smooth", width: factor * width, height: factor * height });
   const context = canvas.getContext("2d");
-  const shown = layerInstances(layer, set).map((instance) => [instance, colorOf(instance, layer, set)]);
+  const shown = layerInstances(layer, set, found).map((instance) => [instance, colorOf(instance, layer, set, found)]);
   const areas = make("canvas", { width, height });
   const picture = areas.getContext("2d").createImageData(width, height);
-  for (const [instance, color] of shown) if (isMask(instance)) paintMask(picture.data, instance, color);
+  for (const [instance, color] of shown) if (isMask(instance)) paintMask(picture.data, instance, color, found);
   areas.getContext("2d").putImageData(picture, 0, 0);
   context.imageSmoothingEnabled = false;
   context.drawImage(areas, 0, 0, canvas.width, canvas.height);
@@ -162,8 +162,8 @@ function instanceLayer(layer, set, found) {
   return canvas;
 }
 
-function paintMask(data, instance, [red, green, blue]) {
-  const { all, rim } = pixelsOf(instance);
+function paintMask(data, instance, [red, green, blue], found) {
+  const { all, rim } = pixelsOf(instance, found);
   for (const pixel of all) data.set([red, green, blue, 170], 4 * pixel);
   const edge = edgeColor([red, green, blue, 255]);
   for (const pixel of rim) data.set(edge, 4 * pixel);

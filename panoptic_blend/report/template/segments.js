@@ -53,9 +53,17 @@ function drawSegments() {
     ...truth.map((row, place) => ["truth", place, segmentOf(row)]),
     ...prediction.map((row, place) => ["prediction", place, segmentOf(row)]),
   ];
-  const wanted = named.filter(([, , segment]) => rowsShown === "all" || segment.cause !== null);
+  const isWanted = hasSegmentFilter() ? shownSegments(opened.place, Number(state.set)) : () => true;
+  const wanted = named.filter(([side, place, segment]) => (rowsShown === "all" || segment.cause !== null) && isWanted(side, place));
   const rows = wanted.map((entry) => segmentRow(...entry, truth, prediction));
   fillRows(["Segment", "Outcome", "IoU", "Area", "With"], rows, "No errors in this image.");
+}
+
+/** A function that tells whether a segment of an image matches the filters. */
+function shownSegments(place, set) {
+  const { firsts } = segmentSets[set];
+  const matches = segmentFilter(set);
+  return (side, index) => matches(firsts[2 * place + (side === "truth" ? 0 : 1)] + index);
 }
 
 /** The choice between the rows of errors and all rows of the image, which `all` names. */
@@ -95,8 +103,7 @@ function segmentRow(side, place, segment, truth, prediction) {
   const other = others[segment.partner ?? segment.nearest];
   const isChosen = state.segment === `${side[0]}${place}`;
   const iou = segment.iou ?? (segment.nearest === null ? null : segment.nearestIou);
-  const kind =
-    segment.cause === null ? (segment.outcome === 0 ? "matched" : "ignored") : side === "truth" ? "missed" : "spurious";
+  const kind = segmentKind({ ...segment, side });
   return make(
     "tr",
     { "aria-selected": String(isChosen), class: "choosable", click: () => chooseSegment(side, place, set) },

@@ -18,15 +18,20 @@ const DEFAULTS = {
   layout: "one",
   opacity: "70",
   segment: "",
+  zoom: "",
   matrix: "segments",
   lines: "",
+  ...Object.fromEntries(SEGMENT_FILTERS.map((key) => [key, ""])),
+  tagged: "",
+  thumbs: "prediction",
+  rank: "-area",
   order: "",
   kind: "",
   score: "",
   curve: "",
 };
 const VIEWS = {
-  panoptic: ["overview", "classes", "confusion", "errors", "images"],
+  panoptic: ["overview", "classes", "confusion", "errors", "segments", "images"],
   instances: ["overview", "classes", "curves", "errors", "images"],
 };
 let state = { ...DEFAULTS };
@@ -47,6 +52,11 @@ function parsedState(hash) {
   if (!LAYOUTS.includes(found.layout)) found.layout = DEFAULTS.layout;
   if (!SORTS.some(([key]) => key === found.sort)) found.sort = DEFAULTS.sort;
   if (!["segments", "pixels"].includes(found.matrix)) found.matrix = DEFAULTS.matrix;
+  if (!LAYERS.includes(found.thumbs)) found.thumbs = DEFAULTS.thumbs;
+  checkSegmentFilters(found);
+  if (!/^\d+(\.\d+)?(,[01](\.\d+)?){2}$/.test(found.zoom)) found.zoom = "";
+  if (found.tagged !== "1") found.tagged = "";
+  if (!RANKS.some(([key]) => key === found.rank)) found.rank = DEFAULTS.rank;
   if (found.lines !== "all") found.lines = "";
   if (!isClassOrder(found.order, found.of)) found.order = "";
   if (!KINDS.includes(found.kind)) found.kind = "";
@@ -62,6 +72,14 @@ function parsedState(hash) {
   if (found.image !== "" && !placeOfId.has(found.image)) found.image = "";
   found.opacity = String(Math.min(100, Math.max(0, Number(found.opacity) || 0)));
   return found;
+}
+
+/** Replace invalid filters of segments by none. */
+function checkSegmentFilters(found) {
+  for (const key of ["iou0", "iou1", "score0", "score1"]) if (!(Number(found[key]) >= 0 && Number(found[key]) <= 100)) found[key] = "";
+  if (!OUTCOME_KINDS.includes(found.outcome)) found.outcome = "";
+  if (!AREAS.some(([name]) => name === found.area)) found.area = "";
+  if (found.suspect !== "1") found.suspect = "";
 }
 
 const placeOfId = new Map(content.ids.map((id, place) => [id, place]));

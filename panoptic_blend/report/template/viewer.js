@@ -36,6 +36,7 @@ function buildViewer() {
       make("h2", { id: "viewer-name" }),
       make("span", { id: "viewer-place", class: "note" }),
       make("div", { id: "viewer-figures" }),
+      make("button", { id: "tag", class: "quiet", title: "Tag the image (t)", click: () => tag([placeOfId.get(state.image)]) }),
       make(
         "button",
         { id: "close", class: "quiet", title: "Close (Esc)", "aria-label": "Close", click: closeViewer },
@@ -48,6 +49,13 @@ function buildViewer() {
       make("div", { id: "layers", class: "choice", role: "group", "aria-label": "Layer" }),
       make("div", { id: "layout", class: "choice", role: "group", "aria-label": "Layout" }),
       make("label", { class: "field" }, make("span", {}, "Opacity"), range, make("output", { id: "opacity-value" })),
+      make(
+        "div",
+        { class: "field", role: "group", "aria-label": "Zoom" },
+        make("button", { class: "quiet", id: "zoom-out", title: "Zoom out (z)", click: () => zoomBy(1 / 1.5) }, "−"),
+        make("button", { class: "quiet", id: "zoom-value", title: "Show all of the photo (0)", click: () => zoomTo(1, 0.5, 0.5) }),
+        make("button", { class: "quiet", id: "zoom-in", title: "Zoom in (Z); wheel and fingers zoom too", click: () => zoomBy(1.5) }, "+"),
+      ),
       make("ul", { class: "legend", id: "error-legend" }),
       content.instances ? scoreBar("viewer-score") : null,
     ),
@@ -103,6 +111,7 @@ async function drawViewer(before) {
   }
   drawViewerTools(place);
   styled(byId("stage"), { "--opacity": Number(state.opacity) / 100 });
+  drawZoom();
   const isOther = opened?.place !== place;
   if (isOther && !(await openPlace(place))) return;
   const hasChanged = (...keys) => isOther || keys.some((key) => before[key] !== state[key]);
@@ -133,7 +142,7 @@ function leaveViewer() {
   if (!viewer.open) return;
   hideTip();
   viewer.close();
-  cards.get(current)?.focus({ preventScroll: true });
+  imageList.cards.get(current)?.focus({ preventScroll: true });
 }
 
 function drawViewerTools(place) {
@@ -174,6 +183,7 @@ function drawViewerTools(place) {
     state.set,
     (set) => show({ set }),
   );
+  drawTags();
   byId("opacity").value = state.opacity;
   byId("opacity-value").textContent = `${state.opacity} %`;
   byId("error-legend").replaceChildren(
@@ -206,6 +216,7 @@ function drawStage() {
   const shown = panes();
   byId("stage").replaceChildren(...shown.map(([layer, set]) => pane(layer, set)));
   fitPanes(opened.found);
+  drawZoom();
 }
 
 /** Draw the layers again in their panes, as while the slider of scores moves. */
@@ -224,7 +235,10 @@ function pane(layer, set) {
   const frame = photoFrame(photo, layerCanvas(layer, set, found), found, { "data-layer": layer, "data-set": set });
   frame.addEventListener("pointermove", (event) => pointed(event, frame, set));
   frame.addEventListener("pointerleave", hideTip);
-  frame.addEventListener("click", (event) => chosen(event, frame, set));
+  frame.addEventListener("click", (event) => {
+    if (!dragged) chosen(event, frame, set);
+  });
+  makeZoomable(frame);
   return make(
     "figure",
     { class: "pane" },

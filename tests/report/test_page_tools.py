@@ -1,0 +1,209 @@
+"""Tools of the page in Chromium: what is wrong in words, single segments, tags and lists, zoom, and files to save."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from reporting_browser import addressed, texts, visit
+from reporting_files import EVIL, Small, small
+
+from panoptic_blend.formats.images import decode_picture
+from panoptic_blend.report.command import ReportRequest, write_report
+from panoptic_blend.report.selection import write_selection
+from panoptic_blend.scoring.details import Resampling
+from panoptic_blend.scoring.file_pairs import FilePairs
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+pytest_plugins = ["browser_fixtures"]
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Small:
+    found = small(tmp_path_factory.mktemp("tools"), ["a.jpg", "b.jpg", "c <b>.jpg", "d.jpg"])
+    content = json.loads(found.first.read_text())
+    for record in content["annotations"]:
+        for segment in record["segments_info"]:
+            segment["score"] = 0.95 if segment["id"] == 1 else 0.4
+    found.first.write_text(json.dumps(content))
+    return found
+
+
+@pytest.fixture(scope="module")
+def written(files: Small) -> Path:
+    """Three result sets."""
+    others = [(files.second, None), (files.first, None)]
+    request = ReportRequest(files.truth, files.first, files.photos, files.root / "page.html", others=others)
+    return write_report(request, Resampling(20))[0]
+
+
+def saved(page: Page, selector: str) -> str:
+    """The content of the file that a click on an element saves."""
+    with page.expect_download() as started:
+        page.click(selector)
+    return Path(started.value.path()).read_text("utf-8")
+
+
+def test_what_is_wrong_is_said(page: Page, written: Path) -> None:
+    visit(page, written)
+    # Class 3: IoU 1 in three of four images, and one is taken for class 7, of which two are found and two missed; the
+    # IoU of the sky is 1 in two images and 3000 / 3900 in two.
+    lost = {
+        "wrong class": (0.5 / 3.5 + 0.5 / 3.5) / 3,
+        "missed": (1 / 3.5) / 3,
+        "inexact outline": 2 * 900 / 3900 / 4 / 3,
+    }
+    value = (3 / 3.5 + 2 / 3.5 + (2 + 2 * 3000 / 3900) / 4) / 3
+    assert value + sum(lost.values()) == pytest.approx(1)
+    words = page.locator("#verdict .lead").inner_text()
+    assert words == (
+        f"PQ is {100 * value:.1f}. Of the {100 * (1 - value):.1f} points that are missing, the largest share is lost "
+        f"to segments with the wrong class ({100 * lost['wrong class']:.1f}), then missed segments "
+        f"({100 * lost['missed']:.1f})."
+    )
+    facts = page.locator(".facts").inner_text()
+    assert "2 of the 2 segments with this error are small" in facts
+    assert "C and A differ by +0.0, which may be chance" in facts
+    page.click("#verdict .lead button >> nth=1")
+    assert texts(page, ".image .name") == ["c <b>.jpg", "d.jpg"]
+
+
+def test_several_result_sets(page: Page, written: Path) -> None:
+    visit(page, written)
+    assert page.locator(".figure").first.locator(".value").count() == 3
+    assert texts(page, "#sets button") == ["A", "B", "C"]
+    for expected in ("1", "2", "0"):
+        page.keyboard.press("s")
+        page.wait_for_selector(f'#sets button[data-value="{expected}"][aria-pressed="true"]')
+    page.click("#tab-classes")
+    assert [head.strip() for head in texts(page, "#class-table thead th")][2:6] == [
+        "PQ A",
+        "PQ B",
+        "PQ C",
+        "B \N{MINUS SIGN} A",
+    ]
+
+
+def test_single_segments_are_filtered(page: Page, written: Path) -> None:
+    visit(page, written, "view=segments")
+    found = page.locator("#patches-found")
+    assert found.inner_text() == "22 of 22 segments in 4 images"  # 12 in the truth, 3 + 3 + 2 + 2 predicted
+    page.select_option("#patch-cause", label="wrong class")
+    assert found.inner_text() == "2 of 22 segments in 1 images"
+    assert texts(page, ".patch .outcome") == [f"wrong class: {name}" for name in ("cat & 'dog'", EVIL)]
+    page.click("#patch-clear")
+    page.locator("#slider-score0").evaluate("node => { node.value = 90; node.dispatchEvent(new Event('change')); }")
+    assert found.inner_text() == "4 of 22 segments in 4 images"
+    page.click("#suspect")  # the class is another one, with the same outline; truth has no score
+    assert found.inner_text().startswith("0 of 22")
+    page.locator("#slider-score0").evaluate("node => { node.value = 0; node.dispatchEvent(new Event('change')); }")
+    assert found.inner_text() == "1 of 22 segments in 1 images" and page.locator("#suspect-note").is_visible()
+    page.click("#to-images")
+    assert texts(page, ".image .name") == ["b.jpg"] and page.locator("#segment-chip").inner_text() == "truth to check ✕"
+    page.click("#segment-chip")
+    page.locator('.image:has-text("a.jpg")').wait_for()
+    visit(page, written, "view=segments&class=1")
+    assert texts(page, ".strip h2") == ["Best: the highest IoU", "Worst: the largest errors"]
+    page.locator(".strip .patch").last.click()
+    page.locator("#viewer-name").filter(has_text="b.jpg").wait_for()
+    addressed(page, "segment=t0")
+
+
+@pytest.mark.parametrize(
+    ("words", "state"),
+    [
+        ("cause=missed", "cause=6"),
+        ("cause=wrong class,class=cat & 'dog'", "cause=0&class=2"),
+        (f"true={EVIL},predicted=7", "true=1&taken=2"),
+        ("class=9,pq=58..100", "class=3&from=58"),
+        ("outcome=matched,iou=0..80", "outcome=tp&iou1=80"),
+        ("score=90..,class=7", "score0=90&class=2"),
+        ("size=small,outcome=missed,true=7", "area=small&outcome=fn&true=2"),
+    ],
+)
+def test_the_command_line_selects_what_the_page_does(
+    page: Page, files: Small, written: Path, tmp_path: Path, words: str, state: str
+) -> None:
+    visit(page, written, f"view=images&sort=name&{state}")
+    pairs, out = FilePairs(files.truth, files.first, pictures=True), tmp_path / "list.txt"
+    number = write_selection(pairs, words, out, overwrite=False, workers=1)
+    assert saved(page, "#save-list") == out.read_text("utf-8") and len(out.read_text().splitlines()) == number > 0
+
+
+def test_images_are_tagged(page: Page, written: Path) -> None:
+    visit(page, written, "view=images&sort=name")
+    page.keyboard.press("j")
+    page.keyboard.press("t")
+    assert page.locator(".image[data-tagged] .name").inner_text() == "a.jpg"
+    page.click('.image:has-text("d.jpg")')
+    page.click("#tag")
+    assert page.get_attribute("#tag", "aria-pressed") == "true"
+    page.keyboard.press("Escape")
+    page.click("#only-tagged")
+    assert texts(page, ".image .name") == ["a.jpg", "d.jpg"]
+    assert saved(page, "#save-list") == "a.jpg\nd.jpg\n"
+    addressed(page, "tagged=1")
+    page.reload()
+    page.locator(".image").first.wait_for()
+    assert texts(page, ".image .name") == ["a.jpg", "d.jpg"]  # the browser has kept them
+    page.click("#tag-all")
+    assert "0 tagged" in page.locator("#only-tagged").inner_text()
+
+
+def test_thumbnails_show_a_layer(page: Page, written: Path) -> None:
+    visit(page, written, "view=images&sort=name")
+    middle = (
+        """node => [...node.getContext("2d").getImageData(Math.floor(node.width / 4), node.height / 3, 1, 1).data]"""
+    )
+    page.wait_for_function("[...document.querySelectorAll('.thumbnail canvas')].every(node => node.width === 80)")
+    assert page.locator(".thumbnail canvas").first.evaluate(middle) == [200, 30, 40, 255]  # the left box
+    page.select_option("#thumbs", "photo")
+    assert page.locator(".thumbnail canvas").count() == 0
+
+
+def test_photos_are_zoomed_and_moved(page: Page, written: Path) -> None:
+    visit(page, written, "view=images&image=1&layer=truth&zoom=2,0.25,0.25")
+    page.locator(".frame canvas.layer").wait_for()
+    frame = page.locator(".frame")
+    box = frame.bounding_box()
+    assert box
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)  # a quarter across and down: (20, 15)
+    assert EVIL in page.locator("#tip").inner_text()
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] / 2 - 0.5 * box["width"], box["y"] + box["height"] / 2, steps=3)
+    page.mouse.up()
+    assert page.evaluate("zoomed()") == [2, pytest.approx(0.5, abs=0.01), 0.25]
+    assert page.locator('#segments tr[aria-selected="true"]').count() == 0  # a drag is no click
+    page.keyboard.press("0")
+    assert page.locator("#zoom-value").inner_text() == "1.0 \N{MULTIPLICATION SIGN}"
+    frame.dblclick(position={"x": 5, "y": 5})
+    assert page.locator("#zoom-value").inner_text() == "2.0 \N{MULTIPLICATION SIGN}"
+
+
+def test_tables_and_figures_are_saved(page: Page, written: Path, tmp_path: Path) -> None:
+    visit(page, written, "view=classes&order=name")
+    menu = "#classes .save"
+    page.click(f"{menu} summary")
+    rows = saved(page, f'{menu} [data-format="CSV"]').splitlines()
+    assert rows[0].startswith("Class,Kind,PQ A,PQ B,PQ C") and rows[1].startswith(f"{EVIL},thing,85.7,100.0,85.7,14.3,")
+    page.click(f"{menu} summary")
+    markdown = saved(page, f'{menu} [data-format="Markdown"]').splitlines()
+    assert markdown[1].startswith("| --- | --- | ---: |") and markdown[3].startswith("| cat & 'dog' | thing |")
+    page.click(f"{menu} summary")
+    latex = saved(page, f'{menu} [data-format="LaTeX"]')
+    assert latex.startswith("\\begin{tabular}{llrr") and "cat \\& 'dog' & thing & 57.1" in latex
+    visit(page, written)
+    card = ".card:has(.budget-bars) .save"
+    page.click(f"{card} summary")
+    drawing = saved(page, f'{card} [data-format="SVG"]')
+    assert drawing.startswith("<svg") and ">Things<" in drawing and len(re.findall("<rect", drawing)) > 10
+    page.click(f"{card} summary")
+    with page.expect_download() as started:
+        page.click(f'{card} [data-format="PNG"]')
+    picture = decode_picture(Path(started.value.path()).read_bytes(), "card.png")
+    assert started.value.suggested_filename == "points_of_pq_lost_to_each_cause.png" and picture.shape[1] > 1000
