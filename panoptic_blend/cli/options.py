@@ -62,7 +62,7 @@ DetailFormat = Annotated[
 Also = Annotated[
     str | None,
     typer.Option(
-        metavar="NAMES", help="More figures, with commas: miou, pq-dagger, covering, thresholds; or all of them."
+        metavar="NAMES", help="More figures, with commas: miou, pq-dagger, covering, thresholds, calibration; or all."
     ),
 ]
 GroupBy = Annotated[

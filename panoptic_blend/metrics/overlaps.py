@@ -24,21 +24,28 @@ Booleans = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True, eq=False)
 class SegmentTable:
-    """The n segments of one map: ``ids``, ``categories`` and ``areas`` (n,) int64, ``is_crowd`` (n,) bool."""
+    """The n segments of one map: ``ids``, ``categories`` and ``areas`` (n,) int64, ``is_crowd`` (n,) bool.
+
+    ``scores`` (n,) float64 are NaN for segments without a score; None if no segment has one.
+    """
 
     ids: Integers
     categories: Integers
     areas: Integers
     is_crowd: Booleans
+    scores: Floats | None = None
 
     @classmethod
     def from_segments(cls, segments: Sequence[Segment], areas: Integers) -> SegmentTable:
         """Build the table of n segments with the given ``areas`` (n,) in pixels."""
+        has_scores = any(segment.score is not None for segment in segments)
         return cls(
             np.array([segment.id for segment in segments], dtype=np.int64),
             np.array([segment.category for segment in segments], dtype=np.int64),
             areas,
             np.array([segment.is_crowd for segment in segments], dtype=np.bool_),
+            # as float64, None is NaN
+            np.array([segment.score for segment in segments], dtype=np.float64) if has_scores else None,
         )
 
 

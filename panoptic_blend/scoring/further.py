@@ -9,6 +9,7 @@ from typing import Any
 
 from rich.table import Table
 
+from panoptic_blend.metrics.calibration import calibration
 from panoptic_blend.metrics.class_means import ClassMeans
 from panoptic_blend.metrics.covering import parsing_covering
 from panoptic_blend.metrics.details import PanopticDetails
@@ -16,12 +17,13 @@ from panoptic_blend.metrics.map_iou import MapIoU, map_iou
 from panoptic_blend.metrics.panoptic_quality import GROUPS, PanopticReport
 from panoptic_blend.metrics.pq_dagger import pq_dagger
 from panoptic_blend.metrics.thresholds import mean_quality, quality_at
+from panoptic_blend.scoring.calibrated import CalibratedScores
 from panoptic_blend.scoring.csv_tables import Row, write_csv
 from panoptic_blend.scoring.sections import Section
 from panoptic_blend.structures import Category, PanopticBlendError
 from panoptic_blend.terminal import percent, right_aligned
 
-FURTHER = ("miou", "pq-dagger", "covering", "thresholds")
+FURTHER = ("miou", "pq-dagger", "covering", "thresholds", "calibration")
 """What ``--also`` computes."""
 
 
@@ -49,6 +51,8 @@ def further_sections(details: PanopticDetails, names: Sequence[str]) -> Iterator
         yield FurtherMeans(categories, means, iou)
     if "thresholds" in names:
         yield Curve(quality_at(details))
+    if "calibration" in names:
+        yield CalibratedScores(calibration(details))
 
 
 _TITLES = {"miou": "mIoU", "pq-dagger": "PQ-dagger", "covering": "covering"}

@@ -12,7 +12,7 @@ import re
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,8 +22,7 @@ import numpy.typing as npt
 
 from panoptic_blend.files import printable, replacing, require_file
 from panoptic_blend.metrics.details import PanopticDetails
-from panoptic_blend.metrics.overlaps import Comparison, SegmentTable
-from panoptic_blend.metrics.sparse import SparseTable
+from panoptic_blend.scoring.part_arrays import NAMES, Arrays, pack, unpack
 from panoptic_blend.scoring.run import ResultSets, ScoredFiles
 from panoptic_blend.structures import Category, ImageId, PanopticBlendError
 
@@ -32,8 +31,6 @@ FORMAT = 1
 
 _RUN = {"truth": "ground truth", "results": "results", "options": "options", "images": "number of images"}
 """What all parts of a run have in common, by the key of the header, in words."""
-
-Arrays = Mapping[str, npt.NDArray[Any]]
 
 
 @dataclass(frozen=True)
@@ -76,7 +73,7 @@ def write_part(path: Path, shard: Shard, files: ScoredFiles, sets: ResultSets) -
     }
     arrays: dict[str, npt.NDArray[Any]] = {"header": np.frombuffer(json.dumps(header).encode(), dtype=np.uint8)}
     for number, details in enumerate(sets.details):
-        arrays |= {f"{number}_{name}": array for name, array in _packed(details).items()}
+        arrays |= {f"{number}_{name}": array for name, array in pack(details).items()}
     with replacing(path) as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, allow_pickle=False, **arrays)
 
@@ -186,9 +183,9 @@ class _Part:
     def _set(self, number: int) -> PanopticDetails:
         boundary = bool(self.header["options"]["boundary"])
         details = PanopticDetails(self.categories, boundary=boundary)
-        arrays = {name: self.arrays[f"{number}_{name}"] for name in ("counts", *_COLUMNS)}
+        arrays = {name: self.arrays[f"{number}_{name}"] for name in NAMES}
         images = [image for image, _ in self.file_names]
-        for image, comparison in zip(images, _unpacked(arrays, boundary), strict=True):
+        for image, comparison in zip(images, unpack(arrays, boundary), strict=True):
             kinds = np.concatenate([comparison.truth.categories, comparison.prediction.categories])
             if not set(kinds.tolist()) <= details.categories.keys():
                 raise ValueError("categories")
@@ -201,61 +198,6 @@ _DAMAGE = (
     *(NotImplementedError, PanopticBlendError, struct.error, zipfile.BadZipFile, zlib.error),
 )
 """What damaged files and headers raise."""
-
-_COLUMNS = {"truth": 4, "prediction": 4, "overlaps": 3, "boundary": 3}
-"""The arrays of a result set beside ``counts``, with their numbers of columns. Segments have id, category, area and
-whether they are a crowd; overlaps are as in `SparseTable`. ``counts`` has the numbers of rows of each image."""
-
-
-def _packed(details: PanopticDetails) -> Arrays:
-    """The arrays of a result set, image after image."""
-    rows: dict[str, list[npt.NDArray[Any]]] = {name: [] for name in _COLUMNS}
-    for _, found in details.comparisons():
-        rows["truth"].append(_segments(found.truth))
-        rows["prediction"].append(_segments(found.prediction))
-        rows["overlaps"].append(found.overlaps.entries)
-        rows["boundary"].append(found.boundary.entries if found.boundary else np.zeros((0, 3), np.int32))
-    counts = np.array([[len(array) for array in arrays] for arrays in rows.values()], dtype=np.int64)
-    stacked = {
-        name: np.concatenate([np.zeros((0, _COLUMNS[name]), np.int64), *arrays]).astype(np.int64)
-        for name, arrays in rows.items()
-    }
-    return {"counts": counts.reshape(len(_COLUMNS), -1).T, **stacked}
-
-
-def _segments(table: SegmentTable) -> npt.NDArray[np.int64]:
-    return np.stack([table.ids, table.categories, table.areas, table.is_crowd.astype(np.int64)], axis=1)
-
-
-def _unpacked(arrays: Arrays, boundary: bool) -> Iterator[Comparison]:
-    """The comparisons of all images; ValueError for arrays that do not fit together."""
-    counts = arrays["counts"]
-    for name, columns in (*_COLUMNS.items(), ("counts", len(_COLUMNS))):
-        if arrays[name].dtype != np.int64 or arrays[name].ndim != 2 or arrays[name].shape[1] != columns:
-            raise ValueError(f"shape of {name}")
-        if name != "counts" and counts[:, list(_COLUMNS).index(name)].sum() != len(arrays[name]):
-            raise ValueError(f"rows of {name}")
-    if counts.size and counts.min() < 0:
-        raise ValueError("counts")
-    ends = np.cumsum(counts, axis=0)
-    for start, end in zip((ends - counts).tolist(), ends.tolist(), strict=True):
-        parts = {n: arrays[n][low:high] for n, low, high in zip(_COLUMNS, start, end, strict=True)}
-        truth, prediction = _table(parts["truth"]), _table(parts["prediction"])
-        size = len(truth.ids) + 1, len(prediction.ids) + 1
-        edges = _sparse(parts["boundary"], (size[0] + 1, size[1])) if boundary else None
-        yield Comparison(truth, prediction, _sparse(parts["overlaps"], size), edges)
-
-
-def _table(rows: npt.NDArray[np.int64]) -> SegmentTable:
-    return SegmentTable(rows[:, 0].copy(), rows[:, 1].copy(), rows[:, 2].copy(), rows[:, 3] != 0)
-
-
-def _sparse(entries: npt.NDArray[np.int64], shape: tuple[int, int]) -> SparseTable:
-    keys = entries[:, 0] * shape[1] + entries[:, 1]
-    outside = (entries[:, :2] < 0) | (entries[:, :2] >= shape)
-    if outside.any() or (np.diff(keys) <= 0).any() or (entries[:, 2] < 1).any() or (entries[:, 2] >= 2**31).any():
-        raise ValueError("overlaps")
-    return SparseTable(entries.astype(np.int32), shape)
 
 
 def _named_hash(path: Path) -> dict[str, str]:

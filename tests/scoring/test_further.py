@@ -55,6 +55,7 @@ def test_figures_are_added_to_the_plain_ones(
     assert run(monkeypatch, "pq", *files, "--also", "all", "--json") == 0
     found = json.loads(capsys.readouterr().out)
     also, curve = found.pop("also"), found.pop("thresholds")
+    assert found.pop("calibration")["All"]["expected_error"] is None, "there are no scores"
     assert found == plain
     cat = (3 / 4 + 2 / 3) / 2
     assert also["pq-dagger"]["per_class"] == pytest.approx({"1": cat, "2": 1 / 4})

@@ -46,6 +46,9 @@ def moved(truth: Path, tmp_path: Path) -> list[Path]:
         for annotation in content["annotations"]:
             ids = np.roll(read_segment_ids(truth.with_suffix("") / annotation["file_name"]), shift, axis=1)
             write_segment_ids(path.with_suffix("") / annotation["file_name"], ids)
+        for number, annotation in enumerate(content["annotations"]):
+            for segment in annotation["segments_info"][number % 2 :]:
+                segment["score"] = segment["area"] % 100 / 100
         path.write_text(json.dumps({"annotations": content["annotations"]}))
         files.append(path)
     return files
@@ -65,7 +68,8 @@ def test_merged_parts_are_one_run_to_the_last_bit(run: Run, truth: Path, moved: 
     assert run("merge", *parts, *outputs, "--details", tmp_path / "merged") == one
     assert one[0] == 0 and len(json.loads(one[1])) > 8
     written = [{path.name: path.read_bytes() for path in (tmp_path / name).iterdir()} for name in ("one", "merged")]
-    assert written[0] == written[1] and len(written[0]) == 12
+    assert written[0] == written[1] and len(written[0]) == 13
+    assert json.loads(one[1])["calibration"]["All"]["scored"] > 20
 
 
 def test_plain_figures_and_a_part_without_images(run: Run, truth: Path, moved: list[Path], tmp_path: Path) -> None:
@@ -150,6 +154,7 @@ def test_damaged_files_are_named(truth: Path, tmp_path: Path, refused: Refused) 
         ("0_truth", lambda array: array + 10**6),  # unknown categories
         ("0_overlaps", lambda array: array[::-1]),
         ("0_overlaps", lambda array: array * 1000),
+        ("0_scores", lambda array: array[:-1]),
         ("header", lambda array: array[:-1]),
     ]
     for name, change in changes:
