@@ -38,6 +38,7 @@ LAYERS = (
     "interchange",
     "download",
     "shapes",
+    "torchmetrics",
     "models",
     "data",
     "checkpoints",
@@ -53,6 +54,7 @@ LAYERS = (
 """Packages and modules from the lowest to the highest; each may import those before it."""
 
 NEEDS_TORCH = {
+    "torchmetrics",
     "models",
     "data",
     "checkpoints",

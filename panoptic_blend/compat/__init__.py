@@ -1,5 +1,6 @@
 """The names and call signatures of other evaluators of PQ, so that existing code needs one changed import."""
 
+from panoptic_blend.compat.hugging_face import PanopticEvaluation as PanopticEvaluation
 from panoptic_blend.compat.panopticapi import OFFSET as OFFSET
 from panoptic_blend.compat.panopticapi import VOID as VOID
 from panoptic_blend.compat.panopticapi import PQStat as PQStat

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,10 @@ import pytest
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 NAMES = sorted(path.stem for path in EXAMPLES.glob("*.py"))
+HELD_BELOW = {
+    *("fine_tune", "score_results", "draw_bases"),
+    *("torchmetrics_metric", "hugging_face_evaluate", "instead_of_panopticapi"),
+}
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}  # two threads would spend most of their time waiting
 
 
@@ -43,7 +48,7 @@ def test_help_says_how_to_use_an_example(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("name", sorted(set(NAMES) - {"fine_tune", "score_results", "draw_bases"}))
+@pytest.mark.parametrize("name", sorted(set(NAMES) - HELD_BELOW))
 def test_other_examples_run(name: str, tmp_path: Path) -> None:
     assert run(name, tmp_path).strip()
 
@@ -67,6 +72,24 @@ def test_bases_and_attentions_are_drawn(tmp_path: Path) -> None:
     height, width = bases.shape[:2]
     assert width > 4 * height  # the photo and four bases in a row
     assert attentions.shape[1] > 10 * 96  # the box, four times weights and scores, the mask, each 96 pixels wide
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("torchmetrics_metric", "{'pq': 0.7083, 'sq': 0.7083, 'rq': 1.0, 'pq_things': 0.6667,"),
+        ("hugging_face_evaluate", "{'pq': 0.7083, 'sq': 0.7083, 'rq': 1.0, 'pq_things': 0.6667,"),
+        ("instead_of_panopticapi", "All       | 100.0  100.0  100.0 "),
+    ],
+)
+def test_adapters_print_the_figures(
+    name: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The person has IoU 2/3, the sky 3/4. In this process, which has loaded torch already."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", [name])
+    runpy.run_path(str(EXAMPLES / f"{name}.py"), run_name="__main__")
+    assert said in capsys.readouterr().out
 
 
 def test_scoring_needs_no_torch(tmp_path: Path) -> None:
