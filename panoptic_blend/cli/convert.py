@@ -314,6 +314,99 @@ def convert_cityscapes(
     write_data_set(read_cityscapes(panoptic_json, pictures, maps), options, offers_rest=False)
 
 
+@convert.command("voc")
+def convert_voc(
+    root: Annotated[Path, typer.Argument(metavar="DIR", help="VOC2012, or an export as Segmentation mask of CVAT.")],
+    out: Out,
+    stuff: Annotated[list[str] | None, typer.Option(help="Classes that are stuff, like sky,road.")] = None,
+    rest: Rest = None,
+    keep_empty: KeepEmpty = False,
+    link: Link = False,
+    overwrite: Overwrite = False,
+) -> None:
+    """Convert Pascal VOC's segmentation, each split that has a list in ImageSets/Segmentation."""
+    from panoptic_blend.convert.voc import read_voc, voc_splits
+    from panoptic_blend.convert.writing import ConversionOptions
+    from panoptic_blend.formats.name_lists import parse_names
+
+    for split in voc_splits(root):
+        options = ConversionOptions(
+            root=out, split=split, rest=rest, keep_empty=keep_empty, link=link, overwrite=overwrite
+        )
+        write_data_set(read_voc(root, split, parse_names(stuff, "--stuff")), options)
+
+
+@convert.command("ade20k")
+def convert_ade20k(
+    root: Annotated[Path, typer.Argument(metavar="DIR", help="ADEChallengeData2016, with annotations_instance.")],
+    out: Out,
+    rest: Rest = None,
+    keep_empty: KeepEmpty = False,
+    link: Link = False,
+    overwrite: Overwrite = False,
+) -> None:
+    """Convert ADE20K as its challenge has it: the splits training and validation."""
+    from panoptic_blend.convert.ade20k import SPLITS, read_ade20k
+    from panoptic_blend.convert.writing import ConversionOptions
+
+    for split in SPLITS:
+        options = ConversionOptions(
+            root=out, split=split, rest=rest, keep_empty=keep_empty, link=link, overwrite=overwrite
+        )
+        write_data_set(read_ade20k(root, split), options)
+
+
+@convert.command("vistas")
+def convert_vistas(
+    root: Annotated[Path, typer.Argument(metavar="DIR", help="Mapillary Vistas, with config_v2.0.json.")],
+    out: Out,
+    keep_empty: KeepEmpty = False,
+    link: Link = False,
+    overwrite: Overwrite = False,
+) -> None:
+    """Convert Mapillary Vistas 2.0, or 1.2: the splits training and validation."""
+    from panoptic_blend.convert.vistas import SPLITS, read_vistas, vistas_version
+    from panoptic_blend.convert.writing import ConversionOptions
+
+    version = vistas_version(root)
+    for split in SPLITS:
+        options = ConversionOptions(root=out, split=split, keep_empty=keep_empty, link=link, overwrite=overwrite)
+        write_data_set(read_vistas(root, split, version), options, offers_rest=False)
+
+
+@convert.command("supervisely")
+def convert_supervisely(
+    root: Annotated[Path, typer.Argument(metavar="DIR", help="A project with meta.json, and img/ and ann/ below.")],
+    out: Out,
+    stuff: Annotated[list[str] | None, typer.Option(help="Classes that are stuff, like sky,road.")] = None,
+    split: SplitName = "train",
+    val_share: ValShare = 0.0,
+    seed: Seed = 0,
+    overlap: OverlapRule = "smaller",
+    rest: Rest = None,
+    keep_empty: KeepEmpty = False,
+    link: Link = False,
+    overwrite: Overwrite = False,
+) -> None:
+    """Convert a project of Supervisely: bitmaps, polygons with holes and rectangles."""
+    from panoptic_blend.convert.supervisely import read_supervisely
+    from panoptic_blend.convert.writing import ConversionOptions
+    from panoptic_blend.formats.name_lists import parse_names
+
+    options = ConversionOptions(
+        root=out,
+        split=split,
+        val_share=val_share,
+        seed=seed,
+        overlap=overlap,
+        rest=rest,
+        keep_empty=keep_empty,
+        link=link,
+        overwrite=overwrite,
+    )
+    write_data_set(read_supervisely(root, parse_names(stuff, "--stuff")), options)
+
+
 def write_data_set(source: LabeledSource, options: ConversionOptions, *, offers_rest: bool = True) -> None:
     """Write what was read, and print what it is; ``--rest`` is suggested if the command has it."""
     from panoptic_blend.convert.summary import lines

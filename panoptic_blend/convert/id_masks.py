@@ -9,39 +9,43 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 
 from panoptic_blend.convert.class_maps import Map, regions_of
 from panoptic_blend.convert.notes import Notes
 from panoptic_blend.convert.painting import Labels
+from panoptic_blend.convert.picture_folder import by_stem
 from panoptic_blend.convert.stuff_maps import DEFAULT_IGNORE, value_names
 from panoptic_blend.convert.writing import Item, LabeledSource
-from panoptic_blend.files import read_bytes, require_file
+from panoptic_blend.files import read_bytes
 from panoptic_blend.formats.categories import Categories
-from panoptic_blend.formats.images import PICTURE_SUFFIXES, decode_values, read_picture
+from panoptic_blend.formats.images import decode_values, read_picture
 from panoptic_blend.formats.json_files import read_json
 from panoptic_blend.formats.name_lists import suggestion
 from panoptic_blend.formats.names import locate
-from panoptic_blend.listing import list_files
 from panoptic_blend.structures import Category, PanopticBlendError, Size
 
 
 @dataclass(frozen=True)
 class MaskFolders:
-    """The folder of ``classes``, and that of ``instances`` or the ``divisor`` of the values; without, all is stuff."""
+    """The folder of ``classes``, and that of ``instances`` or the ``divisor`` of the values; without, all is stuff.
+
+    ``first`` is the number of the first instance; pixels of a thing below it are a crowd.
+    """
 
     classes: Path
     instances: Path | None = None
     divisor: int | None = None
+    first: int = 1
 
     def read(self, name: str, size: Size) -> tuple[Map, Map]:
         """Classes and instances (H, W) of the PNG ``name``; instances are 0 where these are not known."""
         path = locate(self.classes, name)
         values = decode_values(read_bytes(path), path, size)
         if self.divisor is not None:
-            return values // self.divisor, values % self.divisor
+            return values // self.divisor, values % self.divisor + (1 - self.first)
         if self.instances is None:
             return values, np.zeros(size, np.uint16)
         path = locate(self.instances, name)
@@ -76,38 +80,25 @@ def labeled_source(
     categories: Categories,
     pictures: Path,
     source: Path,
-    names: Collection[str] | None = None,
 ) -> LabeledSource:
-    """The pictures of the PNGs in a folder, or of those ``names`` without suffix; ``source`` names it in errors."""
+    """The pictures of the PNGs in a folder; ``source`` names it in errors."""
     for folder in filter(None, (folders.classes, folders.instances, pictures)):
         if not folder.is_dir():
             raise PanopticBlendError(f"{folder}: no such folder; check the path")
-    listing = list_files(pictures, recursive=True).paths
-    named = {
-        _stem(path.relative_to(pictures)): path.relative_to(pictures).as_posix()
-        for path in listing
-        if path.suffix.lower() in PICTURE_SUFFIXES
-    }
-    if names is None:
-        pngs = [path for path in list_files(folders.classes, recursive=True).paths if path.suffix.lower() == ".png"]
-        names = [_stem(path.relative_to(folders.classes)) for path in pngs]
+    named = by_stem(pictures)
+    names = {stem: name for stem, name in by_stem(folders.classes).items() if name.lower().endswith(".png")}
     if not names:
         raise PanopticBlendError(f"{folders.classes}: has no PNGs; give the folder of the class maps")
     items = []
     for number, stem in enumerate(names, start=1):
-        require_file(locate(folders.classes, f"{stem}.png"), "add it, or leave its picture out")
         if stem not in named:
             raise PanopticBlendError(f"{folders.classes / stem}.png: no picture {stem}.* in {pictures}; add it")
         read = partial(_labels, folders, meanings, pictures / named[stem], f"{stem}.png")
         items.append(Item(number, named[stem], pictures / named[stem], read))
     notes = Notes()
-    notes.add("pictures have no PNG of classes and were left out", count=len(named.keys() - {*names}))
+    notes.add("pictures have no PNG of classes and were left out", count=len(named.keys() - names.keys()))
     read_from = [folder for folder in (folders.classes, folders.instances, pictures) if folder]
     return LabeledSource(source, read_from, categories, items, notes)
-
-
-def _stem(path: Path) -> str:
-    return str(PurePosixPath(path.as_posix()).with_suffix(""))
 
 
 def _labels(folders: MaskFolders, meanings: Mapping[int, Category | None], picture: Path, name: str) -> Labels:

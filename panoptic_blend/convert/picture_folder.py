@@ -6,8 +6,10 @@ from collections import Counter
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
+from panoptic_blend.formats.images import PICTURE_SUFFIXES
 from panoptic_blend.formats.names import composed, ends
 from panoptic_blend.listing import Listing, list_files
+from panoptic_blend.structures import PanopticBlendError
 
 
 class PictureFolder:
@@ -44,6 +46,22 @@ class PictureFolder:
 
     def _similar(self, name: str) -> str | None:
         return self._names.get(_canonical(name))
+
+
+def by_stem(folder: Path) -> dict[str, str]:
+    """The paths of the pictures in a folder, relative to it, by the same without their suffix.
+
+    Raises:
+        PanopticBlendError: two pictures differ in their suffix only, or there is no such folder.
+    """
+    found: dict[str, str] = {}
+    for path in list_files(folder, recursive=True).paths:
+        if path.suffix.lower() in PICTURE_SUFFIXES:
+            name = path.relative_to(folder).as_posix()
+            stem = str(PurePosixPath(name).with_suffix(""))
+            if (other := found.setdefault(stem, name)) != name:
+                raise PanopticBlendError(f"{folder}: has {other} and {name}, whose labels have one name; remove one")
+    return found
 
 
 def _canonical(name: str) -> str:

@@ -172,6 +172,15 @@ def decode_values(data: bytes, path: str | Path, size: Size | None = None) -> np
     return values
 
 
+def decode_mask(data: bytes, path: str | Path) -> npt.NDArray[np.bool_]:
+    """The pixels (H, W) of a picture that are opaque, or not black if it has no transparency; errors name ``path``."""
+    require_decodable(data, path)
+    pixels = _decode(data, path, cv2.IMREAD_UNCHANGED)
+    shown = pixels[:, :, 3] if pixels.ndim == 3 and pixels.shape[2] == 4 else pixels
+    mask: npt.NDArray[np.bool_] = shown > 0 if shown.ndim == 2 else np.any(shown, axis=2)
+    return mask
+
+
 def write_values(path: Path, values: npt.NDArray[np.uint8] | npt.NDArray[np.uint16]) -> None:
     """Write values (H, W) as a gray PNG of 8 or 16 bits, which `decode_values` reads."""
     with replacing(path) as temporary:

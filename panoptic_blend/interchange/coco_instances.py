@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from panoptic_blend.convert.instance_writing import run_lengths
-from panoptic_blend.files import inside, replacing
+from panoptic_blend.files import replacing
 from panoptic_blend.interchange.label_writer import Context, LabelWriter
 from panoptic_blend.interchange.source import LabeledPicture, Region
 from panoptic_blend.structures import ImageId, Size
@@ -17,10 +17,11 @@ class CocoInstances(LabelWriter):
     """Crowds and segments with holes are run lengths; scores are in the field ``score``, as in COCO's results."""
 
     pictures: ClassVar[str] = "images/"
-    json: ClassVar[str] = "instances.json"
+    json: ClassVar[str] = "annotations/instances_{split}.json"
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
+        self._name = self.json.format(split=context.split)
         self._images: list[dict[str, object]] = []
         self._annotations: list[dict[str, object]] = []
 
@@ -37,11 +38,11 @@ class CocoInstances(LabelWriter):
     def finish(self) -> None:
         categories = self.context.categories.records()
         content = {"images": self._images, "annotations": self._annotations, "categories": categories}
-        with replacing(inside(self.context.folder, self.json)) as temporary:
+        with replacing(self.context.folder / self._name) as temporary:
             temporary.write_text(json.dumps(content), encoding="utf-8")
 
     def way_back(self) -> Sequence[str]:
-        return ["coco-instances", f"DIR/{self.json}", "--pictures", f"DIR/{self.pictures}".removesuffix("/")]
+        return ["coco-instances", f"DIR/{self._name}", "--pictures", f"DIR/{self.pictures}".removesuffix("/")]
 
     def _record(self, image_id: ImageId, size: Size, region: Region) -> dict[str, object]:
         segment = region.segment
