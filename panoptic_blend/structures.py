@@ -14,6 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Generic, NotRequired, TypedDict, TypeGuard, TypeVar
 
 import numpy as np
@@ -141,15 +142,32 @@ class PanopticMap:
     segments: list[Segment]
 
     @classmethod
+    def from_runs(cls, ids: Runs, segments: list[Segment]) -> PanopticMap:
+        """A map whose ids have the given run lengths; ``segment_ids`` is painted when it is first asked for."""
+        return _EncodedMap(ids, segments)
+
+    @classmethod
     def measured(cls, segment_ids: npt.NDArray[np.int32], segments: Sequence[Segment]) -> PanopticMap:
         """A map in which the ``area`` and ``box`` of every segment are measured from the pixels."""
-        areas, boxes = cls(segment_ids, list(segments)).runs().areas_and_boxes(len(segments))
-        found = zip(segments, areas.tolist(), boxes.tolist(), strict=True)
-        return cls(segment_ids, [replace(s, area=area, box=tuple(box) if area else None) for s, area, box in found])
+        return cls(segment_ids, list(segments)).measure()
+
+    def measure(self) -> PanopticMap:
+        """The same map with the ``area`` and ``box`` of every segment measured from the pixels."""
+        areas, boxes = self.runs().areas_and_boxes(len(self.segments))
+        found = zip(self.segments, areas.tolist(), boxes.tolist(), strict=True)
+        return self.with_segments([replace(s, area=area, box=tuple(box) if area else None) for s, area, box in found])
+
+    def with_segments(self, segments: list[Segment]) -> PanopticMap:
+        """The same pixels with other records."""
+        return PanopticMap(self.segment_ids, segments)
+
+    def id_runs(self) -> Runs:
+        """Run lengths of ``segment_ids``."""
+        return Runs.from_pixels(self.segment_ids)
 
     def runs(self) -> Runs:
         """Run lengths of `index`."""
-        runs = Runs.from_pixels(self.segment_ids)
+        runs = self.id_runs()
         return replace(runs, values=positions(runs.values, [segment.id for segment in self.segments]))
 
     def index(self) -> npt.NDArray[np.integer]:
@@ -159,6 +177,25 @@ class PanopticMap:
         """
         runs = self.runs()
         return runs.paint(runs.values.astype(np.uint8 if len(self.segments) < 256 else np.int32))
+
+
+class _EncodedMap(PanopticMap):
+    """A map that stores the run lengths of its ids, for readers that need no pixels."""
+
+    _ids: Runs
+
+    def __init__(self, ids: Runs, segments: list[Segment]) -> None:
+        self.__dict__.update(_ids=ids, segments=segments)
+
+    @cached_property
+    def segment_ids(self) -> npt.NDArray[np.int32]:
+        return self._ids.paint(self._ids.values.astype(np.int32, copy=False))
+
+    def with_segments(self, segments: list[Segment]) -> PanopticMap:
+        return _EncodedMap(self._ids, segments)
+
+    def id_runs(self) -> Runs:
+        return self._ids
 
 
 @dataclass(frozen=True, eq=False)
@@ -192,6 +229,20 @@ class Runs:
         """Decode to a map (H, W) in which the runs have ``values`` (n,)."""
         return np.repeat(values, self.lengths).reshape(self.shape)
 
+    def overlay(self, other: Runs) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32], npt.NDArray[np.int32]]:
+        """Divide a map into m runs in each of which this encoding and another of the same shape are constant.
+
+        Returns the index of the run in this encoding and in the other (m,), and the lengths (m,), which may be 0.
+        """
+        both = np.concatenate([self.starts, other.starts])
+        order = np.argsort(both, kind="stable")  # merges the two ascending sequences in linear time
+        own = np.cumsum(order < len(self.starts), dtype=np.int32) - 1
+        others = np.arange(len(own), dtype=np.int32) - own - 1
+        lengths = np.empty_like(both)
+        np.subtract(both[order[1:]], both[order[:-1]], out=lengths[:-1])
+        lengths[-1:] = self.shape[0] * self.shape[1] - both[order[-1:]]
+        return own, others, lengths
+
     def areas_and_boxes(self, count: int) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
         """Areas (count,) and tight boxes (count, 4) of the values 1 to ``count``; no run may have a larger value.
 
@@ -210,10 +261,14 @@ class Runs:
 
 def positions(ids: npt.NDArray[np.integer], known: Sequence[int]) -> npt.NDArray[np.intp]:
     """The index of each of ``ids`` in ``known`` plus 1; 0 for ids that are not in ``known``."""
-    order = np.argsort(np.asarray(known, dtype=np.int64))
-    ascending = np.array([*np.asarray(known, dtype=np.int64)[order], np.iinfo(np.int64).max])
+    if not len(known):
+        return np.zeros(ids.shape, dtype=np.intp)
+    numbers = np.asarray(known, dtype=np.int64)
+    order = np.argsort(numbers)
+    ascending = numbers[order]
     places = np.searchsorted(ascending, ids)
-    return np.where(ascending[places] == ids, np.append(order, -1)[places] + 1, 0)
+    is_known = ascending.take(places, mode="clip") == ids
+    return np.where(is_known, order.take(places, mode="clip") + 1, 0)
 
 
 @dataclass(frozen=True)

@@ -122,22 +122,18 @@ def compare(truth: PanopticMap, prediction: PanopticMap, *, boundary: bool = Fal
     Raises PanopticBlendError if the maps differ in shape, if an id is used twice, or if a map and its records have
     different segments.
     """
-    if truth.segment_ids.shape != prediction.segment_ids.shape:
+    # segments are compact, so that there are far fewer runs than pixels
+    truth_runs, prediction_runs = truth.id_runs(), prediction.id_runs()
+    if truth_runs.shape != prediction_runs.shape:
         raise PanopticBlendError(
-            f"truth has shape {truth.segment_ids.shape} and prediction {prediction.segment_ids.shape}; "
+            f"truth has shape {truth_runs.shape} and prediction {prediction_runs.shape}; "
             "give both at the size of the truth (the truth comes first)"
         )
-    # Segments are compact, so that there are far fewer runs of one (truth, prediction) pair than pixels.
-    truth_ids, prediction_ids = truth.segment_ids.ravel(), prediction.segment_ids.ravel()
-    is_start = np.ones(truth_ids.size, dtype=np.bool_)
-    np.not_equal(truth_ids[1:], truth_ids[:-1], out=is_start[1:])
-    is_start[1:] |= prediction_ids[1:] != prediction_ids[:-1]
-    starts = np.flatnonzero(is_start)
-    lengths = np.diff(starts, append=truth_ids.size)
-    rows = _indices(truth_ids[starts], truth.segments, "truth")
-    columns = _indices(prediction_ids[starts], prediction.segments, "prediction")
-
-    table = SparseTable.count(rows, columns, (len(truth.segments) + 1, len(prediction.segments) + 1), lengths)
+    rows = _indices(truth_runs.values, truth.segments, "truth")
+    columns = _indices(prediction_runs.values, prediction.segments, "prediction")
+    row_of, column_of, lengths = truth_runs.overlay(prediction_runs)
+    shape = len(truth.segments) + 1, len(prediction.segments) + 1
+    table = SparseTable.count(rows[row_of], columns[column_of], shape, lengths)
     edges = _boundary_table(truth, prediction) if boundary else None
     found = Comparison.from_overlaps(table, truth.segments, prediction.segments, edges)
     _require_pixels(found.truth.areas, truth.segments, "truth")

@@ -39,7 +39,8 @@ class SparseTable:
             found = np.flatnonzero(counts)
             return cls._at(found, counts[found], shape)
         found, inverse = np.unique(keys, return_inverse=True)
-        return cls._at(found, np.bincount(inverse, times, minlength=len(found)), shape)
+        counts = np.bincount(inverse, times, minlength=len(found))
+        return cls._at(found[counts > 0], counts[counts > 0], shape)
 
     @classmethod
     def from_dense(cls, table: Integers) -> SparseTable:
