@@ -20,10 +20,10 @@ from panoptic_blend.doctor.kinds import (
     Kind,
 )
 from panoptic_blend.formats.archives import Folder
-from panoptic_blend.formats.images import decode_picture, decode_segment_ids, may_be_turned
+from panoptic_blend.formats.images import decode_picture, decode_segment_runs, may_be_turned
 from panoptic_blend.formats.png import PNG_SIGNATURE
 from panoptic_blend.formats.quiet import quiet
-from panoptic_blend.structures import PanopticBlendError, PanopticMap, Segment, Size
+from panoptic_blend.structures import PanopticBlendError, PanopticMap, Runs, Segment, Size
 
 COLORS = {0: "gray", 2: "RGB", 3: "palette", 4: "gray with alpha", 6: "RGBA"}
 """Color types of PNG (PNG specification, 11.2.2)."""
@@ -111,7 +111,7 @@ class FileInspector:
             suffix = " with a transparent color" if is_transparent else ""
             return MapFacts(Finding(MAP_FORMAT, f"{name}: {depth}-bit {COLORS.get(color, 'unknown')}{suffix}"))
         try:
-            return _measure(decode_segment_ids(data, name), wanted)
+            return _measure(decode_segment_runs(data, name), wanted)
         except PanopticBlendError:
             return MapFacts(_failure(MAP_UNREADABLE, name, data))
 
@@ -139,19 +139,21 @@ def _not_a_png(name: str, data: bytes) -> Finding:
     return Finding(MAP_FORMAT, f"{name}: a picture of another format, not a PNG")
 
 
-def _measure(ids: npt.NDArray[np.int32], wanted: tuple[int, ...]) -> MapFacts:
-    panoptic = PanopticMap.measured(ids, [Segment(number, 0, False, None, 0, None) for number in wanted])
+def _measure(runs: Runs, wanted: tuple[int, ...]) -> MapFacts:
+    panoptic = PanopticMap.from_runs(runs, [Segment(number, 0, False, None, 0, None) for number in wanted]).measure()
     rows = [
         (s.id, s.area, s.box[0], s.box[1], s.box[2] - s.box[0], s.box[3] - s.box[1]) if s.box else (s.id, 0, 0, 0, 0, 0)
         for s in panoptic.segments
     ]
     measures = np.array(rows, np.int32).reshape(-1, 6)
-    num_pixels = int(np.count_nonzero(ids))
-    height, width = ids.shape
+    num_pixels = int(runs.lengths[runs.values != 0].sum())
+    height, width = runs.shape
     num_void = height * width - num_pixels
     facts = MapFacts(None, (height, width), measures, num_void=num_void)
     if measures[:, 1].sum() == num_pixels:
         return facts
-    unlisted, pixels = np.unique(ids[(panoptic.index() == 0) & (ids != 0)], return_counts=True)
+    is_unlisted = (panoptic.runs().values == 0) & (runs.values != 0)
+    unlisted, inverse = np.unique(runs.values[is_unlisted], return_inverse=True)
+    pixels = np.bincount(inverse, runs.lengths[is_unlisted]).astype(np.int64)
     first = tuple(zip(unlisted[:3].tolist(), pixels[:3].tolist(), strict=True))
     return MapFacts(None, (height, width), measures, len(unlisted), first, num_void)

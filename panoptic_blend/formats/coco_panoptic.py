@@ -26,7 +26,7 @@ from panoptic_blend.formats.columns import (
     id_column,
     integer_column,
 )
-from panoptic_blend.formats.images import decode_segment_ids
+from panoptic_blend.formats.images import decode_segment_runs
 from panoptic_blend.formats.json_fields import not_records, require_file_names, require_image_id, require_records
 from panoptic_blend.formats.json_files import read_json
 from panoptic_blend.structures import ImageId, PanopticBlendError, PanopticMap, Segment, Size
@@ -49,23 +49,24 @@ class Annotation:
             PanopticBlendError: the PNG is unreadable, not of ``size`` (height, width), or disagrees with the JSON.
         """
         png = maps.path / self.png
-        ids = decode_segment_ids(maps.read(self.png), png, size)
-        panoptic = PanopticMap.measured(ids, self.segments)
+        runs = decode_segment_runs(maps.read(self.png), png, size)
+        panoptic = PanopticMap.from_runs(runs, self.segments).measure()
         where = f"{source.name}: image {self.image_id}: segment"
         missing = [segment.id for segment in panoptic.segments if segment.area == 0]
-        has_strays = sum(segment.area for segment in panoptic.segments if segment.id) < np.count_nonzero(ids)
-        if (missing or has_strays) and self._has_swapped_channels(ids):
+        num_pixels = int(runs.lengths[runs.values != 0].sum())
+        has_strays = sum(segment.area for segment in panoptic.segments if segment.id) < num_pixels
+        if (missing or has_strays) and self._has_swapped_channels(runs.values):
             raise PanopticBlendError(
                 f"{png}: red and blue are swapped, cv2.imwrite takes blue first; write the ids as R + 256 G + 256^2 B"
             )
         if missing:
             raise PanopticBlendError(f"{where} {missing[0]} is in the JSON but not in {png}; remove it from the JSON")
         if has_strays:
-            strays = np.unique(ids[(panoptic.index() == 0) & (ids != 0)])
+            strays = np.setdiff1d(runs.values, [0, *(segment.id for segment in self.segments)])
             raise PanopticBlendError(f"{where} {strays[0]} is in {png} but not in the JSON; add it to the JSON")
         return panoptic
 
-    def _has_swapped_channels(self, ids: npt.NDArray[np.int32]) -> bool:
+    def _has_swapped_channels(self, ids: npt.NDArray[np.integer]) -> bool:
         """Whether the ids are those of the JSON if the channels are reversed."""
         found = np.setdiff1d(ids, 0)
         return set((found & 0xFF00 | found >> 16 | (found & 255) << 16).tolist()) == {s.id for s in self.segments}

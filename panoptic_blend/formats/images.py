@@ -13,9 +13,9 @@ import numpy.typing as npt
 
 from panoptic_blend.files import printable, read_bytes, replacing
 from panoptic_blend.formats.headers import require_decodable, undecodable
-from panoptic_blend.formats.png import GRAY, PALETTE, PNG_SIGNATURE, decode_rgb, without_palette
+from panoptic_blend.formats.png import GRAY, PALETTE, PNG_SIGNATURE, decode_runs, without_palette
 from panoptic_blend.formats.quiet import quiet
-from panoptic_blend.structures import PanopticBlendError, Size
+from panoptic_blend.structures import PanopticBlendError, Runs, Size
 
 _log = logging.getLogger(__name__)
 
@@ -127,14 +127,23 @@ def read_segment_ids(path: Path, size: Size | None = None) -> npt.NDArray[np.int
 def decode_segment_ids(data: bytes, path: str | Path, size: Size | None = None) -> npt.NDArray[np.int32]:
     """Decode the bytes of a PNG as `read_segment_ids` does; errors name ``path``."""
     _require_size(require_decodable(data, path), size, path)
-    colors, order = decode_rgb(data), cv2.COLOR_RGB2RGBA
-    if colors is None:  # not a PNG that the fast decoder supports
-        colors = _decode(data, path, cv2.IMREAD_UNCHANGED)
-        order = cv2.COLOR_BGR2RGBA
+    runs = decode_runs(data)
+    return _ids_by_opencv(data, path) if runs is None else runs.paint(runs.values.astype(np.int32, copy=False))
+
+
+def decode_segment_runs(data: bytes, path: str | Path, size: Size | None = None) -> Runs:
+    """Decode the bytes of a PNG as `decode_segment_ids` does, to the run lengths of its ids."""
+    _require_size(require_decodable(data, path), size, path)
+    runs = decode_runs(data)
+    return Runs.from_pixels(_ids_by_opencv(data, path)) if runs is None else runs
+
+
+def _ids_by_opencv(data: bytes, path: str | Path) -> npt.NDArray[np.int32]:
+    colors = _decode(data, path, cv2.IMREAD_UNCHANGED)
     if colors.ndim != 3 or colors.shape[2] != 3 or colors.dtype != np.uint8:
         raise PanopticBlendError(f"{path}: not an 8-bit RGB PNG; COCO panoptic PNGs hold ids as R + 256 G + 256^2 B")
     # little-endian: R is the lowest byte, an opaque alpha the highest
-    ids = cv2.cvtColor(colors, order).view("<i4").squeeze(2)
+    ids = cv2.cvtColor(colors, cv2.COLOR_BGR2RGBA).view("<i4").squeeze(2)
     ids &= 0xFFFFFF
     return ids
 

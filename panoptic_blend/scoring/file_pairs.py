@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterable, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -23,7 +24,7 @@ from panoptic_blend.formats.coco_panoptic import (
     read_annotations,
     read_panoptic_json,
 )
-from panoptic_blend.formats.images import decode_segment_ids
+from panoptic_blend.formats.images import decode_segment_runs
 from panoptic_blend.machine import cores, keep_freed_memory, overlapped
 from panoptic_blend.metrics.overlaps import Comparison, compare
 from panoptic_blend.structures import ImageId, PanopticBlendError, PanopticMap, Size
@@ -32,6 +33,9 @@ T = TypeVar("T")
 
 MAX_LISTED = 3
 """Maximum number of area mismatches in an error message."""
+
+MAX_GROUP = 8
+"""Maximum number of images that a thread takes at once; handing them over one by one takes a tenth of the time."""
 
 
 @dataclass(frozen=True)
@@ -210,13 +214,19 @@ def iter_images(
     mismatches: list[str] = []
     threads = workers or cores()
 
-    def finish(index: int) -> tuple[T, list[str]]:
-        with doing(f"comparing {sets[0].images.file_names[index]}", lower="--workers"):
-            pairs, found = _read_pairs(sets, index, boundary)
-            return work(pairs), found
+    def finish(indices: Sequence[int]) -> list[tuple[T, list[str]]]:
+        finished = []
+        for index in indices:
+            with doing(f"comparing {sets[0].images.file_names[index]}", lower="--workers"):
+                pairs, found = _read_pairs(sets, index, boundary)
+                finished.append((work(pairs), found))
+        return finished
 
     images = range(len(sets[0])) if only is None else only
-    for done, found in overlapped(images, lambda index: index, finish, finishers=threads, queue_depth=2 * threads):
+    size = min(max(len(images) // (4 * threads), 1), MAX_GROUP)
+    groups = (images[start : start + size] for start in range(0, len(images), size))
+    finished = overlapped(groups, lambda group: group, finish, finishers=threads, queue_depth=2 * threads)
+    for done, found in chain.from_iterable(finished):
         mismatches += found
         if len(mismatches) >= MAX_LISTED:
             break
@@ -244,8 +254,8 @@ def _read(annotation: Annotation | None, maps: Folder, size: Size) -> PanopticMa
     """Read a map without measuring its segments; void everywhere if there is no annotation."""
     if annotation is None:
         return PanopticMap(np.zeros(size, dtype=np.int32), [])
-    ids = decode_segment_ids(maps.read(annotation.png), maps.path / annotation.png, size)
-    return PanopticMap(ids, annotation.segments)
+    ids = decode_segment_runs(maps.read(annotation.png), maps.path / annotation.png, size)
+    return PanopticMap.from_runs(ids, annotation.segments)
 
 
 def _area_mismatches(found: Comparison, image: Image, stated: Sequence[float] | np.ndarray) -> list[str]:

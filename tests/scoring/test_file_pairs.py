@@ -9,14 +9,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 
 from panoptic_blend.failures import in_one_line
-from panoptic_blend.formats.images import decode_segment_ids, read_segment_ids, write_segment_ids
+from panoptic_blend.formats.images import decode_segment_runs, read_segment_ids, write_segment_ids
 from panoptic_blend.scoring import file_pairs
 from panoptic_blend.scoring.evaluate_files import detail_files, detail_result_sets
 from panoptic_blend.scoring.file_pairs import FilePairs, FilePolicy, iter_images
+from panoptic_blend.structures import Runs
 
 Refused = Callable[..., str]
 
@@ -63,11 +63,11 @@ def test_results_are_the_same_as_separately(truth: Path, results: list[tuple[Pat
 def test_each_map_is_read_once(truth: Path, results: list[tuple[Path, Path]], monkeypatch: pytest.MonkeyPatch) -> None:
     read: Counter[str] = Counter()
 
-    def watched(data: bytes, path: str | Path, size: tuple[int, int]) -> npt.NDArray[np.int32]:
+    def watched(data: bytes, path: str | Path, size: tuple[int, int]) -> Runs:
         read[str(path)] += 1
-        return decode_segment_ids(data, path, size)
+        return decode_segment_runs(data, path, size)
 
-    monkeypatch.setattr(file_pairs, "decode_segment_ids", watched)
+    monkeypatch.setattr(file_pairs, "decode_segment_runs", watched)
     detail_result_sets(truth, results)
     maps = [png for folder in (truth.with_suffix(""), *(folder for _, folder in results)) for png in folder.iterdir()]
     assert read == {str(png): 1 for png in maps} and len(maps) == 12
@@ -108,7 +108,7 @@ def test_an_exception_of_a_library_says_at_which_image(
     def exhausted(*_: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr(file_pairs, "decode_segment_ids", exhausted)
+    monkeypatch.setattr(file_pairs, "decode_segment_runs", exhausted)
     with pytest.raises(MemoryError) as error:
         detail_result_sets(truth, results)
     first = json.loads(truth.read_text())["images"][0]["file_name"]
