@@ -104,7 +104,7 @@ def _members(path: Path, example: str | None) -> dict[str, _Member]:
     """The files of a zip by name, without those that other programs add."""
     try:
         with zipfile.ZipFile(path) as archive:
-            infos = [info for info in archive.infolist() if not info.is_dir()]
+            infos = [info for info in archive.infolist() if info.filename and not info.is_dir()]
     except (OSError, ValueError, NotImplementedError, EOFError, struct.error, zipfile.BadZipFile) as error:
         raise PanopticBlendError(f"{path}: neither a folder nor a complete zip ({error}); fetch it again") from None
     infos = [info for info in infos if not litter(info.filename)]

@@ -68,6 +68,13 @@ def test_a_top_folder_is_kept_if_the_example_has_it(tmp_path: Path) -> None:
     assert Folder(path, "frankfurt/1.png").read("frankfurt/1.png") == b"one"
 
 
+def test_an_entry_without_a_name_is_passed_over(tmp_path: Path) -> None:
+    path = zipped(tmp_path / "a.zip", "top/")
+    with zipfile.ZipFile(path, "a") as archive, archive.open(zipfile.ZipInfo(""), "w") as file:
+        file.write(b"nobody can ask for it")
+    assert Folder(path).read("1.png") == b"one"
+
+
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_processes_share_a_zip(tmp_path: Path, method: str) -> None:
     content = {f"{i}.png": bytes([i]) * 5000 for i in range(40)}
