@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import zipfile
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import cv2
@@ -25,6 +26,7 @@ from panoptic_blend.report.command import ReportRequest, write_report
 from panoptic_blend.scoring.details import Resampling
 from panoptic_blend.scoring.further import FURTHER
 from panoptic_blend.scoring.run import ScoredFiles, Wanted, score
+from panoptic_blend.scoring.shards import Shard, merge_parts, write_part
 
 HEIGHT, WIDTH = 12, 16
 CATEGORIES = [
@@ -77,6 +79,7 @@ def write_scored(folder: Path) -> None:
     write_panoptic(folder)
     both = [records(image, ("", f"{image}.png"))[1] for image in (1, 2)]
     (folder / "results.json").write_text(json.dumps({"annotations": both}))
+    (folder / "groups.csv").write_text("image,site\n1,north\n2,south\n")
     write_zip(folder / "results.zip", "results")
 
 
@@ -95,11 +98,27 @@ def _json(folder: Path) -> Path:
 
 
 def read_scored(folder: Path) -> None:
-    """What ``pq --details --boundary --also all`` does."""
+    """What ``pq --details --boundary --also all --group-by`` does."""
     files = _json(folder), folder / "results.json", None, folder / "results.zip"
-    wanted = Wanted(folder / "out", also=FURTHER, resampling=Resampling(5))
-    scores = score(ScoredFiles(*files, boundary=True, workers=1).read(), wanted)
+    wanted = Wanted(folder / "out", also=FURTHER, group_by=folder / "groups.csv", resampling=Resampling(5))
+    scores = score(ScoredFiles(*files, boundary=True, workers=1).read(wanted=wanted), wanted)
     json.dumps(scores.summary(Resampling(5)))
+
+
+def write_parts(folder: Path) -> None:
+    """Write the two parts of a run, without the files that they come from."""
+    with TemporaryDirectory() as scratch:
+        write_scored(Path(scratch))
+        files = ScoredFiles(_json(Path(scratch)), _json(Path(scratch)), boundary=True, workers=1)
+        for number in (1, 2):
+            shard = Shard(number, 2)
+            write_part(folder / f"{number}.npz", shard, files, files.read(part=shard.indices))
+
+
+def read_parts(folder: Path) -> None:
+    """What ``pq merge --details`` does."""
+    wanted = Wanted(folder / "out", also=FURTHER, resampling=Resampling(5))
+    json.dumps(score(merge_parts([folder / "1.npz", folder / "2.npz"]), wanted).summary(Resampling(5)))
 
 
 def read_reported(folder: Path) -> None:
@@ -237,6 +256,7 @@ def no_progress(done: int, total: int) -> None:
 
 READERS = (
     Reader("pq", write_scored, read_scored),
+    Reader("parts", write_parts, read_parts),
     Reader("report", write_panoptic, read_reported),
     Reader("draw", write_panoptic, read_drawn),
     Reader("check", write_panoptic, read_checked),

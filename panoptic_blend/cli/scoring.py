@@ -46,6 +46,7 @@ def pq(
 ) -> None:
     """Compute PQ, SQ and RQ of any predictions exactly as the official script does; --details adds causes of errors.
 
+    pq merge joins the parts that --shard has written.
     pq --self-test holds this evaluator, or another one, against cases that were worked out by hand.
     """
     from panoptic_blend.cli.score_output import Checks, print_scores
