@@ -40,6 +40,7 @@ COVERED_BY = {
     "cli/sharding": "scoring/test_shards.py",
     "cli/training": "docs/test_documented_commands.py",
     "cli/weights": "checkpoints/test_weights_cli.py",
+    "compat/fiftyone_samples": "compat/test_maps.py",
     "config/experiment": "config/test_config.py",
     "config/linear_rule": "config/test_config.py",
     "config/model_options": "config/test_config.py",

@@ -28,7 +28,10 @@ PanopticLike: TypeAlias = Any
 CategoryIds: TypeAlias = Mapping[int, int] | Sequence[int] | npt.NDArray[np.integer]
 """Category ids of the data set by the numbers of a model, which count from 0 in a sequence."""
 
-_FORMS = "give a PanopticMap, (ids, records), {segmentation, segments_info} or an array (H, W, 2)"
+_FORMS = (
+    "give a PanopticMap, (ids, records), {segmentation, segments_info} or an array (H, W, 2), or convert it with "
+    "panoptic_blend.compat"
+)
 _MAX_ID = 2**62
 
 LABEL_DIVISOR = 1000
