@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from panoptic_blend.formats.images import Picture
 from panoptic_blend.structures import Size
@@ -28,16 +29,37 @@ class EncodedPhoto:
 def encode_picture(photo: Picture, side: int) -> EncodedPhoto:
     """Encode a picture (H, W, 3) with a long side of at most ``side`` pixels."""
     height, width = bounded(photo.shape[:2], side)
-    large = cv2.resize(photo, (width, height), interpolation=cv2.INTER_AREA)
+    is_small = photo.shape[:2] == (height, width)
+    large = photo if is_small else cv2.resize(photo, (width, height), interpolation=cv2.INTER_AREA)
     thumbnail = cv2.resize(large, bounded((height, width), THUMBNAIL)[::-1], interpolation=cv2.INTER_AREA)
     return EncodedPhoto(_jpeg(large), _jpeg(thumbnail), (height, width))
 
 
-def pack_map(index: np.ndarray) -> str:
-    """Encode a map (H, W) uint16 as text: each row XOR the row above, little-endian, zlib, base64."""
-    rows = index.astype("<u2")
-    rows[1:] ^= index[:-1].astype("<u2")
-    return base64.b64encode(zlib.compress(rows.tobytes(), 6)).decode()
+@dataclass(frozen=True, eq=False)
+class Runs:
+    """The runs of equal pixels in the rows of a map, row by row: where they start in it, their values and lengths."""
+
+    starts: npt.NDArray[np.int64]
+    values: npt.NDArray[np.uint16]
+    lengths: npt.NDArray[np.int64]
+
+    @classmethod
+    def of(cls, index: npt.NDArray[np.uint16]) -> Runs:
+        """Find the runs of a map (H, W) of at most 65,535 columns."""
+        is_start = np.ones(index.shape, np.bool_)
+        np.not_equal(index[:, 1:], index[:, :-1], out=is_start[:, 1:])
+        starts = np.flatnonzero(is_start)
+        return cls(starts, index.reshape(-1)[starts], np.diff(starts, append=index.size))
+
+    def packed(self) -> str:
+        """Values and then lengths as text: uint16, little-endian, zlib, base64."""
+        numbers = np.concatenate([self.values, self.lengths]).astype("<u2")
+        return base64.b64encode(zlib.compress(numbers.tobytes(), 6)).decode()
+
+
+def pack_map(index: npt.NDArray[np.uint16]) -> str:
+    """Encode a map (H, W) as text, as its `Runs`."""
+    return Runs.of(index).packed()
 
 
 def bounded(size: Size, side: int) -> Size:
@@ -48,5 +70,5 @@ def bounded(size: Size, side: int) -> Size:
 
 
 def _jpeg(picture: Picture | np.ndarray) -> bytes:
-    _, data = cv2.imencode(".jpg", np.ascontiguousarray(picture[:, :, ::-1]), [cv2.IMWRITE_JPEG_QUALITY, 75])
+    _, data = cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 75])
     return data.tobytes()

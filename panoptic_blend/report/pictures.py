@@ -10,14 +10,13 @@ from typing import Any
 
 import cv2
 import numpy as np
-from scipy import ndimage
 
 from panoptic_blend.formats.images import read_picture
 from panoptic_blend.formats.names import locate
 from panoptic_blend.metrics.causes import Cause, diagnose
 from panoptic_blend.metrics.details import SegmentRow, segment_rows
 from panoptic_blend.metrics.overlaps import Comparison
-from panoptic_blend.pages.pictures import EncodedPhoto, bounded, encode_picture, pack_map
+from panoptic_blend.pages.pictures import EncodedPhoto, Runs, bounded, encode_picture
 from panoptic_blend.report.segment_columns import NO_CAUSE, SegmentEntry
 from panoptic_blend.scoring.file_pairs import Pair
 from panoptic_blend.structures import Category, ImageId, PanopticBlendError, PanopticMap, Size
@@ -160,12 +159,18 @@ class MapEncoder:
         height, width = bounded(pair.image.size, self._side)
         if index.shape != (height, width):
             index = np.asarray(cv2.resize(index, (width, height), interpolation=cv2.INTER_NEAREST), np.uint16)
-        found = ndimage.find_objects(index, max_label=len(existing))
-        return pack_map(index), [_box(slices) for slices in found]
+        runs = Runs.of(index)
+        return runs.packed(), _boxes(runs, len(existing), width)
 
 
-def _box(slices: tuple[slice, slice] | None) -> Box:
-    if slices is None:
-        return 0, 0, 0, 0
-    rows, columns = slices
-    return columns.start, rows.start, columns.stop, rows.stop
+def _boxes(runs: Runs, segments: int, width: int) -> list[Box]:
+    """The boxes of the segments 1 to ``segments`` of a map of this ``width``, empty for those without pixels."""
+    rows, columns = np.divmod(runs.starts, width)
+    x0, y0 = (np.full(segments + 1, 2**16) for _ in range(2))
+    x1, y1 = (np.zeros(segments + 1, np.int64) for _ in range(2))
+    for bound, lengths in ((x0, columns), (y0, rows)):
+        np.minimum.at(bound, runs.values, lengths)
+    for bound, lengths in ((x1, columns + runs.lengths), (y1, rows + 1)):
+        np.maximum.at(bound, runs.values, lengths)
+    boxes = np.where(x1 > 0, np.stack([x0, y0, x1, y1]), 0)[:, 1:]
+    return list(zip(*boxes.tolist(), strict=True))

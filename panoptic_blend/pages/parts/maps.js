@@ -7,10 +7,15 @@ async function inflated(text) {
   return new Uint8Array(await new Response(stream).arrayBuffer());
 }
 
-/** Decode a map to Uint16Array: each row XOR the row above. */
+/** Decode a map to Uint16Array, from the values of its runs and then their lengths. */
 async function unpacked(text, width, height) {
-  const map = new Uint16Array((await inflated(text)).buffer);
-  for (let at = width; at < width * height; at += 1) map[at] ^= map[at - width];
+  const runs = new Uint16Array((await inflated(text)).buffer);
+  const number = runs.length / 2;
+  const map = new Uint16Array(width * height);
+  for (let run = 0, at = 0; run < number; run += 1) {
+    map.fill(runs[run], at, at + runs[number + run]);
+    at += runs[number + run];
+  }
   return map;
 }
 
