@@ -62,6 +62,7 @@ def report(
         list[Path] | None,
         typer.Option(metavar="B.json", help="Instances of the predictions of each --compare, in the same order."),
     ] = None,
+    group_by: options.GroupBy = None,
     select: Annotated[
         str | None,
         typer.Option(
@@ -89,6 +90,7 @@ def report(
             "--instances": instances,
             "--instances-truth": instances_truth,
             "--compare-instances": compare_instances,
+            "--group-by": group_by,
         }
         for option in (option for option, value in page_only.items() if value):
             raise PanopticBlendError(
@@ -111,6 +113,7 @@ def report(
             "--instances": instances,
             "--instances-truth": instances_truth,
             "--compare-instances": compare_instances,
+            "--group-by": group_by,
             "--missing": missing != "error",
             "--area": area != "png",
         }
@@ -136,6 +139,7 @@ def report(
             side=size,
             overwrite=overwrite,
             instances=shown,
+            group_by=group_by,
         )
         write = partial(write_report, request)
     with stoppable("stopped; nothing was written"), progress_line("comparing", "images") as progress:

@@ -13,7 +13,7 @@ from panoptic_blend.files import distinct_names
 from panoptic_blend.machine import cores, overlapped
 from panoptic_blend.metrics.details import PanopticDetails
 from panoptic_blend.pages.pictures import EncodedPhoto
-from panoptic_blend.report.figures import class_records, difference_figures, result_figures
+from panoptic_blend.report.figures import class_records, difference_figures, group_figures, result_figures
 from panoptic_blend.report.instance_sets import InstancePaths, InstanceSets
 from panoptic_blend.report.instances import EncodedInstances
 from panoptic_blend.report.page import Assets, publish, require_room, writing
@@ -27,6 +27,7 @@ from panoptic_blend.report.pictures import (
 from panoptic_blend.report.segment_columns import SegmentColumns
 from panoptic_blend.scoring.details import Resampling
 from panoptic_blend.scoring.file_pairs import FilePairs, FilePolicy, Pair, iter_images
+from panoptic_blend.scoring.groups import Columns, read_groups
 from panoptic_blend.structures import PanopticBlendError, Progress
 
 EMBEDDED_BYTES = 16 * 2**20
@@ -40,8 +41,9 @@ MOST_SETS = 6
 class ReportRequest:
     """Files to score, the folder of ``photos``, and the ``page`` to write; optionally ``others`` to compare.
 
-    ``others`` are a JSON and the folder of its PNGs each, ``instances`` are results of instances to show too. ``side``
-    is the maximum long side of photos and maps in the page, in pixels.
+    ``others`` are a JSON and the folder of its PNGs each, ``instances`` are results of instances to show too.
+    ``group_by`` is a table of groups of images (see `read_groups`). ``side`` is the maximum long side of photos and
+    maps in the page, in pixels.
     """
 
     truth: Path
@@ -56,6 +58,7 @@ class ReportRequest:
     side: int = 1024
     overwrite: bool = False
     instances: InstancePaths | None = None
+    group_by: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -94,10 +97,14 @@ def write_report(request: ReportRequest, resampling: Resampling, progress: Progr
         found = instances.encode(places[image.id], photo.size, pairs[0].truth) if instances else None
         return _Encoded(str(image.id), photo, encoder.encode(pairs), found)
 
+    names = dict(zip(first.images.ids, first.images.file_names, strict=True))
+    groups = read_groups(request.group_by, names) if request.group_by else {}
     summary = _Summary([PanopticDetails(sets[0].categories) for _ in sets])
 
     def content() -> dict[str, Any]:
-        return _panoptic_content(request, sets[0], summary, resampling) | _common(sets[0], resampling, instances)
+        return _panoptic_content(request, sets[0], summary, groups, resampling) | _common(
+            sets[0], resampling, instances
+        )
 
     encoded = iter_images(sets, encode, workers=request.workers)
     return _write(request, encoded, len(sets[0]), summary, instances, content, progress)
@@ -219,7 +226,7 @@ def _common(shown: FilePairs | InstanceSets, resampling: Resampling, instances: 
 
 
 def _panoptic_content(
-    request: ReportRequest, pairs: FilePairs, summary: _Summary, resampling: Resampling
+    request: ReportRequest, pairs: FilePairs, summary: _Summary, groups: Columns, resampling: Resampling
 ) -> dict[str, Any]:
     """The data of the page about maps, except those of single images."""
     first, *others = summary.details
@@ -228,7 +235,9 @@ def _panoptic_content(
     indices = {id: index for index, id in enumerate(first.images)}
     order = [indices[id] for id in pairs.images.ids]
     columns = zip(results, summary.classes, summary.errors, summary.segments, strict=True)
-    for result, classes, errors, segments in columns:
+    places = {image: place for place, image in enumerate(pairs.images.ids)}
+    for details, (result, classes, errors, segments) in zip(summary.details, columns, strict=True):
+        result["columns"] = group_figures(details, groups, resampling)
         result |= {"has_scores": segments.has_scores(), "errors_by_size": segments.errors_by_size()}
         figures = {key: [column[index] for index in order] for key, column in result["images"].items()}
         result["images"] = figures | {"classes": classes, "errors": errors}
@@ -236,6 +245,10 @@ def _panoptic_content(
         "truth": truth_name,
         "sets": set_names,
         "causes": list(CAUSES),
+        "groups": {
+            column: {name: [places[image] for image in images] for name, images in found.items()}
+            for column, found in groups.items()
+        },
         "results": results,
         "compared": [difference_figures(first, other, resampling) for other in others],
     }

@@ -18,6 +18,7 @@ from panoptic_blend.metrics.resampling import Interval, compare_results, image_q
 from panoptic_blend.metrics.sparse import Integers
 from panoptic_blend.scoring.csv_tables import known
 from panoptic_blend.scoring.details import Resampling, compute_findings
+from panoptic_blend.scoring.groups import Columns, group_quality
 from panoptic_blend.structures import Category
 
 
@@ -65,6 +66,22 @@ def difference_figures(first: PanopticDetails, second: PanopticDetails, resampli
     groups = {group: asdict(found) | {"better": compared.better[group]} for group, found in compared.groups.items()}
     classes = {id: asdict(found) for id, found in compared.per_class.items()}
     return {"groups": without_nan(groups), "classes": classes}
+
+
+def group_figures(details: PanopticDetails, columns: Columns, resampling: Resampling) -> dict[str, Any]:
+    """PQ of the groups of images of each column, over how many classes, and its interval."""
+    return {
+        column: {
+            name: {
+                "images": group.images,
+                "n": group.report["All"]["n"],
+                **cast(dict[str, Any], without_nan(asdict(group.intervals.groups["All"]))),
+                "rare": len(group.intervals.too_rare),
+            }
+            for name, group in groups.items()
+        }
+        for column, groups in group_quality(details, columns, resampling).columns.items()
+    }
 
 
 def _bounds(interval: Interval) -> dict[str, float]:

@@ -26,8 +26,8 @@ REPORT = Template(
     styles=("base", "viewer", "page", "overview", "patches"),
     scripts=(
         *("elements", "assets", "class_labels", "tools", "segment_table", "state", "tags", "downloads", "snapshot"),
-        *("figures", "classes", "matrix", "budget", "verdict", "instances", "precision", "averages", "curves"),
-        *("cards", "images", "grid", "patches", "maps", "details", "masks", "frames", "zoom"),
+        *("figures", "classes", "matrix", "budget", "verdict", "groups", "instances", "precision", "averages"),
+        *("curves", "scores", "cards", "images", "grid", "patches", "maps", "details", "masks", "frames", "zoom"),
         *("viewer", "pointer", "segments", "detections", "keys_dialog", "keys", "main"),
     ),
 )

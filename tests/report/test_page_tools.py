@@ -36,9 +36,13 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Small:
 
 @pytest.fixture(scope="module")
 def written(files: Small) -> Path:
-    """Three result sets."""
+    """Three result sets, of images of two sites."""
+    groups = files.root / "groups.csv"
+    groups.write_text("image,site\n1,x\n2,x\n3,y\n4,y\n")
     others = [(files.second, None), (files.first, None)]
-    request = ReportRequest(files.truth, files.first, files.photos, files.root / "page.html", others=others)
+    request = ReportRequest(
+        files.truth, files.first, files.photos, files.root / "page.html", others=others, group_by=groups
+    )
     return write_report(request, Resampling(20))[0]
 
 
@@ -133,6 +137,31 @@ def test_the_command_line_selects_what_the_page_does(
     pairs, out = FilePairs(files.truth, files.first, pictures=True), tmp_path / "list.txt"
     number = write_selection(pairs, words, out, overwrite=False, workers=1)
     assert saved(page, "#save-list") == out.read_text("utf-8") and len(out.read_text().splitlines()) == number > 0
+
+
+def test_groups_lead_to_their_images(page: Page, written: Path) -> None:
+    visit(page, written)
+    # in y: class 3 is found, class 7 missed twice; in x: 1 / 1.5, 2 / 2.5 and 1
+    low, high = (1 + 0 + 3000 / 3900) / 3, (1 / 1.5 + 2 / 2.5 + 1) / 3
+    rows = [row.split("\t")[:4] for row in texts(page, ".groups tbody tr")]
+    assert rows == [["y", "2", "3", f"{100 * low:.1f}"], ["x", "2", "3", f"{100 * high:.1f}"]]
+    page.locator(".groups .link").first.click()
+    assert texts(page, ".image .name") == ["c <b>.jpg", "d.jpg"] and page.locator("#group").inner_text() == "site: y ✕"
+    page.reload()
+    page.locator(".image").first.wait_for()
+    assert texts(page, ".image .name") == ["c <b>.jpg", "d.jpg"]
+
+
+def test_curves_of_panoptic_scores(page: Page, written: Path) -> None:
+    visit(page, written, "view=curves")
+    # of four segments with a score of 0.95 three are right, of six with 0.4 all are
+    assert (
+        f"A: {10 * (abs(4 * 0.95 - 3) + 6 * 0.6):.1f} points over 10 predictions"
+        in page.locator("#curves").inner_text()
+    )
+    at_half = page.evaluate("qualityOverScores(0, 0, countsOverScores(scoredSegments(0, 0)))[50]")
+    assert at_half == pytest.approx((3 / 3.5 + 0) / 2)  # class 7 has one false segment then, and misses four
+    assert page.locator("#curves .plot").count() == 3
 
 
 def test_images_are_tagged(page: Page, written: Path) -> None:

@@ -53,6 +53,10 @@ function plot({ id, label, lines, xLabel, yLabel, ticks, at = null }) {
 }
 
 function drawCurves(section) {
+  if (!isInstances()) {
+    drawScoreCurves(section);
+    return;
+  }
   const line = Number(state.curve) || 0;
   const name = line ? className(line) : "mean of all classes";
   const rows = sortedRows(averageRows(), (row) => row.category.name, false);
@@ -91,6 +95,7 @@ function drawCurves(section) {
           ["f1", "F1"],
         ]),
       ),
+      calibrationCard((set) => scoredDetections(set, line)),
     ),
     make("h1", { class: "below" }, "Every class, lowest AP first"),
     make(
@@ -141,6 +146,16 @@ function scorePlot() {
   const ticks = [0, 0.2, 0.4, 0.6, 0.8, 1].map((share) => scoreText(Math.round(share * last)));
   const at = scoreStep() / last;
   return plot({ id: "score-plot", label: "Precision, recall and F1 over the score", lines, xLabel: "lowest score", yLabel: "%", ticks, at });
+}
+
+/** The scores of detections of a class, or of all (0), to the next lower step, and whether each is right. */
+function scoredDetections(set, line) {
+  const { outcomes } = figuresOf(set);
+  const { classes } = content.instances.results[set];
+  const { steps } = content.instances;
+  return [...outcomes.keys()]
+    .filter((at) => outcomes[at] !== IGNORED && (!line || classes[at] === line))
+    .map((at) => [steps[outcomes[at] % TRUE], outcomes[at] >= TRUE]);
 }
 
 function curveLegend(entries) {

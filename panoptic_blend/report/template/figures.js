@@ -27,7 +27,7 @@ function drawOverview(section) {
         `(seed ${content.resampling.seed}): where PQ of many images of the same kind would be.` +
         tooRare(content.results[set].too_rare),
     ),
-    make("div", { class: "columns" }, budgetSummary(set), sizesPanel(set), extremesPanel(set)),
+    make("div", { class: "columns" }, budgetSummary(set), sizesPanel(set), extremesPanel(set), groupCards(set)),
   );
 }
 

@@ -6,7 +6,7 @@ const SORTS = [
   ["name", "name"],
   ["difference", "difference"],
 ];
-const FILTERS = ["q", "class", "cause", "true", "taken", "from", "to", "tagged", ...SEGMENT_FILTERS];
+const FILTERS = ["q", "class", "cause", "true", "taken", "from", "to", "tagged", "group", ...SEGMENT_FILTERS];
 let filtered = [];
 let current = -1;
 
@@ -69,12 +69,14 @@ function filteredPlaces() {
   const asksForError = wanted.cause !== null || wanted.true !== null || wanted.taken !== null;
   const text = state.q.trim().toLowerCase();
   const [from, to] = [state.from === "" ? 0 : Number(state.from), state.to === "" ? 100 : Number(state.to)];
+  const group = groupPlaces();
   const isSegmentWanted = hasSegmentFilter() ? segmentFilter(set) : null;
   const matches = (place) => {
     const quality = qualityOf(set, place);
     const isBounded = state.from !== "" || state.to !== "";
     if (isBounded && (quality === null || 100 * quality < from || 100 * quality > to)) return false;
     if (text && !content.names[place].toLowerCase().includes(text) && content.ids[place] !== text) return false;
+    if (group && !group.has(place)) return false;
     if (state.tagged && !tagged.has(content.ids[place])) return false;
     if (isSegmentWanted) return hasSegment(isSegmentWanted, set, place);
     if (isInstances()) return (wanted.class === null && wanted.cause === null) || hasInstance(set, place, wanted.class, wanted.cause);
@@ -201,6 +203,7 @@ function drawFilters() {
   ];
   parts.push(select("thumbs", "Show", LAYERS.map((layer) => [layer, layer]), state.thumbs, (value) => show({ thumbs: value })));
   if (hasSegmentFilter()) parts.push(segmentChip());
+  if (state.group !== "") parts.push(make("button", { class: "chip", id: "group", title: "Remove this filter", click: () => show({ group: "" }) }, state.group.replace("\n", ": "), " ✕"));
   if (isMixed) {
     parts.push(
       make(

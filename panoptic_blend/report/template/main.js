@@ -29,7 +29,7 @@ function render(before) {
     DRAW[view](byId(byId(`tab-${view}`).getAttribute("aria-controls")));
   }
   if (!LISTS.includes(view)) offerDownloads(byId(byId(`tab-${view}`).getAttribute("aria-controls")));
-  if (view === "curves") byId("score-plot").replaceWith(scorePlot());
+  if (view === "curves" && isInstances()) byId("score-plot").replaceWith(scorePlot());
   drawSets();
   drawViewer(before ?? state);
 }

@@ -23,6 +23,7 @@ const DEFAULTS = {
   lines: "",
   ...Object.fromEntries(SEGMENT_FILTERS.map((key) => [key, ""])),
   tagged: "",
+  group: "",
   thumbs: "prediction",
   rank: "-area",
   order: "",
@@ -31,7 +32,7 @@ const DEFAULTS = {
   curve: "",
 };
 const VIEWS = {
-  panoptic: ["overview", "classes", "confusion", "errors", "segments", "images"],
+  panoptic: ["overview", "classes", "confusion", ...(content.results?.some((result) => result.has_scores) ? ["curves"] : []), "errors", "segments", "images"],
   instances: ["overview", "classes", "curves", "errors", "images"],
 };
 let state = { ...DEFAULTS };
@@ -55,6 +56,7 @@ function parsedState(hash) {
   if (!LAYERS.includes(found.thumbs)) found.thumbs = DEFAULTS.thumbs;
   checkSegmentFilters(found);
   if (!/^\d+(\.\d+)?(,[01](\.\d+)?){2}$/.test(found.zoom)) found.zoom = "";
+  if (!isGroup(found.group)) found.group = "";
   if (found.tagged !== "1") found.tagged = "";
   if (!RANKS.some(([key]) => key === found.rank)) found.rank = DEFAULTS.rank;
   if (found.lines !== "all") found.lines = "";

@@ -93,6 +93,7 @@ function comparedFact({ value, low, high }, place) {
   if (value === null) return null;
   const letter = LETTERS[place + 1];
   const better = value > 0 ? letter : "A";
+  if (Math.max(-low, high) < 0.0005) return `${letter} and A do not differ.`;
   if (!(low > 0 || high < 0)) return `${letter} and A differ by ${signed(value)}, which may be chance (${signed(low)} to ${signed(high)}).`;
   return `${better} is better than ${value > 0 ? "A" : letter}: ${differenceName(place + 1)} is ${signed(value)} (${signed(low)} to ${signed(high)}).`;
 }

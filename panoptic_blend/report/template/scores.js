@@ -1,0 +1,130 @@
+// Curves of panoptic results whose segments have scores, and how well scores tell what is right.
+
+const BINS = 10; // of a plot of calibration
+const SCORE_MARKS = 100; // the number of scores at which curves are computed
+
+/** The scored predictions of a class, or of all (0): [score, IoU or null where it is false], without ignored ones. */
+function scoredSegments(set, line) {
+  const table = segmentSets[set];
+  const found = [];
+  for (let place = 0; place < content.ids.length; place += 1) {
+    for (let row = table.firsts[2 * place + 1]; row < table.firsts[2 * place + 2]; row += 1) {
+      if (Number.isNaN(table.scores[row]) || table.outcomes[row] === 3 || (line && table.lines[row] !== line)) continue;
+      found.push([table.scores[row], table.outcomes[row] === 0 ? table.ious[row] / 10000 : null, table.lines[row]]);
+    }
+  }
+  return found;
+}
+
+/** Counts and sums of IoU by class of the scored predictions from a score on, for all scores that curves show. */
+function countsOverScores(found) {
+  const steps = Array.from({ length: SCORE_MARKS + 1 }, () => new Map());
+  for (const [score, iou, line] of found) {
+    const last = Math.min(SCORE_MARKS, Math.floor(SCORE_MARKS * score + 1e-6));
+    for (let step = 0; step <= last; step += 1) {
+      if (!steps[step].has(line)) steps[step].set(line, { tp: 0, fp: 0, iou: 0 });
+      const sums = steps[step].get(line);
+      if (iou === null) sums.fp += 1;
+      else [sums.tp, sums.iou] = [sums.tp + 1, sums.iou + iou];
+    }
+  }
+  return steps;
+}
+
+/** PQ of the things if predictions below each score were left out; null where no thing would occur. */
+function qualityOverScores(set, line, steps) {
+  const rows = classRows().filter((row) => row.found[set] && (line ? row.line === line : row.category.thing));
+  return steps.map((sums) => {
+    const values = rows.map((row) => {
+      const { tp: all, fn: missed } = row.found[set];
+      const { tp, fp, iou } = sums.get(row.line) ?? { tp: 0, fp: 0, iou: 0 };
+      const weight = tp + fp / 2 + (all + missed - tp) / 2;
+      return weight ? iou / weight : null;
+    });
+    const known = values.filter((value) => value !== null);
+    return known.length ? known.reduce((a, b) => a + b, 0) / known.length : null;
+  });
+}
+
+/** Bins of scores: the mean score and the share of right ones, and how far both are apart on average. */
+function calibration(pairs) {
+  const bins = Array.from({ length: BINS }, () => ({ number: 0, score: 0, right: 0 }));
+  for (const [score, isRight] of pairs) {
+    const bin = bins[Math.min(BINS - 1, Math.max(0, Math.floor(BINS * score)))];
+    bin.number += 1;
+    bin.score += score;
+    bin.right += isRight ? 1 : 0;
+  }
+  const filled = bins.filter(({ number }) => number);
+  const total = filled.reduce((sum, { number }) => sum + number, 0);
+  const error = total ? filled.reduce((sum, { score, right }) => sum + Math.abs(score - right), 0) / total : null;
+  return { points: filled.map(({ number, score, right }) => [score / number, right / number]), error, total };
+}
+
+function calibrationCard(pairsOf) {
+  const sets = [...content.sets.keys()];
+  const found = sets.map((set) => calibration(pairsOf(set)));
+  const lines = found.map(({ points }, set) => ({ points, kind: "f1", stroke: STROKES[set], label: `calibration ${isCompared ? LETTERS[set] : ""}` }));
+  const ideal = { points: [[0, 0], [1, 1]], kind: "ideal", stroke: "dotted", label: "perfectly calibrated" };
+  const words = found.map(({ error, total }, set) => `${isCompared ? `${LETTERS[set]}: ` : ""}${percent(error)} points over ${count(total)} predictions`);
+  return make(
+    "article",
+    { class: "card" },
+    make("h2", {}, "Calibration: share of right predictions over the score"),
+    plot({ id: "calibration-plot", label: "Share of right predictions over the score", lines: [ideal, ...lines], xLabel: "score", yLabel: "%", ticks: SCORE_TICKS }),
+    make("p", { class: "note" }, `Below the dotted line, scores promise too much. Expected calibration error, in ${BINS} bins: ${words.join("; ")}.`),
+  );
+}
+
+const SCORE_TICKS = ["0", "0.2", "0.4", "0.6", "0.8", "1"];
+
+/** The curves of panoptic results, at the IoU above 0.5 of PQ. */
+function drawScoreCurves(section) {
+  const line = Number(state.curve) || 0;
+  const classes = sortedRows(classRows().filter((row) => row.category.thing), (row) => row.category.name, false);
+  const found = [...content.sets.keys()].map((set) => {
+    const segments = scoredSegments(set, line);
+    return { segments, steps: countsOverScores(segments) };
+  });
+  const truths = (set) => classes.filter((row) => row.found[set] && (!line || row.line === line)).reduce((sum, row) => sum + row.found[set].tp + row.found[set].fn, 0);
+  const rates = ({ steps }, set) =>
+    steps.map((sums) => {
+      const [tp, fp] = ["tp", "fp"].map((key) => [...sums.values()].reduce((sum, one) => sum + one[key], 0));
+      return ratesOf({ tp, fp, fn: truths(set) - tp });
+    });
+  const recalls = found.map((one, set) => ({
+    points: rates(one, set).filter(({ precision }) => precision !== null).map(({ precision, recall }) => [recall ?? 0, precision]),
+    kind: "precision",
+    stroke: STROKES[set],
+    label: isCompared ? LETTERS[set] : "precision",
+  }));
+  const qualities = found.map(({ steps }, set) => ({
+    points: qualityOverScores(set, line, steps).map((value, step) => [step / SCORE_MARKS, value]),
+    kind: "recall",
+    stroke: STROKES[set],
+    label: isCompared ? LETTERS[set] : "PQ",
+  }));
+  const name = line ? className(line) : "all things";
+  section.replaceChildren(
+    make(
+      "div",
+      { class: "bar" },
+      make("h1", {}, "Over the score"),
+      select("curve-class", "Class", [["", "all things"], ...classes.map((row) => [row.line, className(row.line)])], state.curve, (value) => show({ curve: value })),
+      make("p", { class: "note" }, `Segments with scores; a match is one of PQ.${isCompared ? " A is drawn through, the others are broken lines." : ""}`),
+    ),
+    make(
+      "div",
+      { class: "columns" },
+      make("article", { class: "card" }, make("h2", {}, `Precision over recall: ${name}`), plot({ id: "recall-plot", label: "Precision over recall", lines: recalls, xLabel: "recall %", yLabel: "precision %" })),
+      make(
+        "article",
+        { class: "card" },
+        make("h2", {}, `PQ if segments of a lower score were left out: ${name}`),
+        plot({ id: "score-plot", label: "PQ over the lowest score", lines: qualities, xLabel: "lowest score", yLabel: "PQ", ticks: SCORE_TICKS }),
+        make("p", { class: "note" }, "Their pixels would be void, which changes nothing for other segments. A mean over the things that occur."),
+      ),
+      calibrationCard((set) => found[set].segments.map(([score, iou]) => [score, iou !== null])),
+    ),
+  );
+}
