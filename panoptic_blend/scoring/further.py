@@ -91,13 +91,15 @@ class FurtherMeans:
         return found
 
     def write(self, folder: Path) -> None:
-        """Write ``also.csv``: a row for each group and class."""
+        """Write ``also.csv``: a row for each group and class; only groups have a frequency-weighted IoU."""
         columns = [means.groups for means in self.means.values()]
-        rows: list[Row] = [(None, group, *(column[group] for column in columns)) for group in GROUPS]
+        weighted = [self.iou.frequency_weighted] if self.iou else []
+        rows: list[Row] = [(None, group, *(column[group] for column in (*columns, *weighted))) for group in GROUPS]
         for category in self.categories:
             figures = [means.per_class.get(category.id) for means in self.means.values()]
-            rows.append((category.id, category.name, *figures))
-        write_csv(folder / "also.csv", ("category", "of", *self.means), rows)
+            rows.append((category.id, category.name, *figures, *(None for _ in weighted)))
+        header = "category", "of", *self.means, *("frequency_weighted_iou" for _ in weighted)
+        write_csv(folder / "also.csv", header, rows)
 
 
 @dataclass(frozen=True)

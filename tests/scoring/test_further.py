@@ -76,7 +76,10 @@ def test_tables_and_files(
     printed = capsys.readouterr().out
     assert "All,48.2,54.5" in printed and "mean of 0.50 to 0.95,16.0,32.1,0.0,," in printed
     with (out / "also.csv").open(newline="") as file:
-        rows = {row["of"]: float(row["miou"]) for row in csv.DictReader(file)}
+        table = list(csv.DictReader(file))
+    rows = {row["of"]: float(row["miou"]) for row in table}
+    assert float(table[0]["frequency_weighted_iou"]) == pytest.approx(6 / 11)
+    assert table[-1]["frequency_weighted_iou"] == ""
     assert rows == pytest.approx({"All": 27 / 56, "Things": 5 / 7, "Stuff": 1 / 4, "cat": 5 / 7, "sky": 1 / 4})
     with (out / "thresholds.csv").open(newline="") as file:
         curve = {(row["iou"], row["of"]): row for row in csv.DictReader(file)}

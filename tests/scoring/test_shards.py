@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from panoptic_blend.cli import main as cli
+from panoptic_blend.cli.sharding import compare_part
 from panoptic_blend.formats.images import read_segment_ids, write_segment_ids
+from panoptic_blend.scoring.file_pairs import FilePolicy
 from panoptic_blend.scoring.run import ScoredFiles
 from panoptic_blend.scoring.shards import Shard, merge_parts, write_part
 
@@ -72,34 +75,49 @@ def test_merged_parts_are_one_run_to_the_last_bit(run: Run, truth: Path, moved: 
     assert json.loads(one[1])["calibration"]["All"]["scored"] > 20
 
 
-def test_plain_figures_and_a_part_without_images(run: Run, truth: Path, moved: list[Path], tmp_path: Path) -> None:
-    for number in range(1, 9):
-        assert run(truth, moved[0], "--shard", f"{number}/8", "--state", tmp_path / f"{number}.npz")[0] == 0
+def test_plain_figures_and_a_part_without_images(run: Run, generated: Path, tmp_path: Path) -> None:
+    truth = generated / "annotations" / "panoptic_val2017.json"  # of three images
+    files = truth, tmp_path / "results.json"
+    content = json.loads(truth.read_text())
+    files[1].write_text(json.dumps({"annotations": content["annotations"][1:]}))
+    folder, void = ("--prediction-folder", truth.with_suffix("")), FilePolicy("void")
+    for number in range(1, 5):
+        part(tmp_path / f"{number}.npz", number, 4, *files, policy=void)
     parts = sorted(tmp_path.glob("*.npz"))
-    assert run("merge", *parts, "--json") == run(truth, moved[0], "--json")
+    assert run("merge", *parts, "--json") == run(*files, *folder, "--missing", "void", "--json")
     code, _, error = run("merge", *parts, "--fail-under", "100")
     assert code == 1 and error.startswith("failed: PQ of All is ")
-    code, _, error = run(truth, moved[0], "--shard", "1/8", "--state", parts[0])
-    assert code == 2 and "1.npz: already exists; choose another file, or add --overwrite" in error
 
 
-def test_options_that_do_nothing_are_refused(run: Run, truth: Path, tmp_path: Path) -> None:
-    files, state = (truth, truth), ("--state", tmp_path / "1.npz")
-    for options, message in (
-        (("--shard", "1/2"), "--shard does nothing alone; add --state part.npz"),
-        (state, "--state does nothing alone; add --shard 1/8"),
-        ((*state, "--shard", "0/2"), "--shard 0/2: is no part of a whole; give 1/8"),
-        ((*state, "--shard", "3/2"), "--shard 3/2: is no part of a whole; give 1/8"),
-        ((*state, "--shard", "1/2", "--json"), "--json has no effect on a part; give it to `pq merge`"),
-        ((*state, "--shard", "1/2", "--details", tmp_path / "out"), "--details has no effect on a part; give it"),
-    ):
-        code, printed, error = run(*files, *options)
-        assert (code, printed) == (2, "") and message in error
-    assert not list(tmp_path.iterdir())
+def test_options_that_do_nothing_are_refused(truth: Path, tmp_path: Path, refused: Refused) -> None:
+    files, state = ScoredFiles(truth, truth), tmp_path / "1.npz"
+
+    def message(shard: str | None, path: Path | None, **outputs: object) -> str:
+        return refused(partial(compare_part, files, shard, path, outputs, overwrite=False))
+
+    assert message("1/2", None).startswith("--shard does nothing alone; add --state part.npz")
+    assert message(None, state).startswith("--state does nothing alone; add --shard 1/8")
+    for wrong in ("0/2", "3/2", "1", "1/2/3", "-1/2"):
+        assert message(wrong, state).startswith(f"--shard {wrong}: is no part of a whole; give 1/8")
+    assert message("1/2", state, unused=None, details=tmp_path) == (
+        "details has no effect on a part; give it to `pq merge`"
+    )
+    state.touch()
+    assert message("1/2", state).endswith("1.npz: already exists; choose another file, or add --overwrite")
 
 
-def part(path: Path, number: int, of: int, truth: Path, results: Path, *, boundary: bool = False) -> Path:
-    files, shard = ScoredFiles(truth, results, None, truth.with_suffix(""), boundary=boundary), Shard(number, of)
+def part(
+    path: Path,
+    number: int,
+    of: int,
+    truth: Path,
+    results: Path,
+    *,
+    boundary: bool = False,
+    policy: FilePolicy | None = None,
+) -> Path:
+    folder, shard = truth.with_suffix(""), Shard(number, of)
+    files = ScoredFiles(truth, results, None, folder, boundary=boundary, policy=policy or FilePolicy())
     write_part(path, shard, files, files.read(part=shard.indices))
     return path
 
