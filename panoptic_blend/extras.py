@@ -13,6 +13,8 @@ EXTRAS = {
     "parquet": ("pyarrow",),
     "hub": ("huggingface_hub",),
     "remote": ("fsspec",),
+    "onnx": ("onnxruntime",),
+    "openvino": ("openvino",),
 }
 """Importable packages of each extra; ``pip install "panoptic-blend[NAME]"`` installs them."""
 

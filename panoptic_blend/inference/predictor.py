@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, cast, overload
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -35,7 +34,14 @@ from panoptic_blend.inference.forward import run_network
 from panoptic_blend.models.build import build_model
 from panoptic_blend.models.folding import fold_norms, round_weights
 from panoptic_blend.models.panoptic_blend import PanopticBlend
-from panoptic_blend.prediction.given_pictures import GivenPicture, GivenPictures, are_many, picture_of
+from panoptic_blend.prediction.given_pictures import (
+    GivenPicture,
+    GivenPictures,
+    are_many,
+    maps_of,
+    picture_of,
+    require_picture,
+)
 from panoptic_blend.runtime.precision import KNOWN_DEVICES, chosen_device, half_dtype, resolve
 from panoptic_blend.structures import Output, PanopticBlendError, PanopticMap
 
@@ -89,13 +95,7 @@ class Predictor:
         """
         if not are_many(picture):
             return self.output(cast(GivenPicture, picture)).panoptic
-        maps = []
-        for number, item in enumerate(cast(GivenPictures, picture)):
-            try:
-                maps.append(self.output(item).panoptic)
-            except PanopticBlendError as error:
-                raise PanopticBlendError(f"picture {number}: {error}") from None
-        return maps
+        return maps_of(cast(GivenPictures, picture), self)
 
     def output(self, picture: GivenPicture) -> Output:
         """Predict one picture as `predict` does, and return all outputs of the model, at the size of the picture."""
@@ -104,9 +104,7 @@ class Predictor:
 
     def prepare(self, pixels: Picture) -> Tensor:
         """Resize a picture (H, W, 3) uint8 RGB to the network's input (3, h, w) uint8; thread-safe."""
-        if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8 or not pixels.size:
-            seen = f"an array of shape {pixels.shape} and type {pixels.dtype}"
-            raise PanopticBlendError(f"{seen} is not a picture; give (H, W, 3) uint8 RGB")
+        require_picture(pixels)
         return self.resizing(to_tensor(pixels))
 
     def run(self, image: Tensor, size: tuple[int, ...]) -> Output:

@@ -7,13 +7,13 @@ import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeGuard, Union
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeGuard, Union
 
 import numpy as np
 import numpy.typing as npt
 
 from panoptic_blend.formats.images import Picture, decode_picture, eight_bits, read_picture
-from panoptic_blend.structures import OVERSHOOT, PanopticBlendError
+from panoptic_blend.structures import OVERSHOOT, Output, PanopticBlendError, PanopticMap
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -32,6 +32,28 @@ def are_many(given: object) -> bool:
         return given.ndim == 4
     is_one = isinstance(given, (str, os.PathLike, bytes, bytearray, memoryview, Mapping)) or _is_pil(given)
     return isinstance(given, Iterable) and not is_one and not hasattr(given, "read")
+
+
+class _Predicts(Protocol):
+    def output(self, picture: GivenPicture) -> Output[Any]: ...
+
+
+def maps_of(pictures: GivenPictures, predictor: _Predicts) -> list[PanopticMap]:
+    """The panoptic maps of several pictures; an error says which one it is about, counted from 0."""
+    maps = []
+    for number, item in enumerate(pictures):
+        try:
+            maps.append(predictor.output(item).panoptic)
+        except PanopticBlendError as error:
+            raise PanopticBlendError(f"picture {number}: {error}") from None
+    return maps
+
+
+def require_picture(pixels: Picture) -> None:
+    """Raise an error unless an array is a picture (H, W, 3) uint8."""
+    if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8 or not pixels.size:
+        seen = f"an array of shape {pixels.shape} and type {pixels.dtype}"
+        raise PanopticBlendError(f"{seen} is not a picture; give (H, W, 3) uint8 RGB")
 
 
 def picture_of(given: Any) -> Picture:

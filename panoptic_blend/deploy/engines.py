@@ -1,0 +1,81 @@
+"""The engines that run an exported graph; each is imported when a model is loaded that needs it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from importlib import import_module
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import Any, Protocol
+
+from panoptic_blend.deploy.manifest import GRAPH_FILES, Manifest
+from panoptic_blend.extras import require_extra
+from panoptic_blend.failures import first_line
+from panoptic_blend.postprocessing.interpolation import Floats
+from panoptic_blend.structures import PanopticBlendError
+
+
+class Graph(Protocol):
+    """An exported network; several threads may call it at once."""
+
+    def __call__(self, pixels: Floats) -> AbstractContextManager[Mapping[str, Floats]]:
+        """The outputs for pixels (N, 3, H, W) float32 by name; valid until the end of the ``with`` block."""
+
+
+def open_graph(folder: Path, manifest: Manifest, threads: int) -> Graph:
+    """Load the graph of an exported folder into its engine.
+
+    Raises:
+        MissingExtraError: the engine is not installed.
+        PanopticBlendError: the engine does not understand the graph.
+    """
+    require_extra(manifest.engine)
+    path = folder / GRAPH_FILES[manifest.engine][0]
+    try:
+        return (_Onnx if manifest.engine == "onnx" else _OpenVino)(path, manifest, threads)
+    except Exception as error:  # the engines have exceptions of their own
+        raise PanopticBlendError(
+            f"{path}: {manifest.engine} cannot load it ({first_line(error)}); update the engine, or export the model "
+            "anew"
+        ) from None
+
+
+class _Onnx:
+    """ONNX Runtime on the CPU."""
+
+    def __init__(self, path: Path, manifest: Manifest, threads: int) -> None:
+        runtime: Any = import_module("onnxruntime")
+        options = runtime.SessionOptions()
+        options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+        options.enable_mem_pattern = False  # made for inputs of one size, which pictures do not have
+        options.log_severity_level = 3
+        self._session = runtime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        self._input, self._names = manifest.input.name, list(manifest.outputs)
+
+    @contextmanager
+    def __call__(self, pixels: Floats) -> Iterator[Mapping[str, Floats]]:
+        values = self._session.run(self._names, {self._input: pixels})
+        yield dict(zip(self._names, values, strict=True))
+
+
+class _OpenVino:
+    """OpenVINO on the CPU, in float32 unless the model was quantized: by itself it would round to bfloat16."""
+
+    def __init__(self, path: Path, manifest: Manifest, threads: int) -> None:
+        settings: dict[str, Any] = {"INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY"}
+        if manifest.precision == "float32":
+            settings["INFERENCE_PRECISION_HINT"] = "f32"
+        self._model: Any = import_module("openvino").compile_model(path, "CPU", settings)
+        self._input, self._names = manifest.input.name, list(manifest.outputs)
+        self._free: SimpleQueue[Any] = SimpleQueue()
+
+    @contextmanager
+    def __call__(self, pixels: Floats) -> Iterator[Mapping[str, Floats]]:
+        try:
+            request = self._free.get_nowait()
+        except Empty:  # as many requests as there are threads at work
+            request = self._model.create_infer_request()
+        results = request.infer({self._input: pixels}, share_inputs=True, share_outputs=True)
+        yield {name: results[name] for name in self._names}
+        self._free.put(request)
