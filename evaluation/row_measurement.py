@@ -158,7 +158,7 @@ def _as_overrides(config: Config) -> list[str]:
 
 
 def _figures(on: RunningModel, dataset: PanopticDataset, precision: Precision) -> Measured:
-    predictor, categories = on.predictor, dataset.categories
+    predictor, categories = on.of_torch("be a row"), dataset.categories
     instances, panoptic = AveragePrecision(categories), PanopticDetails(categories)
 
     def keep(sample: EvaluationSample, output: Output) -> None:

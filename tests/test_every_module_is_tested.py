@@ -68,6 +68,8 @@ COVERED_BY = {
     "data/instances": "data/test_splits.py",
     "data/targets": "data/test_transforms.py",
     "data/training_samples": "data/test_copy_paste.py",
+    "deploy/engines": "deploy/test_deployed_predictor.py",
+    "deploy/predictor": "deploy/test_deployed_predictor.py",
     "doctor/description": "doctor/test_doctor_description.py",
     "doctor/evidence": "doctor/test_checkup.py",
     "doctor/instances": "doctor/test_checkup.py",

@@ -47,6 +47,6 @@ def explain(
     ):
         found, remarks = on.team.from_first(lambda: find_pictures(named, passed=[output]))
         with on.progress("explaining", "images") as show:
-            lines = explain_pictures(on.predictor, found, output, detection or (), show, on.team)
+            lines = explain_pictures(on.of_torch("be explained"), found, output, detection or (), show, on.team)
     if on.team.is_first:
         print(*remarks, *lines, f"drawings: {output}", sep="\n")

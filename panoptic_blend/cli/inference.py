@@ -11,11 +11,12 @@ import typer
 from panoptic_blend.cli import options
 from panoptic_blend.cli.models import running
 from panoptic_blend.failures import doing
+from panoptic_blend.structures import PanopticBlendError
 from panoptic_blend.terminal import print_tables, progress_line
 
 if TYPE_CHECKING:
     from panoptic_blend.data.protocol import PanopticDataset
-    from panoptic_blend.inference.predictor import Predictor
+    from panoptic_blend.prediction.protocol import PicturePredictor
 
 
 def evaluate(
@@ -37,6 +38,7 @@ def evaluate(
     from panoptic_blend.data.limits import exceeded_limits
     from panoptic_blend.formats.instance_results import FILE_NAME
     from panoptic_blend.inference.evaluation import evaluate
+    from panoptic_blend.inference.predictor import Predictor
 
     with running(model, weights, config, overrides or (), device, devices, nodes, precision) as on:
         dataset = validation(on.predictor)
@@ -46,11 +48,12 @@ def evaluate(
         results = output / f"panoptic_{on.predictor.config.data.val}.json" if output else None
         instance_results = output / FILE_NAME if output else None
         with doing("evaluate", folder=output), on.locked(output), on.progress("evaluating") as progress:
-            trained, changed = on.predictor.model, on.predictor.config
+            predictor = on.of_any_kind()
+            trained = predictor.model if isinstance(predictor, Predictor) else predictor
             evaluation = evaluate(
                 trained,
                 dataset,
-                changed,
+                predictor.config,
                 results,
                 precision,
                 progress,
@@ -85,18 +88,21 @@ def sweep(
     precision: options.NetworkPrecision = "32-true",
 ) -> None:
     """Find the best thresholds for fusion: PQ of all combinations, from one run of a model on the validation split."""
+    from panoptic_blend.deploy.manifest import is_exported
     from panoptic_blend.sweep.apply import apply_setting, require_applicable
     from panoptic_blend.sweep.cache import open_cache
     from panoptic_blend.sweep.description import draw_heat_map, lines, table, write_csv
     from panoptic_blend.sweep.sweep import BEST, sweep
 
     if apply:
+        if is_exported(model):
+            raise PanopticBlendError(f"{model}: --apply writes a checkpoint; sweep that of the exported model instead")
         require_applicable(model, apply)
     with running(model, weights, config, overrides or (), device, devices, nodes, precision) as on:
         dataset = validation(on.predictor)
         with doing("sweep", folder=output), on.locked(output):
             with on.progress("running the model") as progress:
-                cache = open_cache(output / "cache.zip", on.predictor, dataset, progress, print, on.team)
+                cache = open_cache(output / "cache.zip", on.of_any_kind(), dataset, progress, print, on.team)
             if not on.team.is_first:
                 return
             with progress_line("fusing") as progress, doing("fusing", lower="--workers"):
@@ -110,7 +116,7 @@ def sweep(
         print(f"the weights with the best setting: {apply}")
 
 
-def validation(predictor: Predictor) -> PanopticDataset:
+def validation(predictor: PicturePredictor) -> PanopticDataset:
     """The validation split that the config names, after a check that it has the model's categories."""
     from panoptic_blend.data.splits import open_validation
     from panoptic_blend.inference.evaluation import require_same_categories

@@ -37,7 +37,7 @@ def label_next(
 
     on_device = running(model, weights, config, overrides or (), device, 1, 1, precision)
     with _predicting("label next", output, on_device) as (on, show):
-        path = label_next(on.predictor, folder, output, show)
+        path = label_next(on.of_torch("choose pictures"), folder, output, show)
     print(f"the pictures, the most useful first: {path}; to look at: {path.with_suffix('.html')}")
 
 
@@ -60,9 +60,10 @@ def label_errors(
 
     on_device = running(model, weights, config, overrides or (), device, 1, 1, precision)
     with _predicting("label errors", output, on_device) as (on, show):
-        dataset = validation(on.predictor)
-        training = open_training(on.predictor.config).dataset if is_training else None
-        path = label_errors(on.predictor, dataset, output, training=training, progress=show)
+        predictor = on.of_torch("find label errors")
+        dataset = validation(predictor)
+        training = open_training(predictor.config).dataset if is_training else None
+        path = label_errors(predictor, dataset, output, training=training, progress=show)
     print(f"probable label errors, the surest first: {path}; to look at: {path.with_suffix('.html')}")
 
 

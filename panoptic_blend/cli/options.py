@@ -14,7 +14,10 @@ from panoptic_blend.table_formats import TableFormat
 
 Overrides = Annotated[list[str] | None, typer.Argument(help="Changes to the config: key=value ...")]
 Model = Annotated[
-    Path, typer.Argument(help="A checkpoint, a name of `weights list`, or a config (name or path) with --weights.")
+    Path,
+    typer.Argument(
+        help="A checkpoint, a folder of `export`, a name of `weights list`, or a config (name or path) with --weights."
+    ),
 ]
 Weights = Annotated[
     Path | None, typer.Option(help="Weights in any supported format, or by name, if MODEL is a config.")

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from rich.table import Table
@@ -19,6 +19,7 @@ from panoptic_blend.data.loader import EvaluationSample, evaluation_samples
 from panoptic_blend.data.protocol import PanopticDataset
 from panoptic_blend.data.targets import semantic_map
 from panoptic_blend.data.transforms import Resizing
+from panoptic_blend.deploy.predictor import ExportedPredictor
 from panoptic_blend.failures import doing
 from panoptic_blend.formats.categories import Categories
 from panoptic_blend.formats.instance_results import InstanceResultsWriter, writing_results
@@ -39,9 +40,9 @@ from panoptic_blend.prediction.sharing import ALONE, Alone, Shard
 from panoptic_blend.scoring.hopeless import Training, reasons
 from panoptic_blend.scoring.instance_tables import InstanceTruth, class_tables, instance_tables
 from panoptic_blend.scoring.tables import class_table, column_table, quality_table
-from panoptic_blend.structures import THING_CLASS, ImageId, Output, PanopticBlendError, Progress
+from panoptic_blend.structures import THING_CLASS, ImageId, Output, PanopticBlendError, Progress, as_array
 
-Watch = Callable[[EvaluationSample, Output], None]
+Watch = Callable[[EvaluationSample, Output[Any]], None]
 """Sees an image and the output of the model for it."""
 
 
@@ -114,7 +115,7 @@ class Evaluation:
 
 
 def evaluate(
-    model: PanopticBlend,
+    model: PanopticBlend | ExportedPredictor,
     dataset: PanopticDataset,
     config: Config,
     results: Path | None = None,
@@ -129,7 +130,7 @@ def evaluate(
 
     Args:
         results: JSON file for the panoptic maps, in COCO's format; the PNGs go to a folder beside it with its stem.
-        precision: arithmetic of the network.
+        precision: arithmetic of the network; an exported model has its own.
         progress: called with the number of images done, by all processes, and the total number.
         watch: called with every image of this process and its output.
         team: the processes that share the images. All return the same evaluation, which equals that of a single
@@ -203,7 +204,7 @@ class _Scores:
         self._iou, self._pixels = SemanticIoU(len(categories.stuff_ids) + 1), ClassPixels(categories)
         self._annotated: set[tuple[bool, bool]] = set()  # whether images have a panoptic map, and instances
 
-    def update(self, sample: EvaluationSample, output: Output, found: FoundInstances) -> None:
+    def update(self, sample: EvaluationSample, output: Output[Any], found: FoundInstances) -> None:
         truth = sample.panoptic_truth() if sample.instances is None else sample.instances
         self._instances.update(truth, found, sample.image_id)
         self._annotated.add((sample.truth is not None, sample.instances is not None))
@@ -213,7 +214,7 @@ class _Scores:
             if self._details is not None:
                 self._details.add(sample.image_id, comparison)
             self._pixels.update(comparison)
-            self._iou.update(semantic_map(sample.truth, self._categories), output.semantic.cpu().numpy())
+            self._iou.update(semantic_map(sample.truth, self._categories), as_array(output.semantic))
 
     def merge(self, other: _Scores) -> None:
         self._quality.merge(other._quality)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from panoptic_blend.config.options import Precision
+from panoptic_blend.deploy.predictor import ExportedPredictor
 from panoptic_blend.formats.categories import Categories
 from panoptic_blend.models.panoptic_blend import PanopticBlend
 from panoptic_blend.runtime.precision import autocast
@@ -16,16 +18,22 @@ from panoptic_blend.structures import Output
 
 @torch.inference_mode()
 def run_network(
-    model: PanopticBlend, image: Tensor, size: tuple[int, ...], categories: Categories, precision: Precision
-) -> Output:
+    model: PanopticBlend | ExportedPredictor,
+    image: Tensor,
+    size: tuple[int, ...],
+    categories: Categories,
+    precision: Precision,
+) -> Output[Any]:
     """Run ``model`` on one image in evaluation mode; its training mode is restored at the end.
 
     Args:
         image: (3, H, W) RGB, uint8 or float in [0, 1], at the network's input size.
         size: (height, width) of the output in pixels.
         categories: the categories of the model; the panoptic map has their ids.
-        precision: arithmetic of the network.
+        precision: arithmetic of the network; an exported model has its own.
     """
+    if isinstance(model, ExportedPredictor):
+        return model.run(image.permute(1, 2, 0).numpy(), size)
     device, was_training = model.pixel_mean.device, model.training
     model.eval()
     try:

@@ -109,7 +109,8 @@ class Predictor:
 
     def run(self, image: Tensor, size: tuple[int, ...]) -> Output:
         """Run the model on the result of `prepare`; all outputs, at ``size`` (height, width)."""
-        return run_network(self.model, image, size, self.categories, self.precision)
+        output: Output = run_network(self.model, image, size, self.categories, self.precision)
+        return output
 
 
 def load(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Container, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +11,7 @@ from pycocotools import mask as rle
 
 from panoptic_blend.instances import FoundInstances, TrueInstances, mask_areas
 from panoptic_blend.metrics.sparse import Integers
-from panoptic_blend.structures import Cutout, PanopticMap, Size
+from panoptic_blend.structures import Cutout, PanopticMap, Size, as_array
 
 if TYPE_CHECKING:
     from panoptic_blend.structures import Detections, Output
@@ -45,19 +45,20 @@ def found_instances(detections: Detections) -> FoundInstances:
     return _found(detections, (height, width), detections.labels.cpu().numpy().astype(np.int64), masks)
 
 
-def output_instances(output: Output, thing_ids: Sequence[int]) -> FoundInstances:
+def output_instances(output: Output[Any], thing_ids: Sequence[int]) -> FoundInstances:
     """All detections of the network, whose labels are positions in ``thing_ids``, also those that are not painted."""
     height, width = output.semantic.shape
     masks = encode_cutouts(output.cutouts, (height, width))
-    return _found(output, (height, width), np.array(thing_ids, dtype=np.int64)[output.labels.cpu().numpy()], masks)
+    return _found(output, (height, width), np.array(thing_ids, dtype=np.int64)[as_array(output.labels)], masks)
 
 
 def _found(
-    detections: Detections | Output, size: Size, category_ids: Integers, masks: Sequence[bytes]
+    detections: Detections | Output[Any], size: Size, category_ids: Integers, masks: Sequence[bytes]
 ) -> FoundInstances:
-    boxes = detections.boxes.double().cpu().numpy().reshape(-1, 4)
+    boxes, scores = (as_array(values).astype(np.float64) for values in (detections.boxes, detections.scores))
+    boxes = boxes.reshape(-1, 4)
     corners = np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1)
-    return FoundInstances(size, category_ids, detections.scores.double().cpu().numpy(), corners, masks)
+    return FoundInstances(size, category_ids, scores, corners, masks)
 
 
 def encode_cutouts(cutouts: Sequence[Cutout], size: Size) -> list[bytes]:

@@ -16,18 +16,20 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from panoptic_blend.checkpoints.digest import weights_digest
 from panoptic_blend.config.model_options import Calibration
+from panoptic_blend.config.options import Precision
 from panoptic_blend.data.loader import evaluation_samples
 from panoptic_blend.data.protocol import PanopticDataset
+from panoptic_blend.data.transforms import Resizing
+from panoptic_blend.deploy.predictor import ExportedPredictor
 from panoptic_blend.failures import doing
 from panoptic_blend.files import part_of
 from panoptic_blend.inference.forward import run_network
 from panoptic_blend.inference.predictor import Predictor
 from panoptic_blend.models.calibration import calibrate
+from panoptic_blend.models.panoptic_blend import PanopticBlend
 from panoptic_blend.prediction.sharing import ALONE, Alone, Shard
-from panoptic_blend.runtime.precision import resolve
-from panoptic_blend.structures import Cutout, Output, PanopticMap, Progress, Runs, Segment
+from panoptic_blend.structures import Cutout, Output, PanopticMap, Progress, Runs, Segment, as_array
 
 SOURCES = (
     *("structures.py", "instances.py", "extras.py", "files.py", "failures.py", "listing.py", "machine.py", "config"),
@@ -71,13 +73,13 @@ class FusionSample:
     segments: list[Segment]
 
     @classmethod
-    def from_output(cls, output: Output, truth: PanopticMap) -> FusionSample:
+    def from_output(cls, output: Output[Any], truth: PanopticMap) -> FusionSample:
         """Create a sample from an output that has the size of ``truth``."""
         return cls(
-            output.scores.float().cpu().numpy(),
-            output.labels.cpu().numpy(),
+            as_array(output.scores).astype(np.float32),
+            as_array(output.labels),
             output.cutouts,
-            Runs.from_pixels(output.semantic.cpu().numpy()),
+            Runs.from_pixels(as_array(output.semantic)),
             truth.runs(),
             truth.segments,
         )
@@ -164,7 +166,7 @@ class FusionCache:
 
 def open_cache(
     path: Path,
-    predictor: Predictor,
+    predictor: Predictor | ExportedPredictor,
     dataset: PanopticDataset,
     progress: Progress,
     say: Callable[[str], None] = lambda remark: None,
@@ -193,20 +195,28 @@ def open_cache(
     return FusionCache(path, range(len(dataset)))
 
 
-def _run(path: Path, predictor: Predictor, dataset: PanopticDataset, shard: Shard, show: Progress) -> Path:
+def _run(
+    path: Path, predictor: Predictor | ExportedPredictor, dataset: PanopticDataset, shard: Shard, show: Progress
+) -> Path:
     """Run the model on a shard of the images and write the samples to ``path``."""
-    own = shard.range_of(len(dataset))
-    samples = evaluation_samples(dataset, predictor.resizing, predictor.config.data.workers, shard)
+    own, resizing = shard.range_of(len(dataset)), Resizing(**predictor.config.test.model_dump())
+    model, precision = _network(predictor)
+    samples = evaluation_samples(dataset, resizing, predictor.config.data.workers, shard)
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as file:
         for done, (index, sample) in enumerate(zip(own, samples, strict=True), start=1):
             with doing(f"running the model on {sample.file_name}", lower="test.short_side or test.long_side"):
                 truth = sample.panoptic_truth()
-                output = run_network(
-                    predictor.model, sample.image, sample.size, predictor.categories, predictor.precision
-                )
+                output = run_network(model, sample.image, sample.size, predictor.categories, precision)
                 file.writestr(_member(index), FusionSample.from_output(output, truth).pack())
             show(done, len(own))
     return path
+
+
+def _network(predictor: Predictor | ExportedPredictor) -> tuple[PanopticBlend | ExportedPredictor, Precision]:
+    """What `run_network` takes, and its arithmetic."""
+    if isinstance(predictor, ExportedPredictor):
+        return predictor, "32-true"
+    return predictor.model, predictor.precision
 
 
 def _join(parts: Sequence[Path], expected: Mapping[str, str], path: Path) -> None:
@@ -220,14 +230,14 @@ def _join(parts: Sequence[Path], expected: Mapping[str, str], path: Path) -> Non
     parts[0].replace(path)
 
 
-def identity(predictor: Predictor, dataset: PanopticDataset) -> dict[str, str]:
+def identity(predictor: Predictor | ExportedPredictor, dataset: PanopticDataset) -> dict[str, str]:
     """Digests of everything that a cache depends on, by name; the fusion settings are not included."""
     options = predictor.config.model_dump(mode="json", include={"model", "test"})
     del options["model"]["fusion"]
-    device = predictor.model.pixel_mean.device
-    options |= {"device": device.type, "precision": resolve(predictor.precision, device)}
+    made_by = predictor.identity()
+    options |= {name: made_by[name] for name in ("device", "precision")}
     return {
-        "weights": weights_digest(predictor.model),
+        "weights": _digest(json.dumps(made_by["weights"]).encode()),
         "config": _digest(json.dumps(options, sort_keys=True).encode()),
         "data": _digest(*dataset.version()),
         "library": _digest(torch.__version__.encode(), *(path.read_bytes() for path in sources())),
