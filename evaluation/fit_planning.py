@@ -25,7 +25,7 @@ def main() -> None:
     parser.add_argument("root", type=Path, help="a small COCO root with the splits train2017 and val2017")
     parser.add_argument("--images", type=int, default=118_000, help="training pictures")
     parser.add_argument("--val-images", type=int, default=5000, help="validation pictures")
-    parser.add_argument("--minutes", type=float, default=30.0, help="the time of the fit that is planned")
+    parser.add_argument("--minutes", type=float, default=600.0, help="the time of the fit that is planned")
     parser.add_argument("--limit", type=float, default=120.0, help="seconds")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
