@@ -59,10 +59,17 @@ def _readers(names: list[str] | None) -> dict[str, Reader]:
         convert_readers,
         instance_readers,
         readers,
+        tool_readers,
         torch_readers,
     )
 
-    groups = readers.READERS, instance_readers.READERS, convert_readers.READERS, torch_readers.READERS
+    groups = (
+        readers.READERS,
+        instance_readers.READERS,
+        convert_readers.READERS,
+        tool_readers.READERS,
+        torch_readers.READERS,
+    )
     known = {reader.name: reader for group in groups for reader in group}
     for name in names or ():
         if name not in known:

@@ -22,6 +22,7 @@ from panoptic_blend.convert.writing import Item, LabeledSource
 from panoptic_blend.files import read_bytes
 from panoptic_blend.formats.categories import Categories
 from panoptic_blend.formats.images import decode_values, read_picture
+from panoptic_blend.formats.json_fields import integer, records
 from panoptic_blend.formats.json_files import read_json
 from panoptic_blend.formats.name_lists import suggestion
 from panoptic_blend.formats.names import locate
@@ -116,8 +117,7 @@ def _meanings(table: Path, stuff: Collection[str]) -> tuple[dict[int, Category |
         if name not in names.values():
             known = [known for known in names.values() if known is not None]
             raise PanopticBlendError(f"{table}: --stuff {name}: no class has this name; {suggestion(name, known)}")
-    stated = content.get("categories") if isinstance(content.get("categories"), list) else []
-    told = {record["id"]: record for record in stated}
+    told = {value: record for record in records(content, "categories") if (value := integer(record, "id")) is not None}
     try:
         categories = Categories(
             {

@@ -76,17 +76,34 @@ def read_voc(root: Path, split: str, stuff: Collection[str] = ()) -> LabeledSour
 
 
 def _colors(table: Path) -> dict[str, tuple[int, int, int]]:
-    """The color of each class, in the order of a ``labelmap.txt`` with lines ``name:red,green,blue:parts:actions``."""
-    colors = {}
+    """The color of each class, in the order of a ``labelmap.txt`` with lines ``name:red,green,blue:parts:actions``.
+
+    Without a color, as Datumaro writes it, a class has that of its place in VOC's palette.
+    """
+    colors: dict[str, tuple[int, int, int]] = {}
     for line in decode_text(read_bytes(table), table).splitlines():
         if not line.strip() or line.startswith("#"):
             continue
         name, _, rest = line.partition(":")
-        channels = rest.partition(":")[0].split(",")
+        stated = rest.partition(":")[0].strip()
+        if not stated:
+            colors[name.strip()] = _palette(len(colors))
+            continue
+        channels = stated.split(",")
         if len(channels) != 3 or not all(c.strip().isdigit() and int(c) < 256 for c in channels):
             raise PanopticBlendError(f"{table}: {line!r} is not NAME:RED,GREEN,BLUE:PARTS:ACTIONS; correct it")
         colors[name.strip()] = (int(channels[0]), int(channels[1]), int(channels[2]))
+    if not colors.keys() - {"background"}:
+        raise PanopticBlendError(f"{table}: names no class; write a line for each, or remove it to read indices")
     return colors
+
+
+def _palette(index: int) -> tuple[int, int, int]:
+    """The color of an index in VOC's palette: its bits in groups of three, the lowest highest in the channels."""
+    red, green, blue = (
+        sum((index >> 3 * place + channel & 1) << 7 - place for place in range(8)) for channel in range(3)
+    )
+    return red, green, blue
 
 
 def _labels(

@@ -70,8 +70,16 @@ def test_voc_of_other_tools_is_read_by_its_colors(tmp_path: Path, refused: Refus
     source = read_voc(root, "train", ["road"])
     assert regions(source) == [("car", 3, False), ("road", 5, False), ("void", 1, False)]
     assert [(c.id, c.name) for c in source.categories] == [(1, "road"), (2, "car")]
+    table.write_text("".join(f"{name}:::\n" for name in ("background", "car", "bike", "road")))
+    colors[15] = colors[3]  # the fourth color of the palette: 128,128,0
+    write_picture(
+        root / "SegmentationClass/a.png", np.array([[colors[v] for v in row] for row in CLASSES.tolist()], np.uint8)
+    )
+    assert regions(read_voc(root, "train", ["road"])) == [("car", 3, False), ("road", 5, False), ("void", 1, False)]
     table.write_text("car:128,0,0::\n")
-    assert "has the color 9,8,7, which labelmap.txt lacks" in refused(read_voc(root, "train").items[0].labels)
+    assert "has the color 128,128,0, which labelmap.txt lacks" in refused(read_voc(root, "train").items[0].labels)
+    table.write_text("background:0,0,0::\n")
+    assert "names no class" in refused(read_voc, root, "train")
     table.write_text("car:red\n")
     assert "'car:red' is not NAME:RED,GREEN,BLUE" in refused(read_voc, root, "train")
 
