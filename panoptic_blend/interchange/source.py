@@ -70,7 +70,7 @@ class MapSource:
         """
         panoptic, image_id = self.read_map(place), self.images.ids[place]
         scored = [replace(segment, score=self.scores.get((image_id, segment.id))) for segment in panoptic.segments]
-        panoptic = replace(panoptic, segments=scored)
+        panoptic = panoptic.with_segments(scored)
         return LabeledPicture(
             image_id, self.images.file_names[place], self.images.sizes[place], panoptic, self._regions(panoptic)
         )

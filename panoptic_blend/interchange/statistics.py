@@ -67,7 +67,7 @@ def split_statistics(source: MapSource, progress: Progress) -> SplitStatistics:
     areas: dict[int, list[int]] = {category.id: [] for category in source.categories}
     sizes, things, empty, segments = [], [], 0, 0
     for done, panoptic in enumerate(_maps(source), start=1):
-        height, width = panoptic.segment_ids.shape
+        height, width = panoptic.id_runs().shape
         sizes.append((height, width))
         things.append(sum(segment.is_thing and not segment.is_crowd for segment in panoptic.segments))
         empty += not panoptic.segments
