@@ -15,6 +15,7 @@ EXTRAS = {
     "remote": ("fsspec",),
     "onnx": ("onnxruntime",),
     "openvino": ("openvino",),
+    "serve": ("starlette", "uvicorn"),
 }
 """Importable packages of each extra; ``pip install "panoptic-blend[NAME]"`` installs them."""
 

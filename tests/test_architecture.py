@@ -49,6 +49,7 @@ LAYERS = (
     "publishing",
     "fit",
     "demo",
+    "serve",
     "cli",
 )
 """Packages and modules from the lowest to the highest; each may import those before it."""

@@ -23,6 +23,7 @@ from panoptic_blend.cli.reporting import report
 from panoptic_blend.cli.running import TRACEBACK, guarded
 from panoptic_blend.cli.scoring import pq
 from panoptic_blend.cli.self_testing import self_test
+from panoptic_blend.cli.serving import serve
 from panoptic_blend.cli.sharding import merge
 from panoptic_blend.cli.training import demo, train
 from panoptic_blend.cli.weights import push, weights
@@ -47,7 +48,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (demo, fit, train, evaluate, sweep, predict, explain, push, pq, ap, report, draw):
+for command in (demo, fit, train, evaluate, sweep, predict, serve, explain, push, pq, ap, report, draw):
     app.command()(command)
 app.command("pq --self-test", hidden=True)(self_test)
 app.command("pq merge")(merge)

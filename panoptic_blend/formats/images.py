@@ -110,9 +110,20 @@ _told_bits = mmap.mmap(-1, 1)
 
 def write_picture(path: Path, picture: Picture) -> None:
     """Write a picture (H, W, 3) uint8 RGB in the format of the suffix; JPEG has quality 95."""
-    data = _encode(path, picture)
+    data = encode_picture(path, picture)
     with replacing(path) as temporary:
         temporary.write_bytes(data)
+
+
+def encode_picture(path: Path, rgb: Picture) -> bytes:
+    """The bytes of the file that `write_picture` writes to ``path``."""
+    if not path.suffix.isascii() or not cv2.haveImageWriter(f"any{path.suffix}"):  # OpenCV dies of other characters
+        raise PanopticBlendError(f"{path}: cannot write {path.suffix} pictures; use .png or .jpg")
+    options = [cv2.IMWRITE_JPEG_QUALITY, 95] if path.suffix.lower() in {".jpg", ".jpeg"} else []
+    ok, data = cv2.imencode(path.suffix, rgb[:, :, ::-1], options)
+    if not ok:
+        raise PanopticBlendError(f"{path}: {_size(rgb.shape)} exceed the limits of {path.suffix}; use .png")
+    return data.tobytes()
 
 
 def read_segment_ids(path: Path, size: Size | None = None) -> npt.NDArray[np.int32]:
@@ -157,7 +168,7 @@ def write_segment_ids(path: Path, ids: npt.NDArray[np.int32]) -> None:
 
 def encode_segment_ids(ids: npt.NDArray[np.int32], path: Path = Path("segments.png")) -> bytes:
     """The bytes of the PNG that `write_segment_ids` writes; errors name ``path``."""
-    return _encode(path, np.stack([ids & 255, ids >> 8 & 255, ids >> 16], axis=-1).astype(np.uint8))
+    return encode_picture(path, np.stack([ids & 255, ids >> 8 & 255, ids >> 16], axis=-1).astype(np.uint8))
 
 
 def decode_values(data: bytes, path: str | Path, size: Size | None = None) -> npt.NDArray[np.integer[Any]]:
@@ -216,16 +227,6 @@ def _decode(data: bytes, path: str | Path, flags: int) -> npt.NDArray[Any]:
     if pixels is None:
         raise undecodable(path)
     return pixels
-
-
-def _encode(path: Path, rgb: Picture) -> bytes:
-    if not path.suffix.isascii() or not cv2.haveImageWriter(f"any{path.suffix}"):  # OpenCV dies of other characters
-        raise PanopticBlendError(f"{path}: cannot write {path.suffix} pictures; use .png or .jpg")
-    options = [cv2.IMWRITE_JPEG_QUALITY, 95] if path.suffix.lower() in {".jpg", ".jpeg"} else []
-    ok, data = cv2.imencode(path.suffix, rgb[:, :, ::-1], options)
-    if not ok:
-        raise PanopticBlendError(f"{path}: {_size(rgb.shape)} exceed the limits of {path.suffix}; use .png")
-    return data.tobytes()
 
 
 def _size(shape: tuple[int, ...]) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from panoptic_blend.formats.images import Picture
-from panoptic_blend.structures import Size
+from panoptic_blend.structures import PanopticMap, Size
 
 THUMBNAIL = 192
 """Long side of a thumbnail in pixels."""
@@ -33,6 +33,14 @@ def encode_picture(photo: Picture, side: int) -> EncodedPhoto:
     large = photo if is_small else cv2.resize(photo, (width, height), interpolation=cv2.INTER_AREA)
     thumbnail = cv2.resize(large, bounded((height, width), THUMBNAIL)[::-1], interpolation=cv2.INTER_AREA)
     return EncodedPhoto(_jpeg(large), _jpeg(thumbnail), (height, width))
+
+
+def index_map(panoptic: PanopticMap, size: Size) -> npt.NDArray[np.uint16]:
+    """The map of segment indices, from 1 in the order of the segments, 0 for void, at this (height, width)."""
+    index = panoptic.index().astype(np.uint16)
+    if index.shape != size:
+        index = np.asarray(cv2.resize(index, size[::-1], interpolation=cv2.INTER_NEAREST), np.uint16)
+    return index
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,8 +12,9 @@ from panoptic_blend.failures import doing
 from panoptic_blend.files import distinct_names
 from panoptic_blend.machine import cores, overlapped
 from panoptic_blend.metrics.details import PanopticDetails
+from panoptic_blend.pages.classes import class_records
 from panoptic_blend.pages.pictures import EncodedPhoto
-from panoptic_blend.report.figures import class_records, difference_figures, group_figures, result_figures
+from panoptic_blend.report.figures import difference_figures, group_figures, result_figures
 from panoptic_blend.report.instance_sets import InstancePaths, InstanceSets
 from panoptic_blend.report.instances import EncodedInstances
 from panoptic_blend.report.page import Assets, publish, require_room, writing

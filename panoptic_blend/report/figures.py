@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any, cast
 
 import numpy as np
 
-from panoptic_blend.drawing.overlay import category_color
 from panoptic_blend.files import without_nan
 from panoptic_blend.metrics.causes import Cause
 from panoptic_blend.metrics.confusion import confusion
@@ -19,15 +17,6 @@ from panoptic_blend.metrics.sparse import Integers
 from panoptic_blend.scoring.csv_tables import known
 from panoptic_blend.scoring.details import Resampling, compute_findings
 from panoptic_blend.scoring.groups import Columns, group_quality
-from panoptic_blend.structures import Category
-
-
-def class_records(categories: Sequence[Category]) -> list[dict[str, Any]]:
-    """Classes in the order of their ids, with their colors, which are the same in every report."""
-    return [
-        {"id": c.id, "name": c.name, "thing": c.is_thing, "color": list(c.color or category_color(c.id))}
-        for c in categories
-    ]
 
 
 def result_figures(details: PanopticDetails, resampling: Resampling) -> dict[str, Any]:

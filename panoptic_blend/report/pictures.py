@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
 from panoptic_blend.formats.images import read_picture
@@ -16,7 +15,7 @@ from panoptic_blend.formats.names import locate
 from panoptic_blend.metrics.causes import Cause, diagnose
 from panoptic_blend.metrics.details import SegmentRow, segment_rows
 from panoptic_blend.metrics.overlaps import Comparison
-from panoptic_blend.pages.pictures import EncodedPhoto, Runs, bounded, encode_picture
+from panoptic_blend.pages.pictures import EncodedPhoto, Runs, bounded, encode_picture, index_map
 from panoptic_blend.report.segment_columns import NO_CAUSE, SegmentEntry
 from panoptic_blend.scoring.file_pairs import Pair
 from panoptic_blend.structures import Category, ImageId, PanopticBlendError, PanopticMap, Size
@@ -155,12 +154,9 @@ class MapEncoder:
                 f"image {pair.image.id}: {len(existing)} segments in the {side}, more "
                 f"than the {MAX_SEGMENTS} of a report; leave the image out"
             )
-        index = PanopticMap(panoptic.segment_ids, existing).index().astype(np.uint16)
-        height, width = bounded(pair.image.size, self._side)
-        if index.shape != (height, width):
-            index = np.asarray(cv2.resize(index, (width, height), interpolation=cv2.INTER_NEAREST), np.uint16)
+        index = index_map(PanopticMap(panoptic.segment_ids, existing), bounded(pair.image.size, self._side))
         runs = Runs.of(index)
-        return runs.packed(), _boxes(runs, len(existing), width)
+        return runs.packed(), _boxes(runs, len(existing), index.shape[1])
 
 
 def _boxes(runs: Runs, segments: int, width: int) -> list[Box]:

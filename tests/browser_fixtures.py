@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,6 +14,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 CHROMIUM = shutil.which("chromium")
+_FAKE_CAMERA = "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"
 
 
 @pytest.fixture(scope="module")
@@ -20,19 +23,39 @@ def browser() -> Iterator[Browser]:
     if not CHROMIUM:
         pytest.skip("no chromium on the PATH: apt install chromium")
     with playwright.sync_playwright() as started:
-        launched = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        launched = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", *_FAKE_CAMERA])
         yield launched
         launched.close()
 
 
 @pytest.fixture
 def page(browser: Browser) -> Iterator[Page]:
-    """A page that makes its test fail if it logs an error, opens a dialog or makes a network request."""
+    """A page of a file, which makes its test fail if it complains or makes a network request."""
+    with _watched(browser, ("file:", "data:", "blob:")) as opened:
+        yield opened
+
+
+@pytest.fixture
+def watched(browser: Browser) -> Callable[[tuple[str, ...]], AbstractContextManager[Page]]:
+    """A function that opens a page which may ask for addresses that begin with one of these."""
+    return partial(_watched, browser)
+
+
+@contextmanager
+def _watched(browser: Browser, allowed: tuple[str, ...]) -> Iterator[Page]:
+    """A page that fails at the end if it logged an error, opened a dialog or asked for another than ``allowed``.
+
+    That a server refused a request is no error of the page, which has to say it.
+    """
     complaints: list[str] = []
 
     def check_request(request: Any) -> None:
-        if not request.url.startswith(("file:", "data:", "blob:")):
+        if not request.url.startswith(allowed):
             complaints.append(f"requested {request.url}")
+
+    def hear(message: Any) -> None:
+        if "the server responded with a status of 4" not in message.text:
+            complaints.append(f"{message.type}: {message.text}")
 
     def refuse(dialog: Any) -> None:
         complaints.append(f"dialog: {dialog.message}")
@@ -40,7 +63,7 @@ def page(browser: Browser) -> Iterator[Page]:
 
     opened = browser.new_page(viewport={"width": 1280, "height": 800})
     opened.set_default_timeout(5000)
-    opened.on("console", lambda message: complaints.append(f"{message.type}: {message.text}"))
+    opened.on("console", hear)
     opened.on("pageerror", lambda error: complaints.append(str(error)))
     opened.on("dialog", refuse)
     opened.on("requestfailed", lambda request: complaints.append(f"request failed: {request.url}"))
