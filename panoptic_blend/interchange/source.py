@@ -72,7 +72,11 @@ class MapSource:
         scored = [replace(segment, score=self.scores.get((image_id, segment.id))) for segment in panoptic.segments]
         panoptic = panoptic.with_segments(scored)
         return LabeledPicture(
-            image_id, self.images.file_names[place], self.images.sizes[place], panoptic, self._regions(panoptic)
+            image_id,
+            self.images.file_names[place],
+            self.images.sizes[place],
+            panoptic,
+            regions_of(panoptic, self.categories),
         )
 
     def read_map(self, place: int) -> PanopticMap:
@@ -98,14 +102,16 @@ class MapSource:
             raise PanopticBlendError(f"{where}: names no picture; write one image id or file name a line")
         return replace(self, places={place: index for place, index in self.places.items() if place in chosen})
 
-    def _regions(self, panoptic: PanopticMap) -> list[Region]:
-        index, regions = panoptic.index(), []
-        for number, segment in enumerate(panoptic.segments, start=1):
-            assert segment.box is not None  # a segment without pixels was refused
-            left, top, right, bottom = segment.box
-            cutout = Cutout(index[top:bottom, left:right] == number, top, left)
-            regions.append(Region(segment, self.categories.by_id[segment.category], cutout))
-        return sorted(regions, key=lambda region: -region.segment.area)
+
+def regions_of(panoptic: PanopticMap, categories: Categories) -> list[Region]:
+    """The segments of a map with their pixels, the largest first; every segment has pixels."""
+    index, regions = panoptic.index(), []
+    for number, segment in enumerate(panoptic.segments, start=1):
+        assert segment.box is not None
+        left, top, right, bottom = segment.box
+        cutout = Cutout(index[top:bottom, left:right] == number, top, left)
+        regions.append(Region(segment, categories.by_id[segment.category], cutout))
+    return sorted(regions, key=lambda region: -region.segment.area)
 
 
 def read_list(path: Path) -> list[str]:

@@ -6,7 +6,7 @@ import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import asdict
-from typing import Any, Protocol, TypeVar
+from typing import TypeVar
 from urllib.parse import quote
 
 from starlette.applications import Starlette
@@ -17,11 +17,10 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 import panoptic_blend
-from panoptic_blend.config.experiment import Config
 from panoptic_blend.failures import in_one_line
-from panoptic_blend.formats.categories import Categories
 from panoptic_blend.pages.pictures import encode_picture
 from panoptic_blend.postprocessing.fusion import paint
+from panoptic_blend.prediction.protocol import PicturePredictor
 from panoptic_blend.serve import downloads
 from panoptic_blend.serve.bounded_queue import BoundedQueue
 from panoptic_blend.serve.guard import Guard
@@ -30,20 +29,9 @@ from panoptic_blend.serve.kept_pictures import KeptPicture, KeptPictures
 from panoptic_blend.serve.limits import Limits, RefusalError
 from panoptic_blend.serve.page import page
 from panoptic_blend.serve.replies import open_api, predict_reply
-from panoptic_blend.structures import Output, PanopticBlendError, PanopticMap
+from panoptic_blend.structures import PanopticBlendError, PanopticMap
 
 Content = TypeVar("Content")
-
-
-class PicturePredictor(Protocol):
-    """What a server needs of a model: `Predictor` has it, and so has an exported model."""
-
-    config: Config
-    categories: Categories
-
-    def output(self, picture: Any) -> Output[Any]:
-        """All outputs for a picture (H, W, 3) uint8 RGB, at its size."""
-        ...
 
 
 class Server:

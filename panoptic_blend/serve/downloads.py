@@ -14,6 +14,9 @@ from panoptic_blend.drawing.overlay import draw
 from panoptic_blend.formats.categories import Categories
 from panoptic_blend.formats.images import Picture, encode_picture, encode_segment_ids
 from panoptic_blend.formats.panoptic_writer import PanopticWriter
+from panoptic_blend.interchange.label_writer import Context, Drawing
+from panoptic_blend.interchange.labelme import LabelMe
+from panoptic_blend.interchange.source import LabeledPicture, regions_of
 from panoptic_blend.pages.pictures import bounded, index_map, pack_map
 from panoptic_blend.structures import PanopticMap
 
@@ -74,6 +77,16 @@ def _coco(source: Source) -> bytes:
     return content.getvalue()
 
 
+def _labelme(source: Source) -> bytes:
+    """Polygons and masks to correct in LabelMe, which looks for the picture beside the file."""
+    with tempfile.TemporaryDirectory(prefix="panoptic-blend-") as temporary:
+        context = Context(Path(temporary), "", source.categories, Drawing(), has_scores=True, are_found=True)
+        size, regions = source.panoptic.segment_ids.shape, regions_of(source.panoptic, source.categories)
+        LabelMe(context).add(LabeledPicture(1, source.name, size, source.panoptic, regions))
+        [path] = context.folder.iterdir()
+        return path.read_bytes()
+
+
 def _drawing(source: Source) -> bytes:
     return encode_picture(Path("drawing.jpg"), draw(source.picture(), source.panoptic, source.categories))
 
@@ -81,6 +94,7 @@ def _drawing(source: Source) -> bytes:
 FILES = {
     "map.png": Download(".png", "image/png", _map),
     "coco.zip": Download("_coco.zip", "application/zip", _coco),
+    "labelme.json": Download(".json", "application/json", _labelme),
     "drawing.jpg": Download("_drawing.jpg", "image/jpeg", _drawing),
 }
 """What can be downloaded of a picture, by the last part of its address."""

@@ -16,6 +16,8 @@ from panoptic_blend.formats.images import Picture, decode_picture
 from panoptic_blend.serve.limits import Limits, RefusalError
 from panoptic_blend.structures import PanopticBlendError
 
+_MOST_BYTES = 180
+"""The longest name of a picture; file systems allow 255 bytes, of which other names of its files need some."""
 _HOW = "send the bytes of one picture file as the body, as `curl --data-binary @photo.jpg` does"
 
 
@@ -64,8 +66,9 @@ def decoded(data: bytes, limits: Limits, name: str = "the picture") -> Picture:
 
 def picture_name(request: Request) -> str:
     """The name of the picture file by the query, without folders; ``picture.jpg`` if there is none."""
-    given = PurePath(request.query_params.get("name", "").replace("\\", "/")).name
-    return printable(given, 150) or "picture.jpg"
+    given = PurePath(request.query_params.get("name", "").replace("\\", "/")).name.lstrip(".")
+    plain = printable(given).replace("\\", "_")
+    return plain.encode()[-_MOST_BYTES:].decode(errors="ignore") or "picture.jpg"
 
 
 def fusion_settings(request: Request, default: Fusion) -> Fusion:

@@ -7,7 +7,8 @@ import socket
 
 import uvicorn
 
-from panoptic_blend.serve.application import PicturePredictor, Server
+from panoptic_blend.prediction.protocol import PicturePredictor
+from panoptic_blend.serve.application import Server
 from panoptic_blend.serve.limits import Limits
 from panoptic_blend.structures import PanopticBlendError
 

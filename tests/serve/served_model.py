@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import cv2
 import numpy as np
@@ -17,6 +17,7 @@ from panoptic_blend.config.experiment import Config
 from panoptic_blend.formats.categories import Categories
 from panoptic_blend.formats.images import Picture
 from panoptic_blend.postprocessing.fusion import paint
+from panoptic_blend.prediction.protocol import PicturePredictor
 from panoptic_blend.serve.limits import Limits
 from panoptic_blend.serve.running import listening, web_server
 from panoptic_blend.structures import Array, Category, Cutout, Output
@@ -96,7 +97,7 @@ def serving(limits: Limits) -> Iterator[Served]:
     """Serve a `StaticModel` in a thread."""
     model = StaticModel()
     with listening("127.0.0.1", 0) as listener:
-        server = web_server(model, "static <model>", limits)
+        server = web_server(cast(PicturePredictor, model), "static <model>", limits)
         thread = threading.Thread(target=lambda: server.run(sockets=[listener]))
         thread.start()
         yield Served(model, listener.getsockname()[1])

@@ -12,6 +12,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlencode
 
 import numpy as np
 import pytest
@@ -73,9 +74,25 @@ def test_pictures_of_the_page_are_fused_again_and_downloaded(served: Served, tmp
     assert json.loads(written.read_text())["images"][0]["file_name"] == "a photo.png"
     assert evaluate_files(written, written)["All"] == {"pq": 1, "sq": 1, "rq": 1, "n": 3}
 
+    labels = served.ask("GET", f"{one}/labelme.json")
+    assert (
+        labels.headers["content-disposition"].endswith("a%20photo.json") and labels.json["imagePath"] == "a photo.png"
+    )
+    shapes = [(shape["label"], shape["shape_type"], shape.get("score")) for shape in labels.json["shapes"]]
+    assert shapes == [("sky", "polygon", None), ("cat & <b>dog</b>", "polygon", 0.9), ("grass", "polygon", None)]
+
     assert served.ask("GET", f"{one}/passwd").status == 404
     assert served.ask("DELETE", one).status == 204
     assert served.ask("GET", f"{one}/view").status == 404
+
+
+@pytest.mark.parametrize(
+    "name", ["..", "a/../..", "C:\\x\\a.jpg", "a\0\nb.jpg", "\U0001f436" * 500 + ".jpg", "", ".jpg"]
+)
+def test_names_of_pictures_lead_nowhere(served: Served, name: str) -> None:
+    added = served.ask("POST", f"/pictures?{urlencode({'name': name})}", jpeg()).json
+    for file in ("coco.zip", "labelme.json", "map.png"):
+        assert served.ask("GET", f"/pictures/{added['id']}/{file}").status == 200, (added["name"], file)
 
 
 def _png(width: int, height: int, bytes_inflated: int) -> bytes:

@@ -11,6 +11,7 @@ const SLIDERS = [
 const DOWNLOADS = [
   ["map.png", "Map", "The map as a PNG of COCO panoptic"],
   ["coco.zip", "COCO", "JSON and PNG of COCO panoptic, as predict writes them"],
+  ["labelme.json", "LabelMe", "Outlines to correct in LabelMe; put the file beside the photo"],
   ["drawing.jpg", "Drawing", "The map drawn over the photo"],
 ];
 
