@@ -47,6 +47,7 @@ LAYERS = (
     "training",
     "sweep",
     "publishing",
+    "export",
     "fit",
     "demo",
     "serve",
@@ -64,6 +65,7 @@ NEEDS_TORCH = {
     "training",
     "sweep",
     "publishing",
+    "export",
     "fit",
     "demo",
 }

@@ -123,6 +123,7 @@ def test_data_convert(generated: Path, tmp_path: Path) -> None:
         ("evaluate", "a.safetensors"),
         ("predict", "a.safetensors", "b.jpg"),
         ("explain", "a.safetensors", "b.jpg"),
+        ("export", "a.safetensors"),
         ("sweep", "a.safetensors"),
         ("weights", "inspect", "a.pth"),
         ("weights", "import", "a.pth", "b.safetensors"),

@@ -14,6 +14,7 @@ from typer.core import TyperGroup
 from panoptic_blend.cli.data import data
 from panoptic_blend.cli.drawing import draw
 from panoptic_blend.cli.explaining import explain
+from panoptic_blend.cli.exporting import export
 from panoptic_blend.cli.fitting import fit
 from panoptic_blend.cli.inference import evaluate, sweep
 from panoptic_blend.cli.instances import ap
@@ -48,7 +49,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (demo, fit, train, evaluate, sweep, predict, serve, explain, push, pq, ap, report, draw):
+for command in (demo, fit, train, evaluate, sweep, predict, serve, explain, export, push, pq, ap, report, draw):
     app.command()(command)
 app.command("pq --self-test", hidden=True)(self_test)
 app.command("pq merge")(merge)

@@ -199,7 +199,7 @@ class PanopticBlend(nn.Module):
         return self.outputs(self.raw(self.batch(images)), _sizes(images), output_sizes)
 
     def raw(self, batch: Tensor) -> dict[str, Tensor]:
-        """The network up to its raw predictions: tensors to tensors, so ``torch.export`` takes it (`RawNetwork`).
+        """The network up to its raw predictions: tensors to tensors, so that it can be exported.
 
         Args:
             batch: (N, 3, H, W) as `batch` makes it; H and W are multiples of 32.
@@ -243,21 +243,6 @@ class PanopticBlend(nn.Module):
             bases=found.bases,
             attentions=found.attentions,
         )
-
-
-class RawNetwork(nn.Module):
-    """`PanopticBlend.raw` as a module of its own, in evaluation mode, which is how exporters want it.
-
-    ``torch.export`` takes it with a dynamic height and width that are multiples of 32, from 160 on: it treats a pyramid
-    level of a single cell as a special case, so an example and every later input need at least two cells on P7.
-    """
-
-    def __init__(self, model: PanopticBlend) -> None:
-        super().__init__()
-        self.model = model.eval()
-
-    def forward(self, batch: Tensor) -> dict[str, Tensor]:
-        return self.model.raw(batch)
 
 
 def semantic_classes(logits: Tensor, stride: int, size: Size, output_size: Size) -> Tensor:

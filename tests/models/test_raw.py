@@ -1,16 +1,14 @@
-"""The raw network: its tensors, what follows from them, and that it can be exported with any height and width."""
+"""The raw network: its tensors, and what follows from them."""
 
 from __future__ import annotations
 
 import pytest
 import torch
 from torch import Tensor
-from torch.export import Dim, export
 
 from panoptic_blend.config.experiment import load_config
-from panoptic_blend.config.yaml_files import config_names
 from panoptic_blend.models.build import build_model
-from panoptic_blend.models.panoptic_blend import PanopticBlend, RawNetwork
+from panoptic_blend.models.panoptic_blend import PanopticBlend
 
 NARROW = ["model.fpn.channels=32", "model.semantic.channels=32", "model.bottom.channels=16"]
 SLIM_HEADS = ["model.mask_rcnn.head_channels=16", "model.mask_rcnn.mask_channels=16"]
@@ -18,45 +16,12 @@ SLIM_HEADS = ["model.mask_rcnn.head_channels=16", "model.mask_rcnn.mask_channels
 
 def small(name: str, *overrides: str) -> PanopticBlend:
     torch.manual_seed(0)
-    return build_model(load_config(name, [*NARROW, *SLIM_HEADS, *fewer(name), *overrides])).eval()
-
-
-def fewer(name: str) -> list[str]:
-    """Fewer blocks and bases of the same kind; deformable convolutions need bottlenecks, which are exported too."""
-    model = load_config(name).model
-    bases = [] if model.blender.merge == "assemble" else ["model.bottom.num_bases=2"]
-    return [f"model.backbone.depth={50 if model.backbone.deformable_every else 18}", *bases]
+    fewer = ["model.backbone.depth=18", "model.bottom.num_bases=2"]
+    return build_model(load_config(name, [*NARROW, *SLIM_HEADS, *fewer, *overrides])).eval()
 
 
 def noise(height: int, width: int) -> Tensor:
     return torch.randn(1, 3, height, width, generator=torch.Generator().manual_seed(height))
-
-
-def raw_network(name: str) -> str:
-    """A text that is the same for configs whose raw networks have the same modules."""
-    with torch.device("meta"):
-        model = build_model(load_config(name, [*NARROW, *SLIM_HEADS, *fewer(name)]))
-    parts = {part: str(module) for part, module in model.named_modules() if part.count(".") == 1 or part == "backbone"}
-    unused = ("instances.top_layer", "instances.thing_semantic", "instances.roi_heads")
-    return str({part: text for part, text in parts.items() if part not in unused})
-
-
-def distinct_configs() -> list[str]:
-    """One config for each raw network: most rows of the ablations differ only in what follows it."""
-    return sorted({raw_network(name): name for name in reversed(config_names())}.values())
-
-
-@pytest.mark.parametrize("name", distinct_configs())
-def test_every_config_exports_with_dynamic_sizes(name: str) -> None:
-    network = RawNetwork(small(name))
-    sides = {axis: 32 * Dim(f"cells_{axis}", min=5, max=64) for axis in (2, 3)}
-    with torch.no_grad():
-        exported = export(network, (noise(256, 320),), dynamic_shapes={"batch": sides}, strict=False).module()
-        for size in ((160, 192), (288, 160)):
-            found, expected = exported(noise(*size)), network(noise(*size))
-            assert found.keys() == expected.keys()
-            for key, value in expected.items():
-                torch.testing.assert_close(found[key], value, rtol=1e-4, atol=1e-5)
 
 
 def test_raw_tensors_of_a_panoptic_blendmask() -> None:

@@ -1,0 +1,137 @@
+"""Write a trained model as an exported folder, whole or not at all, and prove that its graph computes the same."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from panoptic_blend import __version__
+from panoptic_blend.checkpoints.digest import weights_digest
+from panoptic_blend.deploy.manifest import (
+    MANIFEST,
+    TOP_LAYER,
+    Engine,
+    Input,
+    Manifest,
+    Source,
+    file_digest,
+    file_names,
+    is_exported,
+    output_axes,
+)
+from panoptic_blend.export.graphs import write_graph
+from panoptic_blend.export.running import open_graph
+from panoptic_blend.export.tracing import INPUT, PixelNetwork, trace
+from panoptic_blend.extras import require_extra
+from panoptic_blend.files import filling, require_empty
+from panoptic_blend.inference.predictor import Predictor
+from panoptic_blend.models.blendmask import BlendMask
+from panoptic_blend.publishing.push import public_config
+from panoptic_blend.structures import PanopticBlendError
+
+TOLERANCE = 1e-3
+"""Largest difference between graph and network in an export, as a share of the largest value of the tensor."""
+
+
+@dataclass(frozen=True)
+class ExportRequest:
+    """What to write.
+
+    Args:
+        source: the name of the weights, for the manifest.
+        engine: whose format is written.
+        folder: the folder to write.
+        batch: N, which is fixed in the graph.
+        overwrite: whether an exported model in the folder is replaced.
+    """
+
+    source: str
+    engine: Engine
+    folder: Path
+    batch: int = 1
+    overwrite: bool = False
+
+
+def export_model(predictor: Predictor, request: ExportRequest) -> Manifest:
+    """Export a model; the folder appears when the graph was found to compute what the network does.
+
+    Raises:
+        MissingExtraError: the extra ``export`` is not installed.
+        PanopticBlendError: the model cannot be exported, its graph computes something else, or the folder holds
+            something else than an exported model.
+    """
+    require_exportable(predictor, request)
+    model, branch = predictor.model, _blendmask(predictor)
+    program = trace(model, max(branch.strides), request.batch)
+    levels = dict(zip(branch.levels, branch.strides, strict=True))
+    semantic_stride = None if model.semantic is None else model.semantic.stride
+    outputs = output_axes(levels, branch.bottom.stride, semantic_stride)
+    with filling(request.folder, overwrite=request.overwrite) as folder:
+        write_graph(program, request.engine, list(outputs), folder)
+        if branch.top_layer is not None:
+            weight, bias = (value.detach().numpy() for value in branch.top_layer.parameters())
+            np.savez(folder / TOP_LAYER, weight=weight, bias=bias)
+        manifest = Manifest(
+            engine=request.engine,
+            version=__version__,
+            source=Source(file=request.source, sha256=weights_digest(model)),
+            config=public_config(predictor.config),
+            categories=predictor.categories,
+            input=Input(
+                name=INPUT,
+                batch=request.batch,
+                mean=tuple(model.pixel_mean.tolist()),
+                std=tuple(model.pixel_std.tolist()),
+            ),
+            outputs=outputs,
+            levels=levels,
+            bottom_stride=branch.bottom.stride,
+            semantic_stride=semantic_stride,
+            files={name: file_digest(folder / name) for name in file_names(request.engine, predictor.config.model)},
+        )
+        (folder / MANIFEST).write_text(json.dumps(manifest.record(), indent=1), encoding="utf-8")
+        _require_same(predictor, manifest, folder)
+    return manifest
+
+
+def require_exportable(predictor: Predictor, request: ExportRequest) -> None:
+    """Raise what can be said before any work, as `export_model` does."""
+    require_extra("export")
+    _blendmask(predictor)
+    folder = request.folder
+    if not request.overwrite:
+        require_empty(folder)
+    elif folder.exists() and not is_exported(folder):
+        raise PanopticBlendError(f"{folder}: is not an exported model, and is not replaced; choose another --output")
+
+
+def _blendmask(predictor: Predictor) -> BlendMask:
+    branch = predictor.model.instances
+    if not isinstance(branch, BlendMask):
+        raise PanopticBlendError(
+            "model.instances=mask_rcnn cannot be exported: its heads run on the proposals of each picture, not in one "
+            "graph; choose a BlendMask config"
+        )
+    return branch
+
+
+def _require_same(predictor: Predictor, manifest: Manifest, folder: Path) -> None:
+    """Raise unless the graph computes what the network does, at the smallest size and at another."""
+    network, multiple, batch = PixelNetwork(predictor.model), manifest.input.multiple, manifest.input.batch
+    graph, generator = open_graph(folder, manifest), torch.Generator().manual_seed(0)
+    for rows, columns in ((1, 1), (3, 5)):
+        pixels = 255 * torch.rand(batch, 3, rows * multiple, columns * multiple, generator=generator)
+        with torch.inference_mode():
+            expected = network(pixels)
+        found = graph(pixels.numpy())
+        for name, value in expected.items():
+            difference = float(np.abs(found[name] - value.numpy()).max())
+            if not difference <= TOLERANCE * max(float(value.abs().max()), 1):
+                raise PanopticBlendError(
+                    f"{manifest.engine}: its graph computes another {name} than the network, by {difference:.2g}; "
+                    "export to another format"
+                )

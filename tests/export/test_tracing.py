@@ -1,0 +1,79 @@
+"""Every config of the library becomes a graph of plain operators that takes any height and width."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from panoptic_blend.config.experiment import load_config
+from panoptic_blend.config.yaml_files import config_names
+from panoptic_blend.export.tracing import PixelNetwork, operators, trace
+from panoptic_blend.models.blendmask import BlendMask
+from panoptic_blend.models.build import build_model
+from panoptic_blend.models.folding import fold_norms
+from panoptic_blend.models.panoptic_blend import PanopticBlend
+
+SMALL = [
+    *("model.num_things=3", "model.num_stuff=2", "model.fpn.channels=32", "model.semantic.channels=32"),
+    *("model.bottom.channels=16", "model.bottom.num_convs=0", "model.fcos.num_convs=1", "model.bottom.loss_weight=0"),
+]
+PLAIN = {
+    *("add", "cat", "conv2d", "deform_conv2d", "div", "getitem", "group_norm", "max_pool2d", "mul", "relu", "relu_"),
+    *("sigmoid", "split_with_sizes", "sub", "sym_size", "to", "unsqueeze"),
+    *("upsample_bilinear2d", "upsample_nearest2d"),
+    *("_assert_tensor_metadata", "promote_types", "wrap_with_autocast"),  # these compute nothing
+}
+
+
+def small(name: str) -> PanopticBlend:
+    """The model of a config with fewer layers of each kind."""
+    model = load_config(name).model
+    every = model.backbone.deformable_every
+    fewer = [f"model.backbone.depth={50 if every else 14}", f"model.backbone.deformable_every={8 if every else 0}"]
+    if model.blender.merge == "blend":
+        fewer += ["model.bottom.num_bases=2", "model.blender.attention_size=2"]
+    torch.manual_seed(0)
+    return build_model(load_config(name, [*SMALL, *fewer])).eval()
+
+
+def distinct_configs() -> list[str]:
+    """One config for each set of layers and levels: the others differ only in numbers, or in what follows the graph."""
+    found = {}
+    for name in reversed(config_names()):
+        if load_config(name).model.instances == "blendmask":
+            with torch.device("meta"):
+                model = small(name)
+            assert isinstance(model.instances, BlendMask)
+            found[str(sorted({type(layer).__name__ for layer in model.modules()})), model.instances.levels] = name
+    return sorted(found.values())
+
+
+@pytest.mark.parametrize("name", distinct_configs())
+def test_every_config_is_traced_with_any_size(name: str) -> None:
+    model = small(name)
+    fold_norms(model)
+    assert isinstance(model.instances, BlendMask)
+    program = trace(model, max(model.instances.strides))
+    assert operators(program) <= PLAIN
+    pixels = 255 * torch.rand(1, 3, 160, 224, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        found, expected = program.module()(pixels), PixelNetwork(model)(pixels)
+    assert list(found) == list(expected)
+    for key, value in expected.items():
+        torch.testing.assert_close(found[key], value, rtol=1e-4, atol=1e-5)
+
+
+class Sorting(nn.Module):
+    """What `trace` reads of a model, with an operator that is not plain."""
+
+    pixel_mean = pixel_std = torch.ones(3)
+
+    def raw(self, batch: Tensor) -> dict[str, Tensor]:
+        return {"sorted": batch.sort().values}
+
+
+def test_operators_that_engines_lack_are_refused(refused: Callable[..., str]) -> None:
+    assert "operators that many engines lack: sort; " in refused(trace, Sorting(), 32)
