@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from panoptic_blend.cli import options
 from panoptic_blend.deploy.manifest import Engine
 from panoptic_blend.failures import doing
+from panoptic_blend.files import replacing
 from panoptic_blend.structures import PanopticBlendError
+from panoptic_blend.terminal import print_tables, progress_line
+
+if TYPE_CHECKING:
+    from panoptic_blend.data.protocol import PanopticDataset
+    from panoptic_blend.inference.predictor import Predictor
 
 
 def export(
@@ -21,11 +28,20 @@ def export(
     to: Annotated[Engine, typer.Option(help="Format of the graph: ONNX, or that of OpenVINO.")] = "onnx",
     output: options.Output = Path("exported"),
     batch: Annotated[int, typer.Option(min=1, help="Number of pictures per run of the graph, which is fixed.")] = 1,
+    check: Annotated[
+        Path | None,
+        typer.Option(metavar="DATA", help="Data set on which model and export are compared: tensors, maps and PQ."),
+    ] = None,
+    pictures: Annotated[
+        int, typer.Option("--check-pictures", min=1, help="Largest number of its pictures, evenly spread.")
+    ] = 100,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an exported model.")] = False,
 ) -> None:
     """Write a trained model as a folder that runs without torch: a graph, and all that belongs to it."""
     from rich.filesize import decimal
 
+    from panoptic_blend.export.check import CHECK, check_export
+    from panoptic_blend.export.running import ExportedModel
     from panoptic_blend.export.writing import ExportRequest, export_model
     from panoptic_blend.inference.predictor import load
 
@@ -34,6 +50,25 @@ def export(
     request = ExportRequest((weights or model).name, to, output, batch, overwrite)
     with doing("export", folder=output):
         predictor = load(config or model, model if config else weights, overrides=overrides or ())
+        dataset = None if check is None else _validation(predictor, check, pictures)
         manifest = export_model(predictor, request)
     size = sum((output / name).stat().st_size for name in manifest.files)
     print(f"{output}: {', '.join(manifest.files)}, {decimal(size)}")
+    if dataset is not None:
+        with doing("check", folder=output), progress_line("checking", "images") as progress:
+            found = check_export(predictor, ExportedModel.opened(output), dataset, progress)
+            with replacing(output / CHECK) as temporary:
+                temporary.write_text(json.dumps(found.record(), indent=1), encoding="utf-8")
+        print_tables(*found.tables(), remarks=[found.line(), f"all figures: {output / CHECK}"])
+
+
+def _validation(predictor: Predictor, root: Path, pictures: int) -> PanopticDataset:
+    """At most so many pictures of the validation split in a folder, with panoptic annotation."""
+    from panoptic_blend.data.dataset import CocoPanoptic
+    from panoptic_blend.data.splits import evenly
+    from panoptic_blend.inference.evaluation import require_same_categories
+
+    config = predictor.config
+    dataset = CocoPanoptic(root, config.data.val)
+    require_same_categories(predictor.categories, dataset, config.model.semantic.enabled)
+    return dataset if len(dataset) <= pictures else evenly(dataset, pictures)

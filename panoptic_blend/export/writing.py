@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from panoptic_blend import __version__
 from panoptic_blend.checkpoints.digest import weights_digest
@@ -30,6 +31,7 @@ from panoptic_blend.extras import require_extra
 from panoptic_blend.files import filling, require_empty
 from panoptic_blend.inference.predictor import Predictor
 from panoptic_blend.models.blendmask import BlendMask
+from panoptic_blend.models.panoptic_blend import PanopticBlend
 from panoptic_blend.publishing.push import public_config
 from panoptic_blend.structures import PanopticBlendError
 
@@ -67,35 +69,44 @@ def export_model(predictor: Predictor, request: ExportRequest) -> Manifest:
     require_exportable(predictor, request)
     model, branch = predictor.model, _blendmask(predictor)
     program = trace(model, max(branch.strides), request.batch)
-    levels = dict(zip(branch.levels, branch.strides, strict=True))
-    semantic_stride = None if model.semantic is None else model.semantic.stride
-    outputs = output_axes(levels, branch.bottom.stride, semantic_stride)
     with filling(request.folder, overwrite=request.overwrite) as folder:
-        write_graph(program, request.engine, list(outputs), folder)
+        write_graph(program, request.engine, list(_outputs(model, branch)), folder)
         if branch.top_layer is not None:
             weight, bias = (value.detach().numpy() for value in branch.top_layer.parameters())
             np.savez(folder / TOP_LAYER, weight=weight, bias=bias)
-        manifest = Manifest(
-            engine=request.engine,
-            version=__version__,
-            source=Source(file=request.source, sha256=weights_digest(model)),
-            config=public_config(predictor.config),
-            categories=predictor.categories,
-            input=Input(
-                name=INPUT,
-                batch=request.batch,
-                mean=tuple(model.pixel_mean.tolist()),
-                std=tuple(model.pixel_std.tolist()),
-            ),
-            outputs=outputs,
-            levels=levels,
-            bottom_stride=branch.bottom.stride,
-            semantic_stride=semantic_stride,
-            files={name: file_digest(folder / name) for name in file_names(request.engine, predictor.config.model)},
-        )
+        names = file_names(request.engine, predictor.config.model)
+        manifest = describe(predictor, request, {name: file_digest(folder / name) for name in names})
         (folder / MANIFEST).write_text(json.dumps(manifest.record(), indent=1), encoding="utf-8")
         _require_same(predictor, manifest, folder)
     return manifest
+
+
+def describe(predictor: Predictor, request: ExportRequest, files: dict[str, str]) -> Manifest:
+    """The manifest of an export; ``files`` are those of `file_names` with their SHA-256."""
+    model, branch = predictor.model, _blendmask(predictor)
+    return Manifest(
+        engine=request.engine,
+        version=__version__,
+        source=Source(file=request.source, sha256=weights_digest(model)),
+        config=public_config(predictor.config),
+        categories=predictor.categories,
+        input=Input(name=INPUT, batch=request.batch, mean=_triple(model.pixel_mean), std=_triple(model.pixel_std)),
+        outputs=_outputs(model, branch),
+        levels=dict(zip(branch.levels, branch.strides, strict=True)),
+        bottom_stride=branch.bottom.stride,
+        semantic_stride=None if model.semantic is None else model.semantic.stride,
+        files=files,
+    )
+
+
+def _triple(values: Tensor) -> tuple[float, float, float]:
+    red, green, blue = values.tolist()
+    return red, green, blue
+
+
+def _outputs(model: PanopticBlend, branch: BlendMask) -> dict[str, str]:
+    semantic_stride = None if model.semantic is None else model.semantic.stride
+    return output_axes(dict(zip(branch.levels, branch.strides, strict=True)), branch.bottom.stride, semantic_stride)
 
 
 def require_exportable(predictor: Predictor, request: ExportRequest) -> None:
