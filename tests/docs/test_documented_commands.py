@@ -107,6 +107,7 @@ NOT_RUN = {
     r"panoptic-blend weights fetch": "it downloads weights",
     r"panoptic-blend fit .*--weights lite0": "it needs photographs and weights; evaluation.fit_quality does it",
     r"panoptic-blend serve": "it runs until it is interrupted; tests/serve does it",
+    r"panoptic-blend export": "it takes ten seconds; tests/export does it, with a small network",
     r"panoptic-blend push": "it needs the Hugging Face Hub; tests/publishing does it with a stand-in",
     r"python -m evaluation\.tables .*--weights": "tests/evaluation does it, with a small network",
     r"python -m evaluation\.(speed|speed_steps|annotations_speed|loader_speed|pq_speed)\b": "tests/evaluation does it",
