@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from panoptic_blend import __version__
+import panoptic_blend
 from panoptic_blend.checkpoints.digest import weights_digest
 from panoptic_blend.deploy.manifest import (
     MANIFEST,
@@ -86,7 +86,7 @@ def describe(predictor: Predictor, request: ExportRequest, files: dict[str, str]
     model, branch = predictor.model, _blendmask(predictor)
     return Manifest(
         engine=request.engine,
-        version=__version__,
+        version=panoptic_blend.__version__,
         source=Source(file=request.source, sha256=weights_digest(model)),
         config=public_config(predictor.config),
         categories=predictor.categories,
