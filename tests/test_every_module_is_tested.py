@@ -88,7 +88,6 @@ COVERED_BY = {
     "drawing/overlay": "drawing/test_drawing.py",
     "drawing/results": "drawing/test_drawing_results.py",
     "export/graphs": "export/test_writing.py",
-    "export/running": "export/test_writing.py",
     "extras": "test_without_torch.py",
     "fit/checking": "fit/test_intake.py",
     "fit/conversion": "fit/test_intake.py",

@@ -40,8 +40,8 @@ def export(
     """Write a trained model as a folder that runs without torch: a graph, and all that belongs to it."""
     from rich.filesize import decimal
 
+    from panoptic_blend.deploy.predictor import load as load_exported
     from panoptic_blend.export.check import CHECK, check_export
-    from panoptic_blend.export.running import ExportedModel
     from panoptic_blend.export.writing import ExportRequest, export_model
     from panoptic_blend.inference.predictor import load
 
@@ -56,7 +56,7 @@ def export(
     print(f"{output}: {', '.join(manifest.files)}, {decimal(size)}")
     if dataset is not None:
         with doing("check", folder=output), progress_line("checking", "images") as progress:
-            found = check_export(predictor, ExportedModel.opened(output), dataset, progress)
+            found = check_export(predictor, load_exported(output), dataset, progress)
             with replacing(output / CHECK) as temporary:
                 temporary.write_text(json.dumps(found.record(), indent=1), encoding="utf-8")
         print_tables(*found.tables(), remarks=[found.line(), f"all figures: {output / CHECK}"])

@@ -90,6 +90,11 @@ class ExportedPredictor:
                 output = replace(output, bases=output.bases.copy())
         return replace(output, panoptic=self.categories.to_dataset(output.panoptic))
 
+    def raw(self, image: Picture) -> dict[str, Floats]:
+        """The outputs of the graph for the result of `prepare`, by name, of a batch of one image."""
+        with self._graph(self.pixels(image)) as raw:
+            return {name: value[:1].copy() for name, value in raw.items()}
+
     def pixels(self, image: Picture) -> Floats:
         """The input of the graph (N, 3, H, W) for an image (h, w, 3) uint8: padded with the mean of each channel."""
         given = self.manifest.input

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from torchvision.ops import box_iou
 
 from panoptic_blend.data.loader import EvaluationSample, evaluation_samples
 from panoptic_blend.data.protocol import PanopticDataset
-from panoptic_blend.export.running import Array, ExportedModel
+from panoptic_blend.deploy.predictor import ExportedPredictor
 from panoptic_blend.failures import doing
 from panoptic_blend.files import without_nan
 from panoptic_blend.inference.predictor import Predictor
@@ -23,6 +23,7 @@ from panoptic_blend.metrics.details import PanopticDetails
 from panoptic_blend.metrics.overlaps import compare
 from panoptic_blend.metrics.panoptic_quality import GROUPS
 from panoptic_blend.metrics.resampling import PairedComparison, compare_results
+from panoptic_blend.postprocessing.interpolation import Floats
 from panoptic_blend.scoring.detail_tables import bounds
 from panoptic_blend.structures import Output, PanopticMap, Progress
 from panoptic_blend.terminal import percent, right_aligned
@@ -51,7 +52,7 @@ class Differences:
     different_pixels: int = 0
     """Pixels of panoptic maps that lie in another segment."""
 
-    def add_tensors(self, expected: Mapping[str, Array], found: Mapping[str, Array]) -> None:
+    def add_tensors(self, expected: Mapping[str, Floats], found: Mapping[str, Floats]) -> None:
         """Compare the outputs of the graph for one picture."""
         for name, value in expected.items():
             largest, size = self.tensors.get(name, (0.0, 0.0))
@@ -70,7 +71,7 @@ class Differences:
         self.different_pixels += different_pixels(expected.panoptic, found.panoptic)
 
 
-def partners(first: Output[Any], second: Output[Any]) -> Array:
+def partners(first: Output[Any], second: Output[Any]) -> Floats:
     """Scores (n, 2) of the detections that two outputs share: of one class, with boxes of IoU `SAME_BOX`."""
     ious = box_iou(torch.from_numpy(first.boxes), torch.from_numpy(second.boxes)).numpy()
     ious[(ious < SAME_BOX) | (first.labels[:, None] != second.labels)] = 0
@@ -149,7 +150,7 @@ class Check:
 
 
 def check_export(
-    predictor: Predictor, export: ExportedModel, dataset: PanopticDataset, progress: Progress | None = None
+    predictor: Predictor, export: ExportedPredictor, dataset: PanopticDataset, progress: Progress | None = None
 ) -> Check:
     """Run a model and its export on all pictures of a data set.
 
@@ -161,13 +162,13 @@ def check_export(
     Raises:
         PanopticBlendError: a picture cannot be read, or there is no panoptic annotation.
     """
-    differences, categories = Differences(), predictor.categories
+    differences = Differences()
     details = PanopticDetails(dataset.categories), PanopticDetails(dataset.categories)
     samples = evaluation_samples(dataset, predictor.resizing, predictor.config.data.workers)
     for done, sample in enumerate(samples, start=1):
         with doing(f"checking {sample.file_name}", lower="test.short_side or test.long_side"):
             for scored, found in zip(details, _both(predictor, export, sample, differences), strict=True):
-                scored.add(sample.image_id, compare(sample.panoptic_truth(), categories.to_dataset(found)))
+                scored.add(sample.image_id, compare(sample.panoptic_truth(), found))
         if progress:
             progress(done, len(dataset))
     compared = compare_results(*(scored.tallies() for scored in details))
@@ -178,13 +179,14 @@ def check_export(
 
 @torch.inference_mode()
 def _both(
-    predictor: Predictor, export: ExportedModel, sample: EvaluationSample, differences: Differences
+    predictor: Predictor, export: ExportedPredictor, sample: EvaluationSample, differences: Differences
 ) -> tuple[PanopticMap, PanopticMap]:
     """The maps of the model and of its export for one image, which are compared on the way."""
-    model, size = predictor.model, (sample.image.shape[1], sample.image.shape[2])
-    raw, tensors = model.raw(model.batch([sample.image])), export.tensors(sample.image)
-    [expected] = model.outputs(raw, [size], [sample.size])
-    found = export.finish(tensors, size, sample.size)
+    model, image = predictor.model, sample.image.permute(1, 2, 0).numpy()
+    raw, tensors = model.raw(model.batch([sample.image])), export.raw(image)
+    [output] = model.outputs(raw, [(image.shape[0], image.shape[1])], [sample.size])
+    found = export.run(image, sample.size)
     differences.add_tensors({name: value.numpy() for name, value in raw.items()}, tensors)
-    differences.add_outputs(expected.arrays(), found)
+    expected = replace(output.arrays(), panoptic=predictor.categories.to_dataset(output.panoptic))
+    differences.add_outputs(expected, found)
     return expected.panoptic, found.panoptic

@@ -12,6 +12,7 @@ from torch import Tensor
 
 import panoptic_blend
 from panoptic_blend.checkpoints.digest import weights_digest
+from panoptic_blend.deploy.engines import open_graph
 from panoptic_blend.deploy.manifest import (
     MANIFEST,
     TOP_LAYER,
@@ -25,11 +26,11 @@ from panoptic_blend.deploy.manifest import (
     output_axes,
 )
 from panoptic_blend.export.graphs import write_graph
-from panoptic_blend.export.running import open_graph
 from panoptic_blend.export.tracing import INPUT, PixelNetwork, trace
 from panoptic_blend.extras import require_extra
 from panoptic_blend.files import filling, require_empty
 from panoptic_blend.inference.predictor import Predictor
+from panoptic_blend.machine import cores
 from panoptic_blend.models.blendmask import BlendMask
 from panoptic_blend.models.panoptic_blend import PanopticBlend
 from panoptic_blend.publishing.push import public_config
@@ -133,15 +134,15 @@ def _blendmask(predictor: Predictor) -> BlendMask:
 def _require_same(predictor: Predictor, manifest: Manifest, folder: Path) -> None:
     """Raise unless the graph computes what the network does, at the smallest size and at another."""
     network, multiple, batch = PixelNetwork(predictor.model), manifest.input.multiple, manifest.input.batch
-    graph, generator = open_graph(folder, manifest), torch.Generator().manual_seed(0)
+    graph, generator = open_graph(folder, manifest, cores()), torch.Generator().manual_seed(0)
     for rows, columns in ((1, 1), (3, 5)):
         pixels = 255 * torch.rand(batch, 3, rows * multiple, columns * multiple, generator=generator)
         with torch.inference_mode():
             expected = network(pixels)
-        found = graph(pixels.numpy())
-        for name, value in expected.items():
-            difference = float(np.abs(found[name] - value.numpy()).max())
-            if not difference <= TOLERANCE * max(float(value.abs().max()), 1):
+        with graph(pixels.numpy()) as found:
+            differences = {name: float(np.abs(found[name] - value.numpy()).max()) for name, value in expected.items()}
+        for name, difference in differences.items():
+            if not difference <= TOLERANCE * max(float(expected[name].abs().max()), 1):
                 raise PanopticBlendError(
                     f"{manifest.engine}: its graph computes another {name} than the network, by {difference:.2g}; "
                     "export to another format"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +15,14 @@ from branches import branch_of
 
 from panoptic_blend.config.experiment import load_config
 from panoptic_blend.data.dataset import CocoPanoptic
+from panoptic_blend.deploy.predictor import ExportedPredictor
 from panoptic_blend.export.check import Differences, check_export, different_pixels, partners
-from panoptic_blend.export.running import Array, ExportedModel
 from panoptic_blend.export.tracing import PixelNetwork
 from panoptic_blend.export.writing import ExportRequest, describe
 from panoptic_blend.inference.predictor import Predictor
 from panoptic_blend.models.build import build_model
 from panoptic_blend.postprocessing.blending import TopLayer
-from panoptic_blend.postprocessing.outputs import PostProcessing
+from panoptic_blend.postprocessing.interpolation import Floats
 from panoptic_blend.structures import Output, PanopticMap, Segment
 
 TINY = [
@@ -76,19 +78,20 @@ def predictor(generated: Path) -> Predictor:
     return Predictor(model, config, CocoPanoptic(generated, "val2017").categories)
 
 
-def exported(predictor: Predictor, folder: Path, changed: str = "") -> ExportedModel:
+def exported(predictor: Predictor, folder: Path, changed: str = "") -> ExportedPredictor:
     """The export of a model without an engine, where one output is larger by 1."""
     network = PixelNetwork(predictor.model)
 
-    def graph(pixels: Array) -> dict[str, Array]:
-        return {name: x.numpy() + np.float32(name == changed) for name, x in network(torch.from_numpy(pixels)).items()}
+    @contextmanager
+    def graph(pixels: Floats) -> Iterator[dict[str, Floats]]:
+        yield {name: x.numpy() + np.float32(name == changed) for name, x in network(torch.from_numpy(pixels)).items()}
 
     request = ExportRequest("a", "onnx", folder, batch=2)
     description = describe(predictor, request, dict.fromkeys(("model.onnx", "top_layer.npz"), "0" * 64))
     model = predictor.config.model
     weight, bias = (x.detach().numpy() for x in branch_of(predictor.model).top_layer.parameters())
     top_layer = TopLayer(weight, bias, model.bottom.num_bases)
-    return ExportedModel(description, graph, PostProcessing(model, description.levels, 4, 4, top_layer))
+    return ExportedPredictor(description, graph, top_layer, description.config)
 
 
 def test_a_check_of_an_export_that_is_the_model(predictor: Predictor, generated: Path, tmp_path: Path) -> None:

@@ -7,13 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from golden_weights import GOLDEN, golden_weights
 
 from panoptic_blend.checkpoints.io import load_weights
 from panoptic_blend.config.experiment import load_config
 from panoptic_blend.deploy.manifest import Engine
-from panoptic_blend.export.running import ExportedModel
+from panoptic_blend.deploy.predictor import load
 from panoptic_blend.export.writing import ExportRequest, export_model
 from panoptic_blend.formats.categories import coco_categories
 from panoptic_blend.inference.predictor import Predictor
@@ -35,10 +34,8 @@ def test_a_golden_case(case: str, name: str, engine: Engine, tmp_path: Path) -> 
     fold_norms(model)
     export_model(Predictor(model, config, coco_categories()), ExportRequest(case, engine, tmp_path / "exported"))
 
-    exported = ExportedModel.opened(tmp_path / "exported")
-    image = torch.from_numpy(golden["im0_image"][:, :, ::-1].copy()).permute(2, 0, 1)
     height, width = golden["im0_output_size"].tolist()
-    found = exported.finish(exported.tensors(image), (image.shape[1], image.shape[2]), (height, width))
+    found = load(tmp_path / "exported").run(golden["im0_image"][:, :, ::-1], (height, width))
     assert np.array_equal(found.labels, golden["im0_post_classes"])
     np.testing.assert_allclose(found.boxes, golden["im0_post_boxes"], rtol=0, atol=1e-2)
     np.testing.assert_allclose(found.scores, golden["im0_post_scores"], rtol=0, atol=1e-4)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -12,14 +13,15 @@ from torch.export import ExportedProgram
 
 from panoptic_blend.checkpoints.digest import weights_digest
 from panoptic_blend.config.experiment import load_config
-from panoptic_blend.deploy.manifest import GRAPH_FILES, Engine, Manifest, read_manifest
+from panoptic_blend.deploy.engines import open_graph
+from panoptic_blend.deploy.manifest import GRAPH_FILES, Engine, read_manifest
 from panoptic_blend.export import writing
-from panoptic_blend.export.running import Array, Graph, open_graph
 from panoptic_blend.export.tracing import PixelNetwork, trace
 from panoptic_blend.export.writing import ExportRequest, export_model
 from panoptic_blend.formats.categories import numbered_categories
 from panoptic_blend.inference.predictor import Predictor
 from panoptic_blend.models.build import build_model
+from panoptic_blend.postprocessing.interpolation import Floats
 
 TINY = [
     *("model.num_things=3", "model.num_stuff=2", "model.fpn.channels=32", "model.semantic.channels=32"),
@@ -66,7 +68,8 @@ def test_the_graph_of_an_engine_computes_what_the_network_does(
         assert {name: array.shape for name, array in layer.items()} == {"weight": (196, 32, 3, 3), "bias": (196,)}
 
     pixels = 255 * torch.rand(1, 3, 96, 64, generator=torch.Generator().manual_seed(1))
-    found = open_graph(folder, manifest)(pixels.numpy())
+    with open_graph(folder, manifest, 1)(pixels.numpy()) as outputs:
+        found = {name: value.copy() for name, value in outputs.items()}
     with torch.no_grad():
         expected = PixelNetwork(predictor.model)(pixels)
     assert list(found) == list(expected) == list(manifest.outputs)
@@ -82,18 +85,16 @@ def test_a_graph_that_computes_something_else_leaves_no_folder(
         for name in GRAPH_FILES[engine]:
             (folder / name).touch()
 
-    def another(folder: Path, manifest: Manifest) -> Graph:
-        return lambda pixels: {
-            name: value.numpy() + np.float32(0.5 if name == "p4_logits" else 0)
-            for name, value in network(pixels).items()
-        }
+    @contextmanager
+    def another(pixels: Floats) -> Iterator[dict[str, Floats]]:
+        yield {name: x.numpy() + np.float32(0.5 * (name == "p4_logits")) for name, x in network(pixels).items()}
 
-    def network(pixels: Array) -> dict[str, torch.Tensor]:
+    def network(pixels: Floats) -> dict[str, torch.Tensor]:
         with torch.no_grad():
             return PixelNetwork(predictor.model)(torch.from_numpy(pixels))
 
     monkeypatch.setattr(writing, "write_graph", write_nothing)
-    monkeypatch.setattr(writing, "open_graph", another)
+    monkeypatch.setattr(writing, "open_graph", lambda *arguments: another)
     message = refused(export_model, predictor, ExportRequest("a", "openvino", tmp_path / "exported"))
     assert message.startswith("openvino: its graph computes another p4_logits than the network, by 0.5; ")
     assert not any(tmp_path.iterdir())
