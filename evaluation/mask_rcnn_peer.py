@@ -31,7 +31,7 @@ from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 from panoptic_blend.checkpoints.reading import read_weights
 from panoptic_blend.cli import options
 from panoptic_blend.cli.running import guarded
-from panoptic_blend.config.options import Precision
+from panoptic_blend.config.precisions import Precision
 from panoptic_blend.data.dataset import CocoPanoptic
 from panoptic_blend.data.loader import EvaluationSample, evaluation_samples, training_batches
 from panoptic_blend.data.protocol import PanopticDataset

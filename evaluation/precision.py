@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from panoptic_blend.cli.running import guarded
-from panoptic_blend.config.options import Precision
+from panoptic_blend.config.precisions import Precision
 from panoptic_blend.data.dataset import CocoPanoptic
 from panoptic_blend.data.loader import evaluation_samples
 from panoptic_blend.formats.coco_layout import find_root

@@ -19,7 +19,7 @@ from panoptic_blend import __version__
 from panoptic_blend.checkpoints.io import is_checkpoint, read_checkpoint
 from panoptic_blend.cli.models import RunningModel, running
 from panoptic_blend.config.experiment import Config, load_config
-from panoptic_blend.config.options import Precision
+from panoptic_blend.config.precisions import Precision
 from panoptic_blend.data.loader import EvaluationSample
 from panoptic_blend.data.protocol import PanopticDataset, read_sample
 from panoptic_blend.data.splits import open_validation

@@ -32,7 +32,7 @@ from evaluation.timing import (
     stages,
 )
 from panoptic_blend.config.experiment import load_config
-from panoptic_blend.config.options import Precision
+from panoptic_blend.config.precisions import Precision
 from panoptic_blend.deploy.resizing import size_for
 from panoptic_blend.models.batching import at_least_float32
 from panoptic_blend.models.blendmask import BlendMask

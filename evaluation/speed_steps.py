@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from evaluation.speed import CPU, PICTURE, input_size, model_with_detections
 from evaluation.timing import best_of_each
-from panoptic_blend.config.options import Precision
+from panoptic_blend.config.precisions import Precision
 from panoptic_blend.models import panoptic_blend
 from panoptic_blend.models.backbones import resnet as backbone
 from panoptic_blend.models.blender import TopLayer

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from evaluation.timing import Stage, stages
 from panoptic_blend.config.experiment import load_config
-from panoptic_blend.config.options import Precision
+from panoptic_blend.config.precisions import Precision
 from panoptic_blend.models.build import build_model
 from panoptic_blend.models.panoptic_blend import PanopticBlend
 from panoptic_blend.runtime.precision import autocast

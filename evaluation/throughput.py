@@ -20,7 +20,7 @@ import torch
 
 from evaluation.speed import model_with_detections
 from panoptic_blend.config.experiment import load_config
-from panoptic_blend.config.options import Precision
+from panoptic_blend.config.precisions import Precision
 from panoptic_blend.formats.categories import default_categories
 from panoptic_blend.inference.predictor import Predictor
 from panoptic_blend.prediction import pictures as prediction

@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any, Generic, NotRequired, TypedDict, TypeGuar
 
 import numpy as np
 import numpy.typing as npt
-from scipy.ndimage import find_objects
 
 if TYPE_CHECKING:
     import typing_extensions
@@ -104,6 +103,8 @@ class Cutout:
     @classmethod
     def from_mask(cls, mask: npt.NDArray[np.bool_]) -> Cutout:
         """Crop the mask (H, W) bool of a whole image to the tight box of its True pixels."""
+        from scipy.ndimage import find_objects  # takes longer to import than all that scores need
+
         [window] = find_objects(mask.view(np.uint8), max_label=1)
         rows, columns = window or (slice(0, 0), slice(0, 0))
         return cls(mask[rows, columns], rows.start, columns.start)

@@ -46,6 +46,7 @@ COVERED_BY = {
     "config/experiment": "config/test_config.py",
     "config/linear_rule": "config/test_config.py",
     "config/model_options": "config/test_config.py",
+    "config/precisions": "config/test_config.py",
     "config/option_types": "config/test_config.py",
     "config/options": "config/test_config.py",
     "config/yaml_files": "config/test_config.py",

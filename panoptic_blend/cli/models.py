@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from panoptic_blend.config.options import Precision
+from panoptic_blend.config.precisions import Precision
 from panoptic_blend.files import locked
 from panoptic_blend.prediction.sharing import ALONE, Alone
 from panoptic_blend.structures import PanopticBlendError, Progress

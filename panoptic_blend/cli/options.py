@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from panoptic_blend.config.options import Precision
+from panoptic_blend.config.precisions import Precision
 from panoptic_blend.structures import PanopticBlendError
 from panoptic_blend.table_formats import TableFormat
 

@@ -11,12 +11,12 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from panoptic_blend.config.option_types import Count, Fraction, Options, PathText, Text, Weight
+from panoptic_blend.config.precisions import Precision
 
 PixelSide = Annotated[int, Field(ge=32, le=2**14)]
 Iterations = Annotated[int, Field(ge=0, le=10**9)]
 Interval = Annotated[int, Field(ge=1, le=10**9, strict=True)]
 ScaleFactor = Annotated[float, Field(ge=0.01, le=100)]
-Precision = Literal["auto", "32-true", "bf16-mixed", "16-mixed"]
 
 
 class Data(Options):

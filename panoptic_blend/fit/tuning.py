@@ -18,7 +18,7 @@ from panoptic_blend.checkpoints.io import read_checkpoint, save_checkpoint
 from panoptic_blend.checkpoints.reading import Figure, read_header, stated_figure
 from panoptic_blend.config.experiment import Config
 from panoptic_blend.config.model_options import Calibration
-from panoptic_blend.config.options import Precision
+from panoptic_blend.config.precisions import Precision
 from panoptic_blend.data.dataset import CocoPanoptic
 from panoptic_blend.data.instances import CocoInstances
 from panoptic_blend.data.protocol import PanopticDataset

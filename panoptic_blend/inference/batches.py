@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from panoptic_blend.config.options import Precision
+from panoptic_blend.config.precisions import Precision
 from panoptic_blend.formats.addresses import location_of, read_picture_at
 from panoptic_blend.formats.images import Picture, decode_picture, encode_segment_ids
 from panoptic_blend.formats.panoptic_writer import segment_records

@@ -14,7 +14,7 @@ from rich.table import Table
 
 from panoptic_blend.checkpoints.reading import Figure
 from panoptic_blend.config.experiment import Config
-from panoptic_blend.config.options import Precision
+from panoptic_blend.config.precisions import Precision
 from panoptic_blend.data.loader import EvaluationSample, evaluation_samples
 from panoptic_blend.data.protocol import PanopticDataset
 from panoptic_blend.data.targets import semantic_map

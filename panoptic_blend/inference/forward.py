@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from panoptic_blend.config.options import Precision
+from panoptic_blend.config.precisions import Precision
 from panoptic_blend.deploy.predictor import ExportedPredictor
 from panoptic_blend.formats.categories import Categories
 from panoptic_blend.models.panoptic_blend import PanopticBlend

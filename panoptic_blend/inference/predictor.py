@@ -21,7 +21,7 @@ from panoptic_blend.checkpoints.io import (
     require_modest,
 )
 from panoptic_blend.config.experiment import Config, load_config
-from panoptic_blend.config.options import Precision
+from panoptic_blend.config.precisions import Precision
 from panoptic_blend.config.yaml_files import config_names
 from panoptic_blend.data.dataset import to_tensor
 from panoptic_blend.data.transforms import Resizing

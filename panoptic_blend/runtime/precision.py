@@ -8,7 +8,7 @@ from typing import Literal, TypeVar
 import torch
 from lightning.fabric.plugins import MixedPrecision
 
-from panoptic_blend.config.options import Precision
+from panoptic_blend.config.precisions import Precision
 from panoptic_blend.failures import first_line
 from panoptic_blend.structures import PanopticBlendError
 

@@ -5,7 +5,7 @@ import torch
 
 from evaluation.speed import model_with_detections
 from evaluation.speed_steps import measure, variants_without_each_step
-from panoptic_blend.config.options import Precision
+from panoptic_blend.config.precisions import Precision
 
 CONFIG = "panoptic/blendmask_r50_3x"
 
