@@ -17,7 +17,7 @@ import numpy.typing as npt
 import torch
 
 from panoptic_blend.config.model_options import Calibration
-from panoptic_blend.config.options import Precision
+from panoptic_blend.config.precisions import Precision
 from panoptic_blend.data.loader import evaluation_samples
 from panoptic_blend.data.protocol import PanopticDataset
 from panoptic_blend.data.transforms import Resizing

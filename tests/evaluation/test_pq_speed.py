@@ -33,23 +33,23 @@ def costs(one: float, memory: float) -> dict[str, Cost]:
 
 
 def test_targets() -> None:
-    assert missed_targets(costs(4.0, 3.0)) == []
-    assert missed_targets(costs(5.0, 3.5)) == [
-        "from files: 2.00 times as fast as reference, target 2.5",
-        "in memory: 3.50 ms per pair, target 3.0",
+    assert missed_targets(costs(1.5, 0.6)) == []
+    assert missed_targets(costs(5.0, 0.75)) == [
+        "from files: 5.00 ms per pair, target 1.5",
+        "in memory: 0.75 ms per pair, target 0.6",
     ]
     columns = [list(column.cells) for column in table(costs(4.0, 3.0)).columns]
     assert columns[0] == ["files", "one", "memory", "reference", "torchmetrics"]
     assert columns[3] == ["", "", "", "2.50", "200.00"]
 
 
-@pytest.mark.parametrize(("one", "status"), [(4.0, 0), (4.1, 1)])
+@pytest.mark.parametrize(("one", "status"), [(1.5, 0), (1.6, 1)])
 def test_a_missed_target_ends_in_an_error(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], one: float, status: int
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["pq_speed"])
-    monkeypatch.setattr(pq_speed, "measure", lambda *given: costs(one, 1.0))
+    monkeypatch.setattr(pq_speed, "measure", lambda *given: costs(one, 0.5))
     with pytest.raises(SystemExit) as stop:
         pq_speed.main()
     assert stop.value.code == status
-    assert ("target 2.5" in capsys.readouterr().out) == bool(status)
+    assert ("target 1.5" in capsys.readouterr().out) == bool(status)
