@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from panoptic_blend.cli import options
-from panoptic_blend.deploy.manifest import Engine
 from panoptic_blend.failures import doing
 from panoptic_blend.files import replacing
 from panoptic_blend.structures import PanopticBlendError
@@ -25,7 +24,9 @@ def export(
     overrides: options.Overrides = None,
     weights: options.Weights = None,
     config: options.Config = None,
-    to: Annotated[Engine, typer.Option(help="Format of the graph: ONNX, or that of OpenVINO.")] = "onnx",
+    to: Annotated[
+        Literal["onnx", "openvino"], typer.Option(help="Format of the graph: ONNX, or that of OpenVINO.")
+    ] = "onnx",
     output: options.Output = Path("exported"),
     batch: Annotated[int, typer.Option(min=1, help="Number of pictures per run of the graph, which is fixed.")] = 1,
     check: Annotated[
