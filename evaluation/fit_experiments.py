@@ -36,7 +36,7 @@ NEUTRAL: Mapping[str, Any] = {
     "data.repeat_threshold": 0.0,
 }
 """The ingredients of ``fit`` that an option leaves out, with its value then."""
-RATES = 0.25, 0.5, 1.0, 2.0
+RATES = 1.0, 2.0, 4.0, 8.0
 """Factors of the peer's learning rate that are tried."""
 
 
