@@ -185,7 +185,9 @@ class _EncodedMap(PanopticMap):
 
     _ids: Runs
 
-    def __init__(self, ids: Runs, segments: list[Segment]) -> None:
+    def __init__(self, segment_ids: Runs | npt.NDArray[np.int32], segments: list[Segment]) -> None:
+        """``segment_ids`` are run lengths, or pixels where `dataclasses.replace` makes a copy."""
+        ids = segment_ids if isinstance(segment_ids, Runs) else Runs.from_pixels(segment_ids)
         self.__dict__.update(_ids=ids, segments=segments)
 
     @cached_property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -25,6 +26,8 @@ def test_a_map_of_run_lengths_is_the_map_of_its_pixels() -> None:
     for each in (stored, measured, measured.with_segments([]), pickle.loads(pickle.dumps(measured))):
         assert each.segment_ids.tolist() == IDS.tolist() and each.segment_ids.dtype == np.int32
     assert stored.segments == SEGMENTS and measured.with_segments([]).segments == []
+    assert replace(stored, segments=[]).segment_ids.tolist() == IDS.tolist()
+    assert replace(stored, segment_ids=IDS + 1).id_runs().values.tolist() == (stored.id_runs().values + 1).tolist()
 
 
 @given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2)), min_size=12, max_size=12))

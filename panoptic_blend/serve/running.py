@@ -43,6 +43,7 @@ def web_server(predictor: PicturePredictor, name: str, limits: Limits) -> uvicor
     """The web server of a model; ``run(sockets=[...])`` serves it until the process is interrupted."""
     config = uvicorn.Config(
         Server(predictor, name, limits).application(),
+        log_config=None,  # its own would close the log handlers of the program that this runs in
         log_level="error",
         access_log=False,
         ws="none",

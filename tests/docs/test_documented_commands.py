@@ -104,6 +104,7 @@ NOT_RUN = {
     r"panoptic-blend \w+ .*--(devices|nodes)": "it needs several devices",
     r"panoptic-blend train .*--weights \w*imagenet": "it downloads weights",
     r"panoptic-blend predict (\w+_mmdet|hf://)": "it downloads weights",
+    r"panoptic-blend predict exported": "it needs what export writes; tests/deploy does it, with a small network",
     r"panoptic-blend weights fetch": "it downloads weights",
     r"panoptic-blend fit .*--weights lite0": "it needs photographs and weights; evaluation.fit_quality does it",
     r"panoptic-blend serve": "it runs until it is interrupted; tests/serve does it",
