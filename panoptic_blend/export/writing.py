@@ -115,10 +115,12 @@ def require_exportable(predictor: Predictor, request: ExportRequest) -> None:
     require_extra("export")
     _blendmask(predictor)
     folder = request.folder
-    if not request.overwrite:
+    if not is_exported(folder):
+        if request.overwrite and folder.exists():
+            raise PanopticBlendError(f"{folder}: is not an exported model and is not replaced; choose another --output")
         require_empty(folder)
-    elif folder.exists() and not is_exported(folder):
-        raise PanopticBlendError(f"{folder}: is not an exported model, and is not replaced; choose another --output")
+    elif not request.overwrite:
+        raise PanopticBlendError(f"{folder}: holds an exported model; add --overwrite, or choose another --output")
 
 
 def _blendmask(predictor: Predictor) -> BlendMask:

@@ -113,3 +113,5 @@ def test_only_an_exported_model_is_replaced(predictor: Predictor, tmp_path: Path
         request = ExportRequest("a", "onnx", tmp_path, overwrite=overwrite)
         assert problem in refused(export_model, predictor, request)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+    (tmp_path / "export.json").write_text("{}")
+    assert "add --overwrite" in refused(export_model, predictor, ExportRequest("a", "onnx", tmp_path))

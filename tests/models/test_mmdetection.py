@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from pasted_masks import pasted
 from test_mask_rcnn import BOXES, SIZES, branch, features, predict, truth
-from test_pasting import pasted
 from torch import Tensor
 
 from panoptic_blend.checkpoints.io import read_checkpoint, save_checkpoint

@@ -7,17 +7,10 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pasted_masks import pasted
 from torch import Tensor
 
 from panoptic_blend.postprocessing.pasting import paste
-
-
-def pasted(probabilities: Tensor, boxes: Tensor, size: tuple[int, int]) -> Tensor:
-    """The masks (D, H, W) that are cut out."""
-    masks = torch.zeros(len(boxes), *size, dtype=torch.bool)
-    for mask, cutout in zip(masks, paste(probabilities, boxes, size), strict=True):
-        mask[cutout.window] = torch.from_numpy(cutout.mask)
-    return masks
 
 
 def test_paste_by_hand() -> None:
