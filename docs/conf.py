@@ -30,7 +30,7 @@ nitpicky = True
 default_role = "py:obj"
 nitpick_ignore_regex = [  # types in signatures: mypy checks them, and many are other packages'
     ("py:class", ".*"),
-    ("py:obj", r"typing\..*|.*\.T"),
+    ("py:obj", r"typing\..*|.*\.(T|Values)"),
 ]
 
 myst_heading_anchors = 3

@@ -37,7 +37,7 @@ SAME_BOX = 0.9
 
 @dataclass
 class Differences:
-    """How far an export is from its model, over all pictures so far; `add` takes the next one."""
+    """How far an export is from its model, over all pictures so far; ``add`` takes the next one."""
 
     pictures: int = 0
     tensors: dict[str, tuple[float, float]] = field(default_factory=dict)

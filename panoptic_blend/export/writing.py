@@ -83,7 +83,7 @@ def export_model(predictor: Predictor, request: ExportRequest) -> Manifest:
 
 
 def describe(predictor: Predictor, request: ExportRequest, files: dict[str, str]) -> Manifest:
-    """The manifest of an export; ``files`` are those of `file_names` with their SHA-256."""
+    """The manifest of an export; ``files`` are those of `manifest.file_names` with their SHA-256."""
     model, branch = predictor.model, _blendmask(predictor)
     return Manifest(
         engine=request.engine,

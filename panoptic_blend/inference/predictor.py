@@ -49,7 +49,7 @@ _WEIGHTS = {".safetensors", ".pth", ".pt", ".pkl", ".ckpt", ".bin"}
 
 
 class Predictor:
-    """A trained model that predicts pictures; `predictor.load` creates it.
+    """A trained model that predicts pictures; ``load`` of the same module creates it.
 
     Args:
         model: the model, which is set to evaluation mode.

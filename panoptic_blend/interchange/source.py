@@ -63,7 +63,7 @@ class MapSource:
     maps: Folder
 
     def read(self, place: int) -> LabeledPicture:
-        """Read the map of the picture at one of the `places` among the images, with the pixels of each segment.
+        """Read the map of the picture at one of the ``places`` among the images, with the pixels of each segment.
 
         Raises:
             PanopticBlendError: its PNG is missing or broken, or disagrees with the JSON.
