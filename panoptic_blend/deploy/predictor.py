@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast, overload
@@ -26,7 +26,7 @@ from panoptic_blend.prediction.given_pictures import (
     picture_of,
     require_picture,
 )
-from panoptic_blend.structures import Array, Output, PanopticBlendError, PanopticMap
+from panoptic_blend.structures import Array, Output, PanopticBlendError, PanopticMap, Size
 
 
 class ExportedPredictor:
@@ -79,15 +79,23 @@ class ExportedPredictor:
 
     def run(self, image: Picture, size: tuple[int, ...]) -> Output[Array]:
         """Run the model on the result of `prepare`; all outputs, at ``size`` (height, width)."""
-        frame = image.shape[0], image.shape[1]
         with self._graph(self.pixels(image)) as raw:
-            if not all(np.isfinite(raw[name]).all() for name in raw if not name.endswith("_features")):
-                raise PanopticBlendError(
-                    f"{self.manifest.source.file}: its graph gave numbers that are not finite; export the model anew"
-                )
-            output = self._post_processing(raw, frame, (size[0], size[1]))
+            output = self.outputs(raw, (image.shape[0], image.shape[1]), (size[0], size[1]))
             if output.bases is not None:  # a view of what the engine will overwrite
                 output = replace(output, bases=output.bases.copy())
+        return output
+
+    def outputs(self, raw: Mapping[str, Floats], size: Size, output_size: Size) -> Output[Array]:
+        """What follows from the outputs of the graph for an image of ``size``, at ``output_size``.
+
+        Raises:
+            PanopticBlendError: the graph gave numbers that are not finite.
+        """
+        if not all(np.isfinite(raw[name]).all() for name in raw if not name.endswith("_features")):
+            raise PanopticBlendError(
+                f"{self.manifest.source.file}: its graph gave numbers that are not finite; export the model anew"
+            )
+        output = self._post_processing(raw, size, output_size)
         return replace(output, panoptic=self.categories.to_dataset(output.panoptic))
 
     def raw(self, image: Picture) -> dict[str, Floats]:

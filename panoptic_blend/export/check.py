@@ -184,8 +184,9 @@ def _both(
     """The maps of the model and of its export for one image, which are compared on the way."""
     model, image = predictor.model, sample.image.permute(1, 2, 0).numpy()
     raw, tensors = model.raw(model.batch([sample.image])), export.raw(image)
-    [output] = model.outputs(raw, [(image.shape[0], image.shape[1])], [sample.size])
-    found = export.run(image, sample.size)
+    size = image.shape[0], image.shape[1]
+    [output] = model.outputs(raw, [size], [sample.size])
+    found = export.outputs(tensors, size, sample.size)
     differences.add_tensors({name: value.numpy() for name, value in raw.items()}, tensors)
     expected = replace(output.arrays(), panoptic=predictor.categories.to_dataset(output.panoptic))
     differences.add_outputs(expected, found)

@@ -66,7 +66,7 @@ def trace(model: PanopticBlend, stride: int, batch: int = 1) -> ExportedProgram:
         batch: N, which is fixed.
 
     Raises:
-        PanopticBlendError: the network, of timm or of another program, is not made of `NOT_PLAIN` operators only.
+        PanopticBlendError: the network cannot be traced, or has operators of `NOT_PLAIN`, as one of timm's may.
     """
     side = max(2 * stride, 2 * STRIDE_LIMIT)
     example = torch.zeros(batch, 3, side, side + STRIDE_LIMIT)

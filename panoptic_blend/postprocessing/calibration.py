@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from panoptic_blend.postprocessing.detection import sigmoid
 from panoptic_blend.postprocessing.interpolation import Floats
 
 
@@ -12,6 +13,6 @@ def calibrate(scores: Floats, temperature: float, bias: float) -> Floats:
     if (temperature, bias) == (1, 0):
         return scores
     wide = scores.astype(np.float64)
-    with np.errstate(divide="ignore", over="ignore"):
+    with np.errstate(divide="ignore"):
         logits = np.log(wide) - np.log1p(-wide)
-        return (1 / (1 + np.exp(-(logits / temperature + bias)))).astype(scores.dtype)
+    return sigmoid(logits / temperature + bias).astype(scores.dtype)
