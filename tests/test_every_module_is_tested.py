@@ -19,6 +19,7 @@ COVERED_BY = {
     "checkpoints/renaming": "checkpoints/test_official.py",
     "checkpoints/torchvision_models": "checkpoints/test_torchvision_detectors.py",
     "cli/convert": "docs/test_documented_commands.py",
+    "cli/convert_masks": "docs/test_documented_commands.py",
     "cli/data": "download/test_coco.py",
     "cli/drawing": "cli/test_cli.py",
     "cli/data_sets": "docs/test_documented_commands.py",

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from panoptic_blend.cli.convert import CrowdRule, convert
+from panoptic_blend.cli.convert import CrowdRule
+from panoptic_blend.cli.convert_masks import convert
 from panoptic_blend.cli.data_sets import filter_, merge, split, stats
 from panoptic_blend.cli.interchange import export
 from panoptic_blend.cli.options import AsJson

@@ -67,7 +67,7 @@ def export_model(predictor: Predictor, request: ExportRequest) -> Manifest:
         PanopticBlendError: the model cannot be exported, its graph computes something else, or the folder holds
             something else than an exported model.
     """
-    require_exportable(predictor, request)
+    _require_exportable(predictor, request)
     model, branch = predictor.model, _blendmask(predictor)
     program = trace(model, max(branch.strides), request.batch)
     with filling(request.folder, overwrite=request.overwrite) as folder:
@@ -110,7 +110,7 @@ def _outputs(model: PanopticBlend, branch: BlendMask) -> dict[str, str]:
     return output_axes(dict(zip(branch.levels, branch.strides, strict=True)), branch.bottom.stride, semantic_stride)
 
 
-def require_exportable(predictor: Predictor, request: ExportRequest) -> None:
+def _require_exportable(predictor: Predictor, request: ExportRequest) -> None:
     """Raise what can be said before any work, as `export_model` does."""
     require_extra("export")
     _blendmask(predictor)

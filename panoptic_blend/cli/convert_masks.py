@@ -1,0 +1,183 @@
+"""``panoptic-blend data convert``: data sets that are masks of pixels, among them public ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from panoptic_blend.cli.convert import (
+    KeepEmpty,
+    Link,
+    Out,
+    OverlapRule,
+    Rest,
+    Seed,
+    SplitName,
+    ValShare,
+    write_data_set,
+)
+from panoptic_blend.cli.convert import convert as convert  # with the commands of both modules
+from panoptic_blend.cli.options import Overwrite
+from panoptic_blend.structures import PanopticBlendError
+
+
+@convert.command("masks")
+def convert_masks(
+    maps: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of PNGs with the class of each pixel.")],
+    classes: Annotated[
+        Path, typer.Option(help='JSON with the class of each value: {"1": "sky", "0": null}, or with COCO categories.')
+    ],
+    pictures: Annotated[Path, typer.Option(help="Folder of the pictures, named like the PNGs.")],
+    out: Out,
+    instances: Annotated[
+        Path | None, typer.Option(help="Folder of PNGs with the number of the instance of each pixel.")
+    ] = None,
+    divisor: Annotated[
+        int | None, typer.Option(min=2, help="The PNGs hold class * DIVISOR + instance, as with 1000 or 256.")
+    ] = None,
+    stuff: Annotated[list[str] | None, typer.Option(help="Classes that are stuff, like sky,road.")] = None,
+    split: SplitName = "train",
+    val_share: ValShare = 0.0,
+    seed: Seed = 0,
+    rest: Rest = None,
+    keep_empty: KeepEmpty = False,
+    link: Link = False,
+    overwrite: Overwrite = False,
+) -> None:
+    """Convert folders of PNGs that hold ids of classes and of instances."""
+    from panoptic_blend.convert.id_masks import MaskFolders, read_id_masks
+    from panoptic_blend.convert.writing import ConversionOptions
+    from panoptic_blend.formats.name_lists import parse_names
+
+    if instances is not None and divisor is not None:
+        raise PanopticBlendError("--instances and --divisor both say where instances are; give only one of the two")
+    options = ConversionOptions(
+        root=out,
+        split=split,
+        val_share=val_share,
+        seed=seed,
+        rest=rest,
+        keep_empty=keep_empty,
+        link=link,
+        overwrite=overwrite,
+    )
+    folders = MaskFolders(maps, instances, divisor)
+    write_data_set(read_id_masks(folders, classes, pictures, parse_names(stuff, "--stuff")), options)
+
+
+@convert.command("cityscapes")
+def convert_cityscapes(
+    panoptic_json: Annotated[
+        Path, typer.Argument(help="cityscapes_panoptic_SPLIT.json, as Cityscapes' own scripts write it.")
+    ],
+    pictures: Annotated[Path, typer.Option(help="The folder leftImg8bit, or the folder of the split in it.")],
+    out: Out,
+    maps: Annotated[
+        Path | None, typer.Option(help="Folder of PNGs; default: beside the JSON, with the same name.")
+    ] = None,
+    split: SplitName = "train",
+    keep_empty: KeepEmpty = False,
+    link: Link = False,
+    overwrite: Overwrite = False,
+) -> None:
+    """Convert the panoptic JSON and PNGs that createPanopticImgs writes, with label ids or train ids."""
+    from panoptic_blend.convert.cityscapes import read_cityscapes
+    from panoptic_blend.convert.writing import ConversionOptions
+
+    options = ConversionOptions(root=out, split=split, keep_empty=keep_empty, link=link, overwrite=overwrite)
+    write_data_set(read_cityscapes(panoptic_json, pictures, maps), options, offers_rest=False)
+
+
+@convert.command("voc")
+def convert_voc(
+    root: Annotated[Path, typer.Argument(metavar="DIR", help="VOC2012, or an export as Segmentation mask of CVAT.")],
+    out: Out,
+    stuff: Annotated[list[str] | None, typer.Option(help="Classes that are stuff, like sky,road.")] = None,
+    rest: Rest = None,
+    keep_empty: KeepEmpty = False,
+    link: Link = False,
+    overwrite: Overwrite = False,
+) -> None:
+    """Convert Pascal VOC's segmentation, each split that has a list in ImageSets/Segmentation."""
+    from panoptic_blend.convert.voc import read_voc, voc_splits
+    from panoptic_blend.convert.writing import ConversionOptions
+    from panoptic_blend.formats.name_lists import parse_names
+
+    for split in voc_splits(root):
+        options = ConversionOptions(
+            root=out, split=split, rest=rest, keep_empty=keep_empty, link=link, overwrite=overwrite
+        )
+        write_data_set(read_voc(root, split, parse_names(stuff, "--stuff")), options)
+
+
+@convert.command("ade20k")
+def convert_ade20k(
+    root: Annotated[Path, typer.Argument(metavar="DIR", help="ADEChallengeData2016, with annotations_instance.")],
+    out: Out,
+    rest: Rest = None,
+    keep_empty: KeepEmpty = False,
+    link: Link = False,
+    overwrite: Overwrite = False,
+) -> None:
+    """Convert ADE20K as its challenge has it: the splits training and validation."""
+    from panoptic_blend.convert.ade20k import SPLITS, read_ade20k
+    from panoptic_blend.convert.writing import ConversionOptions
+
+    for split in SPLITS:
+        options = ConversionOptions(
+            root=out, split=split, rest=rest, keep_empty=keep_empty, link=link, overwrite=overwrite
+        )
+        write_data_set(read_ade20k(root, split), options)
+
+
+@convert.command("vistas")
+def convert_vistas(
+    root: Annotated[Path, typer.Argument(metavar="DIR", help="Mapillary Vistas, with config_v2.0.json.")],
+    out: Out,
+    keep_empty: KeepEmpty = False,
+    link: Link = False,
+    overwrite: Overwrite = False,
+) -> None:
+    """Convert Mapillary Vistas 2.0, or 1.2: the splits training and validation."""
+    from panoptic_blend.convert.vistas import SPLITS, read_vistas, vistas_version
+    from panoptic_blend.convert.writing import ConversionOptions
+
+    version = vistas_version(root)
+    for split in SPLITS:
+        options = ConversionOptions(root=out, split=split, keep_empty=keep_empty, link=link, overwrite=overwrite)
+        write_data_set(read_vistas(root, split, version), options, offers_rest=False)
+
+
+@convert.command("supervisely")
+def convert_supervisely(
+    root: Annotated[Path, typer.Argument(metavar="DIR", help="A project with meta.json, and img/ and ann/ below.")],
+    out: Out,
+    stuff: Annotated[list[str] | None, typer.Option(help="Classes that are stuff, like sky,road.")] = None,
+    split: SplitName = "train",
+    val_share: ValShare = 0.0,
+    seed: Seed = 0,
+    overlap: OverlapRule = "smaller",
+    rest: Rest = None,
+    keep_empty: KeepEmpty = False,
+    link: Link = False,
+    overwrite: Overwrite = False,
+) -> None:
+    """Convert a project of Supervisely: bitmaps, polygons with holes and rectangles."""
+    from panoptic_blend.convert.supervisely import read_supervisely
+    from panoptic_blend.convert.writing import ConversionOptions
+    from panoptic_blend.formats.name_lists import parse_names
+
+    options = ConversionOptions(
+        root=out,
+        split=split,
+        val_share=val_share,
+        seed=seed,
+        overlap=overlap,
+        rest=rest,
+        keep_empty=keep_empty,
+        link=link,
+        overwrite=overwrite,
+    )
+    write_data_set(read_supervisely(root, parse_names(stuff, "--stuff")), options)
