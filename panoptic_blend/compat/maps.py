@@ -169,7 +169,8 @@ def _painted(
             )
         ids[mask & ~shared] = segment.id
     measured = PanopticMap.measured(ids, segments)
-    return PanopticMap(ids, [segment for segment in measured.segments if segment.area])  # some are hidden by others
+    seen = [segment for segment in measured.segments if segment.area]  # some are hidden by others
+    return measured.with_segments(seen)
 
 
 def _mapping(ids: CategoryIds) -> Mapping[int, int]:

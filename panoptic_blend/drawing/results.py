@@ -161,7 +161,7 @@ def _enlarged(photo: Picture, panoptic: PanopticMap, scale: int) -> tuple[Pictur
 
 def _by_area(panoptic: PanopticMap) -> PanopticMap:
     """The map with its largest segments first, so that a large instance has the same shade in every map."""
-    return PanopticMap(panoptic.segment_ids, sorted(panoptic.segments, key=lambda segment: -segment.area))
+    return panoptic.with_segments(sorted(panoptic.segments, key=lambda segment: -segment.area))
 
 
 def _shrunk(photo: Picture, panoptic: PanopticMap) -> tuple[Picture, PanopticMap]:

@@ -88,7 +88,7 @@ class Categories(Sequence[Category]):
             replace(s, category=self.thing_ids[s.category] if s.is_thing else self.stuff_ids[s.category - 1])
             for s in panoptic.segments
         ]
-        return PanopticMap(panoptic.segment_ids, segments)
+        return panoptic.with_segments(segments)
 
     def records(self) -> list[dict[str, object]]:
         """Format as the ``categories`` of a COCO panoptic JSON."""

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from panoptic_blend.formats.images import Picture
-from panoptic_blend.structures import PanopticMap, Size
+from panoptic_blend.structures import PanopticMap, Runs, Size
 
 THUMBNAIL = 192
 """Long side of a thumbnail in pixels."""
@@ -43,31 +43,15 @@ def index_map(panoptic: PanopticMap, size: Size) -> npt.NDArray[np.uint16]:
     return index
 
 
-@dataclass(frozen=True, eq=False)
-class Runs:
-    """The runs of equal pixels in the rows of a map, row by row: where they start in it, their values and lengths."""
-
-    starts: npt.NDArray[np.int64]
-    values: npt.NDArray[np.uint16]
-    lengths: npt.NDArray[np.int64]
-
-    @classmethod
-    def of(cls, index: npt.NDArray[np.uint16]) -> Runs:
-        """Find the runs of a map (H, W) of at most 65,535 columns."""
-        is_start = np.ones(index.shape, np.bool_)
-        np.not_equal(index[:, 1:], index[:, :-1], out=is_start[:, 1:])
-        starts = np.flatnonzero(is_start)
-        return cls(starts, index.reshape(-1)[starts], np.diff(starts, append=index.size))
-
-    def packed(self) -> str:
-        """Values and then lengths as text: uint16, little-endian, zlib, base64."""
-        numbers = np.concatenate([self.values, self.lengths]).astype("<u2")
-        return base64.b64encode(zlib.compress(numbers.tobytes(), 6)).decode()
+def packed(runs: Runs) -> str:
+    """Values and then lengths of the runs of a map as text: uint16, little-endian, zlib, base64."""
+    numbers = np.concatenate([runs.values, runs.lengths]).astype("<u2")
+    return base64.b64encode(zlib.compress(numbers.tobytes(), 6)).decode()
 
 
 def pack_map(index: npt.NDArray[np.uint16]) -> str:
-    """Encode a map (H, W) as text, as its `Runs`."""
-    return Runs.of(index).packed()
+    """Encode a map (H, W) of at most 65,535 columns as text, as its runs."""
+    return packed(Runs.from_pixels(index))
 
 
 def bounded(size: Size, side: int) -> Size:

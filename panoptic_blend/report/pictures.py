@@ -15,10 +15,10 @@ from panoptic_blend.formats.names import locate
 from panoptic_blend.metrics.causes import Cause, diagnose
 from panoptic_blend.metrics.details import SegmentRow, segment_rows
 from panoptic_blend.metrics.overlaps import Comparison
-from panoptic_blend.pages.pictures import EncodedPhoto, Runs, bounded, encode_picture, index_map
+from panoptic_blend.pages.pictures import EncodedPhoto, bounded, encode_picture, index_map, packed
 from panoptic_blend.report.segment_columns import NO_CAUSE, SegmentEntry
 from panoptic_blend.scoring.file_pairs import Pair
-from panoptic_blend.structures import Category, ImageId, PanopticBlendError, PanopticMap, Size
+from panoptic_blend.structures import Category, ImageId, PanopticBlendError, PanopticMap, Runs, Size
 
 CAUSES = tuple(Cause)
 OUTCOMES = "tp", "fp", "fn", "ignored"
@@ -154,19 +154,7 @@ class MapEncoder:
                 f"image {pair.image.id}: {len(existing)} segments in the {side}, more "
                 f"than the {MAX_SEGMENTS} of a report; leave the image out"
             )
-        index = index_map(PanopticMap(panoptic.segment_ids, existing), bounded(pair.image.size, self._side))
-        runs = Runs.of(index)
-        return runs.packed(), _boxes(runs, len(existing), index.shape[1])
-
-
-def _boxes(runs: Runs, segments: int, width: int) -> list[Box]:
-    """The boxes of the segments 1 to ``segments`` of a map of this ``width``, empty for those without pixels."""
-    rows, columns = np.divmod(runs.starts, width)
-    x0, y0 = (np.full(segments + 1, 2**16) for _ in range(2))
-    x1, y1 = (np.zeros(segments + 1, np.int64) for _ in range(2))
-    for bound, lengths in ((x0, columns), (y0, rows)):
-        np.minimum.at(bound, runs.values, lengths)
-    for bound, lengths in ((x1, columns + runs.lengths), (y1, rows + 1)):
-        np.maximum.at(bound, runs.values, lengths)
-    boxes = np.where(x1 > 0, np.stack([x0, y0, x1, y1]), 0)[:, 1:]
-    return list(zip(*boxes.tolist(), strict=True))
+        index = index_map(panoptic.with_segments(existing), bounded(pair.image.size, self._side))
+        runs = Runs.from_pixels(index)
+        shown, boxes = runs.areas_and_boxes(len(existing))
+        return packed(runs), list(map(tuple, np.where(shown[:, None] > 0, boxes, 0).tolist()))

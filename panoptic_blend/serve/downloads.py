@@ -32,7 +32,7 @@ def view(panoptic: PanopticMap, categories: Categories) -> dict[str, Any]:
     return {
         "width": width,
         "height": height,
-        "map": pack_map(index_map(PanopticMap(panoptic.segment_ids, shown), (height, width))),
+        "map": pack_map(index_map(panoptic.with_segments(shown), (height, width))),
         "segments": [[s.id, places[s.category] + 1, s.area, s.score and round(s.score, 4)] for s in shown],
     }
 
