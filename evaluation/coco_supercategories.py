@@ -18,7 +18,6 @@ The pictures are links. Existing splits are kept.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -32,7 +31,7 @@ from panoptic_blend.convert.coco_instances import read_coco_instances
 from panoptic_blend.convert.painting import Labels, paint
 from panoptic_blend.convert.writing import store_picture
 from panoptic_blend.data.dataset import CocoPanoptic
-from panoptic_blend.files import inside, locked
+from panoptic_blend.files import file_digest, inside, locked
 from panoptic_blend.formats.categories import Categories
 from panoptic_blend.formats.json_files import read_json
 from panoptic_blend.formats.panoptic_writer import PanopticWriter
@@ -120,8 +119,8 @@ def instance_pictures(root: Path, supercategories: Supercategories) -> list[Labe
 
 def without(pictures: Sequence[Labeled], held_out: Sequence[Labeled]) -> list[Labeled]:
     """The ``pictures`` that are not among ``held_out``, neither by id nor by the content of the file."""
-    ids, digests = {picture.image_id for picture in held_out}, {_digest(picture.picture) for picture in held_out}
-    return [p for p in pictures if p.image_id not in ids and _digest(p.picture) not in digests]
+    ids, digests = {picture.image_id for picture in held_out}, {file_digest(picture.picture) for picture in held_out}
+    return [p for p in pictures if p.image_id not in ids and file_digest(p.picture) not in digests]
 
 
 def derive(data: Path, output: Path, others: Path | None = None) -> Iterator[str]:
@@ -156,10 +155,6 @@ def _write(root: Path, split: str, pictures: Sequence[Labeled], categories: Cate
             writer.add(picture.image_id, picture.name, picture.panoptic())
             progress(done, len(pictures))
     return "written"
-
-
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def coco_supercategories(

@@ -83,6 +83,12 @@ def name_in_errors(path: Path, temporary: Path | None = None) -> Iterator[None]:
 _UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
 
 
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file in hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def require_empty(folder: Path) -> None:
     """Raise an error unless ``folder`` is empty or does not exist."""
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):

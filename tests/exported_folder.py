@@ -10,7 +10,8 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from panoptic_blend.config.experiment import load_config
-from panoptic_blend.deploy.manifest import MANIFEST, TOP_LAYER, Input, Manifest, Source, file_digest, output_axes
+from panoptic_blend.deploy.manifest import MANIFEST, TOP_LAYER, Input, Manifest, Source, output_axes
+from panoptic_blend.files import file_digest
 from panoptic_blend.formats.categories import Categories, numbered_categories
 
 CHANGES = [

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -12,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from panoptic_blend.config.experiment import Config
 from panoptic_blend.config.model_options import Model
 from panoptic_blend.config.option_types import Count
-from panoptic_blend.files import inside, printable, require_file
+from panoptic_blend.files import file_digest, inside, printable, require_file
 from panoptic_blend.formats.categories import Categories
 from panoptic_blend.formats.json_files import read_json
 from panoptic_blend.structures import PanopticBlendError
@@ -169,9 +168,3 @@ def read_manifest(folder: Path) -> Manifest:
         if file_digest(file) != expected:
             raise PanopticBlendError(f"{file}: is not the file that {MANIFEST} describes; export the model anew")
     return manifest
-
-
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file in hexadecimal digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -20,7 +20,6 @@ from panoptic_blend.deploy.manifest import (
     Input,
     Manifest,
     Source,
-    file_digest,
     file_names,
     is_exported,
     output_axes,
@@ -28,7 +27,7 @@ from panoptic_blend.deploy.manifest import (
 from panoptic_blend.export.graphs import write_graph
 from panoptic_blend.export.tracing import INPUT, PixelNetwork, trace
 from panoptic_blend.extras import require_extra
-from panoptic_blend.files import filling, require_empty
+from panoptic_blend.files import file_digest, filling, require_empty
 from panoptic_blend.inference.predictor import Predictor
 from panoptic_blend.machine import cores
 from panoptic_blend.models.blendmask import BlendMask

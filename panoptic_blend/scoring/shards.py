@@ -6,7 +6,6 @@ a header that says which run it is a part of.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 import struct
@@ -20,7 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from panoptic_blend.files import printable, replacing, require_file
+from panoptic_blend.files import file_digest, printable, replacing, require_file
 from panoptic_blend.metrics.details import PanopticDetails
 from panoptic_blend.scoring.part_arrays import NAMES, Arrays, pack, unpack
 from panoptic_blend.scoring.run import ResultSets, ScoredFiles
@@ -201,8 +200,7 @@ _DAMAGE = (
 
 
 def _named_hash(path: Path) -> dict[str, str]:
-    with path.open("rb") as file:
-        return {"file": path.name, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
+    return {"file": path.name, "sha256": file_digest(path)}
 
 
 def _record(category: Category) -> dict[str, object]:

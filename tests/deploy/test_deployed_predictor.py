@@ -18,8 +18,9 @@ from test_without_torch import ABSENT
 
 from panoptic_blend import deploy
 from panoptic_blend.cli.models import running
-from panoptic_blend.deploy.manifest import MANIFEST, TOP_LAYER, file_digest
+from panoptic_blend.deploy.manifest import MANIFEST, TOP_LAYER
 from panoptic_blend.deploy.predictor import ExportedPredictor
+from panoptic_blend.files import file_digest
 from panoptic_blend.structures import PanopticBlendError
 
 

@@ -15,12 +15,12 @@ from panoptic_blend.deploy.manifest import (
     Input,
     Manifest,
     Source,
-    file_digest,
     file_names,
     is_exported,
     output_axes,
     read_manifest,
 )
+from panoptic_blend.files import file_digest
 from panoptic_blend.formats.categories import coco_categories
 
 LEVELS = {f"p{n}": 2**n for n in range(3, 8)}
