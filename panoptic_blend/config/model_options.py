@@ -83,6 +83,9 @@ class FCOS(Options):
     """Convolutions that precede both towers, shared by classification and box regression."""
     num_convs: Layers = 4
     """Convolutions in each of the two towers, for classification and for box regression."""
+    norm: Literal["gn", "bn"] = "gn"
+    """Normalization in the towers: group norm, or batch norm over all levels together, which is folded into the
+    convolutions after training and then costs nothing."""
     size_limits: Annotated[tuple[Weight, ...], Field(min_length=2, max_length=8)] = (64, 128, 256, 512)
     """Ranges of P3, P4, ...: the largest distance in pixels from a location to a side of its box.
     One more level follows, without a limit."""
@@ -175,6 +178,8 @@ class Semantic(Options):
     """Whether there is a semantic head; without it the model predicts instances only."""
     channels: Width = 128
     """Channels of the semantic head."""
+    norm: Literal["gn", "bn"] = "gn"
+    """Normalization in the semantic head: group norm, or batch norm, which is folded after training."""
     loss_weight: Weight = 0.5
     """Weight of the semantic loss."""
 

@@ -50,7 +50,9 @@ def build_model(config: Config, backbone: Backbone | None = None, labels_from: i
     else:
         require_backbone(backbone)
     fpn = _fpn(options, backbone)
-    head = SemanticHead(options.fpn.channels, options.num_stuff + 1, semantic.channels) if semantic.enabled else None
+    head = None
+    if semantic.enabled:
+        head = SemanticHead(options.fpn.channels, options.num_stuff + 1, semantic.channels, semantic.norm)
     branch = _mask_rcnn(options) if options.instances == "mask_rcnn" else _blendmask(options, backbone, fpn)
     return PanopticBlend(
         backbone,
@@ -78,7 +80,7 @@ def _blendmask(options: Model, backbone: Backbone, fpn: FPN) -> BlendMask:
     fcos, blender, channels = options.fcos, options.blender, options.fpn.channels
     bottom = _bottom(options, backbone)
     return BlendMask(
-        FCOSHead(channels, options.num_things, fcos.num_convs, fcos.shared_convs),
+        FCOSHead(channels, options.num_things, fcos.num_convs, fcos.shared_convs, fcos.norm),
         TopLayer(channels, options.bottom.num_bases, blender.attention_size) if blender.merge == "blend" else None,
         bottom,
         ThingSemanticHead(channels, options.bottom.channels, options.num_things)

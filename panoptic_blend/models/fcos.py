@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from panoptic_blend.models.class_rows import ClassRows
+from panoptic_blend.models.head_norms import HeadNorm, head_norm, on_levels
 
 
 @dataclass(frozen=True)
@@ -46,11 +47,10 @@ def unravel(indices: Tensor, sizes: Sequence[tuple[int, int]], num_images: int) 
     return torch.stack([level, image, cell // width, cell % width], dim=1)
 
 
-def _tower(channels: int, num_convs: int) -> nn.Sequential:
-    groups = min(32, channels // 2)  # with one channel per group, a level of one cell has no variance
+def _tower(channels: int, num_convs: int, norm: HeadNorm) -> nn.Sequential:
     layers: list[nn.Module] = []
     for _ in range(num_convs):
-        layers += [nn.Conv2d(channels, channels, 3, padding=1), nn.GroupNorm(groups, channels), nn.ReLU()]
+        layers += [nn.Conv2d(channels, channels, 3, padding=1), head_norm(norm, channels), nn.ReLU()]
     return nn.Sequential(*layers)
 
 
@@ -62,6 +62,7 @@ class FCOSHead(nn.Module):
         num_classes: C, without background.
         num_convs: convolutions in each of the two towers.
         shared_convs: convolutions that both towers share, before their own.
+        norm: normalization after each of these convolutions.
         prior: probability of every class before training (focal loss, Lin et al., ICCV 2017, section 4.1).
     """
 
@@ -74,12 +75,13 @@ class FCOSHead(nn.Module):
         num_classes: int = 80,
         num_convs: int = 4,
         shared_convs: int = 0,
+        norm: HeadNorm = "gn",
         prior: float = 0.01,
     ) -> None:
         super().__init__()
-        self.shared_tower = _tower(channels, shared_convs)
-        self.class_tower = _tower(channels, num_convs)
-        self.box_tower = _tower(channels, num_convs)
+        self.shared_tower = _tower(channels, shared_convs, norm)
+        self.class_tower = _tower(channels, num_convs, norm)
+        self.box_tower = _tower(channels, num_convs, norm)
         self.class_logits = nn.Conv2d(channels, num_classes, 3, padding=1)
         self.distances = nn.Conv2d(channels, 4, 3, padding=1)
         self.centerness = nn.Conv2d(channels, 1, 3, padding=1)
@@ -93,11 +95,11 @@ class FCOSHead(nn.Module):
 
     def forward(self, features: Sequence[Tensor], strides: Sequence[int]) -> list[LevelPredictions]:
         """Predict from ``features`` (N, channels, h, w), one per level, at ``strides``."""
-        return [self._level(feature, stride) for feature, stride in zip(features, strides, strict=True)]
+        features = on_levels(self.shared_tower, features)
+        classes, boxes = on_levels(self.class_tower, features), on_levels(self.box_tower, features)
+        return [self._level(*parts) for parts in zip(classes, boxes, strides, strict=True)]
 
-    def _level(self, feature: Tensor, stride: int) -> LevelPredictions:
-        feature = self.shared_tower(feature)
-        classes, boxes = self.class_tower(feature), self.box_tower(feature)
+    def _level(self, classes: Tensor, boxes: Tensor, stride: int) -> LevelPredictions:
         return LevelPredictions(
             stride=stride,
             logits=self.class_logits(classes),

@@ -8,20 +8,20 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from panoptic_blend.models.class_rows import ClassRows
+from panoptic_blend.models.head_norms import HeadNorm, head_norm
 
 
-def _stage(in_channels: int, channels: int) -> nn.Sequential:
+def _stage(in_channels: int, channels: int, norm: HeadNorm) -> nn.Sequential:
     conv = nn.Conv2d(in_channels, channels, 3, padding=1, bias=False)
-    groups = min(32, channels // 2)  # with one channel per group, a level of one cell has no variance
-    return nn.Sequential(conv, nn.GroupNorm(groups, channels), nn.ReLU())
+    return nn.Sequential(conv, head_norm(norm, channels), nn.ReLU())
 
 
-def _branch(in_channels: int, channels: int, doublings: int) -> nn.Sequential:
-    layers: list[nn.Module] = [_stage(in_channels, channels)]
+def _branch(in_channels: int, channels: int, doublings: int, norm: HeadNorm) -> nn.Sequential:
+    layers: list[nn.Module] = [_stage(in_channels, channels, norm)]
     for i in range(doublings):
         layers.append(nn.Upsample(scale_factor=2, mode="bilinear", align_corners=False))
         if i < doublings - 1:
-            layers.append(_stage(channels, channels))
+            layers.append(_stage(channels, channels, norm))
     return nn.Sequential(*layers)
 
 
@@ -32,6 +32,7 @@ class SemanticHead(nn.Module):
         in_channels: channels of the pyramid.
         num_classes: S + 1; class 0 is "some thing".
         channels: width of the head, a multiple of 32.
+        norm: normalization after each 3x3 convolution.
         levels: pyramid levels to read, finest (stride 4) first, each half the size of the one before.
     """
 
@@ -43,10 +44,11 @@ class SemanticHead(nn.Module):
         in_channels: int = 256,
         num_classes: int = 54,
         channels: int = 128,
+        norm: HeadNorm = "gn",
         levels: Sequence[str] = ("p2", "p3", "p4", "p5"),
     ) -> None:
         super().__init__()
-        self.branches = nn.ModuleDict({name: _branch(in_channels, channels, i) for i, name in enumerate(levels)})
+        self.branches = nn.ModuleDict({name: _branch(in_channels, channels, i, norm) for i, name in enumerate(levels)})
         self.predictor = nn.Conv2d(channels, num_classes, 1)
         for conv in self.modules():
             if isinstance(conv, nn.Conv2d):
