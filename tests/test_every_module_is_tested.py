@@ -53,6 +53,7 @@ COVERED_BY = {
     "config/yaml_files": "config/test_config.py",
     "config/yaml_text": "config/test_config.py",
     "convert/class_maps": "convert/test_id_masks.py",
+    "convert/cityscapes_labels": "convert/test_cityscapes_folders.py",
     "convert/ade20k": "convert/test_tool_masks.py",
     "convert/supervisely": "convert/test_tool_masks.py",
     "convert/vistas": "convert/test_tool_masks.py",

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -21,6 +23,9 @@ from panoptic_blend.cli.convert import (
 from panoptic_blend.cli.convert import convert as convert  # with the commands of both modules
 from panoptic_blend.cli.options import Overwrite
 from panoptic_blend.structures import PanopticBlendError
+
+if TYPE_CHECKING:
+    from panoptic_blend.convert.writing import LabeledSource
 
 
 @convert.command("masks")
@@ -69,25 +74,44 @@ def convert_masks(
 
 @convert.command("cityscapes")
 def convert_cityscapes(
-    panoptic_json: Annotated[
-        Path, typer.Argument(help="cityscapes_panoptic_SPLIT.json, as Cityscapes' own scripts write it.")
+    labels: Annotated[
+        Path,
+        typer.Argument(metavar="PATH", help="The folder with gtFine, gtFine/SPLIT, or cityscapes_panoptic_SPLIT.json."),
     ],
-    pictures: Annotated[Path, typer.Option(help="The folder leftImg8bit, or the folder of the split in it.")],
     out: Out,
-    maps: Annotated[
-        Path | None, typer.Option(help="Folder of PNGs; default: beside the JSON, with the same name.")
+    pictures: Annotated[
+        Path | None,
+        typer.Option(help="The folder leftImg8bit, or that of the split in it; default: beside gtFine."),
     ] = None,
-    split: SplitName = "train",
+    maps: Annotated[
+        Path | None, typer.Option(help="Folder of the JSON's PNGs; default: beside it, with the same name.")
+    ] = None,
+    split: Annotated[
+        str | None,
+        typer.Option(help="Name of the split to write.", show_default="that of the folder; of a JSON, train"),
+    ] = None,
     keep_empty: KeepEmpty = False,
     link: Link = False,
     overwrite: Overwrite = False,
 ) -> None:
-    """Convert the panoptic JSON and PNGs that createPanopticImgs writes, with label ids or train ids."""
+    """Convert Cityscapes: its instanceIds or polygons, or the panoptic JSON and PNGs that createPanopticImgs writes."""
     from panoptic_blend.convert.cityscapes import read_cityscapes
+    from panoptic_blend.convert.cityscapes_folders import FINE, cityscapes_splits, read_cityscapes_folder
     from panoptic_blend.convert.writing import ConversionOptions
 
-    options = ConversionOptions(root=out, split=split, keep_empty=keep_empty, link=link, overwrite=overwrite)
-    write_data_set(read_cityscapes(panoptic_json, pictures, maps), options, offers_rest=False)
+    if labels.is_dir() and maps is not None:
+        raise PanopticBlendError("--maps belongs to a panoptic JSON; leave it out")
+    sources: dict[str, Callable[[], LabeledSource]]
+    if not labels.is_dir():
+        sources = {split or "train": lambda: read_cityscapes(labels, pictures, maps)}
+    elif (labels / FINE).is_dir():
+        chosen = [split] if split else cityscapes_splits(labels)
+        sources = {name: partial(read_cityscapes_folder, labels / FINE / name, pictures) for name in chosen}
+    else:
+        sources = {split or labels.absolute().name: lambda: read_cityscapes_folder(labels, pictures)}
+    for name, read in sources.items():
+        options = ConversionOptions(root=out, split=name, keep_empty=keep_empty, link=link, overwrite=overwrite)
+        write_data_set(read(), options, offers_rest=False)
 
 
 @convert.command("voc")

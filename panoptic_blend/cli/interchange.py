@@ -72,4 +72,4 @@ def _lines(done: Exported, form: str, drawn: Drawing) -> list[str]:
     for kind, count in (("crowds", done.crowds), ("scores", done.scores)):
         if count:
             lines.append(f"{count} {kind} were left out: {form} has no place for them")
-    return lines
+    return [*lines, *done.remarks]

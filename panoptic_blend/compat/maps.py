@@ -100,7 +100,7 @@ def from_labels(
     """
     ids, label_divisor = read_ids(labels, name), require_divisor(label_divisor)
     ids = np.where(np.isin(ids // label_divisor, list(void)), -1, ids.astype(np.int64))
-    return panoptic_map((ids, None), categories, name, label_divisor)
+    return panoptic_map((ids, None), categories, name, label_divisor).measure()
 
 
 def from_cityscapes_ids(ids: Any, categories: Mapping[int, Category], *, name: str = "truth") -> PanopticMap:
@@ -118,7 +118,7 @@ def from_cityscapes_ids(ids: Any, categories: Mapping[int, Category], *, name: s
             is_group = value < 1000 and category.is_thing
             records.append({"id": value + 1, "category_id": category.id, "iscrowd": int(is_group)})
     known = [record["id"] for record in records]
-    return panoptic_map((np.where(np.isin(values + 1, known), values + 1, 0), records), categories, name)
+    return panoptic_map((np.where(np.isin(values + 1, known), values + 1, 0), records), categories, name).measure()
 
 
 def _size_of(record: Mapping[str, Any]) -> Size | None:

@@ -30,20 +30,23 @@ from panoptic_blend.listing import list_files
 from panoptic_blend.structures import Cutout, PanopticBlendError
 
 KIND = "the panoptic JSON of Cityscapes"
-PICTURE = "_leftImg8bit"
+PICTURES, PICTURE = "leftImg8bit", "_leftImg8bit"
+"""The folder of the pictures, and how the name of each ends."""
 
 
-def read_cityscapes(path: Path, pictures: Path, maps: Path | None = None) -> LabeledSource:
+def read_cityscapes(path: Path, pictures: Path | None = None, maps: Path | None = None) -> LabeledSource:
     """Read ``cityscapes_panoptic_{split}.json`` and find its pictures.
 
     Args:
-        pictures: the folder ``leftImg8bit``, or the folder of the split in it.
+        pictures: the folder ``leftImg8bit``, or the folder of the split in it; by default the first, where Cityscapes
+            has it.
         maps: the folder of PNGs; by default the one beside the JSON that has the same name.
 
     Raises:
         PanopticBlendError: the JSON has another format, or files are missing.
     """
     content, folder = read_json(path), maps or path.with_suffix("")
+    pictures = pictures or path.absolute().parent.parent / PICTURES
     images, annotations, listed = (
         require_records(content, key, path.name, KIND) for key in ("images", "annotations", "categories")
     )
@@ -57,7 +60,7 @@ def read_cityscapes(path: Path, pictures: Path, maps: Path | None = None) -> Lab
     sizes = _sizes(images, path)
     numbers = {name: number for number, name in enumerate(sizes, start=1)}
     annotation_of = _annotations(annotations, numbers, path, categories)
-    picture_of = _pictures(pictures)
+    picture_of = pictures_of(pictures)
     items = []
     for name, size in sizes.items():
         if name not in picture_of:
@@ -98,8 +101,8 @@ def _annotations(
     return dict(zip(names, check_annotations(numbered, path, categories), strict=True))
 
 
-def _pictures(folder: Path) -> dict[str, Path]:
-    """Image id -> picture, found in any city's folder."""
+def pictures_of(folder: Path) -> dict[str, Path]:
+    """Name without its end -> picture, found in any city's folder."""
     paths = list_files(folder, recursive=True).paths
     return {path.stem.removesuffix(PICTURE): path for path in paths if path.stem.endswith(PICTURE)}
 

@@ -88,6 +88,8 @@ class PanopticWriter:
 
 def segment_records(panoptic: PanopticMap) -> list[dict[str, object]]:
     """The ``segments_info`` of a map; segments without pixels are left out."""
+    if not all(segment.box for segment in panoptic.segments):  # maps of other tools are not measured
+        panoptic = panoptic.measure()
     return [segment_record(segment) for segment in panoptic.segments if segment.box]
 
 

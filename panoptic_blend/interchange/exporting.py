@@ -43,14 +43,15 @@ TOLERANCE = 1.0
 class Exported:
     """What an export wrote: the number of pictures, and of segments by how they were drawn.
 
-    ``crowds`` and ``scores`` were left out, because the format has no place for them. ``way_back`` are the words of a
-    command that reads the folder.
+    ``crowds`` and ``scores`` were left out, because the format has no place for them; ``remarks`` say what else was.
+    ``way_back`` are the words of a command that reads the folder.
     """
 
     pictures: int
     drawn: Mapping[str, int]
     crowds: int
     scores: int
+    remarks: Sequence[str]
     way_back: Sequence[str]
 
 
@@ -96,7 +97,7 @@ def export(
             progress(done, len(source.places))
         writer.finish()
     words = [word.replace("DIR", str(out), 1) if word.startswith("DIR") else word for word in writer.way_back()]
-    return Exported(len(source.places), writer.drawn, counts["crowds"], counts["scores"], words)
+    return Exported(len(source.places), writer.drawn, counts["crowds"], counts["scores"], writer.remarks(), words)
 
 
 def _fitting(picture: LabeledPicture, writer: LabelWriter, counts: Counter[str]) -> LabeledPicture:

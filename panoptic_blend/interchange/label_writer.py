@@ -77,6 +77,10 @@ class LabelWriter(ABC):
     def way_back(self) -> Sequence[str]:
         """The words after ``panoptic-blend data convert`` that read the folder, without ``--out``."""
 
+    def remarks(self) -> Sequence[str]:
+        """Lines about what was left out, beside crowds and scores."""
+        return ()
+
     def polygons_of(self, region: Region, *, as_mask: bool = False) -> list[Ring] | None:
         """The polygons of a segment; None if it has to be a mask.
 
@@ -97,7 +101,10 @@ class LabelWriter(ABC):
         Raises:
             PanopticBlendError: another picture has the same one.
         """
-        own = str(PurePosixPath(name).with_suffix(suffix))
+        return self.claimed(str(PurePosixPath(name).with_suffix(suffix)), name)
+
+    def claimed(self, own: str, name: str) -> str:
+        """``own``, the name of labels of the picture ``name``; raises PanopticBlendError if another one has it."""
         if (other := self._pictures.setdefault(own, name)) != name:
             raise PanopticBlendError(f"{other} and {name} would share the labels {own}; rename one of the pictures")
         return own

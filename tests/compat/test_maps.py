@@ -16,6 +16,8 @@ from pycocotools import mask as coco
 
 from panoptic_blend import Category, PanopticMap, PanopticQuality, evaluate_files
 from panoptic_blend.compat import from_cityscapes_ids, from_fiftyone, from_labels, from_segments, from_supervision
+from panoptic_blend.formats.panoptic_writer import PanopticWriter
+from panoptic_blend.metrics.conversion import panoptic_map
 
 Refused = Callable[..., str]
 
@@ -174,8 +176,18 @@ def test_instance_ids_of_cityscapes() -> None:
     ids = np.array([[24, 24, 26000, 26001, 0], [24, 24, 26000, 7, -1]])
     panoptic = from_cityscapes_ids(ids, CATEGORIES)
     assert classes(panoptic) == [[24, 24, 26, 26, 0], [24, 24, 26, 7, 0]]
-    assert sorted((segment.category, segment.is_crowd) for segment in panoptic.segments) == [
-        *((7, False), (24, True), (26, False), (26, False))
+    assert sorted((segment.category, segment.is_crowd, segment.area) for segment in panoptic.segments) == [
+        *((7, False, 1), (24, True, 4), (26, False, 1), (26, False, 2))
+    ]
+
+
+def test_maps_that_are_not_measured_are_written_with_all_their_segments(tmp_path: Path) -> None:
+    pairs = np.array([[[26, 1], [26, 2]], [[7, 0], [7, 0]]])
+    with PanopticWriter(tmp_path / "panoptic.json", categories=list(CATEGORIES.values())) as writer:
+        writer.add(1, "a.png", panoptic_map(pairs, CATEGORIES, "prediction"))
+    [annotation] = json.loads((tmp_path / "panoptic.json").read_text())["annotations"]
+    assert sorted((info["category_id"], info["area"]) for info in annotation["segments_info"]) == [
+        *((7, 2), (26, 1), (26, 1))
     ]
 
 

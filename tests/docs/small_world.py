@@ -19,7 +19,7 @@ from panoptic_blend.convert.labelme import Classes, read_labelme
 from panoptic_blend.convert.writing import ConversionOptions, write
 from panoptic_blend.data.dataset import CocoPanoptic
 from panoptic_blend.formats.categories import coco_categories
-from panoptic_blend.formats.images import write_picture, write_segment_ids
+from panoptic_blend.formats.images import write_picture, write_segment_ids, write_values
 from panoptic_blend.models.build import build_model
 from panoptic_blend.shapes.dataset import CATEGORIES, write_shapes
 
@@ -143,6 +143,7 @@ def _cityscapes(root: Path, split: str) -> None:
     }
     write_segment_ids(root / f"gtFine/cityscapes_panoptic_{split}/{name}_gtFine_panoptic.png", ids)
     (root / f"gtFine/cityscapes_panoptic_{split}.json").write_text(json.dumps(content))
+    write_values(root / f"gtFine/{split}/ulm/{name}_gtFine_instanceIds.png", ids.astype(np.uint16))
     write_picture(root / f"leftImg8bit/{split}/ulm/{name}_leftImg8bit.png", np.full((2, 3, 3), 99, np.uint8))
 
 

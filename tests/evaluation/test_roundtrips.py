@@ -11,11 +11,14 @@ import pytest
 from evaluation import roundtrips
 
 
-def test_pycocotools_reads_the_same_pixels(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert roundtrips.main(["--pictures", "1", "--only", "pycocotools", "--output", str(tmp_path / "out.json")]) == 0
+def test_other_libraries_read_the_same_pixels(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--pictures", "1", "--only", "pycocotools", "torchvision", "PIL"]
+    assert roundtrips.main([*words, "--output", str(tmp_path / "out.json")]) == 0
     found = json.loads((tmp_path / "out.json").read_text())
     assert [(each["form"], each["way"]) for each in found] == [
-        (form, way) for form in ("coco-instances", "fiftyone") for way in roundtrips.WAYS
+        *((form, way) for form in ("coco-instances", "fiftyone") for way in roundtrips.WAYS),
+        ("cityscapes", "masks"),
+        ("masks", "masks"),
     ]
     assert all(each["exact"] == each["segments"] > 0 for each in found if each["way"] != "polygons, 1")
     assert "pycocotools" in capsys.readouterr().out
