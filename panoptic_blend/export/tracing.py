@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -74,7 +77,7 @@ def trace(model: PanopticBlend, stride: int, batch: int = 1) -> ExportedProgram:
     sides = {axis: STRIDE_LIMIT * Dim(name, min=max(smallest, 2)) for axis, name in ((2, "rows"), (3, "columns"))}
     network = PixelNetwork(model)
     try:
-        with torch.no_grad(), warnings.catch_warnings(action="ignore"):
+        with torch.no_grad(), warnings.catch_warnings(action="ignore"), _whole_strides():
             program = torch.export.export(network, (example,), dynamic_shapes={INPUT: sides}, strict=False)
     except Exception as error:  # of torch, for what a foreign network does
         raise PanopticBlendError(
@@ -85,6 +88,30 @@ def trace(model: PanopticBlend, stride: int, batch: int = 1) -> ExportedProgram:
             f"the network has operators that many engines lack: {', '.join(lacking)}; choose another model.backbone"
         )
     return program
+
+
+@contextmanager
+def _whole_strides() -> Iterator[None]:
+    """Let networks of timm whose padding depends on the size of a map take it for a multiple of the layer's stride.
+
+    It is one, as the sides of pixels are multiples of the backbone's stride. Followed through the network in symbols,
+    the size would make torch compute for hours.
+    """
+    padding = sys.modules.get("timm.layers.padding")
+    if padding is None:
+        yield
+        return
+    original = padding.get_same_padding
+    padding.get_same_padding = _same_padding  # type: ignore[attr-defined]
+    try:
+        yield
+    finally:
+        padding.get_same_padding = original  # type: ignore[attr-defined]
+
+
+def _same_padding(size: object, kernel_size: int, stride: int, dilation: int) -> int:
+    """The cells by which TensorFlow pads a side that is a multiple of ``stride``."""
+    return max((kernel_size - 1) * dilation + 1 - stride, 0)
 
 
 def operators(program: ExportedProgram) -> set[str]:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from timm.layers import Conv2dSame
 from torch import Tensor, nn
 
 from panoptic_blend.config.experiment import load_config
@@ -77,3 +78,29 @@ class Sorting(nn.Module):
 
 def test_operators_that_engines_lack_are_refused(refused: Callable[..., str]) -> None:
     assert "operators that many engines lack: sort; " in refused(trace, Sorting(), 32)
+
+
+class SamePadding(nn.Module):
+    """What `trace` reads of a model, with layers of timm that measure a map before they pad it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        kinds = (Conv2dSame(3, 4, 3, 2), Conv2dSame(4, 4, 5, 2, groups=4), Conv2dSame(4, 2, 1, 2))
+        self.layers = nn.Sequential(*kinds)
+        self.pixel_mean = self.pixel_std = torch.ones(3)
+
+    def raw(self, batch: Tensor) -> dict[str, Tensor]:
+        return {"found": self.layers(batch)}
+
+
+def test_padding_that_depends_on_the_size_is_traced_as_a_number() -> None:
+    torch.manual_seed(0)
+    model = SamePadding()
+    program = trace(model, 32)  # type: ignore[arg-type]
+    pixels = torch.rand(1, 3, 160, 224)
+    with torch.no_grad():
+        expected = PixelNetwork(model)(pixels)["found"]  # type: ignore[arg-type]
+        torch.testing.assert_close(program.module()(pixels)["found"], expected)
+    assert expected.shape == (1, 2, 20, 28)
+    paddings = [node.args[1] for node in program.graph.nodes if "pad" in str(node.target)]
+    assert paddings == [[0, 1, 0, 1], [1, 2, 1, 2], [0, 0, 0, 0]]
