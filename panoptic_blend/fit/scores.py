@@ -13,6 +13,7 @@ from scipy.special import expit, logit
 from panoptic_blend.config.model_options import Calibration
 from panoptic_blend.formats.categories import Categories
 from panoptic_blend.instances import FoundInstances
+from panoptic_blend.metrics.calibration import expected_error, score_bins
 from panoptic_blend.metrics.instance_columns import NOTHING, Bools, InstanceColumns, join, one_image
 from panoptic_blend.metrics.instance_conversion import encode_cutouts, true_instances
 from panoptic_blend.metrics.instance_matching import taken
@@ -26,7 +27,7 @@ ENOUGH = 20
 parameters (Peduzzi et al., A Simulation Study of the Number of Events per Variable in Logistic Regression, 1996)."""
 
 BINS = 15
-"""The number of bins of the expected calibration error in Guo et al."""
+"""The number of bins of the expected calibration error in Guo et al. (On Calibration of Modern Neural Networks, 2017)."""
 
 _LEAST_SCORE = 1e-6
 """Scores of 0 and 1 have no logit."""
@@ -58,14 +59,8 @@ class Outcomes:
         return _mean(-np.log(np.where(self.is_right, scores, 1 - scores)))
 
     def calibration_error(self) -> float:
-        """Expected calibration error (Guo et al., On Calibration of Modern Neural Networks, ICML 2017, equation 3).
-
-        In bins of equal width, it is the mean distance of the mean score and the share of right detections, weighted
-        by their number; NaN over nothing.
-        """
-        bins = np.minimum((self.scores * BINS).astype(np.int64), BINS - 1)
-        excess = np.bincount(bins, self.scores - self.is_right, minlength=BINS)
-        return float(np.abs(excess).sum() / len(self)) if len(self) else np.nan
+        """Expected calibration error (Guo et al., equation 3); NaN over nothing."""
+        return expected_error(list(score_bins(self.scores, self.is_right.astype(np.float64), BINS)))
 
 
 def outcomes(samples: Iterable[FusionSample], categories: Categories) -> Outcomes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -70,15 +70,21 @@ def _calibration(scores: Floats, matched: Floats) -> Calibration:
     known = ~np.isnan(scores)
     unscored, scores, matched = int((~known).sum()), scores[known], matched[known]
     outside = int(((scores < 0) | (scores > 1)).sum())
-    bins = list(_bins(scores, matched)) if scores.size and not outside else []
-    total = sum(each.segments for each in bins)
-    distances = [each.segments * abs(each.matched - each.score) for each in bins if each.segments]
-    return Calibration(math.fsum(distances) / total if total else math.nan, bins, len(scores), unscored, outside)
+    bins = list(score_bins(scores, matched)) if scores.size and not outside else []
+    return Calibration(expected_error(bins), bins, len(scores), unscored, outside)
 
 
-def _bins(scores: Floats, matched: Floats) -> Iterable[ScoreBin]:
-    places = np.maximum(np.searchsorted(np.arange(BINS + 1) / BINS, scores) - 1, 0)
-    for place in range(BINS):
+def score_bins(scores: Floats, matched: Floats, number: int = BINS) -> Iterator[ScoreBin]:
+    """Yield the ``number`` of bins of scores (n,) in 0..1, of which ``matched`` (n,) says with 0 or 1 what is right."""
+    places = np.maximum(np.searchsorted(np.arange(number + 1) / number, scores) - 1, 0)
+    for place in range(number):
         mine = places == place
         means = [float(values[mine].mean()) if mine.any() else math.nan for values in (scores, matched)]
-        yield ScoreBin(place / BINS, (place + 1) / BINS, int(mine.sum()), *means)
+        yield ScoreBin(place / number, (place + 1) / number, int(mine.sum()), *means)
+
+
+def expected_error(bins: Sequence[ScoreBin]) -> float:
+    """Expected calibration error of bins (Guo et al., equation 3); NaN over nothing."""
+    total = sum(each.segments for each in bins)
+    distances = [each.segments * abs(each.matched - each.score) for each in bins if each.segments]
+    return math.fsum(distances) / total if total else math.nan
