@@ -1,4 +1,4 @@
-"""The demo: generate the Shapes data set, fit a model to it, evaluate it, and draw figures of its predictions."""
+"""The demo: generate the Shapes data set, fit a model to it, and draw figures of its predictions."""
 
 from __future__ import annotations
 
@@ -6,17 +6,16 @@ from pathlib import Path
 
 from panoptic_blend.data.dataset import CocoPanoptic
 from panoptic_blend.data.photometric import pixels_of
-from panoptic_blend.data.protocol import PanopticDataset
 from panoptic_blend.drawing.figures import stack
 from panoptic_blend.fit.run import fit
-from panoptic_blend.fit.summary import comparison
+from panoptic_blend.fit.summary import RESULTS, comparisons
 from panoptic_blend.fit.wanted import Wanted
 from panoptic_blend.formats.images import Picture, write_picture
-from panoptic_blend.inference.evaluation import evaluate
 from panoptic_blend.inference.explanation import explain
-from panoptic_blend.inference.predictor import Predictor, load
+from panoptic_blend.inference.predictor import load
+from panoptic_blend.scoring.file_pairs import FilePairs
 from panoptic_blend.shapes.dataset import write_shapes
-from panoptic_blend.terminal import print_tables, progress_line
+from panoptic_blend.terminal import progress_line
 from panoptic_blend.training.initialization import BEST
 
 WANTED = Wanted(minutes=8, weights="none")
@@ -27,29 +26,26 @@ _ROWS = 5
 
 
 def run_demo(output: Path, data_root: Path, wanted: Wanted = WANTED) -> None:
-    """Generate Shapes in ``data_root``, fit in ``output``, print tables, draw figures; finished steps are skipped."""
+    """Generate Shapes in ``data_root``, fit in ``output`` and draw figures; finished steps are skipped."""
     if not _is_generated(data_root):
         with progress_line("generating Shapes") as progress:
             write_shapes(data_root, 2000, 200, progress=lambda done: progress(done, 2200))
     print(f"data set: {data_root}")
     fit(data_root, output, wanted, resume=True)
-    predictor = load(output / BEST)
-    dataset = CocoPanoptic(data_root, predictor.config.data.val)
-    with progress_line("evaluating", "images") as progress:
-        evaluation = evaluate(predictor.model, dataset, predictor.config, progress=progress)
-    print_tables(*evaluation.tables()[1:])  # the table of classes is long
-    for path in draw_figures(predictor, dataset, output / "figures"):
+    for path in draw_figures(output, data_root):
         print(f"see {path}")
 
 
-def draw_figures(predictor: Predictor, dataset: PanopticDataset, folder: Path) -> list[Path]:
+def draw_figures(output: Path, data_root: Path) -> list[Path]:
     """Draw truth and prediction of a few images, and the bases and, if it has instances, attentions of the first one.
 
-    The last two are as figures 3 and 1 of the BlendMask paper. Returns the paths of the figures.
+    The last two are as figures 3 and 1 of the BlendMask paper. Returns the paths of the figures, in ``output``.
     """
-    first = pixels_of(dataset[0].image)
-    explained = explain(predictor, first, best=_ROWS).figures()
-    rows = [comparison(predictor, dataset, i) for i in range(min(_ROWS, len(dataset)))]
+    predictor, folder = load(output / BEST), output / "figures"
+    dataset = CocoPanoptic(data_root, predictor.config.data.val)
+    pairs = FilePairs(dataset.paths.json, output / RESULTS / dataset.paths.json.name, dataset.paths.maps)
+    explained = explain(predictor, pixels_of(dataset[0].image), best=_ROWS).figures()
+    rows = list(comparisons(pairs, dataset, range(min(_ROWS, len(dataset)))))
     figures: dict[str, Picture] = {"panoptic.png": stack(rows)}
     figures |= {name: explained[name] for name in ("bases.png", "attentions.png") if name in explained}
     for file_name, figure in figures.items():

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from panoptic_blend.metrics.causes import Cause
 from panoptic_blend.metrics.details import SIZES, PanopticDetails, SegmentRow
+from panoptic_blend.metrics.instance_budget import InstanceErrorBudget
+from panoptic_blend.metrics.instance_errors import InstanceCause
+from panoptic_blend.metrics.panoptic_quality import PanopticReport
 from panoptic_blend.scoring.details import Findings
+from panoptic_blend.scoring.instance_findings import InstanceFindings
 from panoptic_blend.structures import Category
 from panoptic_blend.terminal import percent
 
@@ -31,6 +36,14 @@ _WORDS = {
     Cause.MISSED: "missed {}",
     Cause.BACKGROUND: "{} where there are none",
     Cause.INEXACT: "outlines of found {} that are not exact",
+}
+_INSTANCE_WORDS = {
+    InstanceCause.DUPLICATE: "things found twice",
+    InstanceCause.CLASSIFICATION: "things of the wrong class",
+    InstanceCause.LOCALIZATION: "things with a poor outline (IoU from 0.1 to 0.5)",
+    InstanceCause.BOTH: "things of the wrong class with a poor outline",
+    InstanceCause.BACKGROUND: "things where there are none",
+    InstanceCause.MISSED: "missed things",
 }
 
 
@@ -88,31 +101,39 @@ def named(category: Category) -> str:
     return "`" + "".join(c if c.isprintable() and c != "`" else " " for c in category.name)[:80] + "`"
 
 
-def rare_and_weak(findings: Findings, examples: Mapping[int, int]) -> list[Category]:
-    """The classes with a PQ below the mean and few ``examples``, training segments by category id; the rarest first."""
-    mean = findings.report["All"]["pq"]
-    weak = [
-        c
-        for c in findings.report.categories
-        if findings.report.occurs(c.id)
-        and findings.report.per_class[c.id]["pq"] < mean
-        and examples.get(c.id, FEW_EXAMPLES) < FEW_EXAMPLES
+def instance_limits(budget: InstanceErrorBudget) -> list[str]:
+    """What costs a model of instances alone most, in words, as `limits` does."""
+    shares = sorted(budget.all.shares.items(), key=lambda item: -item[1])
+    return [f"{_INSTANCE_WORDS[c]} cost {percent(share)} points" for c, share in shares if share >= _COSTLY][
+        :MOST_LISTED
     ]
+
+
+def class_qualities(findings: Findings | InstanceFindings) -> list[tuple[Category, float]]:
+    """The classes that occur and the PQ of each, of instances alone its AP of masks; the weakest first."""
+    report = findings.report
+    if isinstance(report, PanopticReport):
+        found = [(c, report.per_class[c.id]["pq"]) for c in report.categories if report.occurs(c.id)]
+    else:
+        masks = [(c, report.per_class[c.id].mask) for c in report.categories]
+        found = [(c, figures.ap) for c, figures in masks if figures and not math.isnan(figures.ap)]
+    return sorted(found, key=lambda item: item[1])
+
+
+def rare_and_weak(qualities: Sequence[tuple[Category, float]], examples: Mapping[int, int]) -> list[Category]:
+    """The classes below the mean with few ``examples``, training segments by category id; the rarest first."""
+    mean = sum(quality for _, quality in qualities) / max(len(qualities), 1)
+    weak = [c for c, quality in qualities if quality < mean and examples.get(c.id, FEW_EXAMPLES) < FEW_EXAMPLES]
     return sorted(weak, key=lambda c: examples[c.id])
 
 
-def weakest(findings: Findings) -> list[Category]:
-    """The classes that occur, those with the lowest PQ first."""
-    report = findings.report
-    return sorted((c for c in report.categories if report.occurs(c.id)), key=lambda c: report.per_class[c.id]["pq"])
-
-
-def to_label(findings: Findings, examples: Mapping[int, int]) -> Iterator[str]:
+def to_label(findings: Findings | InstanceFindings, examples: Mapping[int, int]) -> Iterator[str]:
     """The classes of which to label more pictures, and why."""
-    if rare := rare_and_weak(findings, examples)[:MOST_LISTED]:
+    qualities = class_qualities(findings)
+    if rare := rare_and_weak(qualities, examples)[:MOST_LISTED]:
         yield "with classes of few examples: " + ", ".join(f"{named(c)} ({examples[c.id]})" for c in rare)
-    elif weak := weakest(findings)[:MOST_LISTED]:
-        yield "with the weakest classes: " + ", ".join(map(named, weak))
+    elif weak := qualities[:MOST_LISTED]:
+        yield "with the weakest classes: " + ", ".join(named(c) for c, _ in weak)
 
 
 def small_are_missed(found: Sequence[Limit]) -> bool:

@@ -13,13 +13,21 @@ from rich.markup import escape
 from rich.table import Table
 
 from panoptic_blend.files import printable
-from panoptic_blend.fit.limitations import Limit, limits, small_are_missed, to_label
+from panoptic_blend.fit.limitations import (
+    Limit,
+    class_qualities,
+    instance_limits,
+    limits,
+    small_are_missed,
+    to_label,
+)
 from panoptic_blend.fit.tuning import Tuned
 from panoptic_blend.inference.evaluation import Evaluation
 from panoptic_blend.metrics.details import PanopticDetails
 from panoptic_blend.metrics.resampling import Interval
-from panoptic_blend.scoring.detail_tables import bounds, rare_classes
+from panoptic_blend.scoring.detail_tables import bounds, rare_line
 from panoptic_blend.scoring.details import Findings
+from panoptic_blend.scoring.instance_findings import InstanceFindings
 from panoptic_blend.structures import Category
 from panoptic_blend.table_formats import NOTHING, markdown
 from panoptic_blend.terminal import percent, right_aligned
@@ -36,6 +44,10 @@ STILL_RISING = 0.005
 _PQ = (
     "PQ (panoptic quality) says how much of what is in the pictures is found, with the right class and the right "
     "outline, averaged over the classes: 100 is perfect, and 0 means that nothing is right."
+)
+_AP = (
+    "AP (average precision) says how many of the things are found, with the right class and outline, and how few that "
+    "are not there, averaged over the classes: 100 is perfect, and 0 means that nothing is right."
 )
 _CAUTION = (
     "The best of the checkpoints of the training was chosen by the same pictures{}, so expect a little less on "
@@ -62,59 +74,67 @@ class Known:
 class ReportText:
     """The words of a summary of a model that was evaluated on a number of ``images``.
 
-    ``details``, ``findings`` and the report ``html`` are None if the data have no panoptic annotation. ``history`` is
-    the PQ of all evaluations of the training, as fractions; ``pictures`` have a title and a file.
+    Without panoptic annotation, ``details`` is None, ``findings`` are those of instances and there are no ``pictures``,
+    which have a title and a file. ``history`` is the PQ of all evaluations of the training, as fractions.
     """
 
     known: Known
     evaluation: Evaluation
     images: int
     details: PanopticDetails | None
-    findings: Findings | None
+    findings: Findings | InstanceFindings
     history: Sequence[float]
     model: Path
     page: Path
-    html: Path | None
+    html: Path
     pictures: Sequence[tuple[str, Path]]
 
     def lines(self) -> list[str]:
         """Five lines for the terminal, and the warnings."""
-        report = f"; report: {self.page}" + (f", in detail {self.html}" if self.html else "")
         return [
             self.how_good(),
-            f"what limits it: {'; '.join(limit.words for limit in self.limits) or 'nothing stands out'}",
+            f"what limits it: {'; '.join(self.limiting()) or 'nothing stands out'}",
             f"what to label next: {'; '.join(self.to_label())}",
             f"what to change: {'; '.join(self.to_change())}",
-            f"model: {self.model}{report}",
+            f"model: {self.model}; report: {self.page}, in detail {self.html}",
             *(f"about the data: {line}" for line in self.known.warnings),
         ]
 
     @cached_property
     def limits(self) -> list[Limit]:
-        """What costs most; nothing without panoptic annotation."""
-        if self.details is None or self.findings is None:
+        """What costs most PQ; nothing without panoptic annotation."""
+        if self.details is None or isinstance(self.findings, InstanceFindings):
             return []
         return limits(self.details, self.findings, has_stuff=self.evaluation.mean_iou is not None)
+
+    def limiting(self) -> list[str]:
+        """What costs most, in words."""
+        if isinstance(self.findings, InstanceFindings):
+            return instance_limits(self.findings.budgets["mask"])
+        return [limit.words for limit in self.limits]
 
     def how_good(self) -> str:
         """The figures of the model with their intervals, in one line."""
         on = f"on {self.images} validation picture{'s' if self.images > 1 else ''}"
-        if self.findings is None:
-            columns = self.evaluation.columns()
-            return f"AP of masks {percent(columns['AP_Th'])}, of boxes {percent(columns['AP_box'])} {on}"
-        all_, things, stuff = self.findings.intervals.groups.values()
-        if self.evaluation.mean_iou is None:
-            return f"PQ of things {_with_bounds(things)} {on}"
-        rare = len(self.findings.intervals.too_rare)
+        rare = len(self._too_rare)
         doubt = f" ({rare} of the classes in too few pictures: unreliable intervals)" if rare else ""
-        return f"PQ {_with_bounds(all_)} {on}: things {_with_bounds(things)}, stuff {_with_bounds(stuff)}{doubt}"
+        if isinstance(self.findings, InstanceFindings):
+            masks, boxes = (_with_bounds(self.findings.intervals[kind].figures["AP"]) for kind in ("mask", "box"))
+            return f"AP of masks {masks}, of boxes {boxes} {on}{doubt}"
+        all_, things, stuff = map(_with_bounds, self.findings.intervals.groups.values())
+        if self.evaluation.mean_iou is None:
+            return f"PQ of things {things} {on}"
+        return f"PQ {all_} {on}: things {things}, stuff {stuff}{doubt}"
+
+    @property
+    def _too_rare(self) -> Sequence[int]:
+        """The ids of the classes in too few pictures for an interval."""
+        found = self.findings
+        return (found.intervals["mask"] if isinstance(found, InstanceFindings) else found.intervals).too_rare
 
     def to_label(self) -> Iterator[str]:
         """What to label next."""
-        if self.findings:
-            yield from (f"more pictures {line}" for line in to_label(self.findings, self.known.examples))
-        else:
-            yield "more pictures of the classes with the lowest AP"
+        yield from (f"more pictures {line}" for line in to_label(self.findings, self.known.examples))
         yield from (f"see {path}" for path in self.known.lists)
 
     def to_change(self) -> list[str]:
@@ -137,16 +157,15 @@ class ReportText:
         return "\n\n".join(part for part in parts if part) + "\n"
 
     def _head(self) -> str:
-        judged = f"# How good the model is\n\n**{self.how_good()}.**"
-        if self.findings is None:
-            return f"{judged} The data have no panoptic annotation, so there are no PQ and no intervals."
         also = ", and by one half of them the thresholds" if self.known.tuned and self.known.tuned.judgment else ""
-        rare = rare_classes(self.findings)
-        parts = [
-            f"{judged} In brackets are 95 % intervals: what other pictures of the same kind would give.",
-            f"{_PQ} {_CAUTION.format(also)}" + (f" {_plain(rare)}." if rare else ""),
-        ]
-        return "\n\n".join(parts)
+        is_panoptic = isinstance(self.findings, Findings)
+        total = len(class_qualities(self.findings))
+        rare = rare_line(self._too_rare, total, self.findings.report.categories, "groups" if is_panoptic else "means")
+        return (
+            f"# How good the model is\n\n**{self.how_good()}.** In brackets are 95 % intervals: what other pictures of "
+            f"the same kind would give.\n\n{_PQ if is_panoptic else _AP} {_CAUTION.format(also)}"
+            + (f" {_plain(rare)}." if rare else "")
+        )
 
     def _pictures(self) -> str:
         shown = [f"{title}\n\n![{title}]({_relative(path, self.page)})" for title, path in self.pictures]
@@ -157,41 +176,36 @@ class ReportText:
         )
 
     def _classes(self) -> str:
-        found = self.findings.report if self.findings else self.evaluation.instances
-        classes = sorted(found.categories, key=lambda c: -self.known.examples.get(c.id, 0))
-        table = self._class_table(classes[:MOST_CLASSES]) if self.findings else self._instance_table(classes)
+        classes = sorted(self.findings.report.categories, key=lambda c: -self.known.examples.get(c.id, 0))
+        rows = self._class_rows(classes[:MOST_CLASSES])
         more = f"\n\n{len(classes) - MOST_CLASSES} more classes are in the report in detail."
-        return f"## Classes\n\n{markdown(table).strip()}{more if len(classes) > MOST_CLASSES and self.html else ''}"
+        return f"## Classes\n\n{markdown(rows).strip()}{more if len(classes) > MOST_CLASSES else ''}"
 
-    def _class_table(self, classes: Sequence[Category]) -> Table:
-        assert self.findings
-        table = right_aligned("class", "kind", "PQ", "95 % interval", "in training", "in validation", words=2)
-        intervals = self.findings.intervals
+    def _class_rows(self, classes: Sequence[Category]) -> Table:
+        found = self.findings
+        figure = "AP of masks" if isinstance(found, InstanceFindings) else "PQ"
+        table = right_aligned("class", "kind", figure, "95 % interval", "in training", "in validation", words=2)
         for category in classes:
-            quality = self.findings.report.per_class[category.id]
-            interval = intervals.per_class.get(category.id, Interval(math.nan, math.nan, math.nan))
+            if isinstance(found, InstanceFindings):
+                intervals, judged = found.intervals["mask"].per_class, found.report.per_class[category.id].instances
+            else:
+                quality = found.report.per_class[category.id]
+                intervals, judged = found.intervals.per_class, quality["tp"] + quality["fn"]
+            interval = intervals.get(category.id, Interval(math.nan, math.nan, math.nan))
             table.add_row(
                 escape(printable(category.name, 80)),
                 "thing" if category.is_thing else "stuff",
                 percent(interval.value),
-                "too few pictures" if category.id in intervals.too_rare else bounds(interval),
+                "too few pictures" if category.id in self._too_rare else bounds(interval),
                 str(self.known.examples.get(category.id, NOTHING)),
-                str(quality["tp"] + quality["fn"]),
+                str(judged),
             )
         return table
 
-    def _instance_table(self, classes: Sequence[Category]) -> Table:
-        table = right_aligned("class", "AP of masks", "in training", "in validation")
-        for category in classes:
-            figures = self.evaluation.instances.per_class[category.id]
-            precision = figures.mask.ap if figures.mask else math.nan
-            examples = str(self.known.examples.get(category.id, NOTHING))
-            table.add_row(escape(printable(category.name, 80)), percent(precision), examples, str(figures.instances))
-        return table
-
     def _advice(self) -> str:
+        unit = "PQ" if isinstance(self.findings, Findings) else "AP50"
         sections = {
-            "What limits it": [f"{limit.words} of PQ" for limit in self.limits] or ["nothing stands out"],
+            "What limits it": [f"{line} of {unit}" for line in self.limiting()] or ["nothing stands out"],
             "What to do next": [
                 *(f"label {line}" if line.startswith("more") else line for line in self.to_label()),
                 *self.to_change(),

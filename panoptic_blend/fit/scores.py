@@ -27,7 +27,7 @@ ENOUGH = 20
 parameters (Peduzzi et al., A Simulation Study of the Number of Events per Variable in Logistic Regression, 1996)."""
 
 BINS = 15
-"""The number of bins of the expected calibration error in Guo et al. (On Calibration of Modern Neural Networks, 2017)."""
+"""The number of bins of the expected calibration error (Guo et al., On Calibration of Modern Neural Networks, 2017)."""
 
 _LEAST_SCORE = 1e-6
 """Scores of 0 and 1 have no logit."""

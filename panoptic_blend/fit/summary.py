@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 
 import numpy as np
@@ -15,18 +16,21 @@ from panoptic_blend.drawing.figures import side_by_side
 from panoptic_blend.drawing.overlay import draw, enlarge
 from panoptic_blend.files import replacing
 from panoptic_blend.fit.report_text import Known, ReportText
-from panoptic_blend.formats.coco_layout import Split, find_root, find_split
+from panoptic_blend.formats.coco_layout import find_root, find_split
 from panoptic_blend.formats.images import Picture, write_picture
 from panoptic_blend.formats.instance_results import FILE_NAME
 from panoptic_blend.inference.evaluation import Evaluation, Watch, evaluate
 from panoptic_blend.inference.predictor import Predictor
 from panoptic_blend.metrics.details import PanopticDetails
 from panoptic_blend.metrics.resampling import image_qualities
-from panoptic_blend.report.command import ReportRequest, write_report
+from panoptic_blend.report.command import InstanceRequest, ReportRequest, write_instance_report, write_report
 from panoptic_blend.report.instance_sets import InstancePaths
 from panoptic_blend.report.instance_truth import find_truth
-from panoptic_blend.scoring.details import Resampling, compute_findings
-from panoptic_blend.scoring.evaluate_files import detail_pairs, pair_result_sets
+from panoptic_blend.scoring.details import Findings, Resampling, compute_findings
+from panoptic_blend.scoring.evaluate_files import detail_pairs
+from panoptic_blend.scoring.file_pairs import FilePairs, iter_images
+from panoptic_blend.scoring.instance_files import InstanceFiles
+from panoptic_blend.scoring.instance_findings import InstanceFindings, compute_instance_findings
 from panoptic_blend.terminal import percent, progress_line
 from panoptic_blend.training.initialization import BEST
 from panoptic_blend.training.log import read_log
@@ -89,15 +93,15 @@ def write_summary(output: Path, judged: Judged, known: Known) -> list[str]:
     Raises:
         PanopticBlendError: the data set cannot be read.
     """
-    details = findings = html = None
-    pictures: list[tuple[str, Path]] = []
+    html, resampling = output / FOLDER / HTML, Resampling()
+    details, pictures = None, list[tuple[str, Path]]()
     if judged.evaluation.panoptic:
-        data = judged.predictor.config.data
-        split = find_split(find_root(data.root), data.val)
-        html = _report(judged, split, output / FOLDER / HTML)
-        [details] = detail_pairs(pair_result_sets(split.json, [(judged.maps, None)], split.maps))
-        findings = compute_findings(details, None, Resampling())
-        pictures = list(_draw(judged, details, output / FOLDER))
+        pairs = _report(judged, html, resampling)
+        [details] = detail_pairs([pairs])
+        findings: Findings | InstanceFindings = compute_findings(details, None, resampling)
+        pictures = list(_draw(judged, pairs, details, output / FOLDER))
+    else:
+        findings = _instance_report(judged, html, resampling)
     log = [record.get("PQ") for record in read_log(output)]
     text = ReportText(
         known=known,
@@ -116,8 +120,10 @@ def write_summary(output: Path, judged: Judged, known: Known) -> list[str]:
     return text.lines()
 
 
-def _report(judged: Judged, split: Split, page: Path) -> Path:
-    """Write the report in detail; returns its page."""
+def _report(judged: Judged, page: Path, resampling: Resampling) -> FilePairs:
+    """Write the report in detail; returns the maps that it compares."""
+    data = judged.predictor.config.data
+    split = find_split(find_root(data.root), data.val)
     page.parent.mkdir(parents=True, exist_ok=True)
     request = ReportRequest(
         truth=split.json,
@@ -129,27 +135,45 @@ def _report(judged: Judged, split: Split, page: Path) -> Path:
         instances=InstancePaths(judged.instances, find_truth(split.json)),
     )
     with progress_line("comparing", "images") as progress:
-        written, *_ = write_report(request, Resampling(), progress)
-    return written
+        write_report(request, resampling, progress)
+    return FilePairs(split.json, judged.maps, split.maps)
 
 
-def _draw(judged: Judged, details: PanopticDetails, folder: Path) -> Iterator[tuple[str, Path]]:
+def _instance_report(judged: Judged, page: Path, resampling: Resampling) -> InstanceFindings:
+    """Write the report in detail of instances alone; returns their figures, with intervals and causes of errors."""
+    data, truth = judged.predictor.config.data, judged.dataset.annotation
+    assert truth, "instances are read from a file"
+    page.parent.mkdir(parents=True, exist_ok=True)
+    photos = find_root(data.root) / data.val
+    request = InstanceRequest(InstancePaths(judged.instances, truth), photos, page, overwrite=True)
+    with progress_line("comparing", "images") as progress:
+        write_instance_report(request, resampling, progress)
+    return compute_instance_findings(InstanceFiles(truth, [judged.instances]), resampling, causes=True)
+
+
+def _draw(judged: Judged, pairs: FilePairs, details: PanopticDetails, folder: Path) -> Iterator[tuple[str, Path]]:
     """Draw the best, a typical and the worst picture; yields title and file of each."""
     qualities = image_qualities(details.tallies())
     order = [int(row) for row in np.argsort(-qualities) if not np.isnan(qualities[row])]
-    places = {image_id: index for index, image_id in enumerate(judged.dataset.images.ids)}
     rows = {"best": order[:1], "typical": order[len(order) // 2 :][:1], "worst": order[-1:]}
-    for name, [row] in ((name, chosen) for name, chosen in rows.items() if chosen):
+    chosen = {name: row for name, found in rows.items() for row in found}
+    for (name, row), picture in zip(
+        chosen.items(), comparisons(pairs, judged.dataset, list(chosen.values())), strict=True
+    ):
         path = folder / f"{name}.png"
-        write_picture(path, comparison(judged.predictor, judged.dataset, places[details.images[row]]))
+        write_picture(path, picture)
         yield f"{'A typical one' if name == 'typical' else f'The {name}'} (PQ {percent(float(qualities[row]))})", path
 
 
-def comparison(predictor: Predictor, dataset: PanopticDataset, index: int) -> Picture:
-    """The photo, its annotation and the prediction side by side; small ones enlarged, so that labels fit on them."""
-    sample = dataset[index]
-    photo = pixels_of(sample.image)
-    scale = max(1, _WIDE // photo.shape[1])
-    enlarged = [enlarge(photo, m, scale) for m in (sample.panoptic_truth(), predictor.predict(photo))]
-    drawn = [draw(*pair, dataset.categories) for pair in enlarged]
-    return side_by_side([enlarged[0][0], *drawn], ["photo", "labels", "model"])
+def comparisons(pairs: FilePairs, dataset: PanopticDataset, rows: Sequence[int]) -> Iterator[Picture]:
+    """Draw the images in some ``rows`` of ``pairs``: photo, annotation and prediction side by side.
+
+    Small ones are enlarged, so that labels fit on them.
+    """
+    places = {image_id: index for index, image_id in enumerate(dataset.images.ids)}
+    for pair in iter_images([pairs], itemgetter(0), only=rows):
+        photo = pixels_of(dataset[places[pair.image.id]].image)
+        scale = max(1, _WIDE // photo.shape[1])
+        enlarged = [enlarge(photo, found.measure(), scale) for found in (pair.truth, pair.prediction)]
+        drawn = [draw(*each, dataset.categories) for each in enlarged]
+        yield side_by_side([enlarged[0][0], *drawn], ["photo", "labels", "model"])

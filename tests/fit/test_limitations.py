@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from panoptic_blend.fit.limitations import limits, named, rare_and_weak, small_are_missed, to_label, weakest
+from panoptic_blend.fit.limitations import class_qualities, limits, named, rare_and_weak, small_are_missed, to_label
 from panoptic_blend.metrics.details import PanopticDetails
 from panoptic_blend.scoring.details import Resampling, compute_findings
 from panoptic_blend.structures import Category, PanopticMap, Segment
@@ -60,9 +60,10 @@ def test_a_perfect_model_and_no_image_have_no_limits() -> None:
 
 def test_classes_to_label() -> None:
     # PQ: cat 1/2, dog 0, sky 0.95; their mean is 0.48
-    assert [c.name for c in weakest(FINDINGS)] == ["dog", "cat", "sky"]
-    assert [c.name for c in rare_and_weak(FINDINGS, {CAT: 1, DOG: 49, SKY: 2})] == ["dog"]
-    assert rare_and_weak(FINDINGS, {CAT: 1, DOG: 50, SKY: 2}) == []
+    qualities = class_qualities(FINDINGS)
+    assert [(c.name, quality) for c, quality in qualities] == [("dog", 0), ("cat", 0.5), ("sky", pytest.approx(0.95))]
+    assert [c.name for c in rare_and_weak(qualities, {CAT: 1, DOG: 49, SKY: 2})] == ["dog"]
+    assert rare_and_weak(qualities, {CAT: 1, DOG: 50, SKY: 2}) == rare_and_weak([], {}) == []
     assert list(to_label(FINDINGS, {DOG: 7})) == ["with classes of few examples: `dog` (7)"]
     assert list(to_label(FINDINGS, {})) == ["with the weakest classes: `dog`, `cat`, `sky`"]
     assert named(Category(1, "a`b\n" + "c" * 99, True)) == "`a b " + "c" * 76 + "`"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -87,11 +86,3 @@ def test_what_is_not_so_is_not_said(text: ReportText) -> None:
     assert len(settled.lines()) == 5 and "Warnings" not in settled.text()
     things = replace(text.evaluation, mean_iou=None)
     assert replace(text, evaluation=things).how_good() == "PQ of things 0.0 (0.0 to 0.0) on 8 validation pictures"
-
-
-def test_a_model_without_panoptic_annotation_is_judged_by_ap(text: ReportText) -> None:
-    alone = replace(text, evaluation=replace(text.evaluation, panoptic=None), findings=None, details=None, html=None)
-    assert alone.lines()[0] == "AP of masks -, of boxes - on 8 validation pictures"
-    assert alone.lines()[4] == f"model: {text.model}; report: {text.page}"
-    assert "so there are no PQ and no intervals" in alone.text() and "| dog | - | - | 0 |" in alone.text()
-    assert math.isnan(alone.evaluation.columns()["AP_Th"])
