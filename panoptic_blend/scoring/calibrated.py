@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 from rich.table import Table
 
 from panoptic_blend.metrics.calibration import Calibration
 from panoptic_blend.metrics.panoptic_quality import GROUPS
-from panoptic_blend.scoring.csv_tables import write_csv
+from panoptic_blend.scoring.sections import File
 from panoptic_blend.terminal import percent, right_aligned
 
 
@@ -48,7 +47,7 @@ class CalibratedScores:
         """The groups with their bins."""
         return {group: asdict(found) for group, found in self.groups.items()}
 
-    def write(self, folder: Path) -> None:
-        """Write ``calibration.csv``: a row for each bin of each group."""
+    def files(self) -> Iterable[File]:
+        """``calibration.csv``: a row for each bin of each group."""
         rows = [(group, *asdict(each).values()) for group, found in self.groups.items() for each in found.bins]
-        write_csv(folder / "calibration.csv", ("of", "low", "high", "segments", "mean_score", "matched"), rows)
+        yield File("calibration.csv", ("of", "low", "high", "segments", "mean_score", "matched"), rows)

@@ -19,7 +19,7 @@ from panoptic_blend.metrics.resampling import Intervals, PairedComparison, compa
 from panoptic_blend.metrics.sparse import Integers
 from panoptic_blend.scoring.csv_tables import Row, image_column, known, write_csv
 from panoptic_blend.scoring.further import quality_rows
-from panoptic_blend.scoring.sections import Section
+from panoptic_blend.scoring.sections import Section, summaries
 from panoptic_blend.structures import Category, ImageId
 
 NO_CLASS = "(none)"
@@ -113,8 +113,8 @@ def write_details(
                 for i in findings.compared.images
             ]
             write_csv(folder / "comparison.csv", ("image", "pq_first", "pq_second", "difference", "file_name"), rows)
-        for section in sections:
-            section.write(folder)
+        for file in (file for section in sections for file in section.files()):
+            write_csv(folder / file.name, file.header, file.rows)
         content = summary(findings, resampling, sections)
         (folder / SUMMARY).write_text(json.dumps(content, indent=1), encoding="utf-8")
 
@@ -140,7 +140,7 @@ def summary(findings: Findings, resampling: Resampling, sections: Iterable[Secti
         content["comparison"] = {key: asdict(findings.compared)[key] for key in ("groups", "per_class", "better")}
     if findings.other_report:
         content["comparison"]["second"] = findings.other_report.groups
-    content |= {section.key: section.summary() for section in sections}
+    content |= summaries(sections)
     return cast(dict[str, Any], without_nan(content))
 
 

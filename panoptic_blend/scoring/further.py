@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from rich.table import Table
@@ -18,8 +17,8 @@ from panoptic_blend.metrics.panoptic_quality import GROUPS, PanopticReport
 from panoptic_blend.metrics.pq_dagger import pq_dagger
 from panoptic_blend.metrics.thresholds import mean_quality, quality_at
 from panoptic_blend.scoring.calibrated import CalibratedScores
-from panoptic_blend.scoring.csv_tables import Row, write_csv
-from panoptic_blend.scoring.sections import Section
+from panoptic_blend.scoring.csv_tables import Row
+from panoptic_blend.scoring.sections import File, Section
 from panoptic_blend.structures import Category, PanopticBlendError
 from panoptic_blend.terminal import percent, right_aligned
 
@@ -90,8 +89,8 @@ class FurtherMeans:
             found["miou"]["frequency_weighted"] = self.iou.frequency_weighted
         return found
 
-    def write(self, folder: Path) -> None:
-        """Write ``also.csv``: a row for each group and class; only groups have a frequency-weighted IoU."""
+    def files(self) -> Iterable[File]:
+        """``also.csv``: a row for each group and class; only groups have a frequency-weighted IoU."""
         columns = [means.groups for means in self.means.values()]
         weighted = [self.iou.frequency_weighted] if self.iou else []
         rows: list[Row] = [(None, group, *(column[group] for column in (*columns, *weighted))) for group in GROUPS]
@@ -99,7 +98,7 @@ class FurtherMeans:
             figures = [means.per_class.get(category.id) for means in self.means.values()]
             rows.append((category.id, category.name, *figures, *(None for _ in weighted)))
         header = "category", "of", *self.means, *("frequency_weighted_iou" for _ in weighted)
-        write_csv(folder / "also.csv", header, rows)
+        yield File("also.csv", header, rows)
 
 
 @dataclass(frozen=True)
@@ -131,10 +130,10 @@ class Curve:
             "at": {f"{threshold / 100:.2f}": report.figures() for threshold, report in self.reports.items()},
         }
 
-    def write(self, folder: Path) -> None:
-        """Write ``thresholds.csv``: a row for each threshold and each group or class that occurs."""
-        write_csv(
-            folder / "thresholds.csv",
+    def files(self) -> Iterable[File]:
+        """``thresholds.csv``: a row for each threshold and each group or class that occurs."""
+        yield File(
+            "thresholds.csv",
             ("iou", "category", "of", "pq", "sq", "rq", "tp", "fp", "fn"),
             ((threshold / 100, *row) for threshold, report in self.reports.items() for row in quality_rows(report)),
         )

@@ -16,10 +16,11 @@ from panoptic_blend.files import printable, require_file
 from panoptic_blend.metrics.details import PanopticDetails
 from panoptic_blend.metrics.panoptic_quality import PanopticReport
 from panoptic_blend.metrics.resampling import Intervals, intervals
-from panoptic_blend.scoring.csv_tables import Row, write_csv
+from panoptic_blend.scoring.csv_tables import Row
 from panoptic_blend.scoring.detail_tables import bounds
 from panoptic_blend.scoring.details import Resampling
 from panoptic_blend.scoring.further import quality_rows
+from panoptic_blend.scoring.sections import File
 from panoptic_blend.structures import ImageId, PanopticBlendError
 from panoptic_blend.terminal import percent, right_aligned
 
@@ -184,10 +185,10 @@ class GroupedQuality:
             for column, groups in self.columns.items()
         }
 
-    def write(self, folder: Path) -> None:
-        """Write ``groups.csv``: rows for the means and for every class that occurs in each group."""
+    def files(self) -> Iterable[File]:
+        """``groups.csv``: rows for the means and for every class that occurs in each group."""
         header = "column", "group", "images", "category", "of", "pq", "sq", "rq", "tp", "fp", "fn", "pq_low", "pq_high"
-        write_csv(folder / "groups.csv", header, self._csv_rows())
+        yield File("groups.csv", header, self._csv_rows())
 
     def _csv_rows(self) -> Iterator[Row]:
         for column, groups in self.columns.items():

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 from rich.markup import escape
@@ -15,9 +14,10 @@ from panoptic_blend.files import printable
 from panoptic_blend.metrics.details import PanopticDetails
 from panoptic_blend.metrics.panoptic_quality import GROUPS, PanopticReport
 from panoptic_blend.metrics.ranking import RankedPair, Ranking, rank
-from panoptic_blend.scoring.csv_tables import Row, write_csv
+from panoptic_blend.scoring.csv_tables import Row
 from panoptic_blend.scoring.detail_tables import bounds
 from panoptic_blend.scoring.details import Resampling
+from panoptic_blend.scoring.sections import File
 from panoptic_blend.table_formats import NOTHING
 from panoptic_blend.terminal import percent, right_aligned
 
@@ -89,16 +89,16 @@ class RankedSets:
         ]
         return {"results": results, "differences": differences}
 
-    def write(self, folder: Path) -> None:
-        """Write ``ranking.csv`` and ``differences.csv``."""
+    def files(self) -> Iterable[File]:
+        """``ranking.csv`` and ``differences.csv``."""
         header = "rank", "results", "pq", "pq_low", "pq_high", "sq", "rq", "pq_things", "pq_stuff"
-        write_csv(folder / "ranking.csv", header, self._ranks())
+        yield File("ranking.csv", header, self._ranks())
         columns = "better", "worse", "difference", "low", "high", "p", "p_holm"
         rows = (
             (self.names[p.better], self.names[p.worse], *asdict(p.difference).values(), p.p, p.adjusted)
             for p in self.ranking.pairs
         )
-        write_csv(folder / "differences.csv", columns, rows)
+        yield File("differences.csv", columns, rows)
 
     def _ranks(self) -> Iterable[Row]:
         for place, index in enumerate(self.ranking.order, start=1):

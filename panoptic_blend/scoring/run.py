@@ -25,7 +25,7 @@ from panoptic_blend.scoring.file_pairs import FilePolicy
 from panoptic_blend.scoring.further import further_sections
 from panoptic_blend.scoring.groups import Columns, group_quality, read_groups
 from panoptic_blend.scoring.ranked import rank_sets
-from panoptic_blend.scoring.sections import Section
+from panoptic_blend.scoring.sections import OfEachSet, Section, summaries
 from panoptic_blend.structures import ImageId, PanopticBlendError, Progress
 
 
@@ -49,8 +49,10 @@ class ScoredFiles:
 
     @property
     def names(self) -> list[str]:
-        """Short names of the result sets, which tell them apart."""
-        return distinct_names([self.truth, *(path for path, _ in self.results)])[1:]
+        """Short names of the result sets, which tell them apart; a JSON that is given again has a number."""
+        _, *names = distinct_names([self.truth, *(path for path, _ in self.results)])
+        earlier = [names[:place].count(name) for place, name in enumerate(names)]
+        return [f"{name} ({count + 1})" if count else name for name, count in zip(names, earlier, strict=True)]
 
     def read(
         self,
@@ -118,7 +120,7 @@ class Scores:
         """All figures as JSON values, in which figures over nothing are None."""
         if self.findings:
             return summary(self.findings, resampling, self.sections)
-        added: dict[str, Any] = without_nan({section.key: section.summary() for section in self.sections})
+        added: dict[str, Any] = without_nan(summaries(self.sections))
         return self.report.figures() | added
 
 
@@ -140,16 +142,14 @@ def require_writable(out: Path | None, table_format: TableFormat, overwrite: boo
 
 
 def score(sets: ResultSets, wanted: Wanted) -> Scores:
-    """Compute what is ``wanted`` of the first result set, its comparison with another or a ranking of several, and
-    write the folder.
+    """Compute all that is ``wanted`` of the first result set, its comparison with another or a ranking of several, and
+    further figures and groups of all sets; write the folder.
 
     Raises:
         PanopticBlendError: the folder is not empty.
     """
     details, *others = sets.details
-    sections = list(further_sections(details, wanted.also))
-    if wanted.group_by:
-        sections.append(group_quality(details, wanted.groups(sets.file_names), wanted.resampling))
+    sections = _sections(sets, wanted)
     if not (wanted.out or wanted.in_detail):
         return Scores(details.compute(), None, sections)
     other = others[0] if len(others) == 1 else None
@@ -160,6 +160,19 @@ def score(sets: ResultSets, wanted: Wanted) -> Scores:
         places = wanted.out, details, findings, wanted.resampling, wanted.table_format
         write_details(*places, sections=sections, overwrite=wanted.overwrite)
     return Scores(findings.report, findings, sections)
+
+
+def _sections(sets: ResultSets, wanted: Wanted) -> list[Section]:
+    """The further figures and the groups of all result sets."""
+    groups = wanted.groups(sets.file_names)
+    found: list[list[Section]] = []
+    for details in sets.details:
+        found.append(list(further_sections(details, wanted.also)))
+        if groups:
+            found[-1].append(group_quality(details, groups, wanted.resampling))
+    if len(found) == 1:
+        return found[0]
+    return [OfEachSet(dict(zip(sets.names, same, strict=True))) for same in zip(*found, strict=True)]
 
 
 def find(files: ScoredFiles, resampling: Resampling, progress: Progress | None = None) -> Findings:

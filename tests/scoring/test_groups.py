@@ -97,15 +97,22 @@ def test_the_command_prints_and_writes_groups(
     truth = shapes / "annotations" / "panoptic_val2017.json"
     names = [image["file_name"] for image in json.loads(truth.read_text())["images"]]
     path = table(tmp_path, "file_name,[b]site[/b]\n" + "".join(f"{n},{n == names[0]}\n" for n in names))
-    options = ["--group-by", str(path), "--details", str(tmp_path / "out"), "--resamples", "10"]
-    monkeypatch.setattr("sys.argv", ["panoptic-blend", "pq", str(truth), str(truth), *options])
+    options = ["--group-by", str(path), "--details", str(tmp_path / "out"), "--resamples", "10", "--also", "covering"]
+    monkeypatch.setattr("sys.argv", ["panoptic-blend", "pq", *map(str, (truth, truth, "--compare", truth)), *options])
     with pytest.raises(SystemExit, match="0"):
         cli.main()
     printed = capsys.readouterr().out
-    assert "PQ by [b]site[/b]" in printed and "the groups of [b]site[/b] have different classes" in printed
+    printed = " ".join(printed.split())  # titles are wrapped
+    sets = truth.name, f"{truth.name} (2)"
+    for name in sets:
+        assert f"PQ by [b]site[/b]: {name}" in printed and f"Figures beside PQ: {name}" in printed
+        assert f"{name}: the groups of [b]site[/b] have different classes" in printed
     with (tmp_path / "out" / "groups.csv").open(newline="") as file:
         rows = [row for row in csv.DictReader(file) if row["of"] == "All"]
-    assert [(row["column"], row["group"], row["images"], row["pq"], row["pq_high"]) for row in rows] == [
-        ("[b]site[/b]", "True", "1", "1.0", "1.0"),
-        ("[b]site[/b]", "False", "2", "1.0", "1.0"),
+    assert [(row["results"], row["group"], row["images"], row["pq"], row["pq_high"]) for row in rows] == [
+        (name, group, images, "1.0", "1.0") for name in sets for group, images in (("True", "1"), ("False", "2"))
     ]
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert summary["other_results"] == {sets[1]: {key: summary[key] for key in ("also", "groups")}}
+    with (tmp_path / "out" / "also.csv").open(newline="") as file:
+        assert {(row["results"], row["covering"]) for row in csv.DictReader(file)} == {(name, "1.0") for name in sets}

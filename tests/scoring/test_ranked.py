@@ -12,6 +12,7 @@ import pytest
 
 from panoptic_blend.cli import main as cli
 from panoptic_blend.metrics.details import PanopticDetails
+from panoptic_blend.scoring.csv_tables import write_csv
 from panoptic_blend.scoring.details import Resampling
 from panoptic_blend.scoring.ranked import rank_sets
 from panoptic_blend.structures import Category, PanopticMap, Segment
@@ -44,7 +45,8 @@ def test_figures_and_files(tmp_path: Path) -> None:
         ["100.0", "46.2", "40.0"],
     ]
     assert list(differences.columns[-1].cells) == ["yes", "yes", "no"]
-    found.write(tmp_path)
+    for table in found.files():
+        write_csv(tmp_path / table.name, table.header, table.rows)
     with (tmp_path / "ranking.csv").open(newline="") as file:
         assert [(row["rank"], row["results"]) for row in csv.DictReader(file)] == [("1", "b"), ("2", "c"), ("3", "a")]
     with (tmp_path / "differences.csv").open(newline="") as file:
