@@ -31,7 +31,7 @@ from evaluation.timing import (
     stage_table,
     stages,
 )
-from panoptic_blend.config.experiment import load_config
+from panoptic_blend.config.experiment import Config, load_config
 from panoptic_blend.config.precisions import Precision
 from panoptic_blend.deploy.resizing import size_for
 from panoptic_blend.models.batching import at_least_float32
@@ -176,18 +176,24 @@ def measure(model: PanopticBlend, size: Size, output_size: Size, repeats: int) -
 
 def model_with_detections(name: str, precision: Precision = "32-true", overrides: Sequence[str] = ()) -> PanopticBlend:
     """A model for inference whose random weights give the maximal number of detections."""
+    model = model_to_detect(load_config(name, overrides))
+    fold_norms(model)
+    if dtype := half_dtype(precision, CPU):
+        round_weights(model, dtype)
+    return model.to(memory_format=torch.channels_last)
+
+
+def model_to_detect(config: Config) -> PanopticBlend:
+    """A model in evaluation mode with random weights, whose classes and boxes vary, and which finds many of them."""
     torch.manual_seed(0)
-    model = build_model(load_config(name, overrides)).eval()
+    model = build_model(config).eval()
     assert isinstance(model.instances, BlendMask)
     head = model.instances.fcos
     nn.init.normal_(head.class_logits.weight, std=0.05)
     for conv, bias in ((head.class_logits, -2.5), (head.distances, 4.0), (head.centerness, 2.0)):
         assert conv.bias is not None
         nn.init.constant_(conv.bias, bias)
-    fold_norms(model)
-    if dtype := half_dtype(precision, CPU):
-        round_weights(model, dtype)
-    return model.to(memory_format=torch.channels_last)
+    return model
 
 
 def predict_once(name: str, precision: Precision) -> None:

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,6 +14,7 @@ from rich.table import Table
 from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
+from evaluation.memory import peak_bytes
 from panoptic_blend.terminal import right_aligned
 
 
@@ -112,12 +112,6 @@ def peak_memory_of(run: Callable[..., Any], *arguments: Any) -> int:
 def _peak_increase(run: Callable[..., Any], *arguments: Any) -> int:
     # Load what torch loads on first use, so that it is not counted.
     functional.conv2d(torch.zeros(1, 8, 8, 8), torch.zeros(8, 8, 3, 3))
-    before = _peak()
+    before = peak_bytes()
     run(*arguments)
-    return _peak() - before
-
-
-def _peak() -> int:
-    """Peak resident memory of this process in bytes, from Linux's /proc (getrusage would include the parent's)."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return int(next(line.split()[1] for line in lines if line.startswith("VmHWM"))) * 1024
+    return peak_bytes() - before
