@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -43,50 +43,50 @@ class TopLayer:
 
 def crop(bases: Floats, boxes: Floats, size: int, stride: int, pooling: Literal["align", "pool"]) -> Floats:
     """Crop bases (K, h, w) at ``stride`` to boxes (D, 4), in pixels of the input: (D, K, R, R), eq. 1."""
-    one = _aligned if pooling == "align" else _pooled
     crops = np.empty((len(boxes), len(bases), size, size), dtype=bases.dtype)
-    for target, box in zip(crops, boxes.astype(bases.dtype), strict=True):
-        one(bases, box, bases.dtype.type(1 / stride), target)
+    scaled = boxes.astype(bases.dtype) * bases.dtype.type(1 / stride)
+    if pooling == "align":
+        _align(bases, scaled, crops)
+    else:
+        for target, box in zip(crops, scaled, strict=True):
+            _pooled(bases, box, target)
     return crops
 
 
-def _aligned(bases: Floats, box: Floats, scale: np.floating, target: Floats) -> None:
-    """RoIAlign (Mask R-CNN, section 3) with one sample in the center of each cell, and zeros outside of the bases."""
-    size = target.shape[-1]
-    columns, rows = (
-        _Samples(box[axis] * scale - bases.dtype.type(0.5), box[axis + 2] * scale - bases.dtype.type(0.5), size, side)
-        for axis, side in ((0, bases.shape[2]), (1, bases.shape[1]))
-    )
-    across = bases[:, :, columns.first : columns.end]
-    lines = across[:, rows.low] * rows.low_share[:, None] + across[:, rows.high] * rows.high_share[:, None]
-    low, high = columns.low - columns.first, columns.high - columns.first
-    np.multiply(lines.take(low, axis=2), columns.low_share, out=target)
-    target += lines.take(high, axis=2) * columns.high_share
+def _align(bases: Floats, boxes: Floats, crops: Floats) -> None:
+    """RoIAlign (Mask R-CNN, section 3) with one sample in the center of each cell, and zeros outside of the bases.
 
-
-class _Samples:
-    """Where the R samples between ``start`` and ``end`` of an axis with ``side`` cells read it.
-
-    Each reads the cells ``low`` and ``high`` by their shares, all of them within the cells from ``first`` to ``end``.
+    Interpolation is linear in each axis, so a matrix for the rows and one for the columns do it.
     """
-
-    def __init__(self, start: np.floating, end: np.floating, size: int, side: int) -> None:
-        step = (end - start) / size
-        places = start + (np.arange(size, dtype=step.dtype) + step.dtype.type(0.5)) * step
-        is_outside = (places < -1) | (places > side)
-        places = np.clip(places, 0, side - 1)
-        self.low = np.where(is_outside, 0, places).astype(np.intp)
-        self.high = np.minimum(self.low + 1, side - 1)
-        self.high_share = np.where(is_outside, 0, places - self.low).astype(step.dtype)
-        self.low_share = np.where(is_outside, 0, 1 - self.high_share).astype(step.dtype)
-        self.first, self.end = int(self.low.min()), int(self.high.max()) + 1
+    _, height, width = bases.shape
+    half = bases.dtype.type(0.5)
+    rows, columns = (
+        _readings(boxes[:, axis] - half, boxes[:, axis + 2] - half, crops.shape[-1], side)
+        for axis, side in ((1, height), (0, width))
+    )
+    for target, (vertical, down), (horizontal, along) in zip(crops, rows, columns, strict=True):
+        np.matmul(down @ bases[:, vertical, horizontal], along.T, out=target)
 
 
-def _pooled(bases: Floats, box: Floats, scale: np.floating, target: Floats) -> None:
+def _readings(starts: Floats, ends: Floats, size: int, side: int) -> Iterator[tuple[slice, Floats]]:
+    """Which of the ``side`` cells of an axis are read by R samples between each start and end: a slice and weights."""
+    samples = np.arange(size, dtype=starts.dtype) + starts.dtype.type(0.5)
+    places = starts[:, None] + samples * ((ends - starts) / size)[:, None]
+    is_outside = (places < -1) | (places > side)
+    places = places.clip(0, side - 1)
+    for centers, outside in zip(places, is_outside, strict=True):
+        window = slice(int(centers.min()), int(centers.max()) + 2)
+        cells = np.arange(side, dtype=starts.dtype)[window]
+        weights = np.maximum(1 - np.abs(centers[:, None] - cells), 0)
+        weights[outside] = 0
+        yield window, weights
+
+
+def _pooled(bases: Floats, box: Floats, target: Floats) -> None:
     """RoIPool (Fast R-CNN, section 2.1): the maximum of each quantized cell, 0 for a cell outside of the bases."""
     size = target.shape[-1]
     columns, rows = (
-        _bins(box[axis] * scale, box[axis + 2] * scale, size, side)
+        _bins(box[axis], box[axis + 2], size, side)
         for axis, side in ((0, bases.shape[2]), (1, bases.shape[1]))
     )
     target[:] = 0

@@ -17,6 +17,9 @@ from panoptic_blend.postprocessing.pasting import paste
 from panoptic_blend.postprocessing.semantic_classes import semantic_classes
 from panoptic_blend.structures import THING_CLASS, Array, Output, Size
 
+_TOGETHER = 16
+"""Instances whose masks are computed at once."""
+
 
 @dataclass(frozen=True, eq=False)
 class PostProcessing:
@@ -79,7 +82,13 @@ class PostProcessing:
         )
 
     def _probabilities(self, bases: Floats, found: Candidates, attentions: Floats | None) -> Floats:
-        """Mask probabilities (D, R, R)."""
+        """Mask probabilities (D, R, R), a few instances at a time, so that their crops stay in the cache."""
         options = self.options.blender
-        crops = crop(bases, found.boxes, options.roi_size, self.bottom_stride, options.pooling)
-        return assemble(crops) if attentions is None else blend(crops, attentions, options.interpolation)
+        probabilities = np.empty((len(found.boxes), options.roi_size, options.roi_size), dtype=bases.dtype)
+        for first in range(0, len(probabilities), _TOGETHER):
+            part = slice(first, first + _TOGETHER)
+            crops = crop(bases, found.boxes[part], options.roi_size, self.bottom_stride, options.pooling)
+            probabilities[part] = (
+                assemble(crops) if attentions is None else blend(crops, attentions[part], options.interpolation)
+            )
+        return probabilities

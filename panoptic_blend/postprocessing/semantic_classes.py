@@ -8,7 +8,7 @@ import numpy.typing as npt
 from panoptic_blend.postprocessing.interpolation import Floats, resizing, tiles
 from panoptic_blend.structures import Size
 
-_TILE = 32
+_TILE = 64
 """Side of the square tiles in which classes are computed, in pixels: few classes have a chance in one tile."""
 
 _MARGIN = 1e-4
