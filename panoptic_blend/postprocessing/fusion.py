@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from panoptic_blend.structures import IGNORE, THING_CLASS, Array, Cutout, Detections, PanopticMap, Segment, as_array
+from panoptic_blend.structures import IGNORE, THING_CLASS, Array, Cutout, Detections, PanopticMap, Runs, Segment, as_array
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -63,14 +63,13 @@ def paint(
     painted = paint_instances(cutouts, ranking, segment_ids, confidence=confidence, overlap=overlap)
     things = list(zip(as_array(labels)[painted].tolist(), ranking[painted].tolist(), strict=True))
 
-    free = segment_ids == 0
-    unpainted = classes[free]
-    counts = np.bincount(unpainted, minlength=IGNORE + 1)
-    present = np.flatnonzero(np.bincount(classes.ravel()))
+    free = Runs.from_pixels(np.where(segment_ids == 0, classes, IGNORE))
+    counts = np.bincount(free.values, free.lengths, minlength=IGNORE + 1)
+    present = np.unique(Runs.from_pixels(classes).values)
     stuff = present[becomes_stuff(present, counts[present], stuff_area)]
     numbers = np.zeros(len(counts), dtype=np.int32)
     numbers[stuff] = len(things) + 1 + np.arange(len(stuff))
-    segment_ids[free] = numbers[unpainted]
+    segment_ids += free.paint(numbers[free.values])
 
     found = [*things, *((category, None) for category in stuff.tolist())]
     segments = [
@@ -110,7 +109,7 @@ def paint_instances(
 
 
 def becomes_stuff(
-    classes: npt.NDArray[np.integer], free: npt.NDArray[np.integer], stuff_area: int
+    classes: npt.NDArray[np.integer], free: npt.NDArray[np.number], stuff_area: int
 ) -> npt.NDArray[np.bool_]:
     """Whether each of the semantic ``classes`` (n,) of an image makes a segment, given its ``free`` (n,) pixels."""
     return (classes != THING_CLASS) & (classes != IGNORE) & (free >= stuff_area)
