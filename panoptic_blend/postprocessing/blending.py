@@ -86,8 +86,7 @@ def _pooled(bases: Floats, box: Floats, target: Floats) -> None:
     """RoIPool (Fast R-CNN, section 2.1): the maximum of each quantized cell, 0 for a cell outside of the bases."""
     size = target.shape[-1]
     columns, rows = (
-        _bins(box[axis], box[axis + 2], size, side)
-        for axis, side in ((0, bases.shape[2]), (1, bases.shape[1]))
+        _bins(box[axis], box[axis + 2], size, side) for axis, side in ((0, bases.shape[2]), (1, bases.shape[1]))
     )
     target[:] = 0
     for i, (top, bottom) in enumerate(rows):

@@ -98,6 +98,9 @@ def _largest(values: Floats, limit: int) -> Integers:
 _TOGETHER = 1000
 """Up to this number torchvision's ``batched_nms`` moves classes apart, whose rounding counts; beyond it does not."""
 
+_BLOCK = 64
+"""Candidates that are compared with one another at once."""
+
 
 def suppress(candidates: Candidates, nms: float, limit: int) -> Candidates:
     """Class-wise non-maximum suppression, best first; at most ``limit``, but ties with the last stay.
@@ -116,31 +119,37 @@ def suppress(candidates: Candidates, nms: float, limit: int) -> Candidates:
 
 
 def _kept(boxes: Floats, scores: Floats, labels: Integers, nms: float, limit: int) -> Integers:
-    """The numbers of the boxes that stay, of boxes (D, 4) that are sorted by their scores."""
-    members = {label: np.flatnonzero(labels == label) for label in np.unique(labels).tolist()}
+    """The numbers of the boxes that stay, of boxes (D, 4) that are sorted by their scores.
+
+    They are taken in blocks: what the kept ones suppress goes, and the rest of a block suppress one another in turn.
+    """
     corners = np.ascontiguousarray(boxes.T)
-    areas = (corners[2] - corners[0]) * (corners[3] - corners[1])
-    is_left, kept = np.ones(len(boxes), dtype=np.bool_), list[int]()
-    for number, label in enumerate(labels.tolist()):
-        if not is_left[number]:
-            continue
-        if len(kept) >= limit and scores[number] < scores[kept[limit - 1]]:
+    kept = np.zeros(0, dtype=np.intp)
+    for first in range(0, len(boxes), _BLOCK):
+        if len(kept) >= limit and scores[first] < scores[kept[limit - 1]]:
             break
-        kept.append(number)
-        others = members[label]
-        others = others[np.searchsorted(others, number, side="right") :]
-        others = members[label] = others[is_left[others]]
-        overlaps = _overlaps(corners[:, number], areas[number], corners[:, others], areas[others])
-        is_left[others[overlaps > np.float64(nms)]] = False
-    return np.array(kept, dtype=np.intp)
+        block = np.arange(first, min(first + _BLOCK, len(boxes)))
+        block = block[~_suppresses(kept, block, corners, labels, nms).any(axis=0)]
+        rivals, stays = _suppresses(block, block, corners, labels, nms), np.ones(len(block), dtype=np.bool_)
+        for number in range(len(block)):
+            if stays[number]:
+                stays[number + 1 :] &= ~rivals[number, number + 1 :]
+        kept = np.concatenate([kept, block[stays]])
+    return kept if len(kept) <= limit else kept[scores[kept] >= scores[kept[limit - 1]]]
 
 
-def _overlaps(one: Floats, area: np.floating, others: Floats, areas: Floats) -> Floats:
-    """IoU (D,) of a box (4,) with others (4, D); NaN for two without area."""
-    sides = np.minimum(one[2:, None], others[2:]) - np.maximum(one[:2, None], others[:2])
-    common = np.maximum(sides[0], 0) * np.maximum(sides[1], 0)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return common / (area + areas - common)
+def _suppresses(
+    ones: Integers, others: Integers, corners: Floats, labels: Integers, nms: float
+) -> npt.NDArray[np.bool_]:
+    """Whether boxes number ``ones`` (n,) of corners (4, D) suppress ``others`` (m,) if they are better: (n, m) bool."""
+    left_top, right_bottom = corners[:2], corners[2:]
+    sides = np.minimum(right_bottom[:, ones, None], right_bottom[:, None, others])
+    sides -= np.maximum(left_top[:, ones, None], left_top[:, None, others])
+    common = np.maximum(sides, 0).prod(axis=0)
+    areas = (right_bottom - left_top).prod(axis=0)
+    with np.errstate(invalid="ignore", divide="ignore"):  # two boxes without area
+        overlaps = common / (areas[ones, None] + areas[others] - common)
+    return (overlaps > np.float64(nms)) & (labels[ones, None] == labels[others])
 
 
 def rescale(boxes: Floats, from_size: Size, to_size: Size) -> Floats:

@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from panoptic_blend.structures import IGNORE, THING_CLASS, Array, Cutout, Detections, PanopticMap, Runs, Segment, as_array
+from panoptic_blend.structures import (
+    IGNORE,
+    THING_CLASS,
+    Array,
+    Cutout,
+    Detections,
+    PanopticMap,
+    Runs,
+    Segment,
+    as_array,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
