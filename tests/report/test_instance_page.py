@@ -124,11 +124,11 @@ def test_curves_and_causes(page: Page, single: Path) -> None:
     page.click('#causes .link:has-text("background")')
     assert page.locator("#nothing").is_visible()  # its score is 0.2
     page.locator("#score .score").fill("20")
-    assert texts(page, ".image .name") == ["c <b>.jpg"]
+    assert texts(page, "#list .image .name") == ["c <b>.jpg"]
     page.select_option("#filter-cause", label="missed")
-    assert texts(page, ".image .name") == ["b.jpg", "c <b>.jpg"]
+    assert texts(page, "#list .image .name") == ["b.jpg", "c <b>.jpg"]
     page.select_option("#filter-class", label=EVIL)
-    assert texts(page, ".image .name") == ["b.jpg"]
+    assert texts(page, "#list .image .name") == ["b.jpg"]
 
 
 def test_detections_of_an_image(page: Page, single: Path) -> None:
@@ -157,7 +157,7 @@ def test_detections_of_an_image(page: Page, single: Path) -> None:
     page.keyboard.press("j")
     page.locator("#viewer-name").filter(has_text="c <b>.jpg").wait_for()
     page.keyboard.press("Escape")
-    assert texts(page, ".image .figures b") == ["50.0", "50.0", "100.0"]  # F1 from a score of 0
+    assert texts(page, "#list .image .figures b") == ["50.0", "50.0", "100.0"]  # F1 from a score of 0
 
 
 def at(page: Page, x: int, y: int) -> tuple[float, float]:
@@ -179,7 +179,7 @@ def test_maps_and_instances_of_two_models(page: Page, compared: Path) -> None:
     assert texts(page, "#class-table tbody tr:last-child td")[:3] == ["66.3", "100.0", "+33.7"]
     page.click("#tab-images")
     page.select_option("#sort", "difference")
-    page.click('.image:has-text("b.jpg")')
+    page.click('#list .image:has-text("b.jpg")')
     page.locator(".frame[data-set='1'] canvas.layer").wait_for()
     assert near(pixel(page, "errors", 20, 20, 0), color(page, "spurious"))
     assert near(pixel(page, "errors", 20, 20, 1), color(page, "matched"))

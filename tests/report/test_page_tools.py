@@ -74,7 +74,7 @@ def test_what_is_wrong_is_said(page: Page, written: Path) -> None:
     assert "2 of the 2 segments with this error are small" in facts
     assert "C and A differ by +0.0, which may be chance" in facts
     page.click("#verdict .lead button >> nth=1")
-    assert texts(page, ".image .name") == ["c <b>.jpg", "d.jpg"]
+    assert texts(page, "#list .image .name") == ["c <b>.jpg", "d.jpg"]
 
 
 def test_several_result_sets(page: Page, written: Path) -> None:
@@ -108,9 +108,9 @@ def test_single_segments_are_filtered(page: Page, written: Path) -> None:
     page.locator("#slider-score0").evaluate("node => { node.value = 0; node.dispatchEvent(new Event('change')); }")
     assert found.inner_text() == "1 of 22 segments in 1 images" and page.locator("#suspect-note").is_visible()
     page.click("#to-images")
-    assert texts(page, ".image .name") == ["b.jpg"] and page.locator("#segment-chip").inner_text() == "truth to check ✕"
+    assert texts(page, "#list .image .name") == ["b.jpg"] and page.locator("#segment-chip").inner_text() == "truth to check ✕"
     page.click("#segment-chip")
-    page.locator('.image:has-text("a.jpg")').wait_for()
+    page.locator('#list .image:has-text("a.jpg")').wait_for()
     visit(page, written, "view=segments&class=1")
     assert texts(page, ".strip h2") == ["Best: the highest IoU", "Worst: the largest errors"]
     page.locator(".strip .patch").last.click()
@@ -146,10 +146,10 @@ def test_groups_lead_to_their_images(page: Page, written: Path) -> None:
     rows = [row.split("\t")[:4] for row in texts(page, ".groups tbody tr")]
     assert rows == [["y", "2", "3", f"{100 * low:.1f}"], ["x", "2", "3", f"{100 * high:.1f}"]]
     page.locator(".groups .link").first.click()
-    assert texts(page, ".image .name") == ["c <b>.jpg", "d.jpg"] and page.locator("#group").inner_text() == "site: y ✕"
+    assert texts(page, "#list .image .name") == ["c <b>.jpg", "d.jpg"] and page.locator("#group").inner_text() == "site: y ✕"
     page.reload()
-    page.locator(".image").first.wait_for()
-    assert texts(page, ".image .name") == ["c <b>.jpg", "d.jpg"]
+    page.locator("#list .image").first.wait_for()
+    assert texts(page, "#list .image .name") == ["c <b>.jpg", "d.jpg"]
 
 
 def test_curves_of_panoptic_scores(page: Page, written: Path) -> None:
@@ -168,18 +168,18 @@ def test_images_are_tagged(page: Page, written: Path) -> None:
     visit(page, written, "view=images&sort=name")
     page.keyboard.press("j")
     page.keyboard.press("t")
-    assert page.locator(".image[data-tagged] .name").inner_text() == "a.jpg"
-    page.click('.image:has-text("d.jpg")')
+    assert page.locator("#list .image[data-tagged] .name").inner_text() == "a.jpg"
+    page.click('#list .image:has-text("d.jpg")')
     page.click("#tag")
     assert page.get_attribute("#tag", "aria-pressed") == "true"
     page.keyboard.press("Escape")
     page.click("#only-tagged")
-    assert texts(page, ".image .name") == ["a.jpg", "d.jpg"]
+    assert texts(page, "#list .image .name") == ["a.jpg", "d.jpg"]
     assert saved(page, "#save-list") == "a.jpg\nd.jpg\n"
     addressed(page, "tagged=1")
     page.reload()
-    page.locator(".image").first.wait_for()
-    assert texts(page, ".image .name") == ["a.jpg", "d.jpg"]  # the browser has kept them
+    page.locator("#list .image").first.wait_for()
+    assert texts(page, "#list .image .name") == ["a.jpg", "d.jpg"]  # the browser has kept them
     page.click("#tag-all")
     assert "0 tagged" in page.locator("#only-tagged").inner_text()
 

@@ -31,8 +31,15 @@ function linePath(points, frame) {
   return parts.join("");
 }
 
-/** Lines {points, kind, label} over axes from 0 to 1; `ticks` are the labels of the x axis, and `at` marks an x. */
-function plot({ id, label, lines, xLabel, yLabel, ticks, at = null }) {
+const HEIGHTS = [0.05, 0.1, 0.2, 0.5, 1]; // of the y axis of a plot that fits its lines
+
+/**
+ * Lines {points, kind, label} over axes from 0 to 1; `ticks` are the labels of the x axis, and `at` marks an x. With
+ * `fitted`, the y axis ends above the highest point.
+ */
+function plot({ id, label, lines, xLabel, yLabel, ticks, at = null, fitted = false }) {
+  const highest = Math.max(0, ...lines.flatMap(({ points }) => points.map(([, y]) => y)));
+  const top = fitted ? HEIGHTS.find((height) => height >= highest) : 1;
   const [across, up] = scales(PLOT);
   const marks = [0, 0.2, 0.4, 0.6, 0.8, 1];
   return svg(
@@ -40,14 +47,14 @@ function plot({ id, label, lines, xLabel, yLabel, ticks, at = null }) {
     { id, class: "plot", viewBox: `0 0 ${PLOT.width} ${PLOT.height}`, role: "img", "aria-label": label },
     marks.map((mark, index) => [
       svg("path", { class: "grid", d: `M${across(0)} ${up(mark)}H${across(1)}M${across(mark)} ${up(0)}V${up(1)}` }),
-      svg("text", { x: across(0) - 6, y: up(mark) + 4, "text-anchor": "end" }, percent(mark, 0)),
+      svg("text", { x: across(0) - 6, y: up(mark) + 4, "text-anchor": "end" }, percent(top * mark, 0)),
       svg("text", { x: across(mark), y: up(0) + 15, "text-anchor": "middle" }, ticks ? ticks[index] : percent(mark, 0)),
     ]).flat(),
     svg("text", { x: across(0.5), y: PLOT.height - 5, "text-anchor": "middle" }, xLabel),
     svg("text", { x: across(0), y: up(1) - 7 }, yLabel),
     at === null ? null : svg("path", { class: "at", d: `M${across(at)} ${up(0)}V${up(1)}` }),
     lines.map(({ points, kind, stroke, label: title }) =>
-      svg("path", { class: `line ${kind} ${stroke}`, d: linePath(points, PLOT) }, svg("title", {}, title)),
+      svg("path", { class: `line ${kind} ${stroke}`, d: linePath(points.map(([x, y]) => [x, y === null ? null : y / top]), PLOT) }, svg("title", {}, title)),
     ),
   );
 }
@@ -72,11 +79,12 @@ function drawCurves(section) {
         state.curve,
         (value) => show({ curve: value }),
       ),
-      make("p", { class: "note" }, isCompared ? `A is drawn through, the others are broken lines. ${KIND_NAMES[shownKind()]}.` : `${KIND_NAMES[shownKind()]}.`),
+      make("p", { class: "note" }, `${KIND_NAMES[shownKind()]}.`),
+      setLegend(),
     ),
     make(
       "div",
-      { class: "columns" },
+      { class: "columns plots" },
       make(
         "article",
         { class: "card" },
@@ -164,6 +172,13 @@ function curveLegend(entries) {
     { class: "legend" },
     entries.map(([kind, label]) => make("li", {}, make("i", { class: `swatch ${kind}` }), label)),
   );
+}
+
+/** The strokes of the result sets, if there are several. */
+function setLegend() {
+  if (!isCompared) return null;
+  const line = (set) => svg("svg", { class: "stroke", viewBox: "0 0 30 8" }, svg("path", { class: `line ${STROKES[set]}`, d: "M0 4H30" }));
+  return make("ul", { class: "legend strokes" }, content.sets.map((_, set) => make("li", {}, line(set), setName(set))));
 }
 
 /** A class with its curves, which shows them large. */

@@ -11,7 +11,7 @@ function drawOverview(section) {
   const set = Number(state.set);
   const level = Math.round(100 * content.resampling.level);
   section.replaceChildren(
-    ...[verdictCard(set)].filter(Boolean),
+    verdictCard(set),
     make(
       "div",
       { class: "cards" },
@@ -20,6 +20,7 @@ function drawOverview(section) {
     make(
       "p",
       { class: "note" },
+      `${filesWords()} `,
       !hasIntervals
         ? "A single image has no interval."
         : `Bars show the ${level} % bootstrap interval of PQ over ${count(content.resampling.resamples)} ` +
@@ -27,9 +28,13 @@ function drawOverview(section) {
         `(seed ${content.resampling.seed}): where PQ of many images of the same kind would be.` +
         tooRare(content.results[set].too_rare),
     ),
-    make("div", { class: "columns" }, budgetSummary(set), sizesPanel(set), extremesPanel(set), groupCards(set)),
+    extremesPanel(set),
+    make("div", { class: "columns" }, budgetSummary(set), sizesPanel(set), groupCards(set)),
   );
 }
+
+/** The names of the files that are shown; several result sets are named on the cards. */
+const filesWords = () => `${isCompared ? "Results" : setFiles()[0]} against ${(isInstances() ? content.instances : content).truth}.`;
 
 /** A sentence about classes in too few images for an interval. */
 function tooRare(classes) {
@@ -136,31 +141,16 @@ function sizeCell({ n, pq }) {
   return make("td", { class: "number" }, n ? percent(pq) : "–", make("small", { class: "classes" }, ` (${n})`));
 }
 
-/** The images with the lowest PQ, or with the largest difference between two result sets. */
+/** The images with the lowest PQ, or with the largest difference between two result sets; of equal ones, those with most errors. */
 function extremesPanel(set) {
   const first = (place) => (isCompared ? bySize(differenceOf(place)) : qualityOf(set, place));
   const scored = [...content.ids.keys()].filter((place) => first(place) !== null);
-  const order = sortedRows(scored, first, false).slice(0, 8);
-  const figures = (place) => [
-    ...(isCompared ? [0, otherSet()] : [set]).map((shown) => make("span", {}, percent(qualityOf(shown, place)))),
-    isCompared ? differenceMark(differenceOf(place)) : null,
-  ];
-  const link = (place) =>
-    make(
-      "button",
-      { class: "link", click: () => openImage(place) },
-      make("span", { class: "name" }, content.names[place]),
-      make("span", { class: "figures" }, figures(place)),
-    );
+  const order = sortedRows(sortedRows(scored, (place) => errorsOf(set, place), true), first, false).slice(0, STRIP);
   return make(
     "article",
-    { class: "card" },
+    { class: "card", id: "extremes" },
     make("h2", {}, isCompared ? `Images that differ most: A, ${LETTERS[otherSet()]}, ${differenceName()}` : "Worst images"),
-    make(
-      "ol",
-      { class: "extremes" },
-      order.map((place) => make("li", {}, link(place))),
-    ),
+    make("div", { class: "strip-cards" }, order.map((place) => imageCard(place))),
     make("button", { class: "quiet", click: () => browse({}) }, `Browse all ${count(content.ids.length)}`),
   );
 }

@@ -10,11 +10,12 @@ const FILTERS = ["q", "class", "cause", "true", "taken", "from", "to", "tagged",
 let filtered = [];
 let current = -1;
 
-/** Go to the images with only these filters. */
-function browse(filters) {
+const NO_FILTERS = Object.fromEntries(FILTERS.map((key) => [key, ""]));
+
+/** Go to the images, or to single segments, with only these filters. */
+function browse(filters, view = "images") {
   current = -1;
-  const cleared = Object.fromEntries(FILTERS.map((key) => [key, ""]));
-  show({ view: "images", image: "", ...cleared, ...filters }, true);
+  show({ view, image: "", ...NO_FILTERS, ...filters }, true);
   window.scrollTo(0, 0);
 }
 
@@ -223,7 +224,7 @@ function drawFilters() {
 function openCard(event, place, at) {
   if (event.ctrlKey || event.metaKey || event.shiftKey) return;
   event.preventDefault();
-  current = at;
+  current = at ?? -1; // of the list
   openImage(place);
 }
 

@@ -21,6 +21,7 @@ function render(before) {
     tab.setAttribute("aria-selected", String(isShown));
     tab.tabIndex = isShown ? 0 : -1;
     byId(tab.getAttribute("aria-controls")).hidden = !isShown;
+    if (isShown && before?.view !== view) tab.scrollIntoView({ block: "nearest", inline: "nearest" }); // of narrow windows
   }
   const key = drawingKey();
   const isCovered = before && before.image !== "" && state.image !== ""; // the list keeps its order under the viewer
@@ -45,8 +46,6 @@ function drawingKey() {
 /** The choice of segments or instances, their tabs, and the slider of scores. */
 function drawModes() {
   document.body.dataset.of = state.of;
-  const truth = isInstances() ? content.instances.truth : content.truth;
-  byId("files").textContent = `${content.sets.map((_, set) => setName(set)).join("   ")}   against ${truth}`;
   if (MODES.length > 1)
     fillChoice(
       byId("modes"),

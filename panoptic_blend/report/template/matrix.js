@@ -50,9 +50,10 @@ function drawConfusion(section) {
       "div",
       { class: "columns matrix-columns" },
       make(
-        "div",
-        { class: "scroll matrix-box", role: "region", "aria-label": "Confusion matrix" },
-        matrixTable(entries, lines),
+        "article",
+        { class: "card" },
+        make("h2", {}, `Confusion of ${state.matrix}`, ofSet(set)),
+        make("div", { class: "scroll matrix-box", role: "region", "aria-label": "Confusion matrix" }, matrixTable(entries, lines)),
       ),
       confusedPanel(entries),
     ),
@@ -164,7 +165,7 @@ function confusedPanel(entries) {
     { class: "card" },
     make("h2", {}, "Most confused classes"),
     first.length
-      ? make("ol", { class: "extremes", id: "confused" }, first.map(item))
+      ? make("ol", { id: "confused" }, first.map(item))
       : make("p", { class: "note" }, "No classes are confused."),
   );
 }

@@ -70,11 +70,12 @@ function drawPatchFilters(set, rows) {
     select("patch-outcome", "Outcome", [["", "any"], ...outcomes], state.outcome, (value) => show({ outcome: value })),
     select("patch-cause", "Cause", [["", "any"], ...causes], state.cause, (value) => show({ cause: value })),
     select("patch-area", "Size", [["", "any"], ...AREAS.map(([name]) => [name, name])], state.area, (value) => show({ area: value })),
+    ...(isCompared ? [select("patch-changed", "Found by", [["", "any"], ...CHANGES.map((change) => [change, changeWords(change)])], state.changed, (value) => show({ changed: value }))] : []),
     rangeField("iou", "IoU"),
     ...(hasScores() ? [rangeField("score", "Score")] : []),
     select("patch-rank", "Sort", RANKS.filter(([key]) => hasScores() || !key.includes("score")), state.rank, (value) => show({ rank: value })),
     make("button", { class: "quiet", id: "suspect", "aria-pressed": String(state.suspect !== ""), click: () => show({ suspect: state.suspect ? "" : "1" }) }, "Truth to check"),
-    ...(isFiltered ? [make("button", { class: "quiet", id: "patch-clear", click: () => show(Object.fromEntries(FILTERS.map((key) => [key, ""]))) }, "Clear")] : []),
+    ...(isFiltered ? [make("button", { class: "quiet", id: "patch-clear", click: () => show(NO_FILTERS) }, "Clear")] : []),
     ...(state.true !== "" || state.taken !== "" ? [make("span", { class: "chip" }, `${className(Number(state.true))} → ${className(Number(state.taken))}`)] : []),
   );
   if (focused) byId(focused)?.focus();
@@ -101,6 +102,9 @@ function rangeField(key, label) {
   const text = (name, none) => make("output", { id: `value-${name}` }, boundText(name, none));
   return make("span", { class: "field range" }, make("span", {}, label), slider(0, 0), text(`${key}0`, 0), "–", slider(1, 100), text(`${key}1`, 100));
 }
+
+/** Which of two result sets finds a segment. */
+const changeWords = (change, other = otherSet()) => (change === "lost" ? `A, not ${LETTERS[other]}` : `${LETTERS[other]}, not A`);
 
 const boundText = (name, none) => ((state[name] === "" ? none : Number(state[name])) / 100).toFixed(2);
 
@@ -183,6 +187,7 @@ async function photoAt(place) {
 function segmentChip() {
   const words = SEGMENT_FILTERS.filter((key) => state[key] !== "").map((key) => {
     if (key === "suspect") return "truth to check";
+    if (key === "changed") return `found by ${changeWords(state.changed)}`;
     const bounds = { iou0: "IoU ≥", iou1: "IoU ≤", score0: "score ≥", score1: "score ≤" }[key];
     return bounds ? `${bounds} ${boundText(key, 0)}` : key === "outcome" ? OUTCOMES[OUTCOME_KINDS.indexOf(state.outcome)] : state[key];
   });

@@ -19,14 +19,16 @@ const FIGURE_TITLES = {
 function drawPrecision(section) {
   const set = Number(state.set);
   section.replaceChildren(
+    verdictCard(set),
     make(
       "div",
       { class: "cards" },
       KINDS.map((kind) => precisionCard(kind)),
       thresholdCard(),
     ),
-    make("p", { class: "note", id: "against" }, [againstWords(), intervalWords(), ...content.instances.remarks.map((line) => `${line}.`)].join(" ")),
-    make("div", { class: "columns" }, budgetSummary(set), twelvePanel(), extremesPanel(set)),
+    make("p", { class: "note", id: "against" }, [filesWords(), againstWords(), intervalWords(), ...content.instances.remarks.map((line) => `${line}.`)].join(" ")),
+    extremesPanel(set),
+    make("div", { class: "columns" }, budgetSummary(set), twelvePanel()),
   );
 }
 

@@ -12,12 +12,13 @@ const SEGMENT_COLUMNS = {
   boxes: Uint16Array,
 };
 const NO_CAUSE = 255;
-const SEGMENT_FILTERS = ["outcome", "iou0", "iou1", "score0", "score1", "area", "suspect"];
+const SEGMENT_FILTERS = ["outcome", "iou0", "iou1", "score0", "score1", "area", "suspect", "changed"];
 const AREAS = [
   ["small", 0, 32 ** 2],
   ["medium", 32 ** 2, 96 ** 2],
   ["large", 96 ** 2, Infinity],
 ];
+const CHANGES = ["lost", "gained"]; // true segments that only A finds, or only the set that is compared with it
 const SURE_IOU = 0.8; // of a prediction of another class that makes the truth doubtful
 const SURE_SCORE = 0.9; // of a prediction where the truth has no segment, that makes the truth doubtful
 let segmentSets = null; // columns of each result set, or null where the folder is missing
@@ -93,7 +94,8 @@ function segmentFilter(set) {
     (wanted.score1 === null || table.scores[row] <= wanted.score1 / 100) &&
     table.areas[row] >= least &&
     table.areas[row] < most &&
-    (state.suspect === "" || isSuspect(set, row));
+    (state.suspect === "" || isSuspect(set, row)) &&
+    (state.changed === "" || hasChanged(set, row, otherSet(), state.changed));
 }
 
 /**
@@ -108,11 +110,23 @@ function isSuspect(set, row) {
   return cause === "background" && table.scores[row] >= SURE_SCORE;
 }
 
+/** Whether a segment is one of the truth that is matched in A and missed in the set `other` (lost), or vice versa. */
+function hasChanged(set, row, other, change) {
+  const place = segmentSets[set].places[row];
+  const index = row - segmentSets[set].firsts[2 * place];
+  if (row >= segmentSets[set].firsts[2 * place + 1]) return false;
+  const [first, second] = (change === "lost" ? [0, other] : [other, 0]).map((shown) => OUTCOME_KINDS[segmentSets[shown].outcomes[truthRow(shown, place, index)]]);
+  return first === "tp" && second === "fn";
+}
+
+/** The row of a true segment in a result set; all of them have the same true segments. */
+const truthRow = (set, place, index) => segmentSets[set].firsts[2 * place] + index;
+
 /** In how many result sets a true segment is taken for the same class as in this one. */
 function agreement(segment) {
   if (segment.side !== "truth") return 1;
-  return segmentSets.filter((table) => {
-    const row = table.firsts[2 * segment.place] + segment.index;
+  return segmentSets.filter((table, set) => {
+    const row = truthRow(set, segment.place, segment.index);
     return table.causes[row] === segment.cause && table.others[row] === segment.other;
   }).length;
 }

@@ -82,6 +82,7 @@ function checkSegmentFilters(found) {
   if (!OUTCOME_KINDS.includes(found.outcome)) found.outcome = "";
   if (!AREAS.some(([name]) => name === found.area)) found.area = "";
   if (found.suspect !== "1") found.suspect = "";
+  if (!isCompared || !CHANGES.includes(found.changed)) found.changed = "";
 }
 
 const placeOfId = new Map(content.ids.map((id, place) => [id, place]));

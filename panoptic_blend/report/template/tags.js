@@ -54,6 +54,7 @@ function fillListTools() {
       `★ ${count(tagged.size)} tagged`,
     ),
     make("button", { class: "quiet", id: "save-list", title: "File names, one in each line, as data export takes them", click: saveList }, `Save list of ${count(shown)}`),
+    ...(isInstances() ? [] : [make("button", { class: "quiet", id: "to-segments", click: () => show({ view: "segments" }, true) }, "Single segments")]),
   );
 }
 

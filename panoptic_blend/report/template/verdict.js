@@ -17,12 +17,16 @@ const CAUSE_WORDS = {
 const SIZE_NAMES = ["small (below 32² pixels)", "medium-sized", "large (from 96² pixels)"];
 const FEW = 5; // the number of classes that a sentence names
 
-const causeWords = (name) => CAUSE_WORDS[name] ?? name;
+/** What a cause means, in words about segments or instances. */
+function causeWords(name) {
+  const words = CAUSE_WORDS[name] ?? name;
+  return isInstances() ? words.replaceAll("segment", "instance") : words;
+}
 
 /** The card at the top of the overview: a sentence, and what follows from the figures. */
 function verdictCard(set) {
   const [, budget] = groupBudgets(set)[0];
-  if (isEmptyBudget(budget)) return null;
+  if (isEmptyBudget(budget)) return "";
   return make(
     "article",
     { class: "card", id: "verdict" },
@@ -56,8 +60,9 @@ function facts(set, budget) {
   const found = [];
   if (first !== undefined && budget.mended[first] !== null)
     found.push(`If this cause alone were repaired, ${budgetName()} would be ${percent(budget.mended[first])}.`);
-  if (!isInstances()) found.push(sizeFact(set, first), hopelessFact(set), confusedFact(set));
-  found.push(...(isInstances() ? content.instances.compared.map((one) => one[shownKind()].figures.AP) : content.compared.map((one) => one.groups.All)).map(comparedFact));
+  if (!isInstances()) found.push(sizeFact(set, first), hopelessFact(set), confusedFact(set), suspectFact(set));
+  const differences = isInstances() ? content.instances.compared.map((one) => one[shownKind()].figures.AP) : content.compared.map((one) => one.groups.All);
+  found.push(...differences.map((difference, place) => [comparedFact(difference, place), ...changedFact(place + 1)]));
   return found.filter(Boolean);
 }
 
@@ -89,8 +94,26 @@ function confusedFact(set) {
   return ["Most often confused: ", link, `, ${count(number)} times.`];
 }
 
+/** How many segments make the truth doubtful. */
+function suspectFact(set) {
+  const number = segmentSets ? segmentSets[set].lines.reduce((sum, _, row) => sum + isSuspect(set, row), 0) : 0;
+  return number ? ["The truth may be wrong at ", segmentsLink({ suspect: "1" }, `${count(number)} ${number === 1 ? "segment" : "segments"}`), "."] : null;
+}
+
+/** How many segments one result set finds and A misses, and vice versa. */
+function changedFact(other) {
+  if (isInstances() || !segmentSets) return [];
+  const link = (change) => {
+    const number = segmentSets[other].lines.reduce((sum, _, row) => sum + hasChanged(other, row, other, change), 0);
+    return segmentsLink({ set: String(other), changed: change }, count(number));
+  };
+  return [` ${LETTERS[other]} finds `, link("gained"), " segments that A misses, and misses ", link("lost"), " that A finds."];
+}
+
+const segmentsLink = (filters, words) => make("button", { class: "link inline", click: () => browse(filters, "segments") }, words);
+
 function comparedFact({ value, low, high }, place) {
-  if (value === null) return null;
+  if (value === null) return "";
   const letter = LETTERS[place + 1];
   const better = value > 0 ? letter : "A";
   if (Math.max(-low, high) < 0.0005) return `${letter} and A do not differ.`;
