@@ -11,7 +11,7 @@ from enum import StrEnum
 
 import numpy as np
 
-from panoptic_blend.metrics.overlaps import Booleans, Comparison, Matches, match
+from panoptic_blend.metrics.overlaps import Booleans, Comparison, Matches
 from panoptic_blend.metrics.sparse import Floats, Integers, contains, sums
 
 POOR_IOU = 0.3
@@ -69,7 +69,7 @@ class _Overlaps:
     """The n pairs of segments of one image that share pixels, as (n,) arrays; predictions exclude void."""
 
     def __init__(self, comparison: Comparison, things: frozenset[int]) -> None:
-        self.matches = match(comparison)
+        self.matches = comparison.matches
         truth, prediction, table = comparison.truth, comparison.prediction, comparison.overlaps
         self.rows, self.columns, self.shared = rows, columns, _ = comparison.pairs()
         self.truth_area, self.area = table.row_sums()[1:], (table.column_sums() - table.first_row())[1:]

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from panoptic_blend.metrics.details import PanopticDetails
-from panoptic_blend.metrics.overlaps import match
 from panoptic_blend.metrics.sparse import Integers, contains
 from panoptic_blend.structures import Category
 
@@ -43,7 +42,7 @@ def confusion(details: PanopticDetails) -> Confusion:
         truth_area, area = table.row_sums()[1:], (table.column_sums() - table.first_row())[1:]
         paired = (2 * shared > truth_area[rows] + area[columns] - shared) & ~truth.is_crowd[rows]
         unpaired = ~contains(rows, paired, len(truth_area)) & ~truth.is_crowd & (truth_area > 0)
-        spurious = np.setdiff1d(match(comparison).spurious, columns[paired])
+        spurious = np.setdiff1d(comparison.matches.spurious, columns[paired])
         np.add.at(segments, (in_truth[1:][rows[paired]], in_prediction[1:][columns[paired]]), 1)
         np.add.at(segments[:, 0], in_truth[1:][unpaired], 1)
         np.add.at(segments[0], in_prediction[1:][spurious], 1)

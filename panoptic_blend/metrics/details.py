@@ -10,7 +10,7 @@ import numpy as np
 
 from panoptic_blend.metrics.causes import Cause, Diagnosis, diagnose
 from panoptic_blend.metrics.conversion import LABEL_DIVISOR, PanopticLike, panoptic_pair, require_divisor
-from panoptic_blend.metrics.overlaps import Comparison, SegmentTable, compare, match
+from panoptic_blend.metrics.overlaps import Comparison, SegmentTable, compare
 from panoptic_blend.metrics.panoptic_quality import PanopticQuality, PanopticReport, categories_by_id
 from panoptic_blend.metrics.sparse import Floats
 from panoptic_blend.structures import Category, ImageId, PanopticBlendError
@@ -141,7 +141,7 @@ class PanopticDetails:
         """
         qualities = {size: PanopticQuality(tuple(self.categories.values())) for size in SIZES}
         for _, comparison in self.comparisons():
-            truth, prediction, matches = comparison.truth, comparison.prediction, match(comparison)
+            truth, prediction, matches = comparison.truth, comparison.prediction, comparison.matches
             for size, (low, high) in SIZES.items():
                 in_truth = (low <= truth.areas) & (truth.areas < high)
                 in_prediction = (low <= prediction.areas) & (prediction.areas < high)
@@ -158,7 +158,7 @@ class PanopticDetails:
         columns = {category: column for column, category in enumerate(self.categories)}
         iou_sum, tp, fp, fn = (np.zeros((len(self), len(columns))) for _ in range(4))
         for row, (_, comparison) in enumerate(self.comparisons()):
-            matches = match(comparison)
+            matches = comparison.matches
             truth = [columns[category] for category in comparison.truth.categories.tolist()]
             prediction = [columns[category] for category in comparison.prediction.categories.tolist()]
             for index, iou in zip(matches.truth, matches.iou, strict=True):

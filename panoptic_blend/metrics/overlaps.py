@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -83,6 +84,11 @@ class Comparison:
     def table(self) -> Integers:
         """``overlaps`` as a dense array (T + 1, P + 1); too large for maps of very many segments."""
         return self.overlaps.dense()
+
+    @cached_property
+    def matches(self) -> Matches:
+        """The matches of PQ, those of `match` without options."""
+        return match(self)
 
     def pairs(self) -> SharedPixels:
         """The pairs of a truth segment and a predicted one that share pixels."""

@@ -129,7 +129,7 @@ class PanopticQuality:
     def add(self, comparison: Comparison, *, boundary: bool = False) -> None:
         """Add one image that is already compared, with known categories; ``boundary`` is as for `overlaps.match`."""
         truth, prediction = comparison.truth.categories.tolist(), comparison.prediction.categories.tolist()
-        matches = match(comparison, boundary=boundary)
+        matches = match(comparison, boundary=True) if boundary else comparison.matches
         self.tally(
             zip([truth[row] for row in matches.truth], matches.iou.tolist(), strict=True),
             [truth[row] for row in matches.missed],

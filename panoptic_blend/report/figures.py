@@ -14,6 +14,7 @@ from panoptic_blend.metrics.details import PanopticDetails
 from panoptic_blend.metrics.error_budget import Budget
 from panoptic_blend.metrics.resampling import Interval, compare_results, image_qualities
 from panoptic_blend.metrics.sparse import Integers
+from panoptic_blend.metrics.thresholds import STRICTER, quality_at
 from panoptic_blend.scoring.csv_tables import known
 from panoptic_blend.scoring.details import Resampling, compute_findings
 from panoptic_blend.scoring.groups import Columns, group_quality
@@ -38,6 +39,7 @@ def result_figures(details: PanopticDetails, resampling: Resampling) -> dict[str
     figures = {
         "groups": groups,
         "classes": classes,
+        "stricter": _stricter(details),
         "too_rare": len(findings.intervals.too_rare),
         "sizes": {size: report.groups for size, report in findings.sizes.items()},
         "confusion": {"segments": _sparse(matrices.segments), "pixels": _sparse(matrices.pixels)},
@@ -80,6 +82,17 @@ def _bounds(interval: Interval) -> dict[str, float]:
 def _budget(budget: Budget) -> dict[str, list[float]]:
     """PQ lost to each cause, and PQ if it were repaired, in the order of `Cause`."""
     return {"lost": [budget.lost[cause] for cause in Cause], "mended": [budget.repaired[cause] for cause in Cause]}
+
+
+def _stricter(details: PanopticDetails) -> dict[str, Any]:
+    """PQ at IoU thresholds from 0.5 on, of groups and of the classes that occur."""
+    reports = list(quality_at(details, STRICTER).values())
+    occurring = [category.id for category in reports[0].categories if reports[0].occurs(category.id)]
+    return {
+        "ious": [percent / 100 for percent in STRICTER],
+        "groups": {group: [report[group]["pq"] for report in reports] for group in reports[0].groups},
+        "classes": {id: [report.per_class[id]["pq"] for report in reports] for id in occurring},
+    }
 
 
 def _sparse(matrix: Integers) -> list[list[int]]:

@@ -15,10 +15,10 @@ from panoptic_blend.formats.names import locate
 from panoptic_blend.metrics.causes import Cause, diagnose
 from panoptic_blend.metrics.details import SegmentRow, segment_rows
 from panoptic_blend.metrics.overlaps import Comparison
-from panoptic_blend.pages.pictures import EncodedPhoto, bounded, encode_picture, index_map, packed
+from panoptic_blend.pages.pictures import EncodedPhoto, bounded, encode_picture, index_runs, packed
 from panoptic_blend.report.segment_columns import NO_CAUSE, SegmentEntry
 from panoptic_blend.scoring.file_pairs import Pair
-from panoptic_blend.structures import Category, ImageId, PanopticBlendError, PanopticMap, Runs, Size
+from panoptic_blend.structures import Category, ImageId, PanopticBlendError, PanopticMap, Size
 
 CAUSES = tuple(Cause)
 OUTCOMES = "tp", "fp", "fn", "ignored"
@@ -154,7 +154,6 @@ class MapEncoder:
                 f"image {pair.image.id}: {len(existing)} segments in the {side}, more "
                 f"than the {MAX_SEGMENTS} of a report; leave the image out"
             )
-        index = index_map(panoptic.with_segments(existing), bounded(pair.image.size, self._side))
-        runs = Runs.from_pixels(index)
+        runs = index_runs(panoptic.with_segments(existing), bounded(pair.image.size, self._side))
         shown, boxes = runs.areas_and_boxes(len(existing))
         return packed(runs), list(map(tuple, np.where(shown[:, None] > 0, boxes, 0).tolist()))

@@ -17,7 +17,7 @@ from panoptic_blend.formats.panoptic_writer import PanopticWriter
 from panoptic_blend.interchange.label_writer import Context, Drawing
 from panoptic_blend.interchange.labelme import LabelMe
 from panoptic_blend.interchange.source import LabeledPicture, regions_of
-from panoptic_blend.pages.pictures import bounded, index_map, pack_map
+from panoptic_blend.pages.pictures import bounded, index_runs, packed
 from panoptic_blend.structures import PanopticMap
 
 VIEW_SIDE = 1280
@@ -32,7 +32,7 @@ def view(panoptic: PanopticMap, categories: Categories) -> dict[str, Any]:
     return {
         "width": width,
         "height": height,
-        "map": pack_map(index_map(panoptic.with_segments(shown), (height, width))),
+        "map": packed(index_runs(panoptic.with_segments(shown), (height, width))),
         "segments": [[s.id, places[s.category] + 1, s.area, s.score and round(s.score, 4)] for s in shown],
     }
 

@@ -58,6 +58,14 @@ def test_the_curve_falls_and_holds_pq_at_one_half() -> None:
     assert np.isnan(mean_quality(quality_at(PanopticDetails(CATEGORIES)), "All"))
 
 
+def test_a_match_that_lies_mostly_on_void_is_ignored_above_its_iou() -> None:
+    details = PanopticDetails(CATEGORIES)
+    # IoU 3/4 without the 5 pixels of the prediction on void, which are more than half of its 8
+    details.update(1, panoptic([1, 1, 1, 1, 0, 0, 0, 0, 0], CAT), panoptic([1, 1, 1, 0, 1, 1, 1, 1, 1], CAT))
+    found = {percent: report.per_class[CAT] for percent, report in quality_at(details, (70, 75)).items()}
+    assert [(q["tp"], q["fp"], q["fn"]) for q in found.values()] == [(1, 0, 0), (0, 0, 1)]
+
+
 def best_sum(table: np.ndarray) -> float:
     """The largest sum of an assignment, by trying all."""
     size = max(table.shape)

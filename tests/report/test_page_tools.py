@@ -73,8 +73,15 @@ def test_what_is_wrong_is_said(page: Page, written: Path) -> None:
     facts = page.locator(".facts").inner_text()
     assert "2 of the 2 segments with this error are small" in facts
     assert "C and A differ by +0.0, which may be chance" in facts
+    assert "B finds 3 segments that A misses, and misses 0 that A finds." in facts  # one of image 2, 3, and 4 each
+    assert texts(page, "#extremes .name")[:3] == ["b.jpg", "c <b>.jpg", "d.jpg"]
     page.click("#verdict .lead button >> nth=1")
     assert texts(page, "#list .image .name") == ["c <b>.jpg", "d.jpg"]
+    page.click("#tab-overview")
+    page.click('.facts button:text-is("3")')
+    assert page.locator("#patches-found").inner_text() == "3 of 24 segments in 3 images"
+    page.click("#to-images")
+    assert page.locator("#segment-chip").inner_text() == "found by B, not A ✕"
 
 
 def test_several_result_sets(page: Page, written: Path) -> None:
@@ -108,7 +115,10 @@ def test_single_segments_are_filtered(page: Page, written: Path) -> None:
     page.locator("#slider-score0").evaluate("node => { node.value = 0; node.dispatchEvent(new Event('change')); }")
     assert found.inner_text() == "1 of 22 segments in 1 images" and page.locator("#suspect-note").is_visible()
     page.click("#to-images")
-    assert texts(page, "#list .image .name") == ["b.jpg"] and page.locator("#segment-chip").inner_text() == "truth to check ✕"
+    assert (
+        texts(page, "#list .image .name") == ["b.jpg"]
+        and page.locator("#segment-chip").inner_text() == "truth to check ✕"
+    )
     page.click("#segment-chip")
     page.locator('#list .image:has-text("a.jpg")').wait_for()
     visit(page, written, "view=segments&class=1")
@@ -146,7 +156,10 @@ def test_groups_lead_to_their_images(page: Page, written: Path) -> None:
     rows = [row.split("\t")[:4] for row in texts(page, ".groups tbody tr")]
     assert rows == [["y", "2", "3", f"{100 * low:.1f}"], ["x", "2", "3", f"{100 * high:.1f}"]]
     page.locator(".groups .link").first.click()
-    assert texts(page, "#list .image .name") == ["c <b>.jpg", "d.jpg"] and page.locator("#group").inner_text() == "site: y ✕"
+    assert (
+        texts(page, "#list .image .name") == ["c <b>.jpg", "d.jpg"]
+        and page.locator("#group").inner_text() == "site: y ✕"
+    )
     page.reload()
     page.locator("#list .image").first.wait_for()
     assert texts(page, "#list .image .name") == ["c <b>.jpg", "d.jpg"]
@@ -161,7 +174,12 @@ def test_curves_of_panoptic_scores(page: Page, written: Path) -> None:
     )
     at_half = page.evaluate("qualityOverScores(0, 0, countsOverScores(scoredSegments(0, 0)))[50]")
     assert at_half == pytest.approx((3 / 3.5 + 0) / 2)  # class 7 has one false segment then, and misses four
-    assert page.locator("#curves .plot").count() == 3
+    assert page.locator("#curves .plot").count() == 4
+    # above an IoU of 0.75 all sky matches, of which two have 3000 / 3900; above 0.8 two are missed and two spurious
+    stuff = page.evaluate("content.results[0].stricter.groups.Stuff")
+    assert stuff[5:7] == pytest.approx([(2 + 2 * 3000 / 3900) / 4, 2 / 4])
+    page.select_option("#curve-class", "3")
+    assert page.locator("#curves .plot").count() == 1  # stuff has no scores
 
 
 def test_images_are_tagged(page: Page, written: Path) -> None:

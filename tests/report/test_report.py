@@ -22,7 +22,7 @@ from reporting_files import EVIL, Small, small
 from panoptic_blend.cli import main as cli
 from panoptic_blend.files import process_mark
 from panoptic_blend.formats.images import decode_picture, write_picture, write_segment_ids
-from panoptic_blend.pages.pictures import pack_map
+from panoptic_blend.pages.pictures import packed
 from panoptic_blend.pages.template import script_json
 from panoptic_blend.report import command
 from panoptic_blend.report.command import ReportRequest, write_report
@@ -30,7 +30,7 @@ from panoptic_blend.report.page import publish, writing
 from panoptic_blend.scoring.details import Resampling, compute_findings, write_details
 from panoptic_blend.scoring.evaluate_files import detail_files
 from panoptic_blend.scoring.file_pairs import FilePolicy
-from panoptic_blend.structures import PanopticBlendError
+from panoptic_blend.structures import PanopticBlendError, Runs
 
 Refused = Callable[..., str]
 FAST = Resampling(20)
@@ -64,7 +64,7 @@ def unpacked(text: str, width: int) -> np.ndarray:
 def test_packed_maps_round_trip() -> None:
     index = np.random.default_rng(0).integers(0, 2**16, (7, 5)).astype(np.uint16)
     before = index.copy()
-    assert (unpacked(pack_map(index), 5) == before).all() and (index == before).all()
+    assert (unpacked(packed(Runs.from_pixels(index)), 5) == before).all() and (index == before).all()
 
 
 def test_the_page_has_the_metrics_of_pq(files: Small, request_: ReportRequest) -> None:

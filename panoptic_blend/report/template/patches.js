@@ -100,7 +100,8 @@ function rangeField(key, label) {
     });
   };
   const text = (name, none) => make("output", { id: `value-${name}` }, boundText(name, none));
-  return make("span", { class: "field range" }, make("span", {}, label), slider(0, 0), text(`${key}0`, 0), "–", slider(1, 100), text(`${key}1`, 100));
+  const title = `Only segments with ${label === "IoU" ? "an IoU in this range; Curves has PQ at other thresholds" : "a score in this range"}`;
+  return make("span", { class: "field range", title }, make("span", {}, label), slider(0, 0), text(`${key}0`, 0), "–", slider(1, 100), text(`${key}1`, 100));
 }
 
 /** Which of two result sets finds a segment. */

@@ -78,54 +78,94 @@ function calibrationCard(pairsOf) {
 
 const SCORE_TICKS = ["0", "0.2", "0.4", "0.6", "0.8", "1"];
 
-/** The curves of panoptic results, at the IoU above 0.5 of PQ. */
+/** The curves of panoptic results: over the IoU of a match, and over the score where there are scores. */
 function drawScoreCurves(section) {
   const line = Number(state.curve) || 0;
-  const classes = sortedRows(classRows().filter((row) => row.category.thing), (row) => row.category.name, false);
+  const classes = sortedRows(classRows(), (row) => row.category.name, false);
+  const isScored = hasScores() && segmentSets !== null && (!line || classOf(line).thing);
+  section.replaceChildren(
+    make(
+      "div",
+      { class: "bar" },
+      make("h1", {}, line ? className(line) : "All classes"),
+      select("curve-class", "Class", [["", "all"], ...classes.map((row) => [row.line, className(row.line)])], state.curve, (value) => show({ curve: value })),
+      setLegend(),
+    ),
+    make("div", { class: "columns plots" }, thresholdsCard(line), isScored ? scoreCards(line) : []),
+  );
+}
+
+const GROUP_KINDS = { All: "f1", Things: "recall", Stuff: "precision" };
+
+/** PQ over the IoU above which segments match, of a class or of the groups of classes. */
+function thresholdsCard(line) {
+  const sets = [...content.results.keys()];
+  const curves = (set) => {
+    const { groups, classes } = content.results[set].stricter;
+    return line ? { All: classes[classOf(line).id] } : groups;
+  };
+  const { ious } = content.results[0].stricter;
+  const lines = sets.flatMap((set) =>
+    Object.entries(curves(set)).filter(([, values]) => values).map(([group, values]) => ({
+      points: values.map((value, at) => [2 * ious[at] - 1, value]),
+      kind: GROUP_KINDS[group],
+      stroke: STROKES[set],
+      label: isCompared ? `${group} ${LETTERS[set]}` : group,
+    })),
+  );
+  const mean = (values) => percent(values && values[0] !== null ? values.reduce((a, b) => a + b, 0) / values.length : null);
+  const means = sets.map((set) => (isCompared ? `${LETTERS[set]} ` : "") + mean(curves(set).All)).join(", ");
+  return make(
+    "article",
+    { class: "card" },
+    make("h2", {}, "PQ over the IoU above which segments match"),
+    plot({ id: "iou-plot", label: "PQ over the IoU of a match", lines, xLabel: "IoU", yLabel: "PQ", ticks: ["0.5", "0.6", "0.7", "0.8", "0.9", "1"], fitted: true }),
+    line ? null : curveLegend(GROUPS.map((group) => [GROUP_KINDS[group], group])),
+    make("p", { class: "note" }, `PQ has 0.50. The mean over 0.50, 0.55, ..., 0.95 is ${means}: it falls the less, the better the outlines are.`),
+  );
+}
+
+/** Precision over recall, PQ over the lowest score, and calibration of a class of things, or of all (0). */
+function scoreCards(line) {
+  const name = line ? className(line) : "all things";
+  const things = classRows().filter((row) => row.category.thing && (!line || row.line === line));
   const found = [...content.sets.keys()].map((set) => {
     const segments = scoredSegments(set, line);
     return { segments, steps: countsOverScores(segments) };
   });
-  const truths = (set) => classes.filter((row) => row.found[set] && (!line || row.line === line)).reduce((sum, row) => sum + row.found[set].tp + row.found[set].fn, 0);
-  const rates = ({ steps }, set) =>
-    steps.map((sums) => {
+  const rates = ({ steps }, set) => {
+    const truths = things.filter((row) => row.found[set]).reduce((sum, row) => sum + row.found[set].tp + row.found[set].fn, 0);
+    return steps.map((sums) => {
       const [tp, fp] = ["tp", "fp"].map((key) => [...sums.values()].reduce((sum, one) => sum + one[key], 0));
-      return ratesOf({ tp, fp, fn: truths(set) - tp });
+      return ratesOf({ tp, fp, fn: truths - tp });
     });
+  };
+  const label = (set) => (isCompared ? LETTERS[set] : name);
   const recalls = found.map((one, set) => ({
     points: rates(one, set).filter(({ precision }) => precision !== null).map(({ precision, recall }) => [recall ?? 0, precision]),
     kind: "precision",
     stroke: STROKES[set],
-    label: isCompared ? LETTERS[set] : "precision",
+    label: label(set),
   }));
   const qualities = found.map(({ steps }, set) => ({
     points: qualityOverScores(set, line, steps).map((value, step) => [step / SCORE_MARKS, value]),
     kind: "recall",
     stroke: STROKES[set],
-    label: isCompared ? LETTERS[set] : "PQ",
+    label: label(set),
   }));
-  const name = line ? className(line) : "all things";
-  section.replaceChildren(
+  const best = qualities.map(({ points }, set) => {
+    const [score, value] = sortedRows(points, ([, quality]) => quality, true)[0];
+    return value === null ? null : `${isCompared ? `${LETTERS[set]} ` : ""}${percent(value)} from a score of ${score.toFixed(2)} on`;
+  });
+  return [
+    make("article", { class: "card" }, make("h2", {}, `Precision over recall: ${name}`), plot({ id: "recall-plot", label: "Precision over recall", lines: recalls, xLabel: "recall %", yLabel: "precision %" })),
     make(
-      "div",
-      { class: "bar" },
-      make("h1", {}, "Over the score"),
-      select("curve-class", "Class", [["", "all things"], ...classes.map((row) => [row.line, className(row.line)])], state.curve, (value) => show({ curve: value })),
-      make("p", { class: "note" }, "Segments with scores; a match is one of PQ."),
-      setLegend(),
+      "article",
+      { class: "card" },
+      make("h2", {}, `PQ without segments of a lower score: ${name}`),
+      plot({ id: "score-plot", label: "PQ over the lowest score", lines: qualities, xLabel: "lowest score", yLabel: "PQ", ticks: SCORE_TICKS, fitted: true }),
+      make("p", { class: "note" }, `Their pixels would be void, which changes nothing for other segments. Best: ${best.filter(Boolean).join(", ") || "–"}.`),
     ),
-    make(
-      "div",
-      { class: "columns plots" },
-      make("article", { class: "card" }, make("h2", {}, `Precision over recall: ${name}`), plot({ id: "recall-plot", label: "Precision over recall", lines: recalls, xLabel: "recall %", yLabel: "precision %" })),
-      make(
-        "article",
-        { class: "card" },
-        make("h2", {}, `PQ if segments of a lower score were left out: ${name}`),
-        plot({ id: "score-plot", label: "PQ over the lowest score", lines: qualities, xLabel: "lowest score", yLabel: "PQ", ticks: SCORE_TICKS, fitted: true }),
-        make("p", { class: "note" }, "Their pixels would be void, which changes nothing for other segments. A mean over the things that occur."),
-      ),
-      calibrationCard((set) => found[set].segments.map(([score, iou]) => [score, iou !== null])),
-    ),
-  );
+    calibrationCard((set) => found[set].segments.map(([score, iou]) => [score, iou !== null])),
+  ];
 }

@@ -32,7 +32,7 @@ const DEFAULTS = {
   curve: "",
 };
 const VIEWS = {
-  panoptic: ["overview", "classes", "confusion", ...(content.results?.some((result) => result.has_scores) ? ["curves"] : []), "errors", "segments", "images"],
+  panoptic: ["overview", "classes", "confusion", "curves", "errors", "segments", "images"],
   instances: ["overview", "classes", "curves", "errors", "images"],
 };
 let state = { ...DEFAULTS };
