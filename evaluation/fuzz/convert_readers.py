@@ -23,12 +23,13 @@ from evaluation.fuzz.readers import (
 )
 from evaluation.fuzz.runner import Reader
 from panoptic_blend.convert.cityscapes import read_cityscapes
+from panoptic_blend.convert.cityscapes_folders import read_cityscapes_folder
 from panoptic_blend.convert.coco_instances import Stuff, read_coco_instances
 from panoptic_blend.convert.labelme import Classes, read_labelme
 from panoptic_blend.convert.writing import ConversionOptions, LabeledSource
 from panoptic_blend.convert.writing import write as write_data_set
 from panoptic_blend.formats.coco_instances import read_instances_json
-from panoptic_blend.formats.images import write_segment_ids
+from panoptic_blend.formats.images import write_segment_ids, write_values
 from panoptic_blend.instances import run_lengths
 
 
@@ -124,6 +125,22 @@ def read_cityscapes_files(folder: Path) -> None:
     _convert(read_cityscapes(folder / "panoptic.json", folder / "leftImg8bit"), folder)
 
 
+def write_cityscapes_folder(folder: Path) -> None:
+    """Write the label ids of Cityscapes for one picture, and the polygons of another."""
+    labels = folder / "gtFine" / "val" / "ulm"
+    for name in ("ulm_1", "ulm_2"):
+        write_picture_files(folder / "leftImg8bit" / "val" / "ulm", f"{name}_leftImg8bit.png")
+    write_values(labels / "ulm_1_gtFine_instanceIds.png", np.full((HEIGHT, WIDTH), 26000, np.uint16))
+    objects = [{"label": "cargroup", "polygon": [[0, 0], [9, 0], [9, 9]]}, {"label": "sky", "polygon": [[9, 0]]}]
+    content = {"imgHeight": HEIGHT, "imgWidth": WIDTH, "objects": objects}
+    (labels / "ulm_2_gtFine_polygons.json").write_text(json.dumps(content))
+
+
+def read_cityscapes_labels(folder: Path) -> None:
+    """What ``data convert cityscapes`` does with a folder."""
+    _convert(read_cityscapes_folder(folder / "gtFine" / "val"), folder)
+
+
 def _convert(source: LabeledSource, folder: Path) -> None:
     write_data_set(source, ConversionOptions(folder / "out", rest="rest"), no_progress)
 
@@ -133,4 +150,5 @@ READERS = (
     Reader("instances", write_instances, read_true_instances),
     Reader("labelme", write_labelme, read_labelme_files),
     Reader("cityscapes", write_cityscapes, read_cityscapes_files),
+    Reader("cityscapes-folder", write_cityscapes_folder, read_cityscapes_labels),
 )

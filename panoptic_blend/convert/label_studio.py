@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 from urllib.parse import unquote
 
 import numpy as np
@@ -51,6 +51,11 @@ class _Region:
     where: str
 
 
+def are_tasks(content: object) -> TypeGuard[list[Record]]:
+    """Whether the content of a JSON is a list of tasks, which may be empty."""
+    return are_records(content) and all(isinstance(task.get("data"), dict) for task in content)
+
+
 def read_label_studio(
     path: Path,
     pictures: Path,
@@ -70,7 +75,7 @@ def read_label_studio(
         PanopticBlendError: the file is no such export, a region is malformed, or a picture is missing.
     """
     tasks = read_json(path)
-    if not are_records(tasks) or not all(isinstance(task.get("data"), dict) for task in tasks):
+    if not are_tasks(tasks):
         raise PanopticBlendError(f"{path}: is no list of tasks with `data`; export the project as JSON (not JSON-MIN)")
     if not tasks:
         raise PanopticBlendError(f"{path}: has no tasks; there is nothing to convert")

@@ -29,6 +29,8 @@ from panoptic_blend.formats.json_files import read_json
 from panoptic_blend.listing import list_files
 from panoptic_blend.structures import Cutout, PanopticBlendError, Size
 
+META = "meta.json"
+"""The file in which a project lists its classes."""
 _MOST_BYTES = 2**26
 """Unpacked bytes of a bitmap; a PNG of a mask is far smaller."""
 
@@ -39,7 +41,7 @@ def read_supervisely(root: Path, stuff: Collection[str] = ()) -> LabeledSource:
     Raises:
         PanopticBlendError: the folder is no such project, a figure is malformed, or a picture is missing.
     """
-    meta = root / "meta.json"
+    meta = root / META
     listed = require_records(read_json(meta), "classes", str(meta), "the meta.json of a project of Supervisely")
     names = [require_text(each, "title", f"{meta}: classes[{i}]") for i, each in enumerate(listed)]
     categories = numbered(names, stuff, str(meta))

@@ -22,7 +22,7 @@ _DIVISOR = 256
 
 def vistas_version(root: Path) -> str:
     """The newest version of the labels in a folder; raises PanopticBlendError if there are none."""
-    found = [version for version in VERSIONS if _config(root, version).is_file()]
+    found = [version for version in VERSIONS if config_of(root, version).is_file()]
     if not found:
         raise PanopticBlendError(f"{root}: has no config_v2.0.json; give the folder of Mapillary Vistas")
     return found[0]
@@ -36,7 +36,7 @@ def read_vistas(root: Path, split: str, version: str) -> LabeledSource:
     Raises:
         PanopticBlendError: the config is none, or files are missing.
     """
-    config, folder = _config(root, version), root / split
+    config, folder = config_of(root, version), root / split
     where = str(config)
     labels = require_records(read_json(config), "labels", where, "a config of Mapillary Vistas")
     meanings: dict[int, Category | None] = {
@@ -55,5 +55,6 @@ def read_vistas(root: Path, split: str, version: str) -> LabeledSource:
     return labeled_source(folders, meanings, categories, folder / "images", config)
 
 
-def _config(root: Path, version: str) -> Path:
+def config_of(root: Path, version: str) -> Path:
+    """The file that describes the labels of a version."""
     return root / f"config_v{version}.json"

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from panoptic_blend.convert.recognition import Source
 from panoptic_blend.convert.summary import Summary
 from panoptic_blend.convert.writing import ConversionOptions, write
 from panoptic_blend.fit.kept import digest_of, kept
-from panoptic_blend.fit.sources import Source
 from panoptic_blend.fit.stuff_hints import stuff_hint
 from panoptic_blend.formats.categories import Categories
 from panoptic_blend.formats.json_files import read_json

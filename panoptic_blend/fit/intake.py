@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from panoptic_blend.convert.recognition import recognize
 from panoptic_blend.doctor.layout import find_splits, is_training
 from panoptic_blend.fit.checking import require_sound
 from panoptic_blend.fit.conversion import OVERLAPPING, STACKED, convert
 from panoptic_blend.fit.division import TRAIN, VAL, divide
-from panoptic_blend.fit.sources import recognize
 from panoptic_blend.structures import PanopticBlendError
 
 VAL_SHARE = 0.15
@@ -55,7 +55,7 @@ def prepare(
     """Take in a folder of labeled pictures; nothing is written into it.
 
     Args:
-        folder: pictures and labels as COCO panoptic, COCO instances, LabelMe, YOLO or CVAT have them.
+        folder: pictures and labels in a format that `recognize` knows.
         output: the folder of the run. What has to be made of the data goes into folders of it, and is used again while
             the data are the same: ``converted``, ``checked`` and ``data``.
         val_share: the share of the pictures that becomes the validation split where there is none.

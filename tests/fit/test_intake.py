@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 
 from panoptic_blend.config.experiment import load_config
+from panoptic_blend.convert.recognition import recognize
 from panoptic_blend.data.splits import open_training, open_validation
 from panoptic_blend.doctor.checkup import check
 from panoptic_blend.fit.checking import require_sound
 from panoptic_blend.fit.intake import Prepared, prepare
-from panoptic_blend.fit.sources import recognize
 from panoptic_blend.fit.stuff_hints import stuff_hint
-from panoptic_blend.formats.images import write_picture
+from panoptic_blend.formats.images import write_picture, write_values
 
 Refused = Callable[..., str]
 SQUARE = [2, 2, 12, 2, 12, 12, 2, 12]
@@ -203,6 +203,88 @@ def roboflow(folder: Path) -> None:
         (folder / "annotations").rmdir()
 
 
+CATS = np.where(np.indices((20, 30)).sum(0) < 20, 1, 2).astype(np.uint8)
+"""A cat, the class 1, before the sky, 2."""
+
+
+def voc(folder: Path) -> None:
+    picture(folder / "JPEGImages/a.png")
+    picture(folder / "JPEGImages/b.png")
+    colors = np.where(CATS[..., None] == 1, [255, 0, 0], [0, 0, 255]).astype(np.uint8)
+    for name in ("SegmentationClass/a.png", "SegmentationClass/b.png"):
+        write_picture(folder / name, colors)
+        write_picture(folder / name.replace("Class", "Object"), colors)
+    (folder / "labelmap.txt").write_text("background:0,0,0::\ncat:255,0,0::\nsky:0,0,255::\n")
+    (folder / "ImageSets/Segmentation").mkdir(parents=True)
+    for split, name in (("train", "a"), ("val", "b"), ("trainval", "a\nb")):
+        (folder / f"ImageSets/Segmentation/{split}.txt").write_text(name)
+
+
+def ade20k(folder: Path) -> None:
+    for split in ("training", "validation"):
+        picture(folder / f"images/{split}/{split}.png")
+        write_values(folder / f"annotations/{split}/{split}.png", CATS)
+        instances = np.stack([CATS, CATS == 1, CATS * 0], axis=-1).astype(np.uint8)
+        write_picture(folder / f"annotations_instance/{split}/{split}.png", instances)
+    rows = ("1\t0.5\t1\t1\t0\tcat", "2\t0.5\t1\t1\t1\tsky")
+    (folder / "objectInfo150.txt").write_text("\n".join(rows))
+
+
+def vistas(folder: Path) -> None:
+    for split in ("training", "validation"):
+        picture(folder / f"{split}/images/{split}.png")
+        write_values(folder / f"{split}/v2.0/instances/{split}.png", ((CATS - 1) * 256.0).astype(np.uint16))
+    labels = [{"readable": "cat", "instances": True}, {"readable": "sky", "instances": False}]
+    (folder / "config_v2.0.json").write_text(json.dumps({"labels": labels}))
+
+
+def cityscapes(folder: Path) -> None:
+    for split in ("train", "val", "test"):
+        picture(folder / f"leftImg8bit/{split}/ulm/ulm_{split}_leftImg8bit.png")
+        ids = np.where(CATS == 1, 26000, 23).astype(np.uint16)
+        write_values(folder / f"gtFine/{split}/ulm/ulm_{split}_gtFine_instanceIds.png", ids)
+
+
+def supervisely(folder: Path) -> None:
+    corners = {"cat": [[2, 2], [20, 2], [2, 15]], "sky": [[0, 5], [29, 5], [29, 19], [0, 19]]}
+    figures = [
+        {"classTitle": name, "geometryType": "polygon", "points": {"exterior": points, "interior": []}}
+        for name, points in corners.items()
+    ]
+    for split in ("train", "val"):
+        picture(folder / f"{split}/img/{split}.png")
+        (folder / f"{split}/ann").mkdir()
+        content = {"size": {"height": 20, "width": 30}, "objects": figures}
+        (folder / f"{split}/ann/{split}.png.json").write_text(json.dumps(content))
+    (folder / "meta.json").write_text(json.dumps({"classes": [{"title": "cat"}, {"title": "sky"}]}))
+
+
+def label_studio(folder: Path) -> None:
+    result = [
+        {
+            "type": "polygonlabels",
+            "original_width": 30,
+            "original_height": 20,
+            "value": {"points": [[left, 0], [left + 45, 0], [left + 45, 100], [left, 100]], "polygonlabels": [name]},
+        }
+        for left, name in ((5, "cat"), (50, "sky"))
+    ]
+    tasks = []
+    for name in "ab":
+        picture(folder / f"images/{name}.png")
+        image = f"/data/upload/1/0123abcd-{name}.png"
+        tasks.append({"data": {"image": image}, "annotations": [{"result": result}]})
+    (folder / "project-1.json").write_text("\ufeff" + json.dumps(tasks))
+
+
+def id_masks(folder: Path) -> None:
+    for name in "ab":
+        picture(folder / f"images/{name}.png")
+        write_values(folder / f"classes/{name}.png", CATS)
+        write_values(folder / f"instances/{name}.png", CATS % 2)
+    (folder / "classes.json").write_text('{"1": "cat", "2": "sky"}')
+
+
 @pytest.mark.parametrize(
     ("write", "kind", "splits"),
     [
@@ -210,10 +292,17 @@ def roboflow(folder: Path) -> None:
         (cvat, "CVAT", ["all"]),
         (labelme, "LabelMe", ["train", "val"]),
         (roboflow, "COCO instances", ["train", "valid"]),
+        (voc, "Pascal VOC", ["train", "val"]),
+        (ade20k, "ADE20K", ["training", "validation"]),
+        (vistas, "Mapillary Vistas", ["training", "validation"]),
+        (cityscapes, "Cityscapes", ["train", "val"]),
+        (supervisely, "Supervisely", ["train", "val"]),
+        (label_studio, "Label Studio", ["all"]),
+        (id_masks, "masks of ids", ["all"]),
     ],
 )
 def test_formats_are_recognized_by_content(
-    write: Callable[[Path], None], kind: str, splits: list[str], tmp_path: Path
+    write: Callable[[Path], None], kind: str, splits: list[str], tmp_path: Path, refused: Refused
 ) -> None:
     folder = tmp_path / "in"
     folder.mkdir()
@@ -222,9 +311,24 @@ def test_formats_are_recognized_by_content(
     assert source is not None and (source.kind, list(source.splits)) == (kind, splits)
     if write is roboflow:
         return
-    prepared = prepare(folder, tmp_path / "run", stuff=["sky"])
+    if source.tells_stuff:
+        assert f"is {kind}, which tells what is stuff; leave --stuff out" in refused(recognize, folder, ["sky"])
+    prepared = prepare(folder, tmp_path / "run", stuff=[] if source.tells_stuff else ["sky"])
     assert lengths(prepared) == [1, 1]
     assert not any("background" in remark for remark in prepared.remarks)
+
+
+def test_masks_without_a_table_are_named_with_the_command(tmp_path: Path, refused: Refused) -> None:
+    id_masks(tmp_path)
+    for name in ("classes.json", "instances/a.png", "instances/b.png"):
+        (tmp_path / name).unlink()
+    (tmp_path / "images").rename(tmp_path / "my photos")
+    message = refused(recognize, tmp_path)
+    assert "classes looks like masks of the pictures in my photos; name their values in a classes.json" in message
+    words = f"data convert masks {tmp_path}/classes --classes classes.json --pictures '{tmp_path}/my photos' --out NEW`"
+    assert words in message
+    (tmp_path / "data.zip").write_bytes(b"PK")
+    assert "is a file; unpack it if it is packed" in refused(recognize, tmp_path / "data.zip")
 
 
 def test_things_that_look_like_stuff_are_named() -> None:
@@ -245,6 +349,6 @@ def test_things_that_look_like_stuff_are_named() -> None:
 def test_folders_that_cannot_be_taken_in_are_refused(generated: Path, tmp_path: Path, refused: Refused) -> None:
     assert "no such folder" in refused(prepare, tmp_path / "nowhere", tmp_path / "run")
     (tmp_path / "empty").mkdir()
-    assert "no labels were found" in refused(prepare, tmp_path / "empty", tmp_path / "run")
+    assert "no labels of a known format were found" in refused(prepare, tmp_path / "empty", tmp_path / "run")
     assert "lies in the folder of the labels" in refused(prepare, generated, generated / "run")
     assert "is COCO panoptic, whose `isthing`" in refused(lambda: prepare(generated, tmp_path / "run", stuff=["sky"]))
