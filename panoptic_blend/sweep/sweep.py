@@ -96,11 +96,13 @@ def sweep(
             things, or of stuff.
 
     Raises:
-        PanopticBlendError: the model has no semantic head, and the objective is stuff.
+        PanopticBlendError: the objective is stuff, and the model has no semantic head, or no class is of the objective.
     """
     categories, has_stuff = dataset.categories, config.model.semantic.enabled
     if objective == "stuff" and not has_stuff:
         raise PanopticBlendError("objective stuff: the model has no semantic head; choose things")
+    if objective != "pq" and not any(category.is_thing == (objective == "things") for category in categories):
+        raise PanopticBlendError(f"objective {objective}: the data set has no class of {objective}; choose pq")
     current, area = Setting.from_options(config.model.fusion), scaled_stuff_area(dataset.images.sizes)
     grid = grid or Grid.around(current, area, has_stuff)
     settings, group = grid.settings(), {"pq": 0 if has_stuff else 1, "things": 1, "stuff": 2}[objective]
@@ -137,10 +139,10 @@ def qualities(statistics: Floats, categories: Categories) -> Floats:
     is_seen = weight > 0
     of_class = iou_sum / np.where(is_seen, weight, 1)
     is_thing = np.array([category.is_thing for category in categories])
-    columns = []
+    outer, columns = is_seen.shape[:-1], []
     for members in (np.ones_like(is_thing), is_thing, ~is_thing):
-        rows = of_class[..., members].reshape(-1, members.sum()).tolist()
-        sums = np.array([math.fsum(row) for row in rows]).reshape(is_seen.shape[:-1])
+        rows = of_class[..., members].reshape(math.prod(outer), members.sum()).tolist()
+        sums = np.array([math.fsum(row) for row in rows]).reshape(outer)
         number = is_seen[..., members].sum(axis=-1)
         columns.append(np.where(number > 0, sums / np.maximum(number, 1), np.nan))
     return np.stack(columns, axis=-1)

@@ -330,6 +330,13 @@ def test_quality_by_hand() -> None:
     assert np.array_equal(qualities(np.stack(images), CATEGORIES), expected, equal_nan=True)
 
 
+def test_quality_of_things_without_any_class_of_stuff() -> None:
+    things = Categories([Category(1, "cat", is_thing=True)])
+    expected = [[0.5, 0.5, np.nan], [np.nan, np.nan, np.nan]]
+    images = [[(1, 1, 1, 1)], [(0, 0, 0, 0)]]
+    assert np.array_equal(qualities(np.array(images, float), things), expected, equal_nan=True)
+
+
 def test_ties_go_to_the_setting_nearest_to_the_current_one() -> None:
     grid = Grid((0.1, 0.2, 0.3), (0.4,), (0, 1, 2))
     pq = np.array([5.0, 1, 1, 1, 1, 5, 5, 5, 5])
