@@ -97,7 +97,7 @@ function confusedFact(set) {
 /** How many segments make the truth doubtful. */
 function suspectFact(set) {
   const number = segmentSets ? segmentSets[set].lines.reduce((sum, _, row) => sum + isSuspect(set, row), 0) : 0;
-  return number ? ["The truth may be wrong at ", segmentsLink({ suspect: "1" }, `${count(number)} ${number === 1 ? "segment" : "segments"}`), "."] : null;
+  return number ? ["Worth a check of the truth: ", segmentsLink({ suspect: "1" }, `${count(number)} ${number === 1 ? "segment" : "segments"}`), "."] : null;
 }
 
 /** How many segments one result set finds and A misses, and vice versa. */
