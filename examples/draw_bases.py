@@ -15,6 +15,7 @@ from panoptic_blend import Predictor, build_model, load, load_config
 from panoptic_blend.drawing.figures import draw_attentions, draw_bases
 from panoptic_blend.formats.categories import Categories
 from panoptic_blend.formats.images import Picture, read_picture, write_picture
+from panoptic_blend.prediction.protocol import PicturePredictor
 from panoptic_blend.shapes.dataset import CATEGORIES, generate
 
 
@@ -28,15 +29,15 @@ def untrained() -> Predictor:
     return Predictor(build_model(config), config, categories)
 
 
-def draw_both(predictor: Predictor, photo: Picture, number: int, folder: Path) -> None:
+def draw_both(predictor: PicturePredictor, photo: Picture, number: int, folder: Path) -> None:
     """Write the bases, and a row for each of the ``number`` best detections (BlendMask, figures 1 and 3)."""
-    output = predictor.output(photo)
+    output = predictor.output(photo).arrays()
     if output.bases is None or output.attentions is None:
         raise SystemExit("this model blends no bases; use one with the instance branch of BlendMask")
-    best = output.scores.argsort(descending=True)[:number]
+    best = (-output.scores).argsort()[:number]
     names = [predictor.categories.by_id[predictor.categories.thing_ids[label]].name for label in output.labels[best]]
-    boxes, attentions, masks = (x[best].numpy() for x in (output.boxes, output.attentions, output.masks))
-    bases = output.bases.numpy()
+    boxes, attentions, masks = (x[best] for x in (output.boxes, output.attentions, output.masks))
+    bases = output.bases
     write_picture(folder / "bases.png", draw_bases(photo, bases))
     write_picture(folder / "attentions.png", draw_attentions(photo, boxes, attentions, masks, bases, names))
     print(f"{len(bases)} bases and {len(names)} detections: see {folder}/bases.png and {folder}/attentions.png")

@@ -136,9 +136,11 @@ def test_a_command_that_needs_torch_says_how_to_install_it(arguments: tuple[str,
     assert done.stdout == ""
 
 
-@pytest.mark.parametrize("name", ["load", "build_model", "load_weights", "Predictor"])
-def test_so_does_a_public_name(name: str) -> None:
-    done = python(f"{BARE}from panoptic_blend import {name}")
+@pytest.mark.parametrize(
+    "code", [*(f"import {name}" for name in ("build_model", "load_weights", "Predictor")), "import load; load('a.pth')"]
+)
+def test_so_does_a_public_name(code: str) -> None:
+    done = python(f"{BARE}from panoptic_blend {code}")
     last = done.stderr.strip().splitlines()[-1]
     assert last.endswith('MissingExtraError: torch is not installed; pip install "panoptic-blend[torch]"')
 

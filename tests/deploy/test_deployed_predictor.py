@@ -11,11 +11,13 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import openvino
 import pytest
 from exported_folder import write_exported
 from PIL import Image
 from test_without_torch import ABSENT
 
+import panoptic_blend
 from panoptic_blend import deploy
 from panoptic_blend.cli.models import running
 from panoptic_blend.deploy.manifest import MANIFEST, TOP_LAYER
@@ -76,6 +78,47 @@ def test_threads_get_their_own_results(predictor: ExportedPredictor) -> None:
         assert one.bases is not None and other.bases is not None and (one.bases == other.bases).all()
 
 
+def test_openvino_gives_what_onnx_runtime_gives(folder: Path, tmp_path: Path, predictor: ExportedPredictor) -> None:
+    other = write_openvino(folder, tmp_path / "openvino")
+    with pytest.raises(PanopticBlendError, match=r"model.onnx: no such file|`files` are not those of its engine"):
+        deploy.load(changed_record(shutil.copytree(other, tmp_path / "wrong"), engine="onnx"))
+    found = deploy.load(other, threads=1)
+    assert found.identity()["device"] == "openvino on cpu"
+    pictures = [picture(), picture(100, 40, 1), picture(30, 90, 2)]
+    expected = [predictor.output(one) for one in pictures]
+    with ThreadPoolExecutor(3) as pool:
+        outputs = list(pool.map(found.output, pictures))
+    for ours, theirs in zip(outputs, expected, strict=True):
+        np.testing.assert_allclose(ours.scores, theirs.scores, rtol=1e-4)
+        np.testing.assert_allclose(ours.boxes, theirs.boxes, rtol=1e-4, atol=1e-3)
+        assert ours.bases is not None and theirs.bases is not None
+        np.testing.assert_allclose(ours.bases, theirs.bases, rtol=1e-4, atol=1e-3)
+        assert (ours.panoptic.segment_ids != theirs.panoptic.segment_ids).mean() < 0.01
+
+
+def write_openvino(folder: Path, other: Path) -> Path:
+    """The exported model of ``folder`` for OpenVINO."""
+    shutil.copytree(folder, other)
+    openvino.save_model(openvino.Core().read_model(other / "model.onnx"), other / "model.xml", compress_to_fp16=False)
+    (other / "model.onnx").unlink()
+    files = {name: file_digest(other / name) for name in ("model.xml", "model.bin", TOP_LAYER)}
+    return changed_record(other, engine="openvino", files=files)
+
+
+def changed_record(folder: Path, **changes: object) -> Path:
+    """The folder, after changes to its ``export.json``."""
+    record = json.loads((folder / MANIFEST).read_text())
+    (folder / MANIFEST).write_text(json.dumps(record | changes))
+    return folder
+
+
+def test_the_load_of_checkpoints_takes_an_exported_folder(folder: Path) -> None:
+    found = panoptic_blend.load(folder, device="auto", overrides=["model.fusion.confidence=1"])
+    assert isinstance(found, ExportedPredictor) and found.config.model.fusion.confidence == 1
+    with pytest.raises(PanopticBlendError, match=rf"^{folder}: is an exported model, .*; leave out device='cuda'$"):
+        panoptic_blend.load(folder, device="cuda")
+
+
 def test_options_that_follow_the_network_may_change(folder: Path, predictor: ExportedPredictor) -> None:
     changed = deploy.load(folder, 1, ["model.fusion.confidence=1", "test.short_side=32"])
     assert not any(segment.is_thing for segment in changed.predict(picture()).segments)
@@ -114,9 +157,13 @@ def test_numbers_that_are_not_finite_are_an_error(
         predictor.output(picture())
 
 
-def test_the_command_predicts_without_torch(folder: Path, tmp_path: Path) -> None:
+def test_the_command_and_the_library_predict_without_torch(folder: Path, tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "photo.png"), picture())
-    code = f"import sys; sys.modules.update({ABSENT}); from panoptic_blend.cli.main import main; main()"
+    code = f"""
+import sys; sys.modules.update({ABSENT})
+import panoptic_blend; panoptic_blend.load({str(folder)!r}).predict({str(tmp_path / "photo.png")!r})
+from panoptic_blend.cli.main import main; main()
+"""
     given = ["predict", folder, tmp_path / "photo.png", "--output", tmp_path / "out"]
     done = subprocess.run([sys.executable, "-c", code, *map(str, given)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
