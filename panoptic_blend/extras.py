@@ -9,7 +9,7 @@ from panoptic_blend.structures import PanopticBlendError
 EXTRAS = {
     "torch": ("torch", "torchvision", "lightning", "safetensors", "tensorboard", "matplotlib"),
     "timm": ("timm",),
-    "export": ("onnx", "onnxscript", "onnxruntime", "openvino"),
+    "export": ("onnx", "onnxscript", "onnxruntime", "openvino", "nncf"),
     "torchmetrics": ("torch", "torchmetrics"),
     "parquet": ("pyarrow",),
     "hub": ("huggingface_hub",),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -28,13 +29,28 @@ def export(
         Literal["onnx", "openvino"], typer.Option(help="Format of the graph: ONNX, or that of OpenVINO.")
     ] = "onnx",
     output: options.Output = Path("exported"),
-    batch: Annotated[int, typer.Option(min=1, help="Number of pictures per run of the graph, which is fixed.")] = 1,
+    batch: Annotated[
+        int,
+        typer.Option(min=1, help="Fixed number of pictures per run, for programs of your own: `predict` fills one."),
+    ] = 1,
     check: Annotated[
         Path | None,
         typer.Option(metavar="DATA", help="Data set on which model and export are compared: tensors, maps and PQ."),
     ] = None,
     pictures: Annotated[
         int, typer.Option("--check-pictures", min=1, help="Largest number of its pictures, evenly spread.")
+    ] = 100,
+    int8: Annotated[
+        bool, typer.Option("--int8", help="Quantize the graph to int8; needs --to openvino and --calibrate.")
+    ] = False,
+    calibrate: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Pictures for --int8: a folder, or a data set, whose training pictures are taken."
+        ),
+    ] = None,
+    calibration_pictures: Annotated[
+        int, typer.Option(min=1, help="Largest number of pictures of --calibrate, evenly spread.")
     ] = 100,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an exported model.")] = False,
 ) -> None:
@@ -43,18 +59,30 @@ def export(
 
     from panoptic_blend.deploy.predictor import load as load_exported
     from panoptic_blend.export.check import CHECK, check_export
+    from panoptic_blend.export.quantization import calibration_pictures as find_calibration
+    from panoptic_blend.export.quantization import lines
     from panoptic_blend.export.writing import ExportRequest, export_model
     from panoptic_blend.inference.predictor import load
 
     if weights is not None and config is not None:
         raise PanopticBlendError(f"{model}: --config and --weights exclude each other; give only one of the two")
-    request = ExportRequest((weights or model).name, to, output, batch, overwrite)
-    with doing("export", folder=output):
+    if int8 and to != "openvino":
+        raise PanopticBlendError(f"--int8: there is no quantization of --to {to}; add --to openvino")
+    if int8 != (calibrate is not None):
+        missing = "--calibrate DIR with pictures like those to predict" if int8 else "--int8, or leave --calibrate out"
+        raise PanopticBlendError(f"{model}: --int8 and --calibrate belong together; add {missing}")
+    quantizing = progress_line("quantizing", "graphs") if int8 else nullcontext()
+    with doing("export", folder=output), quantizing as progress:
         predictor = load(config or model, model if config else weights, overrides=overrides or ())
         dataset = None if check is None else _validation(predictor, check, pictures)
-        manifest = export_model(predictor, request)
+        split = predictor.config.data.train
+        calibration = find_calibration(calibrate, split, calibration_pictures) if calibrate else ()
+        request = ExportRequest((weights or model).name, to, output, batch, overwrite, calibration)
+        manifest = export_model(predictor, request, progress)
     size = sum((output / name).stat().st_size for name in manifest.files)
     print(f"{output}: {', '.join(manifest.files)}, {decimal(size)}")
+    if manifest.quantization is not None:
+        print("\n".join(lines(manifest.quantization)))
     if dataset is not None:
         with doing("check", folder=output), progress_line("checking", "images") as progress:
             found = check_export(predictor, load_exported(output), dataset, progress)

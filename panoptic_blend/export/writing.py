@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,12 +20,14 @@ from panoptic_blend.deploy.manifest import (
     Engine,
     Input,
     Manifest,
+    Quantization,
     Source,
     file_names,
     is_exported,
     output_axes,
 )
 from panoptic_blend.export.graphs import write_graph
+from panoptic_blend.export.quantization import quantize
 from panoptic_blend.export.tracing import INPUT, PixelNetwork, trace
 from panoptic_blend.extras import require_extra
 from panoptic_blend.files import file_digest, filling, require_empty
@@ -33,7 +36,7 @@ from panoptic_blend.machine import cores
 from panoptic_blend.models.blendmask import BlendMask
 from panoptic_blend.models.panoptic_blend import PanopticBlend
 from panoptic_blend.publishing.push import public_config
-from panoptic_blend.structures import PanopticBlendError
+from panoptic_blend.structures import PanopticBlendError, Progress
 
 TOLERANCE = 1e-3
 """Largest difference between graph and network in an export, as a share of the largest value of the tensor."""
@@ -49,6 +52,7 @@ class ExportRequest:
         folder: the folder to write.
         batch: N, which is fixed in the graph.
         overwrite: whether an exported model in the folder is replaced.
+        calibration: pictures for an export in int8, which is of OpenVINO; none for float32.
     """
 
     source: str
@@ -56,10 +60,13 @@ class ExportRequest:
     folder: Path
     batch: int = 1
     overwrite: bool = False
+    calibration: Sequence[Path] = ()
 
 
-def export_model(predictor: Predictor, request: ExportRequest) -> Manifest:
+def export_model(predictor: Predictor, request: ExportRequest, progress: Progress | None = None) -> Manifest:
     """Export a model; the folder appears when the graph was found to compute what the network does.
+
+    An export in int8 is made from the graph that was compared; ``progress`` follows its quantization.
 
     Raises:
         MissingExtraError: the extra ``export`` is not installed.
@@ -74,18 +81,32 @@ def export_model(predictor: Predictor, request: ExportRequest) -> Manifest:
         if branch.top_layer is not None:
             weight, bias = (value.detach().numpy() for value in branch.top_layer.parameters())
             np.savez(folder / TOP_LAYER, weight=weight, bias=bias)
-        names = file_names(request.engine, predictor.config.model)
-        manifest = describe(predictor, request, {name: file_digest(folder / name) for name in names})
-        (folder / MANIFEST).write_text(json.dumps(manifest.record(), indent=1), encoding="utf-8")
+        manifest = _write_manifest(predictor, request, folder)
         _require_same(predictor, manifest, folder)
+        if request.calibration:
+            found = quantize(folder, model, request.calibration, progress)
+            manifest = _write_manifest(predictor, request, folder, found)
     return manifest
 
 
-def describe(predictor: Predictor, request: ExportRequest, files: dict[str, str]) -> Manifest:
+def _write_manifest(
+    predictor: Predictor, request: ExportRequest, folder: Path, quantization: Quantization | None = None
+) -> Manifest:
+    names = file_names(request.engine, predictor.config.model)
+    manifest = describe(predictor, request, {name: file_digest(folder / name) for name in names}, quantization)
+    (folder / MANIFEST).write_text(json.dumps(manifest.record(), indent=1), encoding="utf-8")
+    return manifest
+
+
+def describe(
+    predictor: Predictor, request: ExportRequest, files: dict[str, str], quantization: Quantization | None = None
+) -> Manifest:
     """The manifest of an export; ``files`` are those of `manifest.file_names` with their SHA-256."""
     model, branch = predictor.model, _blendmask(predictor)
     return Manifest(
         engine=request.engine,
+        precision="float32" if quantization is None else "int8",
+        quantization=quantization,
         version=panoptic_blend.__version__,
         source=Source(file=request.source, sha256=weights_digest(model)),
         config=public_config(predictor.config),

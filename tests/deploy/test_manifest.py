@@ -70,6 +70,7 @@ def test_comes_back_as_it_was_written(folder: Path) -> None:
         ({"categories": [{"id": 1, "isthing": 1}]}, "numbers of categories"),
         ({"categories": 3}, "`categories`"),
         ({"config": {"model": {"num_thing": 3}}}, "`config.model.num_thing`"),
+        ({"precision": "int8"}, "`quantization`"),
         ({"semantic_stride": None}, "`semantic_stride`"),
         ({"levels": {"p3": 8}}, "`levels`"),
         ({"levels": {"p3": 0}}, "`levels.p3`"),
