@@ -60,12 +60,14 @@ class _Onnx:
 
 
 class _OpenVino:
-    """OpenVINO on the CPU, in float32 unless the model was quantized: by itself it would round to bfloat16."""
+    """OpenVINO on the CPU, with float32 for all that is not in int8: by itself it would round to bfloat16."""
 
     def __init__(self, path: Path, manifest: Manifest, threads: int) -> None:
-        settings: dict[str, Any] = {"INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY"}
-        if manifest.precision == "float32":
-            settings["INFERENCE_PRECISION_HINT"] = "f32"
+        settings = {
+            "INFERENCE_NUM_THREADS": threads,
+            "INFERENCE_PRECISION_HINT": "f32",
+            "PERFORMANCE_HINT": "LATENCY",
+        }
         self._model: Any = import_module("openvino").compile_model(path, "CPU", settings)
         self._input, self._names = manifest.input.name, list(manifest.outputs)
         self._free: SimpleQueue[Any] = SimpleQueue()
