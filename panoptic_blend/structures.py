@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, Any, Generic, NotRequired, TypedDict, TypeGuar
 import numpy as np
 import numpy.typing as npt
 
+from panoptic_blend.runs import Runs as Runs
+
 if TYPE_CHECKING:
     import typing_extensions
     from torch import Tensor
@@ -29,8 +31,6 @@ else:
     Values = TypeVar("Values")
 
 Array = npt.NDArray[Any]
-
-Number = TypeVar("Number", bound=np.number[Any])
 
 Size = tuple[int, int]
 """Height, width."""
@@ -199,67 +199,6 @@ class _EncodedMap(PanopticMap):
 
     def id_runs(self) -> Runs:
         return self._ids
-
-
-@dataclass(frozen=True, eq=False)
-class Runs:
-    """Run lengths of a map (H, W): n runs of equal pixels, each within one row.
-
-    ``values`` (n,) are the values of the runs, ``starts`` (n,) their first positions in the flattened map.
-    """
-
-    values: npt.NDArray[np.integer]
-    starts: npt.NDArray[np.int32]
-    shape: tuple[int, int]
-
-    @classmethod
-    def from_pixels(cls, pixels: npt.NDArray[np.integer]) -> Runs:
-        """Encode a map (H, W) as runs."""
-        height, width = pixels.shape
-        flat = pixels.ravel()
-        is_start = np.ones(flat.size, dtype=np.bool_)
-        np.not_equal(flat[1:], flat[:-1], out=is_start[1:])
-        is_start[:: width or 1] = True
-        starts = np.flatnonzero(is_start).astype(np.int32)
-        return cls(flat[starts], starts, (height, width))
-
-    @property
-    def lengths(self) -> npt.NDArray[np.int32]:
-        """Lengths of the runs (n,) in pixels."""
-        return np.diff(self.starts, append=np.int32(self.shape[0] * self.shape[1]))
-
-    def paint(self, values: npt.NDArray[Number]) -> npt.NDArray[Number]:
-        """Decode to a map (H, W) in which the runs have ``values`` (n,)."""
-        return np.repeat(values, self.lengths).reshape(self.shape)
-
-    def overlay(self, other: Runs) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32], npt.NDArray[np.int32]]:
-        """Divide a map into m runs in each of which this encoding and another of the same shape are constant.
-
-        Returns the index of the run in this encoding and in the other (m,), and the lengths (m,), which may be 0.
-        """
-        both = np.concatenate([self.starts, other.starts])
-        order = np.argsort(both, kind="stable")  # merges the two ascending sequences in linear time
-        own = np.cumsum(order < len(self.starts), dtype=np.int32) - 1
-        others = np.arange(len(own), dtype=np.int32) - own - 1
-        lengths = np.empty_like(both)
-        np.subtract(both[order[1:]], both[order[:-1]], out=lengths[:-1])
-        lengths[-1:] = self.shape[0] * self.shape[1] - both[order[-1:]]
-        return own, others, lengths
-
-    def areas_and_boxes(self, count: int) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
-        """Areas (count,) and tight boxes (count, 4) of the values 1 to ``count``; no run may have a larger value.
-
-        The box of a value without pixels is undefined.
-        """
-        lengths = self.lengths.astype(np.intp)
-        areas = np.bincount(self.values, lengths, minlength=count + 1).astype(np.intp)
-        top, left = np.divmod(self.starts.astype(np.intp), self.shape[1] or 1)
-        boxes = np.tile([self.shape[1], self.shape[0], 0, 0], (count + 1, 1))
-        np.minimum.at(boxes[:, 0], self.values, left)
-        np.minimum.at(boxes[:, 1], self.values, top)
-        np.maximum.at(boxes[:, 2], self.values, left + lengths)
-        np.maximum.at(boxes[:, 3], self.values, top + 1)
-        return areas[1:], boxes[1:]
 
 
 def positions(ids: npt.NDArray[np.integer], known: Sequence[int]) -> npt.NDArray[np.intp]:

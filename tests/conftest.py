@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
+from panoptic_blend import webassembly
 from panoptic_blend.shapes.dataset import write_shapes
 from panoptic_blend.structures import PanopticBlendError
 
@@ -37,6 +39,14 @@ def coco_sample() -> Path:
     if not root.is_dir():
         pytest.skip(f"{root} is not there")
     return root
+
+
+@pytest.fixture
+def without_wasmtime(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make the import of wasmtime fail, and forget what was compiled."""
+    monkeypatch.setitem(sys.modules, "wasmtime", None)  # importing it raises ImportError
+    webassembly._threads.__dict__.clear()
+    webassembly._compile.cache_clear()
 
 
 @pytest.fixture

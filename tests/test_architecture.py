@@ -13,6 +13,8 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGE = "panoptic_blend"
 LAYERS = (
+    "webassembly",
+    "runs",
     "structures",
     "instances",
     "extras",

@@ -68,10 +68,9 @@
     (if (i32.ge_u (local.get $at) (local.get $end)) (then (return (local.get $width))))
     (i32.div_u (i32.sub (local.get $at) (local.get $row)) (i32.const 3)))
 
-  ;; The i32 at address 0 is the width, at 4 the height, and at 8 the address to which runs are written. The rows are at
-  ;; address 16, each a byte of filter type and `width` filtered pixels of 3 bytes. A run is two i32: the number of its
-  ;; first pixel in the picture, and that pixel; every row begins one. At the end the i32 at address 12 is the address
-  ;; behind the last run, or 0 if a filter type is unknown.
+  ;; Numbers: width and height. Input: the rows, each a byte of filter type and `width` filtered pixels of 3 bytes.
+  ;; Output: for each run the number of its first pixel in the picture, and that pixel; every row begins one. There is
+  ;; none if a filter type is unknown. webassembly.py says how arguments are passed.
   (func (export "decode")
     (local $width i32) (local $height i32) (local $row i32) (local $type i32) (local $run i32)
     (local $above i32) (local $above_end i32)  ;; the next run of the row above, and the end of its runs
@@ -79,12 +78,12 @@
     (local $x i32)                             ;; the present column,
     (local $next i32) (local $changed i32)     ;; that of the next run above, and the next with bytes that are not 0
     (local $a i32) (local $b i32) (local $c i32) (local $pixel i32) (local $settled i32)
-    (local.set $width (i32.load (i32.const 0)))
-    (local.set $height (i32.load (i32.const 4)))
-    (local.set $row (i32.const 16))
-    (local.set $run (i32.load (i32.const 8)))
+    (local.set $run (i32.load (i32.const 0)))
+    (local.set $width (i32.load (i32.const 4)))
+    (local.set $height (i32.load (i32.const 8)))
+    (local.set $row (i32.load (i32.const 12)))
     (local.set $above (local.get $run))
-    (i32.store (i32.const 12) (i32.const 0))
+    (i32.store (i32.const 0) (i32.const 0))
     (loop $rows
       (local.set $type (i32.load8_u (local.get $row)))
       (local.set $row (i32.add (local.get $row) (i32.const 1)))
@@ -142,4 +141,4 @@
       (local.set $first (i32.add (local.get $first) (local.get $width)))
       (local.set $row (i32.add (local.get $row) (i32.mul (local.get $width) (i32.const 3))))
       (br_if $rows (local.tee $height (i32.sub (local.get $height) (i32.const 1)))))
-    (i32.store (i32.const 12) (local.get $run))))
+    (i32.store (i32.const 0) (local.get $run))))

@@ -1,6 +1,6 @@
 """Overlap table of truth and predicted segments, from which all of panoptic quality follows, and matching.
 
-`compare` counts the table in a single pass over the pixels of one image, and `match` derives matched pairs and errors
+`compare` counts the table in a single pass over the runs of one image, and `match` derives matched pairs and errors
 (Kirillov et al., Panoptic Segmentation, CVPR 2019, section 4). Only pairs that share pixels are stored and looked at,
 so that memory grows with the number of segments, not with its square.
 """
@@ -135,11 +135,11 @@ def compare(truth: PanopticMap, prediction: PanopticMap, *, boundary: bool = Fal
             f"truth has shape {truth_runs.shape} and prediction {prediction_runs.shape}; "
             "give both at the size of the truth (the truth comes first)"
         )
-    rows = _indices(truth_runs.values, truth.segments, "truth")
-    columns = _indices(prediction_runs.values, prediction.segments, "prediction")
-    row_of, column_of, lengths = truth_runs.overlay(prediction_runs)
+    shared = truth_runs.shared(prediction_runs)
+    rows = _indices(shared.own, truth.segments, "truth")
+    columns = _indices(shared.other, prediction.segments, "prediction")
     shape = len(truth.segments) + 1, len(prediction.segments) + 1
-    table = SparseTable.count(rows[row_of], columns[column_of], shape, lengths)
+    table = SparseTable.count(rows, columns, shape, shared.pixels)
     edges = _boundary_table(truth, prediction) if boundary else None
     found = Comparison.from_overlaps(table, truth.segments, prediction.segments, edges)
     _require_pixels(found.truth.areas, truth.segments, "truth")
@@ -240,8 +240,9 @@ def _indices(ids: npt.NDArray[np.integer], segments: Sequence[Segment], name: st
             f"{name}: segment id {format_ids(used[times > 1])} is used twice; give each segment an id of its own"
         )
     indices = positions(ids, known)
-    strays = np.unique(ids[(indices == 0) & (ids != 0)])
+    strays = ids[(indices == 0) & (ids != 0)]
     if strays.size:
+        strays = np.unique(strays)
         raise PanopticBlendError(f"{name}: id {format_ids(strays)} is in the map but has no segment record; add one")
     return indices
 

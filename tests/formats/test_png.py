@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import itertools
 import struct
-import sys
-import threading
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,7 +14,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from panoptic_blend.formats import images, png_rows
+from panoptic_blend.formats import images
 from panoptic_blend.formats.images import decode_segment_ids
 from panoptic_blend.formats.png import decode_runs
 from panoptic_blend.structures import PanopticBlendError, Runs
@@ -77,18 +75,6 @@ def test_noise(shape: tuple[int, int]) -> None:
     assert_as_opencv(file.tobytes())
 
 
-def test_the_memory_for_large_files_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(png_rows, "_KEPT", 2**20)
-    monkeypatch.setattr(png_rows, "_threads", threading.local())
-    assert_as_opencv(packed(2, 2, ROWS))
-    kept = png_rows._threads.program
-    for width in (40, 400):
-        assert_as_opencv(packed(width, 400, (bytes(1 + 3 * width) + b"\2" + b"\1" * 3 * width) * 200))
-        assert hasattr(png_rows._threads, "program") == (width == 40)
-    assert kept.size > 2**20
-    assert_as_opencv(packed(2, 2, ROWS))
-
-
 def test_real_annotations(coco_sample: Path) -> None:
     for path in (coco_sample / "annotations" / "panoptic_val2017").iterdir():
         assert_as_opencv(path.read_bytes())
@@ -131,10 +117,7 @@ def test_all_other_files_are_left_to_opencv(name: str) -> None:
     assert decode_runs(OTHERS[name]) is None
 
 
-def test_where_wasmtime_cannot_run_all_files_are_left_to_opencv(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "wasmtime", None)  # importing it raises ImportError
-    monkeypatch.setattr(png_rows, "_threads", threading.local())
-    png_rows._compile.cache_clear()
+def test_where_wasmtime_cannot_run_all_files_are_left_to_opencv(without_wasmtime: None) -> None:
     assert decode_runs(SOUND) is None
     assert decode_segment_ids(SOUND, "a.png").tolist() == [[0x030201, 0x060504], [0x040302, 0x070605]]
 
