@@ -149,7 +149,8 @@ def _edited(
             items.append(Item(image_id, prefix + name, locate(folder, name), read))
     if not items:
         raise PanopticBlendError(f"--where {edit.where}: no picture of {sources[0].split} is like that; change it")
-    folders = [folder for source in sources for folder in (_pictures(source), source.maps.path)]
+    roots = [source.path.parent.parent for source in sources]  # of annotations/panoptic_SPLIT.json
+    folders = [*roots, *(folder for source in sources for folder in (_pictures(source), source.maps.path))]
     return LabeledSource(sources[0].path, folders, categories, items, notes)
 
 

@@ -41,18 +41,16 @@ class IdMasks(LabelWriter):
 
     def add(self, picture: LabeledPicture) -> None:
         self.drawn[MASK] += len(picture.regions)
-        classes, instances = np.zeros(picture.size, np.uint16), np.zeros(picture.size, np.uint16)
-        number = 0
-        for region in picture.regions:
-            window, mask = region.cutout.window, region.cutout.mask
-            classes[window][mask] = region.category.id
-            if region.category.is_thing and not region.segment.is_crowd:
-                number += 1
-                instances[window][mask] = number
-        if number > _LARGEST:
+        things = [r for r in picture.regions if r.category.is_thing and not r.segment.is_crowd]
+        if len(things) > _LARGEST:
             raise PanopticBlendError(
-                f"{picture.name}: has {number} things, more than a gray PNG can number; remove some"
+                f"{picture.name}: has {len(things)} things, more than a gray PNG can number; remove some"
             )
+        classes, instances = np.zeros(picture.size, np.uint16), np.zeros(picture.size, np.uint16)
+        for region in picture.regions:
+            classes[region.cutout.window][region.cutout.mask] = region.category.id
+        for number, thing in enumerate(things, start=1):
+            instances[thing.cutout.window][thing.cutout.mask] = number
         name = self.file_of(picture.name, ".png")
         write_values(inside(self.context.folder / CLASSES, name), classes)
         write_values(inside(self.context.folder / INSTANCES, name), instances)

@@ -172,6 +172,8 @@ def split_names(root: Path) -> list[str]:
 
 def _json_path(path: Path, split: str | None) -> Path:
     if not path.is_dir():
+        if not path.exists():
+            raise PanopticBlendError(f"{path}: no such file or folder; check the path")
         if split is not None:
             raise PanopticBlendError(f"{path}: is no folder of a data set, whose --split can be chosen; leave it out")
         return path

@@ -42,6 +42,8 @@ class CalibratedScores:
             yield f"no calibration: {found.outside} scores are not between 0 and 1, so they are no probabilities"
         elif not found.scored:
             yield "no calibration: no segment of the results has a `score` in `segments_info`"
+        elif found.unscored:
+            yield f"calibration leaves out {found.unscored} segments whose `score` is missing or no finite number"
 
     def summary(self) -> Any:
         """The groups with their bins."""

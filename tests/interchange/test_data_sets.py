@@ -66,6 +66,7 @@ BOTH = [("car", 2, True), ("car", 4, False), ("sky", 1, False)]
 def test_merged_data_sets_share_classes_by_name(tmp_path: Path, refused: Refused) -> None:
     one = data_set(tmp_path / "one", [FIRST])
     two = data_set(tmp_path / "other", [SECOND], [Category(4, "cat", True), Category(1, "dog", True), SKY])
+    assert f"lies in the input folder {two}" in refused(written, [one, two], two / "out")
     out = written([one, two], tmp_path / "out", keep_empty=True)
     assert contents(out) == {"one/7.png": BOTH, "other/7.png": [("dog", 1, False), ("sky", 2, False)]}
     categories = read_panoptic_json(out / "annotations/panoptic_train.json").categories

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import redirect_stdout
 from functools import cache
 from pathlib import Path
@@ -23,11 +23,15 @@ from typer.main import get_command
 from panoptic_blend.cli.data import data
 from panoptic_blend.cli.interchange import Format
 from panoptic_blend.formats.archives import Folder
+from panoptic_blend.formats.categories import Categories
 from panoptic_blend.formats.coco_panoptic import read_panoptic_json
 from panoptic_blend.formats.images import write_picture
 from panoptic_blend.formats.panoptic_writer import PanopticWriter
 from panoptic_blend.interchange.exporting import WRITERS
-from panoptic_blend.structures import Category, PanopticMap, Segment
+from panoptic_blend.interchange.id_masks import IdMasks
+from panoptic_blend.interchange.label_writer import Context, Drawing
+from panoptic_blend.interchange.source import LabeledPicture, Region
+from panoptic_blend.structures import Category, Cutout, PanopticMap, Segment
 
 Ids = npt.NDArray[np.int32]
 CATEGORIES = [
@@ -143,6 +147,14 @@ def test_scores_and_crowds_go_where_the_format_has_a_place(tmp_path: Path) -> No
         assert any("0.75" in path.read_text() for path in files) == writer.has_scores
         assert ("1 crowds were left out: yolo-seg has no place" in printed) == (not writer.has_crowds)
         assert ("3 scores were left out" in printed) == (not writer.has_scores)
+
+
+def test_masks_refuse_more_things_than_a_png_can_number(tmp_path: Path, refused: Callable[..., str]) -> None:
+    car = Region(Segment(1, 1, True, None, 1, None), CATEGORIES[0], Cutout(np.ones((1, 1), bool), 0, 0))
+    many = PanopticMap(np.ones((1, 1), np.int32), [])
+    writer = IdMasks(Context(tmp_path, "val", Categories(CATEGORIES), Drawing(), has_scores=False, are_found=False))
+    picture = LabeledPicture(1, "a.png", (1, 1), many, [car] * 2**16)
+    assert refused(writer.add, picture) == ("a.png: has 65536 things, more than a gray PNG can number; remove some")
 
 
 @pytest.mark.parametrize("form", sorted(name for name, writer in WRITERS.items() if writer.has_crowds))
