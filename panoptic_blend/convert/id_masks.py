@@ -46,6 +46,7 @@ class MaskFolders:
         path = locate(self.classes, name)
         values = decode_values(read_bytes(path), path, size)
         if self.divisor is not None:
+            values = values.astype(np.int64)  # a divisor may be larger than all values of 8 or 16 bits
             return values // self.divisor, values % self.divisor + (1 - self.first)
         if self.instances is None:
             return values, np.zeros(size, np.uint16)

@@ -46,6 +46,8 @@ def test_instances_are_told_apart_and_those_without_a_number_are_crowds(folder: 
     expected = [("None", 1, False), ("car", 1, False), ("car", 3, False), ("road", 4, False), ("van", 2, True)]
     assert regions(folder, two, "road") == expected
     assert regions(folder, MaskFolders(folder / "both", divisor=1000), "road") == expected[1:]
+    write_values(folder / "small/a/b.png", np.full((3, 4), 9, np.uint8))  # fewer bits than the divisor has
+    assert regions(folder, MaskFolders(folder / "small", divisor=1000), "road") == []
     assert regions(folder, MaskFolders(folder / "classes"), "car", "road", "van")[1] == ("car", 4, False)
 
 
