@@ -111,6 +111,11 @@ class Train(Options):
     """Maximum norm of the gradient; null does not clip."""
     precision: Precision = "auto"
     """Floating-point precision; auto is bf16-mixed on processors and GPUs with fast bfloat16 units, else 32-true."""
+    tf32: bool = True
+    """Whether an NVIDIA GPU may round the factors of float32 convolutions to TF32, which is faster and has 10 bits.
+    Evaluation and prediction in float32 never do."""
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """Kind of device to train on; auto is the best there is: CUDA, then MPS, then the CPU."""
     devices: Count = 1
     """Number of devices per node; torchrun and SLURM decide where this is 1, and must agree otherwise."""
     nodes: Count = 1

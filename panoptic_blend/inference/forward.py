@@ -12,7 +12,7 @@ from panoptic_blend.config.precisions import Precision
 from panoptic_blend.deploy.predictor import ExportedPredictor
 from panoptic_blend.formats.categories import Categories
 from panoptic_blend.models.panoptic_blend import PanopticBlend
-from panoptic_blend.runtime.precision import autocast
+from panoptic_blend.runtime.precision import autocast, tf32_convolutions
 from panoptic_blend.structures import Output
 
 
@@ -30,14 +30,14 @@ def run_network(
         image: (3, H, W) RGB, uint8 or float in [0, 1], at the network's input size.
         size: (height, width) of the output in pixels.
         categories: the categories of the model; the panoptic map has their ids.
-        precision: arithmetic of the network; an exported model has its own.
+        precision: arithmetic of the network; an exported model has its own. In float32 nothing is rounded to TF32.
     """
     if isinstance(model, ExportedPredictor):
         return model.run(image.permute(1, 2, 0).numpy(), size)
     device, was_training = model.pixel_mean.device, model.training
     model.eval()
     try:
-        with autocast(precision, device):
+        with autocast(precision, device), tf32_convolutions(is_allowed=False):
             [output] = model.predict([image.to(device)], [(size[0], size[1])])
     finally:
         model.train(was_training)

@@ -24,6 +24,11 @@ def pad(maps: Sequence[Tensor], value: float) -> Tensor:
     return torch.stack([F.pad(x, (0, width - x.shape[-1], 0, height - x.shape[-2]), value=value) for x in maps])
 
 
+def widest_float(device: torch.device) -> torch.dtype:
+    """The widest type of numbers that a device computes with: float64, but float32 on MPS."""
+    return torch.float32 if device.type == "mps" else torch.float64
+
+
 def at_least_float32(x: Tensor) -> Tensor:
     """Convert half precision to float32 and leave wider types alone: losses and decoding need at least float32."""
     return x.to(torch.promote_types(x.dtype, torch.float32))

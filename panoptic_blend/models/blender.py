@@ -45,7 +45,7 @@ class TopLayer(nn.Conv2d):
             height, width = padded.shape[1:3]
             corner = (image * height + row) * width + column
             cells = corner[:, None] + (offset[:, None] * width + offset).flatten()
-            # index_select, because on the CPU its gradient is summed in a fixed order
+            # index_select, whose gradient the CPU sums in a fixed order; CUDA does not, and would for an index
             patches.append(
                 padded.flatten(0, 2).index_select(0, cells.flatten()).reshape(len(cells), 9 * self.in_channels)
             )

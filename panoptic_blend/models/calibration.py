@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from panoptic_blend.models.batching import widest_float
+
 
 def calibrate(scores: Tensor, temperature: float, bias: float) -> Tensor:
     """``sigmoid(logit(score) / temperature + bias)`` of scores (D,) from 0 to 1, in their dtype.
@@ -14,4 +16,4 @@ def calibrate(scores: Tensor, temperature: float, bias: float) -> Tensor:
     """
     if (temperature, bias) == (1, 0):
         return scores
-    return (scores.double().logit() / temperature + bias).sigmoid().to(scores.dtype)
+    return (scores.to(widest_float(scores.device)).logit() / temperature + bias).sigmoid().to(scores.dtype)

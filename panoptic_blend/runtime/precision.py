@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import torch
 from lightning.fabric.plugins import MixedPrecision
@@ -43,6 +45,22 @@ def chosen_device(name: str) -> torch.device:
         raise PanopticBlendError(f"device {name!r}: {first_line(error)}; {KNOWN_DEVICES}") from None
 
 
+def present_device(name: str, option: str) -> torch.device:
+    """The `chosen_device`, if this machine has one of its kind.
+
+    Args:
+        option: what gave the name, for the error.
+
+    Raises:
+        PanopticBlendError: there is none.
+    """
+    device, best = chosen_device(name), default_device()
+    if device.type not in ("cpu", best.type):
+        known = "no GPU that torch can use" if best.type == "cpu" else f"{best.type} instead"
+        raise PanopticBlendError(f"{option} {name}: this machine has {known}; use auto or cpu")
+    return device
+
+
 KNOWN_DEVICES = "use auto, cpu, cuda or cuda:0"
 
 
@@ -58,6 +76,21 @@ def autocast(precision: Precision, device: torch.device) -> torch.autocast:
     """The autocast context in which a network runs in ``precision``."""
     dtype = half_dtype(precision, device)
     return torch.autocast(device.type, dtype=dtype, enabled=dtype is not None)
+
+
+@contextmanager
+def tf32_convolutions(is_allowed: bool) -> Iterator[None]:
+    """Within the block, whether CUDA may round the factors of float32 convolutions to TF32, which has 10 bits.
+
+    torch allows it by default, but not in matrix products, whose setting stays as it is.
+    """
+    cudnn: Any = torch.backends.cudnn
+    before = cudnn.conv.fp32_precision  # reading the older allow_tf32 is an error where both have been set
+    cudnn.allow_tf32 = is_allowed
+    try:
+        yield
+    finally:
+        cudnn.allow_tf32 = before == "tf32"
 
 
 def half_dtype(precision: Precision, device: torch.device) -> torch.dtype | None:

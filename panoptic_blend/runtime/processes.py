@@ -19,9 +19,10 @@ from torch import Tensor, distributed, nn
 from torch.distributed.device_mesh import DeviceMesh
 
 from panoptic_blend.config.options import Train
+from panoptic_blend.models.batching import widest_float
 from panoptic_blend.models.panoptic_blend import PanopticBlend
 from panoptic_blend.runtime.launchers import Placement, Tasks, Wanted, await_others, devices_and_nodes, find_placement
-from panoptic_blend.runtime.precision import Autocast, default_device, resolve
+from panoptic_blend.runtime.precision import Autocast, present_device, resolve
 from panoptic_blend.structures import PanopticBlendError
 
 T = TypeVar("T")
@@ -31,10 +32,11 @@ def launch(options: Train) -> Fabric:
     """Start the other processes of this node for a training, or join those that torchrun or SLURM started.
 
     Raises:
-        PanopticBlendError: the launcher started other processes than the options say, there are too few devices, the
-            batch size is not a multiple of their number, or FSDP is combined with float16.
+        PanopticBlendError: the machine has no such device, the launcher started other processes than the options say,
+            there are too few devices, the batch size is not a multiple of their number, or FSDP is combined with
+            float16.
     """
-    device, placement = default_device(), find_placement(os.environ)
+    device, placement = present_device(options.device, "train.device"), find_placement(os.environ)
     devices, nodes = counted(placement, Wanted(options.devices, options.nodes, "train."), device)
     if options.batch_size % (devices * nodes):
         raise PanopticBlendError(
@@ -153,8 +155,9 @@ def stop_others(fabric: Fabric) -> None:
 
 
 def sum_over_ranks(fabric: Fabric, counts: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
-    """Sum scalars of the same name over the sequence and over all ranks, in float64."""
-    own = torch.stack([torch.stack([x.double() for x in part.values()]) for part in counts]).sum(dim=0)
+    """Sum scalars of the same name over the sequence and over all ranks, in the `widest_float` of the device."""
+    dtype = widest_float(fabric.device)
+    own = torch.stack([torch.stack([x.to(dtype) for x in part.values()]) for part in counts]).sum(dim=0)
     summed: Any = fabric.all_reduce(own, reduce_op="sum")
     return dict(zip(counts[0], summed.unbind(), strict=True))
 

@@ -22,6 +22,7 @@ from panoptic_blend.files import locked, replacing
 from panoptic_blend.inference.evaluation import Evaluation
 from panoptic_blend.models.panoptic_blend import PanopticBlend
 from panoptic_blend.runtime.interruption import Interruption, RunInterruptedError
+from panoptic_blend.runtime.precision import tf32_convolutions
 from panoptic_blend.runtime.processes import all_gather, starts_run, stop_others, sum_over_ranks
 from panoptic_blend.scoring.hopeless import Training
 from panoptic_blend.structures import PanopticBlendError, Target
@@ -88,7 +89,8 @@ def finish(run: Run, planned_step: float | None = None) -> Evaluation:
         reporter.say(f"{left} iterations on {len(run.training)} images, {run.precision} on {run.team.in_words}")
         for remark in run.remarks:
             reporter.say(remark)
-        stopped = iterate(run, reporter)
+        with tf32_convolutions(run.config.train.tf32):
+            stopped = iterate(run, reporter)
         if not total:
             run.checkpoint()
         if left:
@@ -228,7 +230,8 @@ def _raise_not_finite(run: Run, batch: Batch, own: Mapping[str, Tensor], losses:
     path = run.output / f"not_finite_{run.shard.rank}.pt"
     if not is_finite:
         with replacing(path) as temporary:
-            content = {"iteration": run.iteration + 1, "names": batch.names, "losses": dict(own)}
+            losses_here = {name: value.cpu() for name, value in own.items()}  # to be read where there is no GPU
+            content = {"iteration": run.iteration + 1, "names": batch.names, "losses": losses_here}
             torch.save({**content, "images": batch.images, "targets": batch.targets}, temporary)
     found = all_gather(run.fabric, [] if is_finite else [(", ".join(batch.names), str(path))])
     names, kept = (", ".join(items) for items in zip(*(pair for pairs in found for pair in pairs), strict=True))

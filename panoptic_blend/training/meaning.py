@@ -22,8 +22,9 @@ _COMPARED = ("categories", "training", "validation", "options")
 
 _FREE = {
     *("data.root", "data.train", "data.val", "data.workers", "data.on_error"),
-    *("train.devices", "train.nodes", "train.strategy", "train.weights", "train.partial", "train.rescale"),
-    *("train.log_every", "train.checkpoint_every", "train.evaluate_every", "train.optimizer"),
+    *("train.device", "train.devices", "train.nodes", "train.strategy"),
+    *("train.weights", "train.partial", "train.rescale", "train.optimizer"),
+    *("train.log_every", "train.checkpoint_every", "train.evaluate_every"),
 }
 """Options that may change in silence: they change nothing that is learned, or what they choose is compared itself."""
 

@@ -35,7 +35,7 @@ from panoptic_blend.models.build import build_model
 from panoptic_blend.models.panoptic_blend import PanopticBlend
 from panoptic_blend.models.sync_norm import synchronize
 from panoptic_blend.runtime.interruption import Interruption, RunInterruptedError
-from panoptic_blend.runtime.precision import default_device, resolve
+from panoptic_blend.runtime.precision import chosen_device, resolve
 from panoptic_blend.runtime.processes import all_gather, is_sharded, launch
 from panoptic_blend.runtime.team import Team
 from panoptic_blend.runtime.threads import Threads
@@ -106,6 +106,8 @@ class Run:
         self.team = Team(self.fabric)
         self.shard = self.team.shard
         self.precision = resolve(options.precision, self.fabric.device)
+        if self.fabric.device.type == "cuda" and self.precision == "32-true" and options.tf32:
+            self.remarks.append("convolutions round their factors to TF32; train.tf32=false has true float32")
         is_alone_on_cpu = self.fabric.device.type == "cpu" and self.shard.count == 1
         threads = state.get("threads") if state else None
         self.threads = Threads(share_cores and is_alone_on_cpu, threads, rest=_THREADS_REST)
@@ -130,7 +132,7 @@ class Run:
         """The options with the precision that ``auto`` had before, because another one would change the digits."""
         if options.precision != "auto" or not state or not (known := state.get("precision")):
             return options
-        if (own := resolve("auto", default_device())) != known:
+        if (own := resolve("auto", chosen_device(options.device))) != known:
             self.remarks.append(f"precision stays {known}, as before; train.precision={own} would be faster here")
         return options.model_copy(update={"precision": known})
 

@@ -388,7 +388,7 @@ def test_half_precision_keeps_weights_losses_and_states_in_float32(root: Path, t
 def test_automatic_precision_stays_when_a_run_is_resumed(
     root: Path, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("panoptic_blend.training.run.default_device", lambda: torch.device("cpu"))
+    monkeypatch.setattr("panoptic_blend.training.run.chosen_device", lambda name: torch.device("cpu"))
     monkeypatch.setattr("panoptic_blend.runtime.precision._processor_has_bf16", lambda: False)
     save_state(tmp_path, read_state(finished / "state_000000004.pt") | {"precision": "bf16-mixed"})
     resumed = Run(config(root, "train.iterations=4", "train.precision=auto"), tmp_path, resume=True)

@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from panoptic_blend.config.experiment import load_config
+from panoptic_blend.formats.categories import coco_categories
+from panoptic_blend.inference.forward import run_network
+from panoptic_blend.models.batching import widest_float
+from panoptic_blend.runtime import precision
+from panoptic_blend.runtime.precision import present_device, tf32_convolutions
+from panoptic_blend.runtime.processes import launch
+from panoptic_blend.structures import PanopticBlendError
+
+
+def test_a_block_says_whether_convolutions_may_round_and_leaves_it_as_it_was() -> None:
+    assert torch.backends.cudnn.allow_tf32
+    with tf32_convolutions(is_allowed=False):
+        assert not torch.backends.cudnn.allow_tf32
+        with pytest.raises(KeyError), tf32_convolutions(is_allowed=True):
+            assert torch.backends.cudnn.allow_tf32
+            raise KeyError
+        assert not torch.backends.cudnn.allow_tf32
+    assert torch.backends.cudnn.allow_tf32
+
+
+def test_prediction_in_float32_never_rounds() -> None:
+    class Network:
+        pixel_mean, training = torch.zeros(3), False
+
+        def eval(self) -> None: ...
+        def train(self, mode: bool) -> None: ...
+        def predict(self, images: Any, sizes: Any) -> Any:
+            raise KeyError(torch.backends.cudnn.allow_tf32)
+
+    network: Any = Network()
+    with pytest.raises(KeyError, match="False"):
+        run_network(network, torch.zeros(3, 8, 8), (8, 8), coco_categories(), "32-true")
+
+
+def test_a_device_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(precision, "default_device", lambda: torch.device("cpu"))
+    options = load_config("demo/shapes_r18", ["train.device=cuda"]).train
+    with pytest.raises(PanopticBlendError, match=r"^train.device cuda: this machine has no GPU .*; use auto or cpu$"):
+        launch(options)
+    monkeypatch.setattr(precision, "default_device", lambda: torch.device("cuda"))
+    assert present_device("auto", "--device").type == "cuda"
+    assert present_device("cpu", "--device").type == "cpu"
+    with pytest.raises(PanopticBlendError, match="--device mps: this machine has cuda instead"):
+        present_device("mps", "--device")
+
+
+def test_mps_has_no_float64() -> None:
+    devices: Any = [SimpleNamespace(type=name) for name in ("cpu", "cuda", "mps")]
+    assert [widest_float(device) for device in devices] == [torch.float64, torch.float64, torch.float32]
