@@ -56,11 +56,19 @@ def best_of_each(repeats: int, runs: Sequence[Callable[[], Any]]) -> list[float]
     shortest = [float("inf")] * len(runs)
     for number in range(repeats + 1):
         for i, run in enumerate(runs):
+            wait_for_device()
             start = time.perf_counter()
             run()
+            wait_for_device()
             if number:
                 shortest[i] = min(shortest[i], time.perf_counter() - start)
     return shortest
+
+
+def wait_for_device() -> None:
+    """Wait for what a GPU or other accelerator still has to do."""
+    if torch.accelerator.is_available():
+        torch.accelerator.synchronize()
 
 
 def stages(repeats: int, parts: Mapping[str, Callable[[], Any]]) -> list[Stage]:
@@ -74,9 +82,9 @@ def stages(repeats: int, parts: Mapping[str, Callable[[], Any]]) -> list[Stage]:
     return [Stage(*part) for part in zip(parts, seconds, operations, strict=True)]
 
 
-def measured_rate(dtype: torch.dtype, side: int = 4096) -> float:
+def measured_rate(dtype: torch.dtype, side: int = 4096, device: torch.device | None = None) -> float:
     """The operations per second of one large matrix product."""
-    a = torch.randn(side, side, dtype=dtype)
+    a = torch.randn(side, side, dtype=dtype, device=device)
     return 2 * side**3 / best_of(10, lambda: a @ a)
 
 

@@ -82,7 +82,7 @@ def test_a_missed_target_is_an_exit_code(
     value: float, code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     report = [Stage("whole", 0.5, 1e9), Stage("rest", 0.01, 0)], [Measurement("times the floor", value, 1.2)]
-    monkeypatch.setattr(speed, "measured_rate", lambda dtype: 2e9)
+    monkeypatch.setattr(speed, "measured_rate", lambda dtype, device: 2e9)
     monkeypatch.setattr(speed, "inference_report", lambda *arguments: report)
     monkeypatch.setattr(sys, "argv", ["speed", "a", "b"])
     with pytest.raises(SystemExit) as end:
