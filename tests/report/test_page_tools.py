@@ -254,3 +254,5 @@ def test_tables_and_figures_are_saved(page: Page, written: Path, tmp_path: Path)
         page.click(f'{card} [data-format="PNG"]')
     picture = decode_picture(Path(started.value.path()).read_bytes(), "card.png")
     assert started.value.suggested_filename == "points_of_pq_lost_to_each_cause.png" and picture.shape[1] > 1000
+    page.click("#extremes .save summary")
+    assert saved(page, '#extremes [data-format="SVG"]').count("data:image/jpeg") == 4  # the photos of all images

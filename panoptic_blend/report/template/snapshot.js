@@ -34,7 +34,9 @@ function snapshotOf(node) {
 function boxParts(element, style, box, at) {
   const parts = [];
   const size = { width: box.width.toFixed(1), height: box.height.toFixed(1) };
-  if (element.matches("canvas")) parts.push(svg("image", { ...at(box), ...size, href: element.toDataURL(), opacity: style.opacity }));
+  const href = element.matches("canvas") ? element.toDataURL() : element.matches('img[src^="data:"]') ? element.src : null;
+  const preserveAspectRatio = style.objectFit === "cover" ? "xMidYMid slice" : null;
+  if (href) parts.push(svg("image", { ...at(box), ...size, href, opacity: style.opacity, preserveAspectRatio }));
   if (style.backgroundColor !== "rgba(0, 0, 0, 0)")
     parts.push(svg("rect", { ...at(box), ...size, fill: style.backgroundColor, opacity: style.opacity, rx: Number.parseFloat(style.borderRadius) || null }));
   if (Number.parseFloat(style.borderBottomWidth) > 0 && element.matches("th, td"))
