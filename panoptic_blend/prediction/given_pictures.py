@@ -114,7 +114,8 @@ def _from_pil(image: Image) -> Picture:
 
 
 def _is_tensor(given: object) -> TypeGuard[Tensor]:
-    return "torch" in sys.modules and isinstance(given, sys.modules["torch"].Tensor)
+    torch = sys.modules.get("torch")  # None where it is not loaded, or where its import is blocked
+    return torch is not None and isinstance(given, torch.Tensor)
 
 
 def _from_tensor(tensor: Tensor) -> Picture:
