@@ -21,8 +21,8 @@ FINDING = 1.5
 LEAST_JUDGED = 20
 """Validation pictures that are judged at least."""
 LEAST_ITERATIONS = 20
-_MARGIN = 0.95
-"""The part of the time for training that is planned, since other programs may come."""
+_MARGIN = 0.98
+"""The part of the time for training that is planned: steps took from 9 % less to 2 % more than measured."""
 
 
 def wanted_side(data: Fingerprint) -> tuple[int, str]:
@@ -65,9 +65,18 @@ def iterations_in(seconds: float, step_seconds: float) -> int:
     return max(0, int(_MARGIN * seconds / step_seconds))
 
 
-def after_seconds(pictures: float, image_seconds: float) -> float:
-    """The time of what follows the training, in which so many ``pictures`` are judged: tuning, lists and report."""
-    return pictures * image_seconds + 20
+def after_seconds(judged: int, validation: int, unlabelled: int, image_seconds: float) -> float:
+    """The time of what follows the training, where judging a picture takes ``image_seconds``.
+
+    The ``judged`` pictures are judged, predicted once more, and tuned on in half the time; all of the ``validation``
+    split are judged, and reported on in half the time; the ``unlabelled`` ones are predicted twice.
+    """
+    return (2.5 * judged + 1.5 * validation + 2 * unlabelled) * image_seconds + 8
+
+
+def measured_steps(minutes: float, step_seconds: float) -> int:
+    """The number of steps from which the time of one is taken at last: a hundredth of all time, 20 seconds at most."""
+    return int(min(20.0, 0.6 * minutes) / step_seconds)
 
 
 def evaluations(training: float, evaluation: float, iterations: int) -> int:

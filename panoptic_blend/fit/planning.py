@@ -28,7 +28,7 @@ _PROBE = 128
 """The side at which a step is measured first: it takes no machine long."""
 _MOST_PROBES = 4
 _STEPS = 3
-"""Measured steps of a candidate."""
+"""Measured steps of a candidate; those of the plan's choice are measured again, see `measured_steps`."""
 
 Measure = Callable[[Config, PanopticDataset, str, int], StepTime]
 
@@ -91,6 +91,8 @@ def make_plan(case: Case, spent: Callable[[], float], measure: Measure = step_se
     else:
         facts = _in_time(case, facts, spent, measure)
         facts = _fastest(case, facts, measure)
+        if (steps := budget.measured_steps(case.wanted.minutes, facts.step_seconds)) > _STEPS:
+            facts = _timed(case, facts, measure, steps)
     if facts.side != side:
         why += f"; {facts.side}, as the command line says" if stated_side else f"; there is time for {facts.side}"
     facts, time, judged = _split(case, facts, spent())
@@ -176,7 +178,7 @@ def _split(case: Case, facts: Facts, spent: float) -> tuple[Facts, TimeSplit, in
     if case.iterations is None:
         judged = min(validation, max(budget.LEAST_JUDGED, int(budget.EVALUATION_SHARE * 60 * minutes / image_seconds)))
     evaluation = judged * image_seconds
-    after = budget.after_seconds(2 * judged + validation + 2 * case.unlabelled, image_seconds)
+    after = budget.after_seconds(judged, validation, case.unlabelled, image_seconds)
     if case.iterations is None:
         left = 60 * minutes - spent - after
         number = budget.evaluations(left, evaluation, int(left / facts.step_seconds))

@@ -35,3 +35,14 @@ def test_evaluations_on_the_way_take_a_twentieth_of_the_time_at_most() -> None:
     assert budget.evaluations(training=600, evaluation=1, iterations=1000) == 8
     assert budget.evaluations(training=600, evaluation=1, iterations=149) == 1
     assert budget.evaluations(training=600, evaluation=100, iterations=1000) == 0
+
+
+def test_what_follows_the_training_takes_a_time_for_every_picture() -> None:
+    # 20 judged and tuned on, 100 judged and reported on, 10 predicted twice: 50 + 150 + 20 times a tenth of a second
+    assert budget.after_seconds(20, 100, 10, 0.1) == 22 + 8
+
+
+def test_a_step_is_measured_for_a_hundredth_of_the_time_but_not_long() -> None:
+    assert budget.measured_steps(minutes=10, step_seconds=0.25) == 24
+    assert budget.measured_steps(minutes=100, step_seconds=0.25) == 80
+    assert budget.measured_steps(minutes=1, step_seconds=0.25) == 2

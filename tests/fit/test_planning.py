@@ -63,11 +63,24 @@ def test_everything_fits_into_the_time() -> None:
     assert found["test.short_side"] == 192
     assert plan.step_seconds == pytest.approx(0.5625)
     assert plan.time.total <= 30 * 60
-    assert plan.time.total >= 0.9 * 30 * 60
+    assert plan.time.total >= 0.97 * 30 * 60
     assert plan.time.training == pytest.approx(found["train.iterations"] * 0.5625)
     assert plan.time.planning == 30
     assert plan.judged is None
     assert parse_config(nested(found), "plan").data.train == "train"
+
+
+def test_the_step_of_the_choice_is_measured_longer_than_those_of_the_candidates() -> None:
+    lengths = list[int]()
+
+    def measure(config: Config, dataset: PanopticDataset, precision: str, steps: int) -> StepTime:
+        lengths.append(steps)
+        return Measure(seconds=0.5 if len(lengths) < 3 else 0.75)(config, dataset, precision, steps)
+
+    plan = make_plan(case(), lambda: 30.0, measure)
+    # 18 of 1800 seconds: 23 steps of 160 pixels, which take 0.78 s at first
+    assert lengths == [3, 3, 23]
+    assert plan.step_seconds == pytest.approx(0.75 * (160 / 128) ** 2)
 
 
 def test_a_slow_machine_gets_a_smaller_input_and_more_steps() -> None:
