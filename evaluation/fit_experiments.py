@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from evaluation.coco_supercategories import derive
-from evaluation.fit_variants import TRAIN, ByConfig, ByFit, ByPeer, Variant
+from evaluation.fit_variants import TRAIN, ByConfig, ByFit, ByPeer, Tuned, Variant
 from evaluation.generated_kinds import KINDS, write_kind
 from evaluation.mask_rcnn_peer import Peer
 from panoptic_blend.config.experiment import Config, load_config
@@ -83,7 +83,10 @@ def _against_demo(given: Given, seed: int, name: str, train: int) -> Iterator[Ta
 
 
 def ablation(given: Given, seed: int) -> Iterator[Task]:
-    """The plan is made once, for all seeds, so that all variants are changes of the same config."""
+    """The plan is made once, for all seeds, so that all variants are changes of the same config.
+
+    They have the thresholds of training, the paper's; ``tuned fusion`` is the model of the plan, tuned.
+    """
     root, folder = _shapes_root(given, "shapes", given.pictures[0]), given.output / "ablation"
     if not (folder / YAML).exists():
         wanted = Wanted(minutes=given.minutes or 10.0, weights="none", overrides=given.overrides)
@@ -92,6 +95,8 @@ def ablation(given: Given, seed: int) -> Iterator[Task]:
     for name, (overrides, changes_speed) in {"plan": ((), False), **left_out(load_config(plan))}.items():
         variant = ByConfig(plan, overrides, as_long_as_base=changes_speed)
         yield Task(name, variant, root, folder / _slug(name) / str(seed), {VAL: (root, VAL)})
+    tuned = Tuned(ByConfig(plan), folder / "plan" / str(seed))
+    yield Task("tuned fusion", tuned, root, folder / "tuned_fusion" / str(seed), {VAL: (root, VAL)})
 
 
 def left_out(config: Config) -> dict[str, tuple[tuple[str, ...], bool]]:

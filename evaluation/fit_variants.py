@@ -20,11 +20,12 @@ from panoptic_blend.config.experiment import Config, load_config
 from panoptic_blend.data.dataset import CocoPanoptic
 from panoptic_blend.data.loader import evaluation_samples
 from panoptic_blend.data.protocol import PanopticDataset
-from panoptic_blend.data.splits import open_training, without_empty
+from panoptic_blend.data.splits import open_training, open_validation, without_empty
 from panoptic_blend.files import replacing
 from panoptic_blend.fit.machine import step_seconds
 from panoptic_blend.fit.plan import YAML
 from panoptic_blend.fit.run import fit
+from panoptic_blend.fit.tuning import tune
 from panoptic_blend.fit.wanted import Wanted
 from panoptic_blend.inference.forward import run_network
 from panoptic_blend.inference.predictor import load
@@ -83,7 +84,7 @@ class ByConfig:
             config = load_config(self.base, [*data, *options])
         train(config, folder, resume=True, share_cores=True)
         seconds = training_seconds(folder)
-        return Trained(_judge(folder / LAST), [self.base, *options], _digest(config), seconds, config.train.iterations)
+        return Trained(_judge(folder / LAST), [self.base, *options], digest(config), seconds, config.train.iterations)
 
     def _iterations(self, config: Config, plain: list[str]) -> int:
         dataset = open_training(config).dataset
@@ -91,6 +92,23 @@ class ByConfig:
             return max(1, int(60 * self.minutes / _step(config, dataset)))
         base = load_config(self.base, plain)
         return max(1, round(base.train.iterations * _step(base, dataset) / _step(config, dataset)))
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """A trained ``variant`` whose fusion is tuned and whose scores are calibrated after it, as ``fit`` does.
+
+    ``trained`` is the folder of its run. One half of the validation split, on which it is judged, chooses them.
+    """
+
+    variant: ByConfig
+    trained: Path
+
+    def train(self, root: Path, folder: Path, seed: int) -> Trained:
+        found = self.variant.train(root, self.trained, seed)
+        validation = open_validation(load_config(self.trained / "config.yaml")).dataset
+        tune(self.trained / LAST, validation, folder, precision="auto")
+        return replace(found, judge=_judge(folder / BEST), options=[*found.options, "tuned"])
 
 
 @dataclass(frozen=True)
@@ -112,7 +130,7 @@ class ByFit:
         options = [f"fit --minutes {minutes:.2f}", *overrides]
         options += [f"{key}={value}" for key in ("weights", "backbone") if (value := getattr(self.wanted, key))]
         seconds = float(json.loads((folder / "seconds.json").read_bytes()))
-        return Trained(_judge(folder / BEST), options, _digest(config), seconds, config.train.iterations)
+        return Trained(_judge(folder / BEST), options, digest(config), seconds, config.train.iterations)
 
 
 @dataclass(frozen=True)
@@ -132,7 +150,7 @@ class ByPeer:
             return None, mask_rcnn_peer.score(model, peer, dataset)
 
         options = [f"{name}={value}" for name, value in vars(peer).items()]
-        return Trained(judge, options, _digest(options), 60 * self.minutes, iterations)
+        return Trained(judge, options, digest(options), 60 * self.minutes, iterations)
 
 
 def training_seconds(folder: Path) -> float:
@@ -190,10 +208,23 @@ def _timed(path: Path) -> Iterator[None]:
             temporary.write_text(json.dumps(before + time.monotonic() - start))
 
 
-def _digest(settings: Config | list[str]) -> str:
-    """Twelve digits that tell settings apart; where the data lie does not count."""
+def digest(settings: Config | list[str]) -> str:
+    """Twelve digits that tell settings apart; where the data and files of weights lie does not count."""
     content: Any = settings
     if isinstance(settings, Config):
         dumped: Mapping[str, Any] = settings.model_dump(mode="json")
         content = {**dumped, "data": {**dumped["data"], "root": None}}
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
+    text = json.dumps(_without_folders(content), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _without_folders(value: Any) -> Any:
+    """Nested settings in which each file has its name only."""
+    if isinstance(value, Mapping):
+        return {key: _without_folders(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_without_folders(item) for item in value]
+    if isinstance(value, str):
+        key, is_option, path = value.rpartition("=")
+        return f"{key}{is_option}{Path(path).name}" if Path(path).is_file() else value
+    return value

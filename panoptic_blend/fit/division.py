@@ -145,5 +145,5 @@ def _doubts(held: Held, presence: Presence, categories: Sequence[Record]) -> lis
                 "label more pictures with it"
             )
     if held.sum() < _FEW:
-        lines.append(f"{int(held.sum())} validation pictures say little about how good a model is; label more")
+        lines.append(f"too few validation pictures ({int(held.sum())}) to say how good a model is; label more")
     return lines

@@ -147,7 +147,7 @@ class ReportText:
         if small_are_missed(self.limits):
             found.append("small things are missed: larger pictures (data.short_sides, test.short_side), more --minutes")
         if self.known.pictures is not None and self.known.pictures < FEW_PICTURES:
-            few = f"{self.known.pictures} training pictures are few"
+            few = f"few training pictures ({self.known.pictures})"
             found.append(f"{few}: twice as many usually help more than anything else")
         return found or ["nothing urgent; a larger backbone or more --minutes may still pay"]
 

@@ -46,6 +46,6 @@ def stuff_hint(content: Mapping[str, Any]) -> str | None:
         return None
     largest = max(found, key=lambda name: found[name])
     return printable(
-        f"{len(found)} of the labels that are taken for things look like stuff, which is not counted: {largest} covers "
+        f"labels that are taken for things look like stuff, which is not counted ({len(found)}): {largest} covers "
         f"{100 * found[largest]:.0f} % of the pictures that show it; if so, add --stuff {shlex.quote(name_list(found))}"
     )

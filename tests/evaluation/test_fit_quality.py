@@ -15,7 +15,7 @@ from evaluation import fit_experiments, fit_quality
 from evaluation.fit_experiments import EXPERIMENTS, RATES, REFERENCES, Given, Task, left_out
 from evaluation.fit_quality import run
 from evaluation.fit_rows import read_rows
-from evaluation.fit_variants import ByConfig, ByFit, ByPeer, Trained, training_seconds
+from evaluation.fit_variants import ByConfig, ByFit, ByPeer, Trained, Tuned, digest, training_seconds
 from evaluation.generated_kinds import KINDS
 from panoptic_blend.checkpoints.io import read_figure
 from panoptic_blend.cli.running import guarded
@@ -71,6 +71,30 @@ def test_each_ingredient_of_a_plan_is_left_out_once() -> None:
     larger = plan.changed(found["larger input"][0])
     assert larger.data.short_sides == (160,) and larger.test.short_side == 160 and larger.data.long_side == 192
     assert plan.changed(found["steps for cosine"][0]).train.steps == (1440, 1674)
+
+
+def test_the_model_of_the_plan_is_tuned_without_another_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fit_experiments, "write_shapes", lambda *arguments: None)
+    (tmp_path / "ablation").mkdir()
+    (tmp_path / "ablation" / "plan.yaml").write_text("train: {iterations: 5}\n")
+    plan, *_, tuned = EXPERIMENTS["ablation"](Given(tmp_path), 3)
+    assert plan.name == "plan" and tuned.name == "tuned fusion"
+    assert isinstance(tuned.variant, Tuned) and isinstance(plan.variant, ByConfig)
+    assert tuned.variant.trained == plan.folder and tuned.variant.variant.base == plan.variant.base
+
+
+def test_a_digest_is_the_same_wherever_the_weights_lie(tmp_path: Path) -> None:
+    digests = []
+    for name in ("here", "there"):
+        path = tmp_path / name / "lite0.safetensors"
+        path.parent.mkdir()
+        path.touch()
+        config = load_config("demo/shapes_r18", [f"train.weights={path}", f"data.root={path.parent}"])
+        digests += [digest(config), digest([f"pretrained={path}", "rate=1"])]
+    assert digests[:2] == digests[2:]
+    assert digest(["pretrained=lite1.safetensors", "rate=1"]) != digests[1] != digests[0]
 
 
 def test_photographs_and_weights_are_asked_for(tmp_path: Path, refused: Callable[..., str]) -> None:

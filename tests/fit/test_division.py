@@ -41,7 +41,7 @@ def test_both_splits_are_read_and_the_folder_of_the_user_is_left_alone(shapes: P
         "2 of 7 pictures are held back for validation, stratified by class (seed 0); pictures are taken one by one, as "
         "neither names nor likeness show groups"
     )
-    assert prepared.remarks[-1].startswith("2 validation pictures say little")
+    assert prepared.remarks[-1].startswith("too few validation pictures (2) to say")
 
 
 def test_the_division_is_kept_until_the_data_or_the_seed_change(shapes: Path, tmp_path: Path) -> None:

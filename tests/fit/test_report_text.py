@@ -54,8 +54,8 @@ def test_the_lines_of_the_terminal(text: ReportText) -> None:
     assert label == "what to label next: more pictures with classes of few examples: `<b>*cat*</b>` (5)"
     assert change == (
         "what to change: it was still getting better at the end (PQ 30.0 -> 40.0): more --minutes; small things are "
-        "missed: larger pictures (data.short_sides, test.short_side), more --minutes; 40 training pictures are "
-        "few: twice as many usually help more than anything else"
+        "missed: larger pictures (data.short_sides, test.short_side), more --minutes; few training pictures "
+        "(40): twice as many usually help more than anything else"
     )
     assert files == f"model: {text.model}; report: {text.page}, in detail {text.html}"
     assert warning == "about the data: a | b: 3 pictures < 4"
