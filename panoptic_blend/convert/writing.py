@@ -82,6 +82,10 @@ def write(source: LabeledSource, options: ConversionOptions, progress: Progress)
             process writes into the same root.
     """
     categories, rest = _with_rest(source.categories, options.rest, source.path)
+    if not categories.thing_ids:
+        raise PanopticBlendError(
+            f"{source.path}: no category is a thing; leave one out of --stuff, or give it `isthing: 1`"
+        )
     categories.require_learnable(str(source.path))
     splits = split_items(source.items, options)
     _require_distinct(source)

@@ -308,7 +308,7 @@ def test_classes_that_do_not_fit_are_refused(folder: Path, refused: Refused) -> 
     assert "did you mean sky?" in refused(convert, folder, Classes(stuff=["skyy"]))
     assert "sky is named twice" in refused(convert, folder, Classes(["sky"], ["sky"]))
     assert "a.json: label 'sky' is in neither" in refused(convert, folder, Classes(["car"]))
-    assert "no category is a thing" in refused(convert, folder, Classes(stuff=["sky", "car"]))
+    assert "no category is a thing; leave one out of --stuff" in refused(convert, folder, Classes(stuff=["sky", "car"]))
     assert convert(folder, Classes(["car", "dog"], ["sky", "road"]))[0].images == {"train": 1}
     save(folder / "b.json", [rectangle("car", 0, 0, 1, 1)], imagePath="a.jpg")
     assert "b.json: labels a.jpg" in refused(convert, folder)
