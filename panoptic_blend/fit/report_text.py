@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -94,7 +94,7 @@ class ReportText:
         return [
             self.how_good(),
             f"what limits it: {'; '.join(self.limiting()) or 'nothing stands out'}",
-            f"what to label next: {'; '.join(self.to_label())}",
+            f"what to label next: {'; '.join([*self.to_label(), *(f'see {path}' for path in self.known.lists)])}",
             f"what to change: {'; '.join(self.to_change())}",
             f"model: {self.model}; report: {self.page}, in detail {self.html}",
             *(f"about the data: {line}" for line in self.known.warnings),
@@ -132,10 +132,9 @@ class ReportText:
         found = self.findings
         return (found.intervals["mask"] if isinstance(found, InstanceFindings) else found.intervals).too_rare
 
-    def to_label(self) -> Iterator[str]:
+    def to_label(self) -> list[str]:
         """What to label next."""
-        yield from (f"more pictures {line}" for line in to_label(self.findings, self.known.examples))
-        yield from (f"see {path}" for path in self.known.lists)
+        return [f"more pictures {line}" for line in to_label(self.findings, self.known.examples)]
 
     def to_change(self) -> list[str]:
         """What would make the model better: time, size of pictures, number of pictures."""
@@ -207,7 +206,7 @@ class ReportText:
         sections = {
             "What limits it": [f"{line} of {unit}" for line in self.limiting()] or ["nothing stands out"],
             "What to do next": [
-                *(f"label {line}" if line.startswith("more") else line for line in self.to_label()),
+                *(f"label {line}" for line in self.to_label()),
                 *self.to_change(),
             ],
             "About the data": list(self.known.warnings),

@@ -77,7 +77,11 @@ def test_the_page(text: ReportText) -> None:
 def test_the_page_leads_to_the_lists(text: ReportText) -> None:
     known = Known(lists=[text.page.parent / "label_next.csv"])
     page = replace(text, known=known).text()
-    assert "* Picture by picture, from label_next.csv: [label_next.html](label_next.html)\n" in page
+    assert (
+        "* Picture by picture, from label_next.csv: [label_next.html](label_next.html)\n" in page
+        and "* see " not in page
+    )
+    assert replace(text, known=known).lines()[2].endswith(f"see {known.lists[0]}")
 
 
 def test_what_is_not_so_is_not_said(text: ReportText) -> None:
