@@ -34,7 +34,7 @@ _WORDS = {
     Cause.POOR_OUTLINE: "{} with a poor outline (IoU from 0.3 to 0.5)",
     Cause.SWALLOWED: "{} covered by another class",
     Cause.MISSED: "missed {}",
-    Cause.BACKGROUND: "{} where there are none",
+    Cause.BACKGROUND: "{} seen where none is",
     Cause.INEXACT: "outlines of found {} that are not exact",
 }
 _INSTANCE_WORDS = {
@@ -42,7 +42,7 @@ _INSTANCE_WORDS = {
     InstanceCause.CLASSIFICATION: "things of the wrong class",
     InstanceCause.LOCALIZATION: "things with a poor outline (IoU from 0.1 to 0.5)",
     InstanceCause.BOTH: "things of the wrong class with a poor outline",
-    InstanceCause.BACKGROUND: "things where there are none",
+    InstanceCause.BACKGROUND: "things seen where none is",
     InstanceCause.MISSED: "missed things",
 }
 
