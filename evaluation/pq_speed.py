@@ -133,9 +133,10 @@ def timed(name: str, work: Callable[[], object], pairs: int, rounds: int = 5) ->
 def peak_memory(truth: Path, prediction: Path) -> float:
     """MB by which scoring the files raises the peak of a new process above that of its imports (Linux)."""
     program = (
-        "import resource, sys, wasmtime, zlib_ng.zlib_ng\n"
+        "import re, sys, wasmtime, zlib_ng.zlib_ng\n"
         "from panoptic_blend.scoring.evaluate_files import evaluate_files\n"
-        "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        # the peak of `resource` would be that of this process, from which the new one is forked
+        "peak = lambda: int(re.search(r'VmHWM:\\s*([0-9]+)', open('/proc/self/status').read())[1])\n"
         "imported = peak()\n"
         "evaluate_files(*sys.argv[1:])\n"
         "print((peak() - imported) / 1024)"
