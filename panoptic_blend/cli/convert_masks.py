@@ -99,14 +99,15 @@ def convert_cityscapes(
     from panoptic_blend.convert.cityscapes_folders import FINE, cityscapes_splits, read_cityscapes_folder
     from panoptic_blend.convert.writing import ConversionOptions
 
+    root = labels.absolute().parent if labels.absolute().name == FINE else labels
     if labels.is_dir() and maps is not None:
         raise PanopticBlendError("--maps belongs to a panoptic JSON; leave it out")
     sources: dict[str, Callable[[], LabeledSource]]
     if not labels.is_dir():
         sources = {split or "train": lambda: read_cityscapes(labels, pictures, maps)}
-    elif (labels / FINE).is_dir():
-        chosen = [split] if split else cityscapes_splits(labels)
-        sources = {name: partial(read_cityscapes_folder, labels / FINE / name, pictures) for name in chosen}
+    elif (root / FINE).is_dir():
+        chosen = [split] if split else cityscapes_splits(root)
+        sources = {name: partial(read_cityscapes_folder, root / FINE / name, pictures) for name in chosen}
     else:
         sources = {split or labels.absolute().name: lambda: read_cityscapes_folder(labels, pictures)}
     for name, read in sources.items():

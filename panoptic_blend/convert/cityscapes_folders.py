@@ -58,14 +58,14 @@ def read_cityscapes_folder(folder: Path, pictures: Path | None = None) -> Labele
     Raises:
         PanopticBlendError: there are no labels, one is malformed, or a picture is missing.
     """
-    pictures = pictures or folder.absolute().parent.parent / PICTURES / folder.absolute().name
-    if not pictures.is_dir():
-        raise PanopticBlendError(f"{pictures}: no such folder; give that of the pictures with --pictures")
     labels = _labels_of(folder)
     if not labels:
         raise PanopticBlendError(
             f"{folder}: has no *{_ENDS[0]} and no *{_ENDS[1]}; give a split of gtFine, or the panoptic JSON"
         )
+    pictures = pictures or folder.absolute().parent.parent / PICTURES / folder.absolute().name
+    if not pictures.is_dir():
+        raise PanopticBlendError(f"{pictures}: no such folder; give that of the pictures with --pictures")
     picture_of, items = pictures_of(pictures), []
     for number, (name, path) in enumerate(sorted(labels.items()), start=1):
         if name not in picture_of:

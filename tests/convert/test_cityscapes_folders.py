@@ -119,6 +119,7 @@ def test_wrong_folders_and_files_are_named(tmp_path: Path, refused: Refused) -> 
     (tmp_path / "gtFine/val/other").mkdir()
     write_ids(tmp_path / "gtFine/val/other" / path.name)
     assert "are for one picture" in refused(painted, tmp_path / "gtFine/val")
+    (tmp_path / "gtFine/val/other" / f"{path.name}_instanceIds.png").unlink()
     (tmp_path / "leftImg8bit").rename(tmp_path / "elsewhere")
     assert "give that of the pictures with --pictures" in refused(painted, tmp_path / "gtFine/val")
 
