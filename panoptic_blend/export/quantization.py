@@ -158,6 +158,7 @@ def _int8(graph: Any, predictor: ExportedPredictor, images: Sequence[Picture]) -
     Group norms stay in float32: in int8 they cost PQ and are slower.
     """
     os.environ.setdefault("NNCF_CI", "1")  # else nncf reports its use to its makers
+    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # else it warns where there is no CUDA
     import nncf
 
     nncf.set_log_level(logging.ERROR)
