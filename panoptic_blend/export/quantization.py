@@ -90,6 +90,7 @@ def quantize(
     def agreement(parts: Sequence[str]) -> float:
         graph = all_int8.clone()
         set_back(graph, original, {name for part in parts for name in layers[part]})
+        name_by_place(graph)
         openvino.save_model(graph, target / GRAPH_FILES["openvino"][0], compress_to_fp16=False)
         quality = PanopticQuality(predictor.categories)
         for expected, found in zip(truth, _maps(predictor, open_graph(target, int8, cores()), few), strict=True):
@@ -198,6 +199,13 @@ def _remove_correction(node: Any, layer: Any, known: Mapping[str, Any]) -> None:
     else:  # the layer had no bias
         for reader in node.output(0).get_target_inputs():
             reader.replace_source_output(layer.output(0))
+
+
+def name_by_place(graph: Any) -> None:
+    """Name all nodes of a graph by kind and place: OpenVINO numbers them over all graphs of a process."""
+    graph.set_friendly_name("network")
+    for place, node in enumerate(graph.get_ordered_ops()):
+        node.set_friendly_name(f"{node.get_type_name()}_{place}")
 
 
 def _maps(predictor: ExportedPredictor, graph: Graph, images: Iterable[Picture]) -> Iterator[PanopticMap]:

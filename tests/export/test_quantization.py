@@ -20,7 +20,15 @@ from panoptic_blend.config.experiment import load_config
 from panoptic_blend.data.dataset import CocoPanoptic
 from panoptic_blend.deploy.manifest import MANIFEST, Quantization, read_manifest
 from panoptic_blend.deploy.predictor import load
-from panoptic_blend.export.quantization import calibration_pictures, layers_of_parts, lines, measured, pooled, set_back
+from panoptic_blend.export.quantization import (
+    calibration_pictures,
+    layers_of_parts,
+    lines,
+    measured,
+    name_by_place,
+    pooled,
+    set_back,
+)
 from panoptic_blend.export.writing import ExportRequest, export_model
 from panoptic_blend.formats.categories import numbered_categories
 from panoptic_blend.inference.predictor import Predictor
@@ -98,7 +106,10 @@ def two_layers(network: nn.Module, levels: int | None = None) -> Any:
         return found if bias is None else ops.add(found, ops.constant(np.float32(bias)), name=f"{name}_add")
 
     pixels = ops.parameter([1, 2, 3, 3], np.float32)
-    return openvino.Model([layer(layer(pixels, "fpn", 0.5), "semantic", None)], [pixels], "two")
+    graph = openvino.Model([layer(layer(pixels, "fpn", 0.5), "semantic", None)], [pixels], "two")
+    for port, name in zip([*graph.inputs, *graph.outputs], ("pixels", "found"), strict=True):
+        port.get_tensor().set_names({name})
+    return graph
 
 
 def test_a_part_that_is_set_back_computes_what_it_did() -> None:
@@ -117,6 +128,17 @@ def test_a_part_that_is_set_back_computes_what_it_did() -> None:
     assert result(one).shape == (1, 1, 3, 3) and abs(result(one) - result(original)).min() > 1e-3
     set_back(quantized, original, {"fpn", "semantic"})
     np.testing.assert_array_equal(result(quantized), result(original))
+
+
+def test_names_in_a_graph_do_not_depend_on_the_process(tmp_path: Path) -> None:
+    network = nn.ModuleDict({"fpn": nn.Conv2d(2, 3, 1), "semantic": nn.Conv2d(3, 1, 1)})
+    written = []
+    for name in ("first", "second"):
+        graph = two_layers(network, levels=4).clone()
+        name_by_place(graph)
+        openvino.save_model(graph, tmp_path / f"{name}.xml", compress_to_fp16=False)
+        written.append((tmp_path / f"{name}.xml").read_bytes())
+    assert written[0] == written[1]
 
 
 @pytest.mark.slow
