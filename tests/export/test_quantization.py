@@ -34,6 +34,7 @@ from panoptic_blend.formats.categories import numbered_categories
 from panoptic_blend.inference.predictor import Predictor
 from panoptic_blend.metrics.panoptic_quality import PanopticQuality
 from panoptic_blend.models.build import build_model
+from panoptic_blend.models.folding import fold_norms
 from panoptic_blend.structures import PanopticMap, Segment
 
 TINY = [
@@ -145,7 +146,9 @@ def test_names_in_a_graph_do_not_depend_on_the_process(tmp_path: Path) -> None:
 def test_a_tiny_model_in_int8(tmp_path: Path, generated: Path) -> None:
     torch.manual_seed(0)
     config = load_config("demo/shapes_r18", TINY)
-    predictor = Predictor(build_model(config), config, CocoPanoptic(generated, "val2017").categories)
+    model = build_model(config).eval()
+    fold_norms(model)  # as loading does: the graph has the weights of the network
+    predictor = Predictor(model, config, CocoPanoptic(generated, "val2017").categories)
     pictures = calibration_pictures(generated, "val2017", 2)
     digests = []
     for name in ("first", "second"):
