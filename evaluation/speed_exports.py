@@ -18,7 +18,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from evaluation.fit_quality import machine_name
-from evaluation.speed import input_size
+from evaluation.speed import PICTURE, input_size
 from evaluation.speed_models import CANDIDATES, saved_model
 from evaluation.speed_rows import Row, Timing, add_row, read_rows, table, targets
 from evaluation.timing import measurement_table
@@ -37,11 +37,14 @@ from panoptic_blend.deploy.manifest import Engine, is_exported
 from panoptic_blend.export.writing import ExportRequest, export_model
 from panoptic_blend.files import locked
 from panoptic_blend.inference.predictor import load
-from panoptic_blend.structures import PanopticBlendError
+from panoptic_blend.structures import PanopticBlendError, Size
 from panoptic_blend.table_formats import markdown
 
 RESULTS = Path(__file__).parent / "results" / "speed.jsonl"
-CONFIGS = "panoptic/blendmask_r50_3x", "instance/blendmask_rt_r50_4x"
+CONFIGS = (
+    *("panoptic/blendmask_r50_3x", "panoptic/blendmask_lite"),
+    *("instance/blendmask_rt_r50_4x", "instance/blendmask_rt_lite"),
+)
 PACKAGES = "panoptic_blend", "torch", "openvino", "onnxruntime", "nncf"
 CHECKPOINT = "model.safetensors"
 
@@ -130,12 +133,9 @@ def prepare(name: str, folder: Path) -> None:
 
 
 def measure(folder: Path, cores: int, repeats: int) -> dict[str, Timing]:
-    """The timings of all variants in the folder of a config; each runs once before the repeats."""
-    with ExitStack() as stack:
-        workers = {v.name: stack.enter_context(worker(folder / v.file, v.precision, cores)) for v in VARIANTS}
-        libraries = {name: one.read()["libraries"] for name, one in workers.items()}
-        rounds = [{name: one.predict() for name, one in workers.items()} for _ in range(repeats + 1)][1:]
-    sizes = {v.name: size_of(folder / v.file) for v in VARIANTS}
+    """The timings of all variants in the folder of a config."""
+    models = {variant.name: (folder / variant.file, variant.precision) for variant in VARIANTS}
+    rounds, libraries = timed_rounds(models, cores, repeats, PICTURE)
     return {
         name: Timing(
             wall=[found[name]["wall"] for found in rounds],
@@ -143,10 +143,29 @@ def measure(folder: Path, cores: int, repeats: int) -> dict[str, Timing]:
             instances=rounds[-1][name]["instances"],
             peak=rounds[-1][name]["peak"],
             libraries=libraries[name],
-            files=sizes[name],
+            files=size_of(path),
         )
-        for name in workers
+        for name, (path, _) in models.items()
     }
+
+
+def timed_rounds(
+    models: Mapping[str, tuple[Path, str]], cores: int, repeats: int, size: Size
+) -> tuple[list[dict[str, Any]], dict[str, int]]:
+    """Let models predict a picture in turn, after a round that is not counted.
+
+    Args:
+        models: the checkpoint or exported folder of each, and its precision.
+        size: height and width of the picture.
+
+    Returns:
+        What `evaluation.speed_worker` says of each model in each round, and the memory of each before its model.
+    """
+    with ExitStack() as stack:
+        workers = {name: stack.enter_context(worker(*model, cores, size)) for name, model in models.items()}
+        libraries = {name: int(one.read()["libraries"]) for name, one in workers.items()}
+        rounds = [{name: one.predict() for name, one in workers.items()} for _ in range(repeats + 1)]
+    return rounds[1:], libraries
 
 
 def size_of(path: Path) -> int:
@@ -177,9 +196,9 @@ class Worker:
 
 
 @contextmanager
-def worker(model: Path, precision: str, cores: int) -> Iterator[Worker]:
-    """A process that runs a model on so many cores."""
-    command = [sys.executable, "-m", "evaluation.speed_worker", str(model), precision, str(cores)]
+def worker(model: Path, precision: str, cores: int, size: Size) -> Iterator[Worker]:
+    """A process that runs a model on so many cores, with a picture of ``size``."""
+    command = [sys.executable, "-m", "evaluation.speed_worker", model, precision, *map(str, (cores, *size))]
     environment = {**os.environ, "OMP_NUM_THREADS": str(cores)}
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=environment) as process:

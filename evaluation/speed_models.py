@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from evaluation.speed import model_to_detect
+from evaluation.speed import PICTURE, model_to_detect
 from evaluation.speed_worker import picture
 from panoptic_blend.checkpoints.io import is_checkpoint, read_checkpoint, save_checkpoint
 from panoptic_blend.config.experiment import Config
@@ -28,7 +28,7 @@ def saved_model(config: Config, path: Path) -> bool:
     if path.exists() and is_checkpoint(path) and read_checkpoint(path).config == config:
         return False
     model = model_to_detect(config)
-    image = Resizing(**config.test.model_dump())(to_tensor(picture()))
+    image = Resizing(**config.test.model_dump())(to_tensor(picture(*PICTURE)))
     settle(model, image)
     limit_candidates(model, image, config.model.fcos.score_threshold, CANDIDATES)
     categories = default_categories(config.model.num_things, config.model.num_stuff)

@@ -1,8 +1,9 @@
 """A model in a process of its own, which predicts one picture whenever it is told to; `evaluation.speed_exports` asks.
 
-    python -m evaluation.speed_worker MODEL PRECISION CORES
+    python -m evaluation.speed_worker MODEL PRECISION CORES HEIGHT WIDTH
 
-MODEL is a checkpoint, which torch runs, or an exported folder, whose process never loads torch. After loading, and
+MODEL is a checkpoint, which torch runs, or an exported folder, whose process never loads torch. The picture has so many
+rows and columns. After loading, and
 then for every line of standard input, a line of JSON is written.
 """
 
@@ -21,16 +22,14 @@ from unittest.mock import patch
 
 from evaluation.memory import peak_bytes
 
-PICTURE = 480, 640
-
 
 def main() -> None:
     """Load the model, then predict until standard input ends."""
-    model, precision, number = sys.argv[1:]
+    model, precision, number, height, width = sys.argv[1:]
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: int(number)])
     clock = Clock()
     predictor = (exported if Path(model).is_dir() else of_torch)(Path(model), precision, clock)
-    pixels = picture()
+    pixels = picture(int(height), int(width))
     print(json.dumps({"libraries": clock.libraries}), flush=True)
     for _ in sys.stdin:
         before = now()
@@ -46,13 +45,13 @@ def main() -> None:
         print(json.dumps(record), flush=True)
 
 
-def picture() -> Any:
-    """A picture (H, W, 3) uint8 of smooth colors, always the same."""
+def picture(height: int, width: int) -> Any:
+    """A picture (height, width, 3) uint8 of smooth colors, always the same."""
     import cv2
     import numpy as np
 
     coarse = np.random.default_rng(0).integers(0, 256, (15, 20, 3), dtype=np.uint8)
-    return cv2.resize(coarse, PICTURE[::-1], interpolation=cv2.INTER_CUBIC)
+    return cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
 
 
 def now() -> tuple[float, float]:

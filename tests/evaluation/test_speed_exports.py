@@ -43,7 +43,7 @@ def test_a_worker_takes_the_time_of_the_network_within_a_picture_and_needs_no_to
     folder = write_exported(tmp_path / "exported")
     (tmp_path / "torch.py").write_text("raise SystemExit('torch was imported')")
     done = subprocess.run(
-        [sys.executable, "-m", "evaluation.speed_worker", folder, "float32", "1"],
+        [sys.executable, "-m", "evaluation.speed_worker", folder, "float32", "1", "48", "64"],
         input="\n\n",
         text=True,
         capture_output=True,
