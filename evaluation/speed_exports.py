@@ -25,17 +25,21 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from evaluation.fit_quality import machine_name
 from evaluation.speed import PICTURE, input_size
 from evaluation.speed_models import CANDIDATES, saved_model
 from evaluation.speed_rows import Row, Timing, add_row, read_rows, table, targets
+from evaluation.speed_worker import picture
 from evaluation.timing import measurement_table
 from panoptic_blend.cli.running import guarded, stoppable
 from panoptic_blend.config.experiment import load_config
 from panoptic_blend.deploy.manifest import Engine, is_exported
+from panoptic_blend.export import quantization
 from panoptic_blend.export.writing import ExportRequest, export_model
 from panoptic_blend.files import locked
+from panoptic_blend.formats.images import write_picture
 from panoptic_blend.inference.predictor import load
 from panoptic_blend.structures import PanopticBlendError, Size
 from panoptic_blend.table_formats import markdown
@@ -68,6 +72,7 @@ VARIANTS = (
     Variant("torch", "bfloat16", CHECKPOINT),
     Variant("openvino", "float32", "openvino"),
     Variant("openvino", "bfloat16", "openvino"),
+    Variant("openvino", "int8", "openvino-int8"),
     Variant("onnx", "float32", "onnx"),
 )
 
@@ -130,6 +135,17 @@ def prepare(name: str, folder: Path) -> None:
     for engine in engines:
         if not is_exported(folder / engine):
             export_model(load(folder / CHECKPOINT), ExportRequest(CHECKPOINT, engine, folder / engine))
+    int8 = folder / "openvino-int8"
+    if not is_exported(int8):
+        export_int8(folder / CHECKPOINT, int8)
+
+
+def export_int8(checkpoint: Path, folder: Path) -> None:
+    """Export a model with all its parts in int8: random weights do not show which of them hurt."""
+    calibration = checkpoint.with_name("calibration.png")
+    write_picture(calibration, picture(*PICTURE))
+    with patch.object(quantization, "PARTS", {}):
+        export_model(load(checkpoint), ExportRequest(CHECKPOINT, "openvino", folder, calibration=(calibration,)))
 
 
 def measure(folder: Path, cores: int, repeats: int) -> dict[str, Timing]:
@@ -198,7 +214,7 @@ class Worker:
 @contextmanager
 def worker(model: Path, precision: str, cores: int, size: Size) -> Iterator[Worker]:
     """A process that runs a model on so many cores, with a picture of ``size``."""
-    command = [sys.executable, "-m", "evaluation.speed_worker", model, precision, *map(str, (cores, *size))]
+    command = [sys.executable, "-m", "evaluation.speed_worker", str(model), precision, *map(str, (cores, *size))]
     environment = {**os.environ, "OMP_NUM_THREADS": str(cores)}
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=environment) as process:

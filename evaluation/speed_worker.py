@@ -14,7 +14,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -118,18 +118,29 @@ def exported(folder: Path, precision: str, clock: Clock) -> Any:
     from panoptic_blend.deploy.engines import open_graph
     from panoptic_blend.deploy.manifest import read_manifest
 
-    def manifest_of(path: Path) -> Any:
-        manifest = read_manifest(path)
-        import_module({"onnx": "onnxruntime"}.get(manifest.engine, manifest.engine))
-        clock.libraries = peak_bytes()
-        # OpenVINO rounds to bfloat16 by itself where it is not told to compute in float32
-        return manifest.model_copy(update={"precision": "int8"}) if precision == "bfloat16" else manifest
+    name = read_manifest(folder).engine
+    engine = import_module({"onnx": "onnxruntime"}.get(name, name))
+    clock.libraries = peak_bytes()
 
     def timed(*arguments: Any) -> TimedGraph:
         return TimedGraph(open_graph(*arguments), clock)
 
-    with patch.object(predictor, "read_manifest", manifest_of), patch.object(predictor, "open_graph", timed):
+    with (
+        patch.object(predictor, "open_graph", timed),
+        in_bfloat16(engine) if precision == "bfloat16" else nullcontext(),
+    ):
         return predictor.load(folder, threads=len(os.sched_getaffinity(0)))
+
+
+def in_bfloat16(openvino: Any) -> AbstractContextManager[Any]:
+    """Let OpenVINO round to bfloat16 where the processor can, which the library does not let it do."""
+    compile_model = openvino.compile_model
+
+    def rounding(path: Path, device: str, settings: dict[str, Any]) -> Any:
+        return compile_model(path, device, {**settings, "INFERENCE_PRECISION_HINT": "bf16"})
+
+    found: AbstractContextManager[Any] = patch.object(openvino, "compile_model", rounding)
+    return found
 
 
 if __name__ == "__main__":
