@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from panoptic_blend.models.batching import Doubling, resized
 from panoptic_blend.models.class_rows import ClassRows
 
 
@@ -19,10 +19,6 @@ def _block(in_channels: int, channels: int, size: int = 3) -> nn.Sequential:
     conv = nn.Conv2d(in_channels, channels, size, padding=size // 2, bias=False)
     nn.init.kaiming_uniform_(conv.weight, a=1)
     return nn.Sequential(conv, nn.BatchNorm2d(channels), nn.ReLU())
-
-
-def _resized(x: Tensor, like: Tensor) -> Tensor:
-    return F.interpolate(x, size=like.shape[-2:], mode="bilinear", align_corners=False)
 
 
 def _stride(feature: str) -> int:
@@ -52,7 +48,7 @@ class ProtoNet(nn.Module):
         self.refine = nn.ModuleList(_block(c, channels) for c in in_channels.values())
         self.tower = nn.Sequential(
             *(_block(channels, channels) for _ in range(num_convs)),
-            nn.Upsample(scale_factor=2, mode="bilinear", align_corners=False),
+            Doubling(),
             _block(channels, channels),
             nn.Conv2d(channels, num_bases, 1),
         )
@@ -60,7 +56,7 @@ class ProtoNet(nn.Module):
     def forward(self, features: Mapping[str, Tensor]) -> Tensor:
         finest, *coarser = (block(features[name]) for block, name in zip(self.refine, self.features, strict=True))
         for x in coarser:
-            finest = finest + _resized(x, finest)
+            finest = finest + resized(x, (finest.shape[-2], finest.shape[-1]))
         bases: Tensor = self.tower(finest)
         return bases
 
@@ -90,7 +86,7 @@ class DeepLabDecoder(nn.Module):
 
     def forward(self, features: Mapping[str, Tensor]) -> Tensor:
         fine, coarse = self.fine(features[self.features[0]]), self.coarse(features[self.features[1]])
-        bases: Tensor = self.tower(torch.cat([fine, _resized(coarse, fine)], dim=1))
+        bases: Tensor = self.tower(torch.cat([fine, resized(coarse, (fine.shape[-2], fine.shape[-1]))], dim=1))
         return bases
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.ops import FeaturePyramidNetwork
 from torchvision.ops.feature_pyramid_network import ExtraFPNBlock
+
+from panoptic_blend.models.batching import resized
 
 
 class StridedLevels(ExtraFPNBlock):
@@ -65,5 +67,12 @@ class FPN(nn.Module):
                 nn.init.zeros_(conv.bias)
 
     def forward(self, features: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        outputs: Sequence[Tensor] = list(self.pyramid({name: features[name] for name in self.stages}).values())
+        stages, parts = [features[name] for name in self.stages], self.pyramid
+        merged = [block(x) for block, x in zip(parts.inner_blocks, stages, strict=True)]
+        for i in reversed(range(len(merged) - 1)):  # as torchvision's, which does not resize in the dtype of the map
+            finer = merged[i]
+            merged[i] = finer + resized(merged[i + 1], (finer.shape[-2], finer.shape[-1]), "nearest")
+        outputs = [block(x) for block, x in zip(parts.layer_blocks, merged, strict=True)]
+        if parts.extra_blocks is not None:
+            outputs, _ = parts.extra_blocks(outputs, stages, list(self.stages))
         return dict(zip(self.levels, outputs, strict=True))

@@ -6,9 +6,22 @@ from collections.abc import Sequence
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
+from panoptic_blend.models.batching import in_own_dtype
+
 HeadNorm = Literal["gn", "bn"]
+
+
+class GroupNorm(nn.GroupNorm):
+    """A group norm in the dtype of its input, with statistics in float32; CUDA's autocast would write float32."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.device.type != "cuda":
+            return super().forward(x)
+        with in_own_dtype(x):
+            return F.group_norm(x, self.num_groups, self.weight.to(x.dtype), self.bias.to(x.dtype), self.eps)
 
 
 def head_norm(kind: HeadNorm, channels: int) -> nn.Module:
@@ -16,7 +29,7 @@ def head_norm(kind: HeadNorm, channels: int) -> nn.Module:
     if kind == "bn":
         return nn.BatchNorm2d(channels)
     groups = min(32, channels // 2)  # with one channel per group, a level of one cell has no variance
-    return nn.GroupNorm(groups, channels)
+    return GroupNorm(groups, channels)
 
 
 def on_levels(layers: nn.Sequential, levels: Sequence[Tensor]) -> list[Tensor]:

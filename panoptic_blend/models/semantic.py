@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
+from panoptic_blend.models.batching import Doubling
 from panoptic_blend.models.class_rows import ClassRows
 from panoptic_blend.models.head_norms import HeadNorm, head_norm
 
@@ -19,7 +20,7 @@ def _stage(in_channels: int, channels: int, norm: HeadNorm) -> nn.Sequential:
 def _branch(in_channels: int, channels: int, doublings: int, norm: HeadNorm) -> nn.Sequential:
     layers: list[nn.Module] = [_stage(in_channels, channels, norm)]
     for i in range(doublings):
-        layers.append(nn.Upsample(scale_factor=2, mode="bilinear", align_corners=False))
+        layers.append(Doubling())
         if i < doublings - 1:
             layers.append(_stage(channels, channels, norm))
     return nn.Sequential(*layers)

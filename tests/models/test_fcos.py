@@ -59,7 +59,8 @@ def test_one_stride_per_level() -> None:
 def test_towers(num_convs: int) -> None:
     head = FCOSHead(64, 3, num_convs)
     for tower in (head.class_tower, head.box_tower):
-        assert [type(layer) for layer in tower] == [nn.Conv2d, nn.GroupNorm, nn.ReLU] * num_convs
+        kinds = [nn.Conv2d, nn.GroupNorm, nn.ReLU] * num_convs
+        assert all(isinstance(layer, kind) for layer, kind in zip(tower, kinds, strict=True))
         assert all(layer.num_groups == 32 for layer in tower if isinstance(layer, nn.GroupNorm))
 
 
