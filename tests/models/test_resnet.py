@@ -13,6 +13,7 @@ from torch import nn
 from torchvision.models import resnet18, resnet50
 from torchvision.ops import FrozenBatchNorm2d
 
+from panoptic_blend.models.backbones import resnet
 from panoptic_blend.models.backbones.protocol import Backbone
 from panoptic_blend.models.backbones.resnet import ModulatedDeformConv, Norm, ResNet
 
@@ -280,3 +281,20 @@ def test_deformable_convolution_in_half_precision() -> None:
     with torch.autocast("cpu", dtype=torch.bfloat16):
         found = conv(torch.randn(1, 4, 6, 6).bfloat16())
     assert found.isfinite().all()
+
+
+def test_constants_of_a_frozen_norm_are_kept_until_a_buffer_changes() -> None:
+    norm = FrozenBatchNorm2d(2)
+    with torch.inference_mode():
+        first = resnet._constants(norm)
+    assert resnet._constants(norm)[0] is first[0]
+    assert not first[0].is_inference()  # or training after an evaluation would fail
+    norm.load_state_dict({name: torch.full((2,), 4.0) for name in norm.state_dict()})
+    scale, shift = resnet._constants(norm)
+    expected = 4 / (4 + norm.eps) ** 0.5
+    assert torch.allclose(scale.flatten(), torch.tensor(expected))
+    assert torch.allclose(shift, torch.tensor(4 - 4 * expected))
+    moved = copy.deepcopy(norm).to(torch.float64)
+    moved.load_state_dict(moved.state_dict())
+    assert resnet._constants(moved)[0].dtype == torch.float64
+    assert resnet._constants(norm)[0] is scale

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from itertools import chain
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -31,9 +31,27 @@ def normed(conv: nn.Module, norm: nn.Module, x: Tensor) -> Tensor:
     if not (type(conv) is nn.Conv2d and isinstance(norm, FrozenBatchNorm2d)):
         normalized: Tensor = norm(conv(x))
         return normalized
+    scale, shift = _constants(norm)
+    return F.conv2d(x, conv.weight * scale, shift, conv.stride, conv.padding, conv.dilation, conv.groups)
+
+
+def _constants(norm: FrozenBatchNorm2d) -> tuple[Tensor, Tensor]:
+    """The factors (c, 1, 1, 1) and the shifts (c,) of a frozen norm; they are kept until one of its buffers changes."""
+    if torch.compiler.is_compiling() or norm.weight.is_inference():  # these have no versions
+        return _computed(norm)
+    buffers = list(norm.buffers())
+    versions = [(id(buffer), buffer._version) for buffer in buffers]
+    kept: Any = norm.__dict__.get("_kept")
+    if kept is None or kept[0] != versions:
+        with torch.inference_mode(False), torch.no_grad():  # what inference mode makes is of no use in training
+            kept = norm.__dict__["_kept"] = versions, buffers, _computed(norm)  # kept, so that no other has their ids
+    constants: tuple[Tensor, Tensor] = kept[2]
+    return constants
+
+
+def _computed(norm: FrozenBatchNorm2d) -> tuple[Tensor, Tensor]:
     scale = norm.weight * (norm.running_var + norm.eps).rsqrt()
-    weight, shift = conv.weight * scale[:, None, None, None], norm.bias - norm.running_mean * scale
-    return F.conv2d(x, weight, shift, conv.stride, conv.padding, conv.dilation, conv.groups)
+    return scale[:, None, None, None], norm.bias - norm.running_mean * scale
 
 
 class BasicBlock(torchvision_resnet.BasicBlock):
