@@ -158,8 +158,22 @@ def sum_over_ranks(fabric: Fabric, counts: Sequence[Mapping[str, Tensor]]) -> di
     """Sum scalars of the same name over the sequence and over all ranks, in the `widest_float` of the device."""
     dtype = widest_float(fabric.device)
     own = torch.stack([torch.stack([x.to(dtype) for x in part.values()]) for part in counts]).sum(dim=0)
-    summed: Any = fabric.all_reduce(own, reduce_op="sum")
-    return dict(zip(counts[0], summed.unbind(), strict=True))
+    if fabric.world_size > 1:
+        distributed.all_reduce(own)  # without the barrier that Fabric's has
+    return dict(zip(counts[0], own.unbind(), strict=True))
+
+
+def figures_over_ranks(fabric: Fabric, figures: Mapping[str, Tensor]) -> dict[str, float]:
+    """`sum_over_ranks` of one mapping as numbers, which are read from the device at once."""
+    return dict(zip(figures, torch.stack([*sum_over_ranks(fabric, [figures]).values()]).tolist(), strict=True))
+
+
+def any_over_ranks(fabric: Fabric, flags: Mapping[str, bool]) -> dict[str, bool]:
+    """Whether each flag is set in any rank; with one rank, nothing is sent to the device."""
+    if fabric.world_size == 1:
+        return dict(flags)
+    on_device = {name: torch.tensor(flag, device=fabric.device) for name, flag in flags.items()}
+    return {name: count > 0 for name, count in figures_over_ranks(fabric, on_device).items()}
 
 
 def all_gather(fabric: Fabric, value: T) -> list[T]:

@@ -23,7 +23,14 @@ from panoptic_blend.inference.evaluation import Evaluation
 from panoptic_blend.models.panoptic_blend import PanopticBlend
 from panoptic_blend.runtime.interruption import Interruption, RunInterruptedError
 from panoptic_blend.runtime.precision import tf32_convolutions
-from panoptic_blend.runtime.processes import all_gather, starts_run, stop_others, sum_over_ranks
+from panoptic_blend.runtime.processes import (
+    all_gather,
+    any_over_ranks,
+    figures_over_ranks,
+    starts_run,
+    stop_others,
+    sum_over_ranks,
+)
 from panoptic_blend.scoring.hopeless import Training
 from panoptic_blend.structures import PanopticBlendError, Target
 from panoptic_blend.training.batch_norm import one_value_named
@@ -136,7 +143,7 @@ def iterate(run: Run, reporter: Reporter) -> Evaluation | None:
         what = f"iteration {run.iteration + 1} on {', '.join(batch.names)}"
         with doing(what, lower=_MEMORY), one_value_named(run.iteration + 1, batch.names):
             own = add_gradients(run.fabric, run.forward, run.model, parts)
-        losses = {name: value.item() for name, value in sum_over_ranks(run.fabric, [own]).items()}
+        losses = figures_over_ranks(run.fabric, own)
         if not np.isfinite(sum(losses.values())):
             _raise_not_finite(run, batch, own, losses)
         update_weights(run)
@@ -211,7 +218,7 @@ def _next_batch(run: Run, batches: Iterator[Batch], reporter: Reporter) -> Batch
         failure = error
     skipped = batch.skipped if batch else []
     flags = {"failure": failure is not None, "stop": run.interruption.is_requested, "skipped": bool(skipped)}
-    found = sum_over_ranks(run.fabric, [{k: torch.tensor(v, device=run.fabric.device) for k, v in flags.items()}])
+    found = any_over_ranks(run.fabric, flags)
     if found["stop"]:  # checked first, because the same signal may have killed a data loading process
         run.checkpoint()
         raise RunInterruptedError(f"interrupted at iteration {run.iteration}; continue with --resume auto")
