@@ -72,7 +72,7 @@ def variants_without_each_step(name: str, precision: Precision, output_size: Siz
         "frozen norms inside convolutions": lambda: _patched(unfolded, (backbone, "normed", convolution_then_norm)),
         "attentions at detections only": lambda: _patched(model, (TopLayer, "at", attentions_everywhere)),
         "semantic classes in tiles": lambda: _patched(
-            model, (panoptic_blend, "semantic_classes", semantic_classes_untiled)
+            model, (panoptic_blend, "semantic_classes", panoptic_blend.classes_at_once)
         ),
         "masks pasted in their boxes": lambda: _patched(model, (panoptic_blend, "paste", paste_over_picture)),
     }
@@ -107,14 +107,6 @@ def attentions_everywhere(layer: TopLayer, features: Sequence[Tensor], places: T
     level, image, row, column = places.unbind(1)
     taken = [maps[k][i, :, y, x] for k, i, y, x in zip(*(v.tolist() for v in (level, image, row, column)), strict=True)]
     return torch.stack(taken).unflatten(1, layer.shape)
-
-
-def semantic_classes_untiled(logits: Tensor, stride: int, size: Size, output_size: Size) -> Tensor:
-    """Semantic classes from all logits at once, interpolated to the resolution of the output."""
-    full = F.interpolate(logits[None], scale_factor=float(stride), mode="bilinear", align_corners=False)
-    cut = full[:, :, : size[0], : size[1]]
-    resized = F.interpolate(cut, size=output_size, mode="bilinear", align_corners=False)
-    return resized[0].argmax(dim=0)
 
 
 def paste_over_picture(probabilities: Tensor, boxes: Tensor, size: Size) -> list[Cutout]:

@@ -32,6 +32,8 @@ from panoptic_blend.structures import (
 
 _TILE = 64
 """Side of the square tiles in which semantic classes are computed, in pixels."""
+_AT_ONCE = 2**28
+"""How many values of semantic classes a GPU computes at once: 1 GiB of them."""
 
 
 class PanopticBlend(nn.Module):
@@ -249,8 +251,11 @@ def semantic_classes(logits: Tensor, stride: int, size: Size, output_size: Size)
     """Upsample logits (S + 1, h, w) by ``stride``, cut off the padding, resize, and take the best class (appendix A).
 
     The three steps are linear, so one matrix for the rows and one for the columns do all of them; only one tile of
-    the result exists at a time. Returns (H, W) int64.
+    the result exists at a time. On a GPU, where each tile would be waited for, maps that are not too large are computed
+    at once. Returns (H, W) int64.
     """
+    if logits.device.type != "cpu" and len(logits) * output_size[0] * output_size[1] <= _AT_ONCE:
+        return classes_at_once(logits, stride, size, output_size)
     rows, columns = (
         _tiles(_resizing(cells, stride, side, output_side, logits))
         for cells, side, output_side in zip(logits.shape[1:], size, output_size, strict=True)
@@ -262,6 +267,14 @@ def semantic_classes(logits: Tensor, stride: int, size: Size, output_size: Size)
             band = (down @ cells[vertical].flatten(1)).unflatten(1, cells.shape[1:])
             bands.append(torch.cat([(along @ band[:, across]).argmax(dim=2) for along, across in columns], dim=1))
     return torch.cat(bands)
+
+
+def classes_at_once(logits: Tensor, stride: int, size: Size, output_size: Size) -> Tensor:
+    """`semantic_classes` in the three steps of its definition, with all values of all classes in memory."""
+    with torch.autocast(logits.device.type, enabled=False):
+        full = F.interpolate(logits[None], scale_factor=float(stride), mode="bilinear", align_corners=False)
+        cut = full[:, :, : size[0], : size[1]]
+        return F.interpolate(cut, size=output_size, mode="bilinear", align_corners=False)[0].argmax(dim=0)
 
 
 def _tiles(weights: Tensor) -> list[tuple[Tensor, slice]]:

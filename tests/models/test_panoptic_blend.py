@@ -18,7 +18,7 @@ from panoptic_blend.config.experiment import Config
 from panoptic_blend.models.blendmask import mask_targets, thing_semantic
 from panoptic_blend.models.build import build_model
 from panoptic_blend.models.calibration import calibrate
-from panoptic_blend.models.panoptic_blend import PanopticBlend, semantic_classes
+from panoptic_blend.models.panoptic_blend import PanopticBlend, classes_at_once, semantic_classes
 from panoptic_blend.models.postprocess import Candidates
 from panoptic_blend.postprocessing.fusion import fuse, paint
 from panoptic_blend.structures import Detections, Output, PanopticBlendError, PanopticMap, Target
@@ -532,6 +532,13 @@ def test_batch_is_normalized_then_padded(model: PanopticBlend) -> None:
     torch.testing.assert_close(found[1, :, :33, :2], (-mean / std)[:, None, None].expand(3, 33, 2))
     assert found[0].count_nonzero() == 3 * 3 * 5
     assert found[1].count_nonzero() == 3 * 33 * 2
+
+
+def test_semantic_classes_at_once_are_those_of_tiles() -> None:
+    torch.manual_seed(0)
+    logits = torch.randn(5, 20, 30, dtype=torch.float64)
+    given = logits, 4, (75, 118), (130, 97)
+    assert torch.equal(classes_at_once(*given), semantic_classes(*given))
 
 
 def test_semantic_classes_by_hand() -> None:
