@@ -249,12 +249,16 @@ class Output(Generic[Values]):
 
     @property
     def masks(self) -> Values:
-        """Masks (D, H, W) bool, assembled from ``cutouts`` at each access."""
+        """Masks (D, H, W) bool in the memory of the host, assembled from ``cutouts`` at each access."""
         masks: Any = np.zeros((len(self.cutouts), *as_array(self.semantic).shape), dtype=np.bool_)
         for mask, cutout in zip(masks, self.cutouts, strict=True):
             mask[cutout.window] = cutout.mask
-        boxes: Any = self.boxes
-        return masks if isinstance(boxes, np.ndarray) else boxes.new_tensor(masks).bool()
+        if isinstance(self.boxes, np.ndarray):
+            return masks  # type: ignore[no-any-return]
+        from torch import from_numpy
+
+        found: Any = from_numpy(masks)
+        return found  # type: ignore[no-any-return]
 
 
 @dataclass(frozen=True)
