@@ -24,7 +24,7 @@ from panoptic_blend.failures import doing
 from panoptic_blend.formats.categories import Categories
 from panoptic_blend.formats.instance_results import InstanceResultsWriter, writing_results
 from panoptic_blend.formats.panoptic_writer import PanopticWriter
-from panoptic_blend.inference.forward import run_network
+from panoptic_blend.inference.forward import in_evaluation, run_network
 from panoptic_blend.instances import FoundInstances
 from panoptic_blend.metrics.average_precision import AveragePrecision
 from panoptic_blend.metrics.class_pixels import ClassPixels
@@ -170,7 +170,7 @@ def evaluate(
             show(done, len(own))
         return part
 
-    with ExitStack() as files:  # one process writes the JSONs, all write PNGs
+    with in_evaluation(model), ExitStack() as files:  # one process writes the JSONs, all write PNGs
         if writer and team.is_first:
             files.enter_context(writer)
         if instance_results and team.is_first:

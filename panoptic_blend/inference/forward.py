@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -14,6 +16,19 @@ from panoptic_blend.formats.categories import Categories
 from panoptic_blend.models.panoptic_blend import PanopticBlend
 from panoptic_blend.runtime.precision import autocast, tf32_convolutions
 from panoptic_blend.structures import Output
+
+
+@contextmanager
+def in_evaluation(model: PanopticBlend | ExportedPredictor) -> Iterator[None]:
+    """Within the block, ``model`` is in evaluation mode; a model that is in it already is not touched."""
+    if isinstance(model, ExportedPredictor) or not model.training:
+        yield
+        return
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train()
 
 
 @torch.inference_mode()
@@ -34,11 +49,7 @@ def run_network(
     """
     if isinstance(model, ExportedPredictor):
         return model.run(image.permute(1, 2, 0).numpy(), size)
-    device, was_training = model.pixel_mean.device, model.training
-    model.eval()
-    try:
-        with autocast(precision, device), tf32_convolutions(is_allowed=False):
-            [output] = model.predict([image.to(device)], [(size[0], size[1])])
-    finally:
-        model.train(was_training)
+    device = model.pixel_mean.device
+    with in_evaluation(model), autocast(precision, device), tf32_convolutions(is_allowed=False):
+        [output] = model.predict([image.to(device)], [(size[0], size[1])])
     return replace(output, panoptic=categories.to_dataset(output.panoptic))

@@ -8,11 +8,11 @@ import torch
 
 from panoptic_blend.config.experiment import load_config
 from panoptic_blend.formats.categories import coco_categories
-from panoptic_blend.inference.forward import run_network
+from panoptic_blend.inference.forward import in_evaluation, run_network
 from panoptic_blend.models.batching import widest_float
 from panoptic_blend.runtime import precision
 from panoptic_blend.runtime.precision import present_device, tf32_convolutions
-from panoptic_blend.runtime.processes import launch
+from panoptic_blend.runtime.processes import any_over_ranks, launch
 from panoptic_blend.structures import PanopticBlendError
 
 
@@ -51,6 +51,24 @@ def test_a_device_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) 
     assert present_device("cpu", "--device").type == "cpu"
     with pytest.raises(PanopticBlendError, match="--device mps: this machine has cuda instead"):
         present_device("mps", "--device")
+
+
+def test_only_a_model_in_training_is_switched() -> None:
+    model: Any = torch.nn.Sequential(torch.nn.Dropout(), torch.nn.Dropout().eval())
+    with pytest.raises(KeyError), in_evaluation(model):
+        assert not model[0].training
+        raise KeyError
+    assert model.training and model[0].training
+    model.eval()
+    model[0].train()
+    with in_evaluation(model):
+        assert model[0].training  # not touched
+    assert not model.training
+
+
+def test_flags_of_one_process_need_no_device() -> None:
+    alone: Any = SimpleNamespace(world_size=1)
+    assert any_over_ranks(alone, {"stop": True, "failure": False}) == {"stop": True, "failure": False}
 
 
 def test_mps_has_no_float64() -> None:
