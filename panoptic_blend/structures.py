@@ -254,11 +254,11 @@ class Output(Generic[Values]):
         for mask, cutout in zip(masks, self.cutouts, strict=True):
             mask[cutout.window] = cutout.mask
         if isinstance(self.boxes, np.ndarray):
-            return masks  # type: ignore[no-any-return]
+            return masks
         from torch import from_numpy
 
         found: Any = from_numpy(masks)
-        return found  # type: ignore[no-any-return]
+        return found
 
 
 @dataclass(frozen=True)

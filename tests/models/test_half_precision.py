@@ -42,6 +42,7 @@ def test_what_is_judged_is_at_least_float32() -> None:
 def test_distances_are_not_rounded() -> None:
     torch.manual_seed(0)
     head = FCOSHead(32, num_classes=3, num_convs=1).eval()
+    assert head.distances.bias is not None
     nn.init.constant_(head.distances.bias, 30.0)  # bfloat16 would have steps of 1/8
     with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
         [level] = head([torch.randn(1, 32, 4, 4)], [8])

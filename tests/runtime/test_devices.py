@@ -3,6 +3,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -13,7 +14,7 @@ from panoptic_blend.models.batching import widest_float
 from panoptic_blend.runtime import precision
 from panoptic_blend.runtime.precision import present_device, tf32_convolutions
 from panoptic_blend.runtime.processes import any_over_ranks, launch
-from panoptic_blend.structures import PanopticBlendError
+from panoptic_blend.structures import Cutout, Output, PanopticBlendError, PanopticMap
 
 
 def test_a_block_says_whether_convolutions_may_round_and_leaves_it_as_it_was() -> None:
@@ -69,6 +70,15 @@ def test_only_a_model_in_training_is_switched() -> None:
 def test_flags_of_one_process_need_no_device() -> None:
     alone: Any = SimpleNamespace(world_size=1)
     assert any_over_ranks(alone, {"stop": True, "failure": False}) == {"stop": True, "failure": False}
+
+
+def test_masks_are_on_the_host_wherever_the_boxes_are() -> None:
+    boxes, semantic = torch.empty(1, 4, device="meta"), torch.zeros(2, 3)
+    cutouts = [Cutout(np.ones((1, 2), dtype=np.bool_), 1, 0)]
+    output = Output(
+        boxes, boxes[:, 0], boxes[:, 0], cutouts, semantic, PanopticMap(np.zeros((2, 3), np.int32), []), None, None
+    )
+    assert output.masks.tolist() == [[[False, False, False], [True, True, False]]]
 
 
 def test_mps_has_no_float64() -> None:
