@@ -31,6 +31,7 @@ from torchvision.ops import boxes
 from evaluation.gpu.workload import R50, pictures, write_coco_sized
 from evaluation.speed import PICTURE, model_with_detections
 from panoptic_blend.config.experiment import load_config
+from panoptic_blend.models import panoptic_blend
 from panoptic_blend.runtime.processes import is_first
 from panoptic_blend.structures import Size
 from panoptic_blend.terminal import right_aligned
@@ -129,8 +130,10 @@ def prediction_counts(name: str, size: Size = _SIZE, output_size: Size = PICTURE
     """The counts of a prediction."""
     model, images = model_with_detections(name), pictures(1, size)
     # as on a GPU, where torchvision suppresses the boxes of all classes at once up to a larger number of them
-    at_once = patch.object(boxes, "_batched_nms_vanilla", boxes._batched_nms_coordinate_trick)
-    with torch.no_grad(), at_once, counting() as counts:  # inference mode would hide what composite operators call
+    suppressed = patch.object(boxes, "_batched_nms_vanilla", boxes._batched_nms_coordinate_trick)
+    classes = patch.object(panoptic_blend, "semantic_classes", panoptic_blend.classes_at_once)
+    # inference mode would hide what composite operators call
+    with torch.no_grad(), suppressed, classes, counting() as counts:
         model(images, output_sizes=[output_size])
     return counts
 

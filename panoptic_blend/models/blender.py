@@ -37,10 +37,12 @@ class TopLayer(nn.Conv2d):
         ``features`` are the levels' box-tower outputs (N, in_channels, h, w).
         """
         order = torch.argsort(places[:, 0], stable=True)
+        levels = torch.arange(len(features), device=places.device)
+        counts: list[int] = (places[:, :1] == levels).sum(dim=0).tolist()  # read at once, as a GPU waits for each
         offset = torch.arange(3, device=places.device)
         patches = []
-        for level, feature in enumerate(features):
-            image, row, column = places[order][places[order, 0] == level, 1:].unbind(1)
+        for feature, of_level in zip(features, places[order, 1:].split(counts), strict=True):
+            image, row, column = of_level.unbind(1)
             padded = F.pad(feature, (1, 1, 1, 1)).permute(0, 2, 3, 1)
             height, width = padded.shape[1:3]
             corner = (image * height + row) * width + column
