@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Mapping
 from itertools import chain
 from typing import Any, Literal
@@ -40,11 +41,11 @@ def _constants(norm: FrozenBatchNorm2d) -> tuple[Tensor, Tensor]:
     if torch.compiler.is_compiling() or norm.weight.is_inference():  # these have no versions
         return _computed(norm)
     buffers = list(norm.buffers())
-    versions = [(id(buffer), buffer._version) for buffer in buffers]
+    versions = [buffer._version for buffer in buffers]
     kept: Any = norm.__dict__.get("_kept")
-    if kept is None or kept[0] != versions:
+    if kept is None or kept[0] != versions or any(map(operator.is_not, kept[1], buffers)):
         with torch.inference_mode(False), torch.no_grad():  # what inference mode makes is of no use in training
-            kept = norm.__dict__["_kept"] = versions, buffers, _computed(norm)  # kept, so that no other has their ids
+            kept = norm.__dict__["_kept"] = versions, buffers, _computed(norm)
     constants: tuple[Tensor, Tensor] = kept[2]
     return constants
 
