@@ -59,9 +59,7 @@ def recognize(folder: Path, stuff: Sequence[str] = ()) -> Source | None:
     Raises:
         PanopticBlendError: the folder does not exist, or has labels of no known format.
     """
-    if not folder.is_dir():
-        problem = "is a file; unpack it if it is packed, and" if folder.is_file() else "no such folder;"
-        raise PanopticBlendError(f"{folder}: {problem} give the folder of your labeled pictures")
+    require_folder(folder)
     if any((folder / "annotations").glob("panoptic_*.json")):
         return None
     for find in _FORMATS:
@@ -73,6 +71,13 @@ def recognize(folder: Path, stuff: Sequence[str] = ()) -> Source | None:
         f"{folder}: {_mask_hint(folder) or 'no labels of a known format were found; '}give the folder that has one of "
         + ", ".join(_SIGNS)
     )
+
+
+def require_folder(folder: Path) -> None:
+    """Raise an error unless there is a folder."""
+    if not folder.is_dir():
+        problem = "is a file; unpack it if it is packed, and" if folder.is_file() else "no such folder;"
+        raise PanopticBlendError(f"{folder}: {problem} give the folder of your labeled pictures")
 
 
 def _cityscapes(folder: Path, stuff: Sequence[str]) -> Source | None:

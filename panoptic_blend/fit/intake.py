@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from panoptic_blend.convert.recognition import recognize
+from panoptic_blend.convert.recognition import recognize, require_folder
 from panoptic_blend.doctor.layout import find_splits, is_training
 from panoptic_blend.fit.checking import require_sound
 from panoptic_blend.fit.conversion import OVERLAPPING, STACKED, convert
@@ -43,6 +43,13 @@ class Prepared:
         ]
 
 
+def require_apart(folder: Path, output: Path) -> None:
+    """Raise an error unless there is a ``folder``, and ``output`` is not in it."""
+    require_folder(folder)
+    if output.resolve().is_relative_to(folder.resolve()):
+        raise PanopticBlendError(f"{output}: lies in the folder of the labels, {folder}; choose another --output")
+
+
 def prepare(
     folder: Path,
     output: Path,
@@ -56,8 +63,8 @@ def prepare(
 
     Args:
         folder: pictures and labels in a format that `recognize` knows.
-        output: the folder of the run. What has to be made of the data goes into folders of it, and is used again while
-            the data are the same: ``converted``, ``checked`` and ``data``.
+        output: the folder of the run, see `require_apart`. What has to be made of the data goes into folders of it,
+            and is used again while the data are the same: ``converted``, ``checked`` and ``data``.
         val_share: the share of the pictures that becomes the validation split where there is none.
         seed: seed of the choice of these pictures.
         stuff: names of classes that are stuff, for formats that do not say it.
@@ -67,8 +74,6 @@ def prepare(
         PanopticBlendError: the folder holds no labels of a known format, or labels have errors.
     """
     source = recognize(folder, stuff)
-    if output.resolve().is_relative_to(folder.resolve()):
-        raise PanopticBlendError(f"{output}: lies in the folder of the labels, {folder}; choose another --output")
     if source is None and stuff:
         raise PanopticBlendError(
             f"{folder}: is COCO panoptic, whose `isthing` says what is stuff; leave --stuff out, or change the JSON "

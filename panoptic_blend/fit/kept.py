@@ -25,9 +25,7 @@ def kept(folder: Path, key: str, make: Callable[[Path], Any]) -> Any:
             found = json.loads(record.read_bytes())
             if found["key"] == key:
                 return found["result"]
-        except FileNotFoundError:
-            pass
-        except (ValueError, KeyError, TypeError):  # damaged, so made anew
+        except (FileNotFoundError, ValueError, KeyError, TypeError):  # not made yet, or damaged, so made anew
             pass
         if folder.exists() and not record.exists():
             raise PanopticBlendError(f"{folder}: was not made by fit; move it away or choose another --output")

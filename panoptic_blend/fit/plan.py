@@ -17,7 +17,7 @@ from panoptic_blend.files import read_bytes, replacing
 from panoptic_blend.fit.rules import Choice
 from panoptic_blend.structures import PanopticBlendError
 
-YAML, MARKDOWN, _RECORD = "plan.yaml", "plan.md", "plan.json"
+YAML, MARKDOWN, RECORD = "plan.yaml", "plan.md", "plan.json"
 
 
 @dataclass(frozen=True)
@@ -48,15 +48,19 @@ class Plan:
     step_seconds: float
     judged: int | None = None
 
+    @property
+    def options(self) -> dict[str, Any]:
+        """The options of the plan, as the nested tables of a config."""
+        return nested({choice.option: choice.value for choice in self.choices})
+
     def write(self, folder: Path, records: Path) -> None:
         """Write ``plan.yaml``, a config, and ``plan.md``, a page to read; and into ``records`` what `read` reads."""
-        options = nested({choice.option: choice.value for choice in self.choices})
-        text = yaml.safe_dump(options, sort_keys=False, default_flow_style=None, allow_unicode=True, width=120)
+        head = f"# panoptic-blend train {folder / YAML}\n#\n# Why each option has its value: {MARKDOWN}\n"
+        text = yaml.safe_dump(self.options, sort_keys=False, default_flow_style=None, allow_unicode=True, width=120)
         contents = {
-            folder
-            / YAML: f"# panoptic-blend train {folder / YAML}\n#\n# Why each option has its value: {MARKDOWN}\n{text}",
+            folder / YAML: head + text,
             folder / MARKDOWN: self.page(),
-            records / _RECORD: json.dumps(asdict(self), indent=1) + "\n",
+            records / RECORD: json.dumps(asdict(self), indent=1) + "\n",
         }
         for path, content in contents.items():
             with replacing(path) as temporary:
@@ -65,7 +69,7 @@ class Plan:
     @classmethod
     def read(cls, records: Path) -> Plan | None:
         """The plan whose record is in a folder, if there is one."""
-        path = records / _RECORD
+        path = records / RECORD
         if not path.is_file():
             return None
         record = parse_yaml(read_bytes(path).decode("utf-8", "replace"), str(path))

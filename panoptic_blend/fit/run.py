@@ -13,17 +13,18 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from panoptic_blend.checkpoints.states import state_files
-from panoptic_blend.config.experiment import Config
+from panoptic_blend.config.experiment import Config, parse_config
 from panoptic_blend.data.loader import EvaluationSample
 from panoptic_blend.data.protocol import PanopticDataset
 from panoptic_blend.data.splits import evenly, open_training, open_validation
 from panoptic_blend.files import locked, read_bytes, replacing
 from panoptic_blend.fit.fingerprint import Fingerprint, take_fingerprint
-from panoptic_blend.fit.intake import Prepared, prepare
+from panoptic_blend.fit.intake import Prepared, prepare, require_apart
+from panoptic_blend.fit.kept import digest_of
 from panoptic_blend.fit.label_errors import LabelErrorSearch, annotation
 from panoptic_blend.fit.labelling import label_next, write_label_errors
 from panoptic_blend.fit.machine import measure_machine
-from panoptic_blend.fit.plan import MARKDOWN, YAML, Plan, read_config
+from panoptic_blend.fit.plan import MARKDOWN, RECORD, YAML, Plan, read_config
 from panoptic_blend.fit.planning import Case, make_plan, stated
 from panoptic_blend.fit.report_text import Known
 from panoptic_blend.fit.stages import Stages, digest_of_files
@@ -73,6 +74,7 @@ def fit(
         return
     stated(wanted.overrides)  # an unknown option is told before anything is read
     _require_device(wanted)
+    require_apart(folder, output)
     require_no_run(output, resume)
     with locked(output / FOLDER, "--output", _PATIENCE), _interruptible(output):
         _Fit(folder, output, wanted, say).run(dry_run)
@@ -85,7 +87,9 @@ class _Fit:
         self.folder, self.output, self.wanted, self.say = folder, output, wanted, say
         self.began, self.records = time.monotonic(), output / FOLDER
         self.stages = Stages(self.records)
-        self.inputs: dict[str, Any] = {"folder": str(folder.resolve()), "files": digest_of_files(folder, output)}
+        unlabelled = [wanted.unlabelled] if wanted.unlabelled else []
+        self.unlabelled, _ = find_pictures(unlabelled, recursive=True, passed=[output])
+        self.inputs: dict[str, Any] = {"folder": str(folder.resolve()), "files": digest_of_files(folder)}
 
     def run(self, dry_run: bool) -> None:
         prepared = self.prepared()
@@ -114,11 +118,12 @@ class _Fit:
             take_fingerprint(*opened()).write(path)
             self.stages.finish("fingerprint", self.inputs)
         self.inputs |= _wishes(self.wanted)
-        if not self._is_done("plan", self.output / YAML):
+        if not self._is_done("plan", self.output / YAML, self.records / RECORD):
+            self._require_unchanged_plan()
             machine = measure_machine(self.wanted.device)
             training, _ = opened()
             start = find_start(self.wanted, machine.device)
-            case = Case(prepared, training, Fingerprint.read(path), machine, start, self.wanted, self._unlabelled())
+            case = Case(prepared, training, Fingerprint.read(path), machine, start, self.wanted, len(self.unlabelled))
             make_plan(case, lambda: time.monotonic() - self.began).write(self.output, self.records)
             self.stages.finish("plan", self.inputs)
         return _planned(self.records)
@@ -133,7 +138,7 @@ class _Fit:
     def summed_up(self, prepared: Prepared, plan: Plan) -> list[str]:
         """Tune, list what to label, evaluate and report; the lines that say how good the model is."""
         path = self.records / "summary.txt"
-        self.inputs |= {"unlabelled": str(self.wanted.unlabelled)}
+        self.inputs |= {"unlabelled": digest_of(one.path for one in self.unlabelled if isinstance(one.path, Path))}
         if not self._is_done("summary", path, self.output / PAGE):
             config, device = read_config(self.output), self.wanted.device
             validation = _judged(open_validation(config).dataset, plan)
@@ -163,22 +168,25 @@ class _Fit:
         lists.append(write_label_errors(self.output, [(judged.dataset, search)]))
         return judged, lists
 
-    def _unlabelled(self) -> int:
-        """The number of pictures without labels."""
-        folder = self.wanted.unlabelled
-        return len(find_pictures([folder], recursive=True, passed=[self.output])[0]) if folder else 0
-
     def _is_done(self, stage: str, *files: Path) -> bool:
         """Whether a stage is done; an error if it was done with other inputs and the training has begun since."""
         if self.stages.is_done(stage, self.inputs, *files):
             return True
         if stage not in ("training", "summary") and state_files(self.output):
-            raise PanopticBlendError(
-                f"{self.output}: holds a fit of other data or with other wishes "
-                f"({self.stages.difference(stage, self.inputs) or f'the files of its {stage} are gone'}); "
-                "repeat them, or choose another --output"
-            )
+            what = f"whose files of the {stage} are gone; put them back"
+            if difference := self.stages.difference(stage, self.inputs):
+                what = f"of other data or with other wishes ({difference}); repeat them"
+            raise PanopticBlendError(f"{self.output}: holds a fit {what}, or choose another --output")
         return False
+
+    def _require_unchanged_plan(self) -> None:
+        """Raise an error if a person has changed the plan that is to be replaced."""
+        path, earlier = self.output / YAML, Plan.read(self.records)
+        if earlier and path.exists() and read_config(self.output) != parse_config(earlier.options, "plan"):
+            why = self.stages.difference("plan", self.inputs) or "other data"
+            raise PanopticBlendError(
+                f"{path}: was changed by hand, and a new plan would replace it ({why}); move it away"
+            )
 
 
 _PREPARED = TypeAdapter(Prepared)

@@ -13,6 +13,8 @@ from panoptic_blend.fit.kept import digest_of
 from panoptic_blend.listing import list_files
 
 _RECORD = "stages.json"
+DIGESTS = {"files": "files were added, removed or changed"}
+"""The inputs that are digests, and what to say where one of them differs."""
 
 
 class Stages:
@@ -34,7 +36,8 @@ class Stages:
         done = self._done.get(name, {})
         for key, value in inputs.items():
             if key in done and done[key] != value:
-                return f"{key} {_shown(done[key])} then, {_shown(value)} now"
+                is_digest = key in DIGESTS
+                return DIGESTS[key] if is_digest else f"{key} {_shown(done[key])} then, {_shown(value)} now"
         return None
 
     def finish(self, name: str, inputs: Mapping[str, Any]) -> None:
@@ -46,10 +49,9 @@ class Stages:
             temporary.write_text(json.dumps(self._done, indent=1) + "\n", encoding="utf-8")
 
 
-def digest_of_files(folder: Path, without: Path) -> str:
-    """A digest of the names, sizes and times of change of all files in a folder but those in another one."""
-    paths = list_files(folder, recursive=True).paths
-    return digest_of(path.absolute() for path in paths if not path.is_relative_to(without))
+def digest_of_files(folder: Path) -> str:
+    """A digest of the names, sizes and times of change of all files in a folder."""
+    return digest_of(path.absolute() for path in list_files(folder, recursive=True).paths)
 
 
 def _read(path: Path) -> dict[str, dict[str, Any]]:

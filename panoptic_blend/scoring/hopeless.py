@@ -49,7 +49,7 @@ def reasons(pq: float, pixels: Integers, categories: Sequence[Category], trainin
     if not pq < HOPELESS_PQ or not pixels.any():
         return []
     found = [*_of_prediction(pixels, categories), *_of_truth(pixels), *(_of_training(training) if training else ())]
-    found = found or ["the predictions are in the wrong places; look at them with `panoptic-blend report`"]
+    found = found or ["the predictions are in the wrong places, which a report shows picture by picture"]
     return [f"PQ is {100 * pq:.2f}: {reason}" for reason in found[:MOST_REASONS]]
 
 

@@ -108,12 +108,10 @@ def finish(run: Run, planned_step: float | None = None) -> Evaluation:
                 f"stopped at iteration {run.iteration} of {total}: {run.patience.waited} evaluations in a row without "
                 f"gain of PQ over iteration {run.patience.best_iteration}; the best weights are in {BEST}"
             )
-        options = run.config.train
-        passes = run.iteration * options.batch_size / len(run.training)
-        # a plan chose length and weights; what would make its model better is said by who made it
-        training = None if planned_step else Training(passes, has_weights=bool(options.weights))
-        for line in evaluation.doubts(training):
-            reporter.say(line)
+        if not planned_step:  # what would make the model better is said by who planned its training
+            passes = run.iteration * run.config.train.batch_size / len(run.training)
+            for line in evaluation.doubts(Training(passes, has_weights=bool(run.config.train.weights))):
+                reporter.say(line)
     if run.is_first:
         draw_curves(run.output)
     return evaluation

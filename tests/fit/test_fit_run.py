@@ -100,6 +100,8 @@ def test_pictures_without_labels_are_ranked_when_they_are_given(generated: Path,
     said = fit(generated, tmp_path, replace(WANTED, unlabelled=generated / "val2017"), resume=True)
     assert said[-2:] == ["label_next.csv", "label_errors.csv"]
     assert work.done == [*STAGES.values(), "summary"]
+    fit(generated, tmp_path, replace(WANTED, unlabelled=generated / "train2017"), resume=True)
+    assert work.done == [*STAGES.values(), "summary", "summary"]
 
 
 @pytest.mark.parametrize("stage", STAGES.values())
@@ -146,9 +148,35 @@ def test_other_wishes_make_another_plan_until_the_training_has_begun(
     fit(generated, tmp_path, longer := replace(WANTED, minutes=5))
     assert work.done == ["data", "fingerprint", "plan", "plan", "training", "summary"]
     message = refused(lambda: fit(generated, tmp_path, WANTED, resume=True))
-    assert "minutes 5 then, 3 now" in message
+    assert "other wishes (minutes 5 then, 3 now); repeat them, or" in message
     (tmp_path / "fit/fingerprint.json").unlink()
-    assert "fingerprint" in refused(lambda: fit(generated, tmp_path, longer, resume=True))
+    message = refused(lambda: fit(generated, tmp_path, longer, resume=True))
+    assert "whose files of the fingerprint are gone; put them back, or" in message
+
+
+def test_a_plan_that_a_person_has_changed_is_not_replaced(
+    generated: Path, tmp_path: Path, work: Work, refused: Callable[..., str]
+) -> None:
+    fit(generated, tmp_path, dry_run=True)
+    (tmp_path / "fit/plan.json").unlink()  # as `Plan.read` says of a broken one
+    fit(generated, tmp_path, dry_run=True)
+    plan = tmp_path / "plan.yaml"
+    plan.write_text(changed := plan.read_text().replace("lr: 0.003", "lr: 0.125"))
+    longer = replace(WANTED, minutes=5)
+    message = refused(lambda: fit(generated, tmp_path, longer))
+    assert "was changed by hand, and a new plan would replace it (minutes 3 then, 5 now); move it away" in message
+    assert plan.read_text() == changed
+    plan.rename(tmp_path / "mine.yaml")
+    fit(generated, tmp_path, longer)
+    assert work.configs[0].train.lr == 0.003
+
+
+def test_nothing_is_left_behind_by_a_fit_that_cannot_begin(
+    generated: Path, tmp_path: Path, work: Work, refused: Callable[..., str]
+) -> None:
+    assert "lies in the folder of the labels" in refused(fit, generated, generated / "run")
+    assert "no such folder; give the folder of your labeled" in refused(fit, tmp_path / "none", tmp_path / "out")
+    assert not (generated / "run").exists() and not (tmp_path / "out").exists()
 
 
 def test_a_device_that_training_would_not_take_is_refused(

@@ -16,7 +16,7 @@ from panoptic_blend.convert.recognition import recognize
 from panoptic_blend.data.splits import open_training, open_validation
 from panoptic_blend.doctor.checkup import check
 from panoptic_blend.fit.checking import require_sound
-from panoptic_blend.fit.intake import Prepared, prepare
+from panoptic_blend.fit.intake import Prepared, prepare, require_apart
 from panoptic_blend.fit.stuff_hints import stuff_hint
 from panoptic_blend.formats.images import write_picture, write_values
 
@@ -350,5 +350,5 @@ def test_folders_that_cannot_be_taken_in_are_refused(generated: Path, tmp_path: 
     assert "no such folder" in refused(prepare, tmp_path / "nowhere", tmp_path / "run")
     (tmp_path / "empty").mkdir()
     assert "no labels of a known format were found" in refused(prepare, tmp_path / "empty", tmp_path / "run")
-    assert "lies in the folder of the labels" in refused(prepare, generated, generated / "run")
+    assert "lies in the folder of the labels" in refused(require_apart, generated, generated / "run")
     assert "is COCO panoptic, whose `isthing`" in refused(lambda: prepare(generated, tmp_path / "run", stuff=["sky"]))
