@@ -7,11 +7,13 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 from reporting_browser import addressed, texts, visit
 from reporting_files import EVIL, Small, small
 
 from panoptic_blend.formats.images import decode_picture
+from panoptic_blend.metrics.calibration import expected_error, score_bins
 from panoptic_blend.report.command import ReportRequest, write_report
 from panoptic_blend.report.selection import write_selection
 from panoptic_blend.scoring.details import Resampling
@@ -172,14 +174,30 @@ def test_curves_of_panoptic_scores(page: Page, written: Path) -> None:
         f"A: {10 * (abs(4 * 0.95 - 3) + 6 * 0.6):.1f} points over 10 predictions"
         in page.locator("#curves").inner_text()
     )
-    at_half = page.evaluate("qualityOverScores(0, 0, countsOverScores(scoredSegments(0, 0)))[50]")
+    at_half = page.evaluate("qualityOverScores(0, 0, countsOverScores(predictedSegments(0, 0)))[50]")
     assert at_half == pytest.approx((3 / 3.5 + 0) / 2)  # class 7 has one false segment then, and misses four
     assert page.locator("#curves .plot").count() == 4
+    # Five of eight things are found, and one of six predicted things is false; stuff does not count. The second result
+    # set has no scores, and so no curve.
+    curves = page.locator("#recall-plot .line")
+    assert curves.count() == 2 == page.locator("#score-plot .line").count()
+    right, height = 480 - 44 - 12, 330 - 20 - 38
+    assert curves.first.get_attribute("d").startswith(f"M{44 + right * 5 / 8:.1f} {20 + height / 6:.1f}")
     # above an IoU of 0.75 all sky matches, of which two have 3000 / 3900; above 0.8 two are missed and two spurious
     stuff = page.evaluate("content.results[0].stricter.groups.Stuff")
     assert stuff[5:7] == pytest.approx([(2 + 2 * 3000 / 3900) / 4, 2 / 4])
     page.select_option("#curve-class", "3")
     assert page.locator("#curves .plot").count() == 1  # stuff has no scores
+
+
+def test_calibration_is_that_of_pq(page: Page, written: Path) -> None:
+    visit(page, written)
+    scores, right = [0.1, 0.15, 0.2, 1.0], [False, False, True, True]
+    pairs = [[float(np.float32(score)), is_right] for score, is_right in zip(scores, right, strict=True)]
+    found = page.evaluate("(pairs) => calibration(pairs).error", pairs)
+    assert found == pytest.approx(expected_error(list(score_bins(np.array(scores), np.array(right, float)))))
+    outside = page.evaluate("calibration([[0.5, true], [2, false]])")
+    assert outside == {"points": [], "error": None, "total": 2, "outside": 1}
 
 
 def test_images_are_tagged(page: Page, written: Path) -> None:

@@ -103,7 +103,7 @@ function drawCurves(section) {
           ["f1", "F1"],
         ]),
       ),
-      calibrationCard((set) => scoredDetections(set, line)),
+      calibrationCard([...content.instances.results.keys()], (set) => scoredDetections(set, line)),
     ),
     make("h1", { class: "below" }, "Every class, lowest AP first"),
     make(

@@ -3,24 +3,24 @@
 const BINS = 10; // of a plot of calibration
 const SCORE_MARKS = 100; // the number of scores at which curves are computed
 
-/** The scored predictions of a class, or of all (0): [score, IoU or null where it is false], without ignored ones. */
-function scoredSegments(set, line) {
+/** The predictions of a class, or of all (0): [score or NaN, IoU or null where it is false, class], without ignored ones. */
+function predictedSegments(set, line) {
   const table = segmentSets[set];
   const found = [];
   for (let place = 0; place < content.ids.length; place += 1) {
     for (let row = table.firsts[2 * place + 1]; row < table.firsts[2 * place + 2]; row += 1) {
-      if (Number.isNaN(table.scores[row]) || table.outcomes[row] === 3 || (line && table.lines[row] !== line)) continue;
+      if (table.outcomes[row] === 3 || (line && table.lines[row] !== line)) continue;
       found.push([table.scores[row], table.outcomes[row] === 0 ? table.ious[row] / 10000 : null, table.lines[row]]);
     }
   }
   return found;
 }
 
-/** Counts and sums of IoU by class of the scored predictions from a score on, for all scores that curves show. */
+/** Counts and sums of IoU by class of the predictions from a score on, or without one, for all scores that curves show. */
 function countsOverScores(found) {
   const steps = Array.from({ length: SCORE_MARKS + 1 }, () => new Map());
   for (const [score, iou, line] of found) {
-    const last = Math.min(SCORE_MARKS, Math.floor(SCORE_MARKS * score + 1e-6));
+    const last = Number.isNaN(score) ? SCORE_MARKS : Math.min(SCORE_MARKS, Math.floor(SCORE_MARKS * score + 1e-6));
     for (let step = 0; step <= last; step += 1) {
       if (!steps[step].has(line)) steps[step].set(line, { tp: 0, fp: 0, iou: 0 });
       const sums = steps[step].get(line);
@@ -46,11 +46,16 @@ function qualityOverScores(set, line, steps) {
   });
 }
 
-/** Bins of scores: the mean score and the share of right ones, and how far both are apart on average. */
+/**
+ * Bins of scores: the mean score and the share of right ones, and how far both are apart on average, as `pq --also
+ * calibration` computes them. Scores `outside` of 0 to 1 are no probabilities and have no bins.
+ */
 function calibration(pairs) {
+  const outside = pairs.filter(([score]) => score < 0 || score > 1).length;
+  if (outside) return { points: [], error: null, total: pairs.length, outside };
   const bins = Array.from({ length: BINS }, () => ({ number: 0, score: 0, right: 0 }));
   for (const [score, isRight] of pairs) {
-    const bin = bins[Math.min(BINS - 1, Math.max(0, Math.floor(BINS * score)))];
+    const bin = bins[Math.max(0, Math.ceil(BINS * score - 1e-6) - 1)]; // the upper end belongs to it; scores are float32
     bin.number += 1;
     bin.score += score;
     bin.right += isRight ? 1 : 0;
@@ -58,15 +63,17 @@ function calibration(pairs) {
   const filled = bins.filter(({ number }) => number);
   const total = filled.reduce((sum, { number }) => sum + number, 0);
   const error = total ? filled.reduce((sum, { score, right }) => sum + Math.abs(score - right), 0) / total : null;
-  return { points: filled.map(({ number, score, right }) => [score / number, right / number]), error, total };
+  return { points: filled.map(({ number, score, right }) => [score / number, right / number]), error, total, outside };
 }
 
-function calibrationCard(pairsOf) {
-  const sets = [...content.sets.keys()];
-  const found = sets.map((set) => calibration(pairsOf(set)));
-  const lines = found.map(({ points }, set) => ({ points, kind: "f1", stroke: STROKES[set], label: `calibration ${isCompared ? LETTERS[set] : ""}` }));
+function calibrationCard(sets, pairsOf) {
+  const found = sets.map((set) => ({ set, ...calibration(pairsOf(set)) }));
+  const lines = found.map(({ set, points }) => ({ points, kind: "f1", stroke: STROKES[set], label: `calibration ${isCompared ? LETTERS[set] : ""}` }));
   const ideal = { points: [[0, 0], [1, 1]], kind: "ideal", stroke: "dotted", label: "perfectly calibrated" };
-  const words = found.map(({ error, total }, set) => `${isCompared ? `${LETTERS[set]}: ` : ""}${percent(error)} points over ${count(total)} predictions`);
+  const words = found.map(({ set, error, total, outside }) => {
+    const figure = outside ? `none, as ${count(outside)} scores are not between 0 and 1` : `${percent(error)} points over ${count(total)} predictions`;
+    return `${isCompared ? `${LETTERS[set]}: ` : ""}${figure}`;
+  });
   return make(
     "article",
     { class: "card" },
@@ -129,31 +136,29 @@ function thresholdsCard(line) {
 function scoreCards(line) {
   const name = line ? className(line) : "all things";
   const things = classRows().filter((row) => row.category.thing && (!line || row.line === line));
-  const found = [...content.sets.keys()].map((set) => {
-    const segments = scoredSegments(set, line);
-    return { segments, steps: countsOverScores(segments) };
+  const scored = [...content.sets.keys()].filter((set) => content.results[set].has_scores);
+  const found = scored.map((set) => {
+    const segments = predictedSegments(set, line);
+    return { set, segments, steps: countsOverScores(segments), stroke: STROKES[set], label: isCompared ? LETTERS[set] : name };
   });
-  const rates = ({ steps }, set) => {
+  const rates = ({ set, steps }) => {
     const truths = things.filter((row) => row.found[set]).reduce((sum, row) => sum + row.found[set].tp + row.found[set].fn, 0);
     return steps.map((sums) => {
-      const [tp, fp] = ["tp", "fp"].map((key) => [...sums.values()].reduce((sum, one) => sum + one[key], 0));
+      const [tp, fp] = ["tp", "fp"].map((key) => things.reduce((sum, row) => sum + (sums.get(row.line)?.[key] ?? 0), 0));
       return ratesOf({ tp, fp, fn: truths - tp });
     });
   };
-  const label = (set) => (isCompared ? LETTERS[set] : name);
-  const recalls = found.map((one, set) => ({
-    points: rates(one, set).filter(({ precision }) => precision !== null).map(({ precision, recall }) => [recall ?? 0, precision]),
-    kind: "precision",
-    stroke: STROKES[set],
-    label: label(set),
+  const recalls = found.map((one) => ({
+    ...one,
+    points: rates(one).filter(({ precision }) => precision !== null).map(({ precision, recall }) => [recall ?? 0, precision]),
+    kind: GROUP_KINDS.Things,
   }));
-  const qualities = found.map(({ steps }, set) => ({
-    points: qualityOverScores(set, line, steps).map((value, step) => [step / SCORE_MARKS, value]),
-    kind: "recall",
-    stroke: STROKES[set],
-    label: label(set),
+  const qualities = found.map((one) => ({
+    ...one,
+    points: qualityOverScores(one.set, line, one.steps).map((value, step) => [step / SCORE_MARKS, value]),
+    kind: GROUP_KINDS.Things,
   }));
-  const best = qualities.map(({ points }, set) => {
+  const best = qualities.map(({ set, points }) => {
     const [score, value] = sortedRows(points, ([, quality]) => quality, true)[0];
     return value === null ? null : `${isCompared ? `${LETTERS[set]} ` : ""}${percent(value)} from a score of ${score.toFixed(2)} on`;
   });
@@ -166,6 +171,9 @@ function scoreCards(line) {
       plot({ id: "score-plot", label: "PQ over the lowest score", lines: qualities, xLabel: "lowest score", yLabel: "PQ", ticks: SCORE_TICKS, fitted: true }),
       make("p", { class: "note" }, `Their pixels would be void, which changes nothing for other segments. Best: ${best.filter(Boolean).join(", ") || "–"}.`),
     ),
-    calibrationCard((set) => found[set].segments.map(([score, iou]) => [score, iou !== null])),
+    calibrationCard(scored, (set) => {
+      const { segments } = found.find((one) => one.set === set);
+      return segments.filter(([score]) => !Number.isNaN(score)).map(([score, iou]) => [score, iou !== null]);
+    }),
   ];
 }

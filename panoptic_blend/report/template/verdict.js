@@ -56,10 +56,10 @@ function causeLink(cause, words) {
 }
 
 function facts(set, budget) {
-  const [first] = rankedCauses(budget);
+  const [first, second] = rankedCauses(budget);
   const found = [];
   if (first !== undefined && budget.mended[first] !== null)
-    found.push(`If this cause alone were repaired, ${budgetName()} would be ${percent(budget.mended[first])}.`);
+    found.push(`If ${second === undefined ? "this cause" : "the first of these causes"} alone were repaired, ${budgetName()} would be ${percent(budget.mended[first])}.`);
   if (!isInstances()) found.push(sizeFact(set, first), hopelessFact(set), confusedFact(set), suspectFact(set));
   const differences = isInstances() ? content.instances.compared.map((one) => one[shownKind()].figures.AP) : content.compared.map((one) => one.groups.All);
   found.push(...differences.map((difference, place) => [comparedFact(difference, place), ...changedFact(place + 1)]));
