@@ -66,7 +66,7 @@ def export(
 
 
 def _lines(done: Exported, form: str, drawn: Drawing) -> list[str]:
-    kinds = {"polygons": f"at most {drawn.tolerance:g} pixels off", "masks": "exact"}
+    kinds = {"polygons": f"off by at most {drawn.tolerance:g} px", "masks": "exact"}
     counted = [f"{done.drawn[kind]} as {kind}, {how}" for kind, how in kinds.items() if done.drawn[kind]]
     lines = [f"{done.pictures} pictures; segments: {'; '.join(counted) or 'none'}"]
     for kind, count in (("crowds", done.crowds), ("scores", done.scores)):

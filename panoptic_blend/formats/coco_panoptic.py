@@ -171,7 +171,7 @@ def read_panoptic_json(
     if isinstance(content, dict) and "annotations" in content and not {"images", "categories"} <= content.keys():
         raise PanopticBlendError(
             f"{path.name}: has `annotations` without `images` or `categories`, as results have; give the JSON of the "
-            "data set, which `draw` takes as --truth"
+            "data set, which is the first file of `pq` and `report`, and --truth of `draw` and `data export`"
         )
     images, records = (require_records(content, key, path.name, KIND) for key in ("images", "categories"))
     try:

@@ -169,10 +169,13 @@ class FilePairs:
             if image_id in indices:
                 raise PanopticBlendError(f"{name}: image {image_id} is predicted twice; keep one")
             indices[image_id] = index
-        if not indices.keys() & set(ids) and set(map(str, indices)) & set(map(str, ids)):
+        if indices and not indices.keys() & set(ids):
+            if set(map(str, indices)) & set(map(str, ids)):
+                found = f"image ids are {_kind(indices)} and those of {self._truth_path.name} {_kind(ids)}"
+                raise PanopticBlendError(f"{name}: {found}; write the same in both")
             raise PanopticBlendError(
-                f"{name}: image ids are {_kind(indices)} and those of {self._truth_path.name} {_kind(ids)}; "
-                "write the same in both"
+                f"{name}: none of its image ids, such as {next(iter(indices))}, is in {self._truth_path.name}, "
+                f"whose first is {ids[0]}; check that both are of the same split, and write the image ids of the truth"
             )
         missing = [image_id for image_id in ids if image_id not in indices]
         if missing and self._policy.missing == "error":

@@ -17,6 +17,7 @@ from panoptic_blend import PanopticQuality, evaluate_files
 from panoptic_blend.formats.archives import Folder
 from panoptic_blend.formats.coco_panoptic import read_panoptic_json
 from panoptic_blend.formats.images import read_segment_ids, write_segment_ids
+from panoptic_blend.scoring.file_pairs import FilePolicy
 from panoptic_blend.shapes.dataset import CATEGORIES
 from panoptic_blend.structures import ImageId
 
@@ -135,6 +136,16 @@ def test_a_missing_prediction_is_named(truth: Path, prediction: Path, refused: R
         f"pred.json: no prediction for image {image_ids(truth)[0]} (3 of 3 images have none); predict every image"
     )
     assert refused(evaluate_files, truth, prediction).startswith(expected)
+
+
+def test_results_of_other_images_are_refused_by_every_policy(truth: Path, prediction: Path, refused: Refused) -> None:
+    renumbered = [{"image_id": 900 + place, "file_name": "no.png", "segments_info": []} for place in range(3)]
+    change(prediction, lambda content: content.update(annotations=renumbered))
+    policy = FilePolicy(missing="void", additional="ignore")
+    assert refused(lambda: evaluate_files(truth, prediction, policy=policy)) == (
+        f"pred.json: none of its image ids, such as 900, is in {truth.name}, whose first is {image_ids(truth)[0]}; "
+        "check that both are of the same split, and write the image ids of the truth"
+    )
 
 
 def test_an_image_predicted_twice_is_named(truth: Path, prediction: Path, refused: Refused) -> None:
