@@ -30,9 +30,9 @@ _SECONDS, _TINY_SECONDS = 90.0, 900.0
 
 _WITH_PEAK = """
 import sys, torch
-from panoptic_blend.cli.main import app
+from panoptic_blend.cli.main import application
 try:
-    app(["train", *sys.argv[1:]], standalone_mode=False)
+    application("train")(["train", *sys.argv[1:]], standalone_mode=False)
 finally:
     if torch.cuda.is_available():
         print("PEAK", torch.cuda.max_memory_allocated() / 1e9, torch.cuda.max_memory_reserved() / 1e9)

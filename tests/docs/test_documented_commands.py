@@ -28,7 +28,7 @@ from documented import PAGES, ROOT, Block, Command, blocks, code_in_sentences, c
 from small_world import SPLITS, TINY_NETWORK, build
 from torch.distributed.run import get_args_parser
 
-from panoptic_blend.cli.main import app, main
+from panoptic_blend.cli.main import application, main
 from panoptic_blend.config.experiment import Config, load_config
 from panoptic_blend.config.yaml_files import config_names
 from panoptic_blend.download import coco as coco_download
@@ -235,7 +235,7 @@ def name_of(words: tuple[str, ...]) -> str:
     program, *arguments = words
     if program == "python":
         return " ".join(words[: 3 if arguments[0] == "-m" else 2])
-    group, parts = typer.main.get_command(app), [program]
+    group, parts = typer.main.get_command(application()), [program]
     for word in arguments:
         known = getattr(group, "commands", {})
         word = next((both for both in (f"{word} {other}" for other in arguments) if both in known), word)
@@ -289,7 +289,7 @@ def check_ours(command: object, words: list[str]) -> None:
 def parsed(words: list[str]) -> tuple[str | None, dict[str, Any]]:
     """What the command line finds wrong with words, None if nothing, and the arguments that it takes from them."""
     given: dict[str, Any] = {}
-    command = typer.main.get_command(app)
+    command = typer.main.get_command(application())
     silence(command, lambda **arguments: given.update(arguments))
     try:
         command.main(words, "panoptic-blend", standalone_mode=False)
@@ -428,7 +428,7 @@ def test_extras_in_sentences_exist() -> None:
 
 
 def test_options_in_sentences_exist() -> None:
-    known = {"--help", *options(typer.main.get_command(app))}
+    known = {"--help", *options(typer.main.get_command(application()))}
     for code in CODE:
         if code.text.startswith("--"):
             assert code.text.split()[0] in known, f"{code.page}:{code.line}: no command has the option {code.text}"
