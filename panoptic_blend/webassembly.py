@@ -1,8 +1,8 @@
 """Run small WebAssembly programs, for loops over pixels and runs that numpy cannot vectorize.
 
-A program is a file ``NAME.wat`` of its package. wasmtime compiles it when it is first used, so nothing is compiled at
+A program is a file ``NAME.wat`` of its package. wasmtime compiles it when it is used, so nothing is compiled at
 installation; it runs without Python's global interpreter lock, and reaches no memory but its own, whatever a file
-contains. Where wasmtime cannot run, callers do the same in another way.
+contains. Where wasmtime cannot run, and for the first few megabytes of a process, callers do the same in another way.
 
 A function of a program takes no arguments. Its memory begins with i32 of a header: the address to which it writes,
 then its numbers, then the addresses of its inputs. It stores the address behind its output at 0, or 0 for none.
@@ -30,6 +30,12 @@ _HEADER, _ALIGNMENT, _SLACK, _PAGE = 64, 16, 64, 2**16
 _KEPT = 2**26
 """Bytes of memory up to which a thread keeps a program for its next call."""
 
+_waiting = 2**24
+"""Bytes of inputs that are still left to callers: until then, they take less time than the import of wasmtime does.
+
+These are about nine pairs of PNGs of 640 x 480.
+"""
+
 _lock = threading.Lock()
 _threads = threading.local()
 
@@ -39,9 +45,13 @@ def run(
 ) -> npt.NDArray[np.uint8] | None:
     """Call a ``function`` of the program ``name`` of a package with ``inputs`` (n,), and return its output.
 
-    ``space`` is the number of bytes that it may write. Returns None if it has no output, or cannot run here: wasmtime
-    lacks the platform, or there is not enough memory.
+    ``space`` is the number of bytes that it may write. Returns None if it has no output, if this process has had few
+    inputs so far, or if it cannot run here: wasmtime lacks the platform, or there is not enough memory.
     """
+    global _waiting
+    if _waiting > 0:
+        _waiting -= sum(data.nbytes for data in inputs)
+        return None
     programs: dict[str, _Program] = _threads.__dict__
     try:
         program = programs.pop(name, None) or _Program(package, name)

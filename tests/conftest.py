@@ -41,6 +41,12 @@ def coco_sample() -> Path:
     return root
 
 
+@pytest.fixture(autouse=True)
+def programs_from_the_first_byte(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Use WebAssembly at once, which otherwise begins after some megabytes."""
+    monkeypatch.setattr(webassembly, "_waiting", 0)
+
+
 @pytest.fixture
 def without_wasmtime(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make the import of wasmtime fail, and forget what was compiled."""

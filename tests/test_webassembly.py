@@ -30,3 +30,8 @@ def test_too_much_memory_is_no_output() -> None:
 
 def test_without_wasmtime_there_is_no_output(without_wasmtime: None) -> None:
     assert encode(100) is None
+
+
+def test_the_first_inputs_of_a_process_are_left_to_callers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(webassembly, "_waiting", 401)
+    assert [encode(100), encode(100), encode(100)] == [None, None, [0, 0]]
