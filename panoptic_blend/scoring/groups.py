@@ -25,7 +25,7 @@ from panoptic_blend.structures import ImageId, PanopticBlendError
 from panoptic_blend.terminal import percent, right_aligned
 
 IMAGE, FILE_NAME = "image", "file_name"
-"""The columns that say which image a row is of, by id or by the name of its picture."""
+"""The columns that say which image a row is of: by its id or the name of its picture, or only by the name."""
 
 MOST_GROUPS = 100
 """A column with more values is no column of groups."""
@@ -61,7 +61,7 @@ def read_groups(path: Path, file_names: Mapping[ImageId, str]) -> Columns:
         if row[place] not in known:
             raise PanopticBlendError(
                 f"{where}: `{printable(row[place])}` is no image of the ground truth; column `{IMAGE}` takes ids and "
-                f"`{FILE_NAME}` names of pictures, which have to be unique"
+                f"names of pictures, `{FILE_NAME}` only names, and a name has to be of one picture"
             )
         image = known[row[place]]
         if image in rows_of:
@@ -99,13 +99,12 @@ def _rows(path: Path) -> list[list[str]]:
 
 
 def _images_by(key: str, file_names: Mapping[ImageId, str]) -> dict[str, ImageId]:
-    """The images by id, or by the name of their picture if that is unique."""
-    if key == IMAGE:
-        return {str(image): image for image in file_names}
+    """The images by the name of their picture if that is unique, and in the column `IMAGE` by id, which goes first."""
+    by_id = {str(image): image for image in file_names} if key == IMAGE else {}
     counts: dict[str, int] = {}
     for name in file_names.values():
         counts[name] = counts.get(name, 0) + 1
-    return {name: image for image, name in file_names.items() if name and counts[name] == 1}
+    return {name: image for image, name in file_names.items() if name and counts[name] == 1} | by_id
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,8 @@ def test_images_are_named_by_id_or_by_picture(tmp_path: Path) -> None:
     expected = {"site": {"north": [1, "x"], "(empty)": [2]}, "camera": {"1": [1, 2], "2": ["x"]}}
     by_id = "\ufeffsite,image,camera,file_name\nnorth,1,1,\n ,2,1,\nnorth,x,2,ignored\n\n"
     assert read_groups(table(tmp_path, by_id), NAMES) == expected
+    assert read_groups(table(tmp_path, "image,site\nb.jpg,s\n1,s\nc.jpg,s\n"), NAMES) == {"site": {"s": [2, 1, "x"]}}
+    assert read_groups(table(tmp_path, "image,site\n1,s\n2,t\n"), {1: "2", 2: "1"}) == {"site": {"s": [1], "t": [2]}}
     assert read_groups(table(tmp_path, "file_name,site\nb.jpg,s\nc.jpg,s\na.jpg,s\n"), NAMES) == {
         "site": {"s": [2, "x", 1]}
     }
