@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from panoptic_blend.cli.main import app
+from panoptic_blend.cli.main import application
 from panoptic_blend.compat import pq_compute
 from panoptic_blend.formats.images import read_segment_ids
 from panoptic_blend.scoring.self_test import cases, held_against_the_rules, own_outcomes, read_outcomes, write_cases
@@ -22,7 +22,7 @@ Refused = Callable[..., str]
 
 
 def run(*arguments: object) -> tuple[int, str]:
-    done = CliRunner().invoke(app, ["pq", *map(str, arguments)])
+    done = CliRunner().invoke(application("pq"), ["pq", *map(str, arguments)])
     return done.exit_code, done.output
 
 
@@ -153,5 +153,5 @@ def test_results_in_another_form_are_refused(content: object, tmp_path: Path, re
 
 def test_output_is_alone_and_overwrites_nothing(folder: Path, refused: Refused) -> None:
     assert "is not an empty folder" in refused(write_cases, folder)
-    done = CliRunner().invoke(app, ["pq", "--self-test", "--output", str(folder), "--json"])
+    done = CliRunner().invoke(application("pq"), ["pq", "--self-test", "--output", str(folder), "--json"])
     assert str(done.exception) == "--output writes the cases and tests nothing; give it alone"

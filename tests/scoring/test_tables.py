@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from typer.testing import CliRunner
 
-from panoptic_blend.cli.main import app
+from panoptic_blend.cli.main import application
 from panoptic_blend.formats.images import write_segment_ids
 from panoptic_blend.metrics.panoptic_quality import PanopticQuality
 from panoptic_blend.scoring.tables import class_table, column_table, nothing_to_score, quality_table
@@ -49,7 +49,7 @@ def files(tmp_path: Path) -> tuple[Path, Path]:
 def test_pq_of_nothing_is_a_dash_and_a_line(files: tuple[Path, Path], tmp_path: Path) -> None:
     out = tmp_path / "details"
     for options in ([], ["--details", str(out), "--boundary", "--compare", str(files[1])]):
-        found = CliRunner().invoke(app, ["pq", *map(str, files), *options])
+        found = CliRunner().invoke(application("pq"), ["pq", *map(str, files), *options])
         assert found.exit_code == 0
         assert "0.0" not in found.output and "nan" not in found.output
         assert "nothing to score: truth and results have no segment that counts" in found.output
@@ -60,8 +60,8 @@ def test_pq_of_nothing_is_a_dash_and_a_line(files: tuple[Path, Path], tmp_path: 
         assert "nan" not in (out / f"{table}.csv").read_text()
     for text in (
         (out / "summary.json").read_text(),
-        CliRunner().invoke(app, ["pq", *map(str, files), "--json"]).stdout,
-        CliRunner().invoke(app, ["pq", *map(str, files), "--json", "--boundary"]).stdout,
+        CliRunner().invoke(application("pq"), ["pq", *map(str, files), "--json"]).stdout,
+        CliRunner().invoke(application("pq"), ["pq", *map(str, files), "--json", "--boundary"]).stdout,
     ):
         assert "NaN" not in text
         content = json.loads(text)
@@ -88,16 +88,17 @@ def test_groups_and_figures_over_nothing_are_dashes() -> None:
 
 def test_pq_prints_tables_for_papers_and_spreadsheets(files: tuple[Path, Path]) -> None:
     pq = ["pq", *map(str, files), "--compare", str(files[1]), "--resamples", "5"]
-    found = CliRunner().invoke(app, [*pq, "--format", "csv"])
+    found = CliRunner().invoke(application("pq"), [*pq, "--format", "csv"])
     assert found.exit_code == 0
     assert "\n\nPanoptic quality\n,PQ,SQ,RQ,classes\nAll,,,,0\n" in found.stdout
     assert ",first PQ,second PQ,difference,interval low,interval high,second better in %\nAll,,,,,,\n" in found.stdout
     assert "nothing to score" not in found.stdout and "nothing to score" in found.stderr
-    found = CliRunner().invoke(app, [*pq, "--format", "latex"])
+    found = CliRunner().invoke(application("pq"), [*pq, "--format", "latex"])
     assert found.stdout.count(r"\toprule") == found.stdout.count(r"\bottomrule") == 7
-    assert CliRunner().invoke(app, [*pq, "--format", "text"]).stdout == CliRunner().invoke(app, pq).stdout
+    as_text = CliRunner().invoke(application("pq"), [*pq, "--format", "text"])
+    assert as_text.stdout == CliRunner().invoke(application("pq"), pq).stdout
 
 
 def test_json_and_a_format_exclude_each_other(files: tuple[Path, Path]) -> None:
-    found = CliRunner().invoke(app, ["pq", *map(str, files), "--json", "--format", "text"])
+    found = CliRunner().invoke(application("pq"), ["pq", *map(str, files), "--json", "--format", "text"])
     assert str(found.exception) == "--json and --format text exclude each other; give only one of the two"
