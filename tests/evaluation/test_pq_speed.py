@@ -49,6 +49,7 @@ def test_a_missed_target_ends_in_an_error(
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["pq_speed"])
     monkeypatch.setattr(pq_speed, "measure", lambda *given: costs(one, 0.5))
+    monkeypatch.setattr(pq_speed, "peak_memory", lambda *given: 59.9)
     with pytest.raises(SystemExit) as stop:
         pq_speed.main()
     assert stop.value.code == status
