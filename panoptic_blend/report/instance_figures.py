@@ -1,4 +1,4 @@
-"""Figures of instances, in the form that the script of the page reads; docs/evaluation.md defines them."""
+"""Figures of instances, in the form that the script of the page reads; docs/instances.md defines them."""
 
 from __future__ import annotations
 

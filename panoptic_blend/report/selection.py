@@ -16,7 +16,7 @@ from panoptic_blend.scoring.file_pairs import FilePairs, Pair, iter_images
 from panoptic_blend.structures import PanopticBlendError, Progress
 
 KEYS = "cause", "class", "true", "predicted", "outcome", "size", "iou", "score", "pq"
-"""What a filter may ask for; docs/evaluation.md says what each means."""
+"""What a filter may ask for; docs/report.md says what each means."""
 
 _OUTCOMES = {"matched": "tp", "spurious": "fp", "missed": "fn", "ignored": "ignored"}
 _NONE = "(none)"

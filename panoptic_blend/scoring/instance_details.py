@@ -1,4 +1,4 @@
-"""Write the folder of ``ap --details``; docs/evaluation.md defines the columns."""
+"""Write the folder of ``ap --details``; docs/instances.md defines the columns."""
 
 from __future__ import annotations
 

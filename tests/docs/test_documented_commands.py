@@ -481,5 +481,6 @@ def test_the_causes_of_errors_are_listed_in_the_order_in_which_they_are_tried() 
     text = (ROOT / "docs/evaluation.md").read_text(encoding="utf-8")
     table = text.partition("\n| cause |")[2].partition("\n\n")[0]
     assert re.findall(r"^\| ([a-z ]+?) \|", table, re.MULTILINE) == [cause.value for cause in Cause]
+    text = (ROOT / "docs/instances.md").read_text(encoding="utf-8")
     table = text.partition("\n| cause | of a detection")[2].partition("\n\n")[0]
     assert re.findall(r"^\| ([a-z]+) \|", table, re.MULTILINE) == [cause.value for cause in InstanceCause]
