@@ -46,7 +46,8 @@ def _convert(source: Source, splits: Sequence[str], root: Path) -> dict[str, Any
             summary = write(labeled, options, progress)
         claimed += summary.claimed
         shown += sum(summary.pixels[number] for number in labeled.categories.thing_ids)
-        remarks += [f"{split}: {line}" for line in _doubts(summary)]
+        where = f"{split}: " if len(splits) > 1 else ""
+        remarks += [f"{where}{line}" for line in _doubts(summary)]
         if split == splits[0]:
             hint = stuff_hint(read_json(root / "annotations" / f"panoptic_{split}.json"))
             remarks += [*([hint] if hint else []), *([_BACKGROUND_REMARK.format(rest)] if rest else [])]
