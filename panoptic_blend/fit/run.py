@@ -131,6 +131,11 @@ class _Fit:
     def trained(self, plan: Plan) -> None:
         """Train as ``plan.yaml`` says, whatever a person has changed in it."""
         self.inputs |= {"config": read_config(self.output).model_dump(mode="json")}
+        if self.stages.difference("training", self.inputs):
+            raise PanopticBlendError(
+                f"{self.output / YAML}: was changed after the training; to train with the change, give it to "
+                "`panoptic-blend train` with another --output"
+            )
         if not self._is_done("training", self.output / BEST, self.output / LAST):
             _train(self.output, plan)
             self.stages.finish("training", self.inputs)

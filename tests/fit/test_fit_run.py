@@ -131,7 +131,9 @@ def test_an_interrupted_training_names_the_model_that_is_there(
     )
 
 
-def test_a_dry_run_stops_after_the_plan_which_a_person_may_change(generated: Path, tmp_path: Path, work: Work) -> None:
+def test_a_dry_run_stops_after_the_plan_which_a_person_may_change(
+    generated: Path, tmp_path: Path, work: Work, refused: Callable[..., str]
+) -> None:
     fit(generated, tmp_path, dry_run=True)
     assert work.done == ["data", "fingerprint", "plan"]
     plan = tmp_path / "plan.yaml"
@@ -139,6 +141,9 @@ def test_a_dry_run_stops_after_the_plan_which_a_person_may_change(generated: Pat
     fit(generated, tmp_path)
     assert work.done == list(STAGES.values())
     assert work.configs[0].train.lr == 0.125
+    plan.write_text(plan.read_text().replace("lr: 0.125", "lr: 0.25"))
+    assert "plan.yaml: was changed after the training" in refused(lambda: fit(generated, tmp_path, resume=True))
+    assert len(work.configs) == 1
 
 
 def test_other_wishes_make_another_plan_until_the_training_has_begun(
