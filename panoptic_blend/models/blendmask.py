@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +21,30 @@ from panoptic_blend.structures import IGNORE, Size, Target
 
 _FIELDS = ("logits", "distances", "centerness", "features")
 """The tensors of `LevelPredictions`."""
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What the losses of a batch compare with; locations run over level, image, row, column."""
+
+    labels: Tensor
+    """(A,) int64: thing label of every location, or C for background."""
+    positives: Tensor
+    """(P,) int64: the locations that are not background."""
+    places: Tensor
+    """(P, 4) int64: level, image, row, column of these."""
+    instances: Tensor
+    """(P,) int64: the index of their instance among all G instances of the batch."""
+    distances: Tensor
+    """(P, 4) left, top, right, bottom in units of the stride."""
+    centerness: Tensor
+    """(P,)"""
+    boxes: Sequence[Tensor]
+    """Of each image, in pixels."""
+    masks: Tensor
+    """(G, R, R) bool: `mask_targets`."""
+    things: Tensor | None
+    """(N, H/8, W/8) int64: `thing_semantic`, if there is an auxiliary head."""
 
 
 class BlendMask(nn.Module):
@@ -75,28 +99,38 @@ class BlendMask(nn.Module):
             for x in levels
         ]
 
-    def loss_normalizers(self, frame: tuple[int, int], targets: Sequence[Target]) -> dict[str, Tensor]:
-        """See `InstanceBranch.loss_normalizers`.
+    def truth(self, frame: tuple[int, int], targets: Sequence[Target]) -> tuple[Truth, dict[str, Tensor]]:
+        """See `InstanceBranch.truth`.
 
-        Returns:
-            ``positives``, the number of positive locations; ``centerness``, the sum of their center-ness; and
-            ``thing_pixels``, the pixels that the loss of the auxiliary head counts, if there is one.
+        Its normalizers are ``positives``, the number of positive locations; ``centerness``, the sum of their
+        center-ness; and ``thing_pixels``, the pixels that the loss of the auxiliary head counts, if there is one.
         """
         sizes = [(-(-frame[0] // stride), -(-frame[1] // stride)) for stride in self.strides]
-        truth = self._assign(targets, sizes)
-        positive = truth.labels < self.num_classes
-        found = {"positives": positive.sum(), "centerness": centerness(truth.distances[positive]).sum()}
-        if self.thing_semantic is not None:
-            ignored = torch.stack([(thing_semantic(t)[::8, ::8] == IGNORE).sum() for t in targets]).sum()
-            found["thing_pixels"] = len(targets) * (frame[0] // 8) * (frame[1] // 8) - ignored
-        return found
+        boxes, dtype = [t["boxes"] for t in targets], self.fcos.distances.weight.dtype
+        found = self.assign(
+            [x.to(dtype) for x in boxes], [t["labels"] for t in targets], sizes, self.strides, self.num_classes
+        )
+        is_positive = found.labels < self.num_classes
+        positives = is_positive.nonzero().squeeze(1)
+        distances = found.distances[positives]
+        truth = Truth(
+            found.labels,
+            positives,
+            unravel(positives, sizes, len(targets)),
+            found.instances[positives],
+            distances,
+            centerness(distances),
+            boxes,
+            torch.cat([mask_targets(t, self.roi_size) for t in targets]),
+            None if self.thing_semantic is None else _things(targets),
+        )
+        normalizers = {"positives": is_positive.sum(), "centerness": truth.centerness.sum()}
+        if truth.things is not None:
+            normalizers["thing_pixels"] = (truth.things != IGNORE).sum()
+        return truth, normalizers
 
     def losses(
-        self,
-        features: Features,
-        sizes: Sequence[tuple[int, int]],
-        targets: Sequence[Target],
-        normalizers: Mapping[str, Tensor],
+        self, features: Features, sizes: Sequence[Size], truth: Truth, normalizers: Mapping[str, Tensor]
     ) -> dict[str, Tensor]:
         """See `InstanceBranch.losses`; the terms are those of BlendMask, section 4.
 
@@ -105,47 +139,32 @@ class BlendMask(nn.Module):
             an auxiliary head.
         """
         terms = self._instance_losses(
-            self.detect(features), at_least_float32(self.bottom(features)), targets, normalizers
+            self.detect(features), at_least_float32(self.bottom(features)), truth, normalizers
         )
         if self.thing_semantic is not None:
-            truth = pad([thing_semantic(t).long() for t in targets], 0)[:, ::8, ::8]
+            assert truth.things is not None
             logits = at_least_float32(self.thing_semantic(features["p3"]))
-            loss = losses.semantic_loss(logits, truth, normalizers["thing_pixels"].clamp(min=1))
+            loss = losses.semantic_loss(logits, truth.things, normalizers["thing_pixels"].clamp(min=1))
             terms["loss_thing_semantic"] = self.thing_semantic_weight * loss
         return terms
 
-    def _assign(self, targets: Sequence[Target], sizes: Sequence[tuple[int, int]]) -> Assignment:
-        dtype = self.fcos.distances.weight.dtype
-        boxes, labels = [t["boxes"].to(dtype) for t in targets], [t["labels"] for t in targets]
-        return self.assign(boxes, labels, sizes, self.strides, self.num_classes)
-
     def _instance_losses(
-        self,
-        levels: Sequence[LevelPredictions],
-        bases: Tensor,
-        targets: Sequence[Target],
-        normalizers: Mapping[str, Tensor],
+        self, levels: Sequence[LevelPredictions], bases: Tensor, truth: Truth, normalizers: Mapping[str, Tensor]
     ) -> dict[str, Tensor]:
-        sizes = [(level.logits.shape[-2], level.logits.shape[-1]) for level in levels]
-        truth = self._assign(targets, sizes)
-        positives = (truth.labels < self.num_classes).nonzero().squeeze(1)
-        instances, distances = truth.instances[positives], truth.distances[positives]
-        weights = centerness(distances)
+        positives, weights = truth.positives, truth.centerness
         num_positives, normalizer = normalizers["positives"].clamp(min=1), normalizers["centerness"].clamp(min=1e-6)
-
-        attentions = self._attentions(levels, unravel(positives, sizes, len(targets)))
-        crops = self.crop(bases, [t["boxes"].to(bases.dtype) for t in targets])
-        masks = torch.cat([mask_targets(t, self.roi_size) for t in targets])
-        mask_logits = self.merge(crops.index_select(0, instances), attentions)
+        crops = self.crop(bases, [boxes.to(bases.dtype) for boxes in truth.boxes])
+        mask_logits = self.merge(crops.index_select(0, truth.instances), self._attentions(levels, truth.places))
+        masks = truth.masks[truth.instances].to(mask_logits.dtype)
         return {
             "loss_class": losses.class_loss(_flat(level.logits for level in levels), truth.labels, num_positives),
             "loss_box": losses.box_loss(
-                _flat(level.distances for level in levels)[positives], distances, weights, normalizer
+                _flat(level.distances for level in levels)[positives], truth.distances, weights, normalizer
             ),
             "loss_centerness": losses.centerness_loss(
                 _flat(level.centerness for level in levels)[positives, 0], weights, num_positives
             ),
-            "loss_mask": losses.mask_loss(mask_logits, masks[instances].to(mask_logits.dtype), weights, normalizer),
+            "loss_mask": losses.mask_loss(mask_logits, masks, weights, normalizer),
         }
 
     def _attentions(self, levels: Sequence[LevelPredictions], places: Tensor) -> Tensor | None:
@@ -202,6 +221,11 @@ def thing_semantic(target: Target) -> Tensor:
     for mask, label in zip(masks, target["labels"], strict=True):
         result[mask] = label + 1
     return result
+
+
+def _things(targets: Sequence[Target]) -> Tensor:
+    """`thing_semantic` of a padded batch at every eighth pixel, 0 in the padding: (N, H/8, W/8) int64."""
+    return pad([thing_semantic(t) for t in targets], 0)[:, ::8, ::8].long().contiguous()
 
 
 def _flat(maps: Iterable[Tensor]) -> Tensor:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from panoptic_blend.models.fcos import locations
@@ -55,16 +56,17 @@ def assign(
     areas = [h * w for h, w in sizes]
     points = torch.cat([locations(h, w, s, boxes[0].device) for (h, w), s in zip(sizes, strides, strict=True)])
     per_level = boxes[0].new_tensor([strides, [-1, *size_limits], [*size_limits, float("inf")]])
-    stride, lower, upper = per_level.repeat_interleave(boxes[0].new_tensor(areas, dtype=torch.int64), dim=1)
-    first = 0
-    parts = []
-    for image_boxes, image_labels in zip(boxes, labels, strict=True):
-        chosen, positive, distances = _choose(points.to(stride.dtype), image_boxes, radius * stride, lower, upper)
-        image_labels = torch.cat([image_labels, image_labels.new_tensor([num_classes])])
-        parts.append((image_labels[torch.where(positive, chosen, -1)], chosen + first, distances / stride[:, None]))
-        first += len(image_boxes)
-    all_labels, instances, all_distances = (torch.stack(part) for part in zip(*parts, strict=True))
-    return Assignment(*(_by_level(x, areas) for x in (all_labels, instances, all_distances)))
+    repeats = boxes[0].new_tensor(areas, dtype=torch.int64)
+    stride, lower, upper = per_level.repeat_interleave(repeats, dim=1, output_size=len(points))
+    points, all_boxes, all_labels = points.to(stride.dtype), torch.cat(list(boxes)), torch.cat(list(labels))
+    images = all_labels.new_tensor([i for i, of_image in enumerate(boxes) for _ in of_image], dtype=torch.int64)
+
+    eligible = _eligible(points, all_boxes, radius * stride, lower, upper)
+    chosen = _smallest(eligible, all_boxes, images, len(boxes))
+    top_left, bottom_right = F.pad(all_boxes, (0, 0, 0, 1))[chosen].chunk(2, dim=2)
+    distances = torch.cat([points - top_left, bottom_right - points], dim=2) / stride[:, None]
+    instances = _by_level(chosen, areas)
+    return Assignment(F.pad(all_labels, (0, 1), value=num_classes)[instances], instances, _by_level(distances, areas))
 
 
 def _by_level(per_image: Tensor, areas: Sequence[int]) -> Tensor:
@@ -72,29 +74,28 @@ def _by_level(per_image: Tensor, areas: Sequence[int]) -> Tensor:
     return torch.cat([part.flatten(0, 1) for part in per_image.split(list(areas), dim=1)])
 
 
-def _choose(
-    points: Tensor, boxes: Tensor, reach: Tensor, lower: Tensor, upper: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Choose the smallest eligible box (G, 4) for every point (A, 2).
+def _eligible(points: Tensor, boxes: Tensor, reach: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
+    """Whether a point (A', 2) of an image may be assigned to a box (G, 4) of the batch: (G, A') bool.
 
-    ``reach``, ``lower`` and ``upper`` (A,) are the center sampling radius and the size range of the point's level, in
-    pixels. Returns the index of the box (A,), whether there is one (A,), and the distances (A, 4) to its sides.
+    ``reach``, ``lower`` and ``upper`` (A',) are the center sampling radius and the size range of the point's level, in
+    pixels.
     """
-    if len(boxes) == 0:
-        none = torch.zeros(len(points), dtype=torch.int64, device=points.device)
-        return none, none.bool(), points.new_zeros(len(points), 4)
-    to_sides = _distances(points, boxes[:, :2], boxes[:, 2:])
-    center = (boxes[:, :2] + boxes[:, 2:]) / 2
-    reach = reach[:, None, None]
-    core = torch.maximum(center - reach, boxes[:, :2]), torch.minimum(center + reach, boxes[:, 2:])
-    largest = to_sides.amax(2)
-    inside = _distances(points, *core).amin(2) > 0
-    eligible = inside & (largest >= lower[:, None]) & (largest <= upper[:, None])
-    areas = ((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])).expand(len(points), -1)
-    smallest, chosen = areas.masked_fill(~eligible, float("inf")).min(dim=1)
-    return chosen, smallest < float("inf"), to_sides[torch.arange(len(points), device=points.device), chosen]
+    is_inside, farthest = [], []
+    for point, low, high in zip(points.T, boxes[:, :2].T[..., None], boxes[:, 2:].T[..., None], strict=True):
+        center = (low + high) / 2
+        is_inside.append((point > torch.maximum(center - reach, low)) & (point < torch.minimum(center + reach, high)))
+        farthest.append(torch.maximum(point - low, high - point))
+    largest = torch.maximum(*farthest)
+    return is_inside[0] & is_inside[1] & (largest >= lower) & (largest <= upper)
 
 
-def _distances(points: Tensor, top_left: Tensor, bottom_right: Tensor) -> Tensor:
-    """Left, top, right, bottom (A, G, 4) of every point within every box; corners are (G, 2) or (A, G, 2)."""
-    return torch.cat([points[:, None] - top_left, bottom_right - points[:, None]], dim=2)
+def _smallest(eligible: Tensor, boxes: Tensor, images: Tensor, num_images: int) -> Tensor:
+    """The smallest eligible (G, A') box (G, 4) for every point of every image, the first of equal ones: (N, A').
+
+    ``images`` (G,) are the images of the boxes. Where no box is eligible, the number is G.
+    """
+    order = ((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])).argsort(stable=True)
+    ranks = torch.where(eligible, order.argsort()[:, None], len(boxes))
+    none = ranks.new_full((num_images, eligible.shape[1]), len(boxes))
+    best = none.scatter_reduce(0, images[:, None].expand_as(ranks), ranks, "amin")
+    return F.pad(order, (0, 1), value=len(boxes))[best]

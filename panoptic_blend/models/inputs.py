@@ -18,10 +18,7 @@ _PIXELS = {torch.uint8, torch.float16, torch.bfloat16, torch.float32, torch.floa
 
 
 class Doubts:
-    """Conditions on the values of tensors under which an input is refused; nothing is computed until they are settled.
-
-    The values of a training step's input are read once, although it is brought to one form twice.
-    """
+    """Conditions on the values of tensors that refuse an input; nothing is computed until they are settled."""
 
     def __init__(self) -> None:
         self._flags: list[Callable[[], Tensor]] = []

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 from torch import Tensor
 
@@ -12,6 +13,19 @@ from panoptic_blend.structures import Size, Target
 
 Features = Mapping[str, Tensor]
 """Maps (N, c, h, w) by name: backbone stages ``c2``-``c5``, pyramid levels, and the semantic head's ``trunk``."""
+
+
+@dataclass(frozen=True)
+class TrainingBatch:
+    """Images of a training step and all that their losses need of their targets."""
+
+    images: Sequence[Tensor]
+    truth: Any
+    """What `InstanceBranch.truth` found."""
+    semantic: Sequence[Tensor]
+    """Classes (H, W) of the pixels of each image; empty for an instance model."""
+    normalizers: Mapping[str, Tensor]
+    """The counts that the loss terms are divided by: positive locations, pixels, ... (scalars)."""
 
 
 class InstanceBranch(Protocol):
@@ -23,30 +37,30 @@ class InstanceBranch(Protocol):
     num_classes: int
     """C, the number of thing classes."""
 
-    def loss_normalizers(self, frame: Size, targets: Sequence[Target]) -> dict[str, Tensor]:
-        """The counts that the loss terms are divided by, such as the number of positive locations.
-
-        They are summed over all batches of an optimizer step before the first forward pass, so that a step gives the
-        same gradients however it is divided among devices.
+    def truth(self, frame: Size, targets: Sequence[Target]) -> tuple[Any, dict[str, Tensor]]:
+        """All that the losses of a batch need of its targets, found before the forward pass.
 
         Args:
             frame: (height, width) of the padded batch.
             targets: one for each image.
 
         Returns:
-            Scalars by name.
+            The truth for `losses`, in a form of the branch's own; and scalars by name, the normalizers that the loss
+            terms are divided by, such as the number of positive locations. Normalizers are summed over all batches of
+            an optimizer step before the first forward pass, so that a step gives the same gradients however it is
+            divided among devices.
         """
 
     def losses(
-        self, features: Features, sizes: Sequence[Size], targets: Sequence[Target], normalizers: Mapping[str, Tensor]
+        self, features: Features, sizes: Sequence[Size], truth: Any, normalizers: Mapping[str, Tensor]
     ) -> dict[str, Tensor]:
         """The weighted loss terms of a batch, scalars by name.
 
         Args:
             features: maps of the padded batch.
             sizes: (height, width) of its images without padding.
-            targets: one for each image.
-            normalizers: `loss_normalizers` of the whole optimizer step, of which this batch may be a part.
+            truth: what `truth` found for it.
+            normalizers: those of the whole optimizer step, of which this batch may be a part.
         """
 
     def raw(self, features: Features) -> dict[str, Tensor]:

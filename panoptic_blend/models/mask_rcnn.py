@@ -179,15 +179,15 @@ class MaskRCNN(nn.Module):
             if name.endswith("bias"):
                 nn.init.zeros_(parameter)
 
-    def loss_normalizers(self, frame: Size, targets: Sequence[Target]) -> dict[str, Tensor]:
-        """See `InstanceBranch.loss_normalizers`: the number of ``images``, as each gives a sample of fixed size."""
-        return {"images": torch.tensor(len(targets), device=targets[0]["boxes"].device)}
+    def truth(self, frame: Size, targets: Sequence[Target]) -> tuple[Sequence[Target], dict[str, Tensor]]:
+        """See `InstanceBranch.truth`: the targets, and the number of ``images``, each giving a sample of fixed size."""
+        return targets, {"images": torch.tensor(len(targets), device=targets[0]["boxes"].device)}
 
     def losses(
         self,
         features: Mapping[str, Tensor],
         sizes: Sequence[Size],
-        targets: Sequence[Target],
+        truth: Sequence[Target],
         normalizers: Mapping[str, Tensor],
     ) -> dict[str, Tensor]:
         """See `InstanceBranch.losses`; the targets need masks of the whole image.
@@ -195,10 +195,10 @@ class MaskRCNN(nn.Module):
         Returns:
             ``loss_rpn_class``, ``loss_rpn_box``, ``loss_class``, ``loss_box``, ``loss_mask``.
         """
-        truth = [_shifted(target, features["p2"].dtype) for target in targets]
-        proposals, rpn = self.rpn(images_of(sizes), self._read(features), truth)
+        targets = [_shifted(target, features["p2"].dtype) for target in truth]
+        proposals, rpn = self.rpn(images_of(sizes), self._read(features), targets)
         of_proposals = {"loss_rpn_class": rpn["loss_objectness"], "loss_rpn_box": rpn["loss_rpn_box_reg"]}
-        terms = of_proposals | self.roi_heads.losses(features, proposals, truth)
+        terms = of_proposals | self.roi_heads.losses(features, proposals, targets)
         share = len(targets) / normalizers["images"]
         return {name: share * term for name, term in terms.items()}
 

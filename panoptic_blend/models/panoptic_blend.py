@@ -15,7 +15,7 @@ from panoptic_blend.models.backbones.protocol import Backbone
 from panoptic_blend.models.batching import at_least_float32, frame, pad
 from panoptic_blend.models.fpn import FPN
 from panoptic_blend.models.inputs import Doubts, checked_images
-from panoptic_blend.models.instance_branch import InstanceBranch
+from panoptic_blend.models.instance_branch import InstanceBranch, TrainingBatch
 from panoptic_blend.models.postprocess import Instances, to_output
 from panoptic_blend.models.semantic import SemanticHead
 from panoptic_blend.models.targets import Classes, checked_targets
@@ -40,8 +40,8 @@ class PanopticBlend(nn.Module):
     """Panoptic segmentation around shared features (BlendMask, figure 2 and appendix A).
 
     In training mode ``model(images, targets)`` gives the losses by name; in evaluation mode
-    ``model(images, output_sizes=None)`` gives one `Output` per image. These two and `loss_normalizers` check what they
-    are given. The other methods are parts of them: they trust their arguments, and their labels start at 0.
+    ``model(images, output_sizes=None)`` gives one `Output` per image. These two and `prepared` check what they are
+    given. The other methods are parts of them: they trust their arguments, and their labels start at 0.
 
     Args:
         instances: the instance branch.
@@ -87,7 +87,7 @@ class PanopticBlend(nn.Module):
 
     def forward(
         self,
-        images: Sequence[Tensor],
+        images: Sequence[Tensor] | TrainingBatch,
         targets: Sequence[Target] | None = None,
         output_sizes: Sequence[Size] | None = None,
         normalizers: Mapping[str, Tensor] | None = None,
@@ -95,12 +95,13 @@ class PanopticBlend(nn.Module):
         """Losses in training mode, outputs in evaluation mode.
 
         Args:
-            images: each (3, H, W) RGB, uint8 or float in [0, 1]; sizes may differ.
+            images: each (3, H, W) RGB, uint8 or float in [0, 1]; sizes may differ. In training mode also what
+                `prepared` made of images and targets.
             targets: one `Target` per image; needed in training mode, and not read in evaluation mode.
             output_sizes: (H, W) per image at which results are wanted; the image's own size if absent.
-            normalizers: sums of `loss_normalizers` over all images of an optimizer step, where ``images`` are only a
-                part of them (on one of several devices, or of a batch taken in turns); the losses are then this
-                part's share of the losses of the step.
+            normalizers: sums of `TrainingBatch.normalizers` over all images of an optimizer step, where ``images`` are
+                only a part of them (on one of several devices, or of a batch taken in turns); the losses are then
+                this part's share of the losses of the step.
 
         Returns:
             ``{"loss_semantic": scalar, ...}`` with the terms of the instance branch, or a list of `Output`.
@@ -110,8 +111,8 @@ class PanopticBlend(nn.Module):
         """
         if self.training:
             self._require_trainable()
-            images, targets = self._checked(images, targets, is_known=normalizers is not None)
-            return self.losses(images, targets, normalizers or self._loss_normalizers(images, targets))
+            batch = images if isinstance(images, TrainingBatch) else self.prepared(images, targets)
+            return self.losses(batch, normalizers or batch.normalizers)
         given = targets if isinstance(targets, Sequence) else [targets]
         if targets is not None and not all(isinstance(target, Mapping) for target in given):
             raise PanopticBlendError("the second argument is not a list of targets; pass sizes as output_sizes=...")
@@ -136,14 +137,17 @@ class PanopticBlend(nn.Module):
                 "; train a new one: model = build_model(predictor.config), then load_weights(model, the same file)"
             )
 
-    def _checked(self, images: Any, targets: Any, is_known: bool = False) -> tuple[list[Tensor], list[Target]]:
-        """Images and targets of one form; ``is_known`` if `loss_normalizers` has checked the values before."""
+    def prepared(self, images: Any, targets: Any) -> TrainingBatch:
+        """Images and targets, checked, as training takes them; done before the forward pass, as a GPU waits for it."""
         doubts = Doubts()
         listed = checked_images(images, doubts)
         found = checked_targets(targets, _sizes(listed), self.classes, self.pixel_mean.device, doubts)
-        if not is_known:
-            doubts.settle()
-        return listed, found
+        doubts.settle()
+        truth, normalizers = self.instances.truth(frame(listed), found)
+        semantic = [] if self.semantic is None else [t["semantic"] for t in found]
+        if semantic:
+            normalizers["pixels"] = torch.stack([(x != IGNORE).sum() for x in semantic]).sum()
+        return TrainingBatch(listed, truth, semantic, normalizers)
 
     def _numbered(self, output: Output) -> Output:
         """The output with labels from ``labels_from`` on."""
@@ -172,25 +176,13 @@ class PanopticBlend(nn.Module):
         trunk = {} if self.semantic is None else {"trunk": self.semantic.trunk(pyramid)}
         return stages | pyramid | trunk
 
-    def loss_normalizers(self, images: Sequence[Tensor], targets: Sequence[Target]) -> dict[str, Tensor]:
-        """The counts that the loss terms of these images are divided by: positive locations, pixels, ... (scalars)."""
-        return self._loss_normalizers(*self._checked(images, targets))
-
-    def _loss_normalizers(self, images: Sequence[Tensor], targets: Sequence[Target]) -> dict[str, Tensor]:
-        found = self.instances.loss_normalizers(frame(images), targets)
-        if self.semantic is not None:
-            found["pixels"] = torch.stack([(t["semantic"] != IGNORE).sum() for t in targets]).sum()
-        return found
-
-    def losses(
-        self, images: Sequence[Tensor], targets: Sequence[Target], normalizers: Mapping[str, Tensor]
-    ) -> dict[str, Tensor]:
+    def losses(self, batch: TrainingBatch, normalizers: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Every weighted loss term; their plain sum is the objective (BlendMask, section 4; appendix A)."""
-        features = self.features(self.batch(images))
-        terms = self.instances.losses(features, _sizes(images), targets, normalizers)
+        features = self.features(self.batch(batch.images))
+        terms = self.instances.losses(features, _sizes(batch.images), batch.truth, normalizers)
         if self.semantic is not None:
             logits = at_least_float32(self.semantic.predictor(features["trunk"]))
-            truth = pad([t["semantic"].long() for t in targets], IGNORE)
+            truth = pad([x.long() for x in batch.semantic], IGNORE)
             pixels = normalizers["pixels"].clamp(min=1)
             loss = losses.upsampled_semantic_loss(logits, self.semantic.stride, truth, pixels)
             terms["loss_semantic"] = self.semantic_weight * loss

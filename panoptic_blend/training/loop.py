@@ -194,12 +194,12 @@ def add_gradients(
     Returns:
         The contribution of this rank to every loss term.
     """
-    moved = [fabric.to_device(part) for part in parts]
-    normalizers = sum_over_ranks(fabric, [model.loss_normalizers(*part) for part in moved])
+    prepared = [model.prepared(*fabric.to_device(part)) for part in parts]
+    normalizers = sum_over_ranks(fabric, [part.normalizers for part in prepared])
     shares: dict[str, Tensor] = {}
-    for number, part in enumerate(moved, start=1):
-        with fabric.no_backward_sync(forward, enabled=number < len(moved)):
-            losses: dict[str, Tensor] = forward(*part, normalizers=normalizers)
+    for number, part in enumerate(prepared, start=1):
+        with fabric.no_backward_sync(forward, enabled=number < len(prepared)):
+            losses: dict[str, Tensor] = forward(part, normalizers=normalizers)
             loss = torch.stack(list(losses.values())).sum()
             fabric.backward(loss * fabric.world_size)  # gradients are averaged over the ranks
         shares = {name: shares.get(name, 0) + value.detach() for name, value in losses.items()}

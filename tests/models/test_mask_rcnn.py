@@ -227,7 +227,7 @@ def test_losses_and_gradients(boxes: list[list[list[float]]], dtype: torch.dtype
     if dtype == torch.float64:
         model, pyramid = model.double(), {name: x.double() for name, x in pyramid.items()}
     with torch.autocast("cpu", dtype=torch.bfloat16, enabled=dtype == torch.bfloat16):
-        losses = model.losses(pyramid, SIZES, targets, model.loss_normalizers((0, 0), targets))
+        losses = model.losses(pyramid, SIZES, *model.truth((0, 0), targets))
     assert list(losses) == ["loss_rpn_class", "loss_rpn_box", "loss_class", "loss_box", "loss_mask"]
     assert all(loss.isfinite() and loss.shape == () for loss in losses.values())
     torch.stack(list(losses.values())).sum().backward()

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from branches import branch_of
 from torchvision import tv_tensors
 
 from panoptic_blend.config.experiment import Config
@@ -104,9 +105,9 @@ def test_labels_from_one(branch: str) -> None:
     expected = losses(from_zero, GOOD)
     assert losses(from_one, {**GOOD, "labels": labels}) == expected
     targets: Any = [changed(labels=labels)]
-    normalizers = from_one.loss_normalizers([IMAGE], targets)
+    prepared = from_one.prepared([IMAGE], targets)
     torch.manual_seed(1)
-    found = from_one([IMAGE], targets, normalizers=normalizers)
+    found = from_one(prepared)
     assert {name: value.item() for name, value in found.items()} == expected
     assert labels.tolist() == [1, 2]
 
@@ -236,7 +237,7 @@ XYWH[:, 2:] -= XYWH[:, :2]
 )
 def test_one_sentence_names_image_and_key(trained: PanopticBlend, target: dict[str, Any], message: str) -> None:
     targets: Any = [GOOD, target]
-    for function in (trained, trained.loss_normalizers):
+    for function in (trained, trained.prepared):
         found = refusal(lambda function=function: function([IMAGE] * 2, targets))  # type: ignore[misc]
         assert found.startswith("image 1: ")
         assert message in found
@@ -286,11 +287,14 @@ def test_boxes_need_not_be_exact(trained: PanopticBlend) -> None:
     assert "reaches far beyond" in refusal(lambda: trained([IMAGE], [{**corner, "masks": MASKS[:1]}]))
 
 
-def test_values_are_read_once_per_step(trained: PanopticBlend, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each reading makes a GPU wait; `loss_normalizers` has read the values if its result is passed."""
+def test_targets_are_read_and_assigned_once_per_step_before_the_forward_pass(
+    trained: PanopticBlend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each reading makes a GPU wait, and in the forward pass it would have nothing to do meanwhile."""
     read = []
     monkeypatch.setattr("panoptic_blend.models.inputs.Doubts.settle", lambda self: read.append(len(self._flags)))
-    normalizers = trained.loss_normalizers([IMAGE], [GOOD])
+    prepared = trained.prepared([IMAGE], [GOOD])
     assert len(read) == 1 and read[0] > 5
-    trained([IMAGE], [GOOD], normalizers=normalizers)
+    monkeypatch.setattr(branch_of(trained), "assign", None)
+    trained(prepared)
     assert len(read) == 1

@@ -364,8 +364,8 @@ def test_half_precision_keeps_weights_losses_and_states_in_float32(root: Path, t
         seen.add(output.dtype)
 
     def take(module: nn.Module, inputs: Any, named: dict[str, Any]) -> None:
-        given.extend(target["boxes"] for target in (inputs[1] if len(inputs) > 1 else []))
-        given.extend(named.get("normalizers", {}).values())
+        if module.training:
+            given.extend([*inputs[0].truth.boxes, inputs[0].truth.distances, *named["normalizers"].values()])
 
     options = ["train.iterations=1", "train.warmup_iterations=0", f"train.precision={precision}"]
     run = Run(config(root, *options), tmp_path, resume=False)
