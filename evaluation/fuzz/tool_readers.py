@@ -8,6 +8,7 @@ import shutil
 import zlib
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import cv2
 import numpy as np
@@ -164,7 +165,8 @@ def read_edited(folder: Path) -> None:
 
 
 def _convert(source: LabeledSource, folder: Path, split: str = "train") -> None:
-    write_data_set(source, ConversionOptions(folder / "new", split, keep_empty=True), no_progress)
+    with TemporaryDirectory(dir=folder.parent) as out:  # beside the folder, as nothing may be written into that
+        write_data_set(source, ConversionOptions(Path(out) / "new", split, keep_empty=True), no_progress)
 
 
 READERS = (

@@ -28,8 +28,8 @@ _MAX_RATIO = 100
 """The largest plausible ratio of compression; JSON annotations reach about 10, pictures about 1."""
 _FILE_TYPES = {0, stat.S_IFREG, stat.S_IFDIR}
 _WINDOWS_DEVICE = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)", re.IGNORECASE)
-_UNREADABLE = zipfile.BadZipFile, zlib.error, struct.error, EOFError
-_MALFORMED = *_UNREADABLE, UnicodeDecodeError, NotImplementedError, ValueError
+_UNREADABLE = zipfile.BadZipFile, zlib.error, struct.error, EOFError, UnicodeDecodeError, NotImplementedError
+_MALFORMED = *_UNREADABLE, ValueError
 
 
 def _no_progress(done: int, total: int) -> None:

@@ -34,6 +34,8 @@ from panoptic_blend.structures import Cutout, Output, PanopticMap, Progress, Run
 SOURCES = (
     *("structures.py", "instances.py", "extras.py", "files.py", "failures.py", "listing.py", "machine.py", "config"),
     *(
+        "runs.py",
+        "webassembly.py",
         "terminal.py",
         "table_formats.py",
         "formats",

@@ -162,7 +162,8 @@ def test_a_backbone_fits_every_config_that_has_it(tmp_path: Path) -> None:
     (tmp_path / "R-18.pkl").write_bytes(pickle.dumps(arrays))
     found = inspect_weights(tmp_path / "R-18.pkl")
     assert (found.source, found.architecture.task, found.dtypes) == ("torchvision backbone", "backbone", ("float16",))
-    assert set(found.fits) == {"demo/shapes_r18", "demo/coco_overfit_r18"}
+    lite = {"instance/blendmask_rt_lite", "panoptic/blendmask_lite"}
+    assert set(found.fits) == {"demo/shapes_r18", "demo/coco_overfit_r18", *lite}
     assert lines(found).startswith("torchvision backbone\n  backbone  ResNet-18\n  holds")
 
 

@@ -127,6 +127,15 @@ def test_harmful_names_are_refused(path: Path, folder: Path, refused: Refused, f
     assert list(path.parent.iterdir()) == [path]
 
 
+def test_a_name_that_is_no_utf8_where_the_picture_begins_is_refused(path: Path, folder: Path, refused: Refused) -> None:
+    write(path, PICTURES)
+    content = bytearray(path.read_bytes())
+    content[7] |= 0x08  # the name of the first picture is UTF-8
+    content[30] = 0x80
+    path.write_bytes(content)
+    assert "can't decode byte 0x80" in refused(unpack_folder, path, ".jpg", 5, folder)
+
+
 def test_a_name_with_a_hidden_end_is_refused(path: Path, refused: Refused) -> None:
     write(path, {"val2017/a.jpg.exe": b"evil"})
     path.write_bytes(path.read_bytes().replace(b"a.jpg.exe", b"a.jpg\0exe"))

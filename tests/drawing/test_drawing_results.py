@@ -34,9 +34,7 @@ def nothing(done: int, total: int) -> None:
 
 def test_results_are_drawn_like_the_truth(shapes: Path, results: Path, tmp_path: Path, refused: Refused) -> None:
     truth, photos = shapes / "annotations/panoptic_val2017.json", shapes / "val2017"
-    assert "which `draw` takes as --truth" in refused(
-        draw_json, results, photos, tmp_path / "no", None, 1, None, nothing
-    )
+    assert "and --truth of `draw`" in refused(draw_json, results, photos, tmp_path / "no", None, 1, None, nothing)
     assert draw_json(results, photos, tmp_path / "drawn", None, 1, None, nothing, truth) == 2
     assert draw_json(truth, photos, tmp_path / "expected", None, 1, None, nothing) == 3
     drawn = sorted(path.name for path in (tmp_path / "drawn").iterdir())
