@@ -30,7 +30,7 @@ from panoptic_blend.structures import Array, Output, PanopticBlendError, Panopti
 
 
 class ExportedPredictor:
-    """An exported model that predicts pictures as `Predictor` does; `load` creates it. Several threads may use it.
+    """An exported model that predicts pictures as `Predictor` does; ``deploy.load`` creates it. Threads may share it.
 
     Args:
         manifest: what is known of the model.

@@ -62,7 +62,7 @@ def prepare(
     """Take in a folder of labeled pictures; nothing is written into it.
 
     Args:
-        folder: pictures and labels in a format that `recognize` knows.
+        folder: pictures and labels in a format that ``recognize`` knows.
         output: the folder of the run, see `require_apart`. What has to be made of the data goes into folders of it,
             and is used again while the data are the same: ``converted``, ``checked`` and ``data``.
         val_share: the share of the pictures that becomes the validation split where there is none.
