@@ -108,7 +108,9 @@ class _Program:
 def _compile(package: str, name: str) -> tuple[wasmtime.Engine, wasmtime.Module]:
     import wasmtime
 
-    engine = wasmtime.Engine()
+    config = wasmtime.Config()
+    config.parallel_compilation = False  # its threads would be missing in a forked process, which would wait for them
+    engine = wasmtime.Engine(config)
     return engine, wasmtime.Module(engine, resources.files(package).joinpath(f"{name}.wat").read_text())
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import multiprocessing
+
 import numpy as np
 import pytest
 
@@ -35,3 +37,14 @@ def test_without_wasmtime_there_is_no_output(without_wasmtime: None) -> None:
 def test_the_first_inputs_of_a_process_are_left_to_callers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(webassembly, "_waiting", 401)
     assert [encode(100), encode(100), encode(100)] == [None, None, [0, 0]]
+
+
+def test_a_forked_process_compiles_another_program() -> None:
+    webassembly._compile.cache_clear()
+    webassembly._compile("panoptic_blend", "runs")
+    child = multiprocessing.get_context("fork").Process(
+        target=webassembly._compile, args=("panoptic_blend.formats", "png_rows")
+    )
+    child.start()
+    child.join(timeout=20)
+    assert child.exitcode == 0
