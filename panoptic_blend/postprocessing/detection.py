@@ -142,13 +142,13 @@ def _suppresses(
     ones: Integers, others: Integers, corners: Floats, labels: Integers, nms: float
 ) -> npt.NDArray[np.bool_]:
     """Whether boxes number ``ones`` (n,) of corners (4, D) suppress ``others`` (m,) if they are better: (n, m) bool."""
-    left_top, right_bottom = corners[:2], corners[2:]
-    sides = np.minimum(right_bottom[:, ones, None], right_bottom[:, None, others])
-    sides -= np.maximum(left_top[:, ones, None], left_top[:, None, others])
+    own, rivals = corners[:, ones, None], corners[:, None, others]
+    sides = np.minimum(own[2:], rivals[2:])
+    sides -= np.maximum(own[:2], rivals[:2])
     common = np.maximum(sides, 0).prod(axis=0)
-    areas = (right_bottom - left_top).prod(axis=0)
+    areas = (own[2:] - own[:2]).prod(axis=0) + (rivals[2:] - rivals[:2]).prod(axis=0)
     with np.errstate(invalid="ignore", divide="ignore"):  # two boxes without area
-        overlaps = common / (areas[ones, None] + areas[others] - common)
+        overlaps = common / (areas - common)
     return (overlaps > np.float64(nms)) & (labels[ones, None] == labels[others])
 
 
