@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
+from typing import Any
 
 from panoptic_blend.convert.ade20k import SPLITS as ADE20K_SPLITS
 from panoptic_blend.convert.ade20k import TABLE, read_ade20k
@@ -194,7 +195,7 @@ def _coco(folder: Path, stuff: Sequence[str]) -> Source | None:
     paths = sorted((folder / "annotations").glob(f"{_INSTANCES}*.json"))
     if not paths:
         places = [*folder.glob("*.json"), *folder.glob("annotations/*.json"), *folder.glob(f"*/{_ROBOFLOW}.json")]
-        paths = [path for path in sorted(places) if _is_coco(path)]
+        paths = [path for path in sorted(places) if _is_coco(read_json(path))]
     if not paths:
         return None
     names = [_split_name(path, folder) for path in paths]
@@ -206,8 +207,7 @@ def _coco(folder: Path, stuff: Sequence[str]) -> Source | None:
     return Source("COCO instances", readers)
 
 
-def _is_coco(path: Path) -> bool:
-    content = read_json(path)
+def _is_coco(content: object) -> bool:
     return isinstance(content, dict) and all(are_records(content.get(key)) for key in ("images", "annotations"))
 
 
@@ -218,8 +218,9 @@ def _split_name(path: Path, folder: Path) -> str:
 
 
 def _read_instances(path: Path, folder: Path, split: str, stuff: Sequence[str]) -> LabeledSource:
-    pictures = _picture_folder(path, folder, split)
-    annotations = read_json(path).get("annotations", [])
+    content = read_json(path)
+    pictures = _picture_folder(path, content, folder, split)
+    annotations = content.get("annotations", [])
     if not annotations or not all(annotation.get("iscrowd") == 1 for annotation in annotations):
         return read_coco_instances(path, pictures, stuff, None)
     source = read_coco_instances(path, pictures, stuff, None, Rules(crowds_as_instances=True))
@@ -228,10 +229,9 @@ def _read_instances(path: Path, folder: Path, split: str, stuff: Sequence[str]) 
     return source
 
 
-def _picture_folder(path: Path, folder: Path, split: str) -> Path:
-    """The folder in which the first picture of a COCO JSON is."""
-    content = read_json(path)
-    names = [str(image.get("file_name")) for image in content["images"][:1]] if _is_coco(path) else []
+def _picture_folder(path: Path, content: Any, folder: Path, split: str) -> Path:
+    """The folder in which the first picture of a COCO JSON with this ``content`` is."""
+    names = [str(image.get("file_name")) for image in content["images"][:1]] if _is_coco(content) else []
     split = path.stem.removeprefix(_INSTANCES) if split == WHOLE else split
     places = [folder / split, folder / "images" / split, folder / "images", path.parent, folder]
     others = sorted(place for place in folder.iterdir() if place.is_dir())
