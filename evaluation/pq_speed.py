@@ -133,13 +133,12 @@ def timed(name: str, work: Callable[[], object], pairs: int, rounds: int = 5) ->
 def peak_memory(truth: Path, prediction: Path) -> float:
     """MB by which scoring the files raises the peak of a new process above that of its imports (Linux)."""
     program = (
-        "import re, sys, wasmtime, zlib_ng.zlib_ng\n"
+        "import sys, wasmtime, zlib_ng.zlib_ng\n"
+        "from evaluation.memory import peak_bytes\n"
         "from panoptic_blend.scoring.evaluate_files import evaluate_files\n"
-        # the peak of `resource` would be that of this process, from which the new one is forked
-        "peak = lambda: int(re.search(r'VmHWM:\\s*([0-9]+)', open('/proc/self/status').read())[1])\n"
-        "imported = peak()\n"
+        "imported = peak_bytes()\n"
         "evaluate_files(*sys.argv[1:])\n"
-        "print((peak() - imported) / 1024)"
+        "print((peak_bytes() - imported) / 2**20)"
     )
     done = subprocess.run(
         [sys.executable, "-c", program, truth, prediction], capture_output=True, text=True, check=True
