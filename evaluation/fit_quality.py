@@ -16,8 +16,6 @@ it is judged on; a run that has them is skipped. ``table`` prints Markdown table
 
 from __future__ import annotations
 
-import platform
-import re
 from collections.abc import Collection
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,8 +25,9 @@ import torch
 import typer
 
 from evaluation.fit_experiments import EXPERIMENTS, INSTANCES, REFERENCES, Given, Task
-from evaluation.fit_rows import Row, add_row, figures_of, of_experiments, read_rows, table
-from evaluation.fit_variants import Trained
+from evaluation.fit_rows import Row, figures_of, of_experiments, read_rows, table
+from evaluation.fit_variants import Trained, without_folders
+from evaluation.result_lines import add_line, machine_name
 from panoptic_blend.cli.running import guarded, stoppable
 from panoptic_blend.data.dataset import CocoPanoptic
 from panoptic_blend.files import locked
@@ -58,14 +57,14 @@ def run(experiment: str, given: Given, seeds: list[int], results: Path, only: Co
                 continue
             trained = task.variant.train(task.root, task.folder, seed)
             for name in left:
-                add_row(results, _row(experiment, given, task, seed, name, trained))
+                add_line(results, _row(experiment, task, seed, name, trained))
     if unknown := [name for name in only if name not in known]:
         raise PanopticBlendError(
             f"--only {unknown[0]!r}: {experiment} has no such variant; take {', '.join(sorted(known))}"
         )
 
 
-def _row(experiment: str, given: Given, task: Task, seed: int, name: str, trained: Trained) -> Row:
+def _row(experiment: str, task: Task, seed: int, name: str, trained: Trained) -> Row:
     dataset = CocoPanoptic(*task.splits[name])
     details, instances = trained.judge(dataset)
     figures, resampled = figures_of(None if name == INSTANCES else details, instances)
@@ -74,7 +73,7 @@ def _row(experiment: str, given: Given, task: Task, seed: int, name: str, traine
         variant=task.name,
         seed=seed,
         split=name,
-        options=[_without_folder(option, given.pretrained) for option in trained.options],
+        options=without_folders(trained.options),
         digest=trained.digest,
         machine=machine_name(),
         cores=cores(),
@@ -86,20 +85,6 @@ def _row(experiment: str, given: Given, task: Task, seed: int, name: str, traine
         figures=figures,
         resampled=resampled,
     )
-
-
-def _without_folder(option: str, path: Path | None) -> str:
-    """An option in which a file has its name only: where it lies on this machine tells others nothing."""
-    return option.replace(str(path), path.name) if path else option
-
-
-def machine_name() -> str:
-    """The name of the GPU, or of the processor."""
-    if torch.cuda.is_available():
-        return torch.cuda.get_device_name()
-    cpuinfo = Path("/proc/cpuinfo")
-    named = re.search(r"model name\s*: (.*)", cpuinfo.read_text()) if cpuinfo.exists() else None
-    return named[1] if named else platform.processor() or platform.machine()
 
 
 def fit_quality(

@@ -11,10 +11,9 @@ times what it should be, which is corrected; of one seed it shows none, so that 
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import NormalDist
 
@@ -22,7 +21,8 @@ import numpy as np
 import numpy.typing as npt
 from rich.table import Table
 
-from panoptic_blend.files import locked, without_nan
+from evaluation.result_lines import read_lines
+from panoptic_blend.files import without_nan
 from panoptic_blend.metrics.average_precision import AveragePrecision
 from panoptic_blend.metrics.details import PanopticDetails
 from panoptic_blend.metrics.resampling import draws
@@ -104,20 +104,7 @@ def read_rows(path: Path) -> dict[Key, Row]:
     Raises:
         PanopticBlendError: a line is no row.
     """
-    rows = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines() if path.exists() else (), start=1):
-        try:
-            row = Row(**json.loads(line))
-        except (ValueError, TypeError):
-            raise PanopticBlendError(f"{path}: line {number} is no result; remove the line") from None
-        rows[row.key] = row
-    return rows
-
-
-def add_row(path: Path, row: Row) -> None:
-    """Append a row to a file."""
-    with locked(path.parent, "--results", patience=60), path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(asdict(row), allow_nan=False) + "\n")
+    return read_lines(path, lambda fields: Row(**fields))
 
 
 def table(rows: Iterable[Row], experiment: str, split: str, reference: str) -> Table:

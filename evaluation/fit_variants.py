@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -39,6 +40,8 @@ from panoptic_blend.training.loop import train
 
 TRAIN = "train2017"
 _LENGTH = "length.json"
+_SEPARATORS = re.compile(r"(=|: |[{,}] ?)")
+"""What stands between the keys and the values of an option such as ``backbone={kind: timm, pretrained: FILE}``."""
 
 Judge = Callable[[PanopticDataset], tuple[PanopticDetails | None, AveragePrecision]]
 """Runs a model over a split; without details if the model has no panoptic maps."""
@@ -214,17 +217,17 @@ def digest(settings: Config | list[str]) -> str:
     if isinstance(settings, Config):
         dumped: Mapping[str, Any] = settings.model_dump(mode="json")
         content = {**dumped, "data": {**dumped["data"], "root": None}}
-    text = json.dumps(_without_folders(content), sort_keys=True)
+    text = json.dumps(without_folders(content), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def _without_folders(value: Any) -> Any:
-    """Nested settings in which each file has its name only."""
+def without_folders(value: Any) -> Any:
+    """Nested settings in which files and absolute paths have their names only: where they lie tells others nothing."""
     if isinstance(value, Mapping):
-        return {key: _without_folders(item) for key, item in value.items()}
+        return {key: without_folders(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [_without_folders(item) for item in value]
+        return [without_folders(item) for item in value]
     if isinstance(value, str):
-        key, is_option, path = value.rpartition("=")
-        return f"{key}{is_option}{Path(path).name}" if Path(path).is_file() else value
+        parts = _SEPARATORS.split(value)
+        return "".join(path.name if (path := Path(part)).is_absolute() or path.is_file() else part for part in parts)
     return value

@@ -11,15 +11,14 @@ picture is drawn from the lines of ``--results`` alone.
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
 
-from evaluation.fit_quality import machine_name
 from evaluation.fit_variants import ByConfig
+from evaluation.result_lines import add_line, machine_name, read_lines
 from evaluation.speed_exports import timed_rounds
 from panoptic_blend.cli.running import guarded, stoppable
 from panoptic_blend.data.dataset import CocoPanoptic
@@ -72,6 +71,11 @@ class Point:
     date: str
 
     @property
+    def key(self) -> str:
+        """What the point is of."""
+        return self.model
+
+    @property
     def milliseconds(self) -> float:
         """The median processor time of a picture, which is on one core the time on an idle one."""
         return 1000 * median(self.processor)
@@ -98,9 +102,8 @@ def main() -> None:
                     print(f"{name}: finished")
                     continue
                 print(f"{name}: training", flush=True)
-                point = measured(name, root, options.output / name.replace(", ", "_"), options.minutes)
-                with options.results.open("a", encoding="utf-8") as file:
-                    file.write(json.dumps(asdict(point), allow_nan=False) + "\n")
+                folder = options.output / name.replace(", ", "_")
+                add_line(options.results, measured(name, root, folder, options.minutes))
     points = list(read_points(options.results).values())
     if not points:
         raise PanopticBlendError(f"{options.results}: has no results; leave out --draw")
@@ -144,14 +147,7 @@ def read_points(path: Path) -> dict[str, Point]:
     Raises:
         PanopticBlendError: a line is no point.
     """
-    points = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines() if path.exists() else (), start=1):
-        try:
-            point = Point(**json.loads(line))
-        except (ValueError, TypeError):
-            raise PanopticBlendError(f"{path}: line {number} is no result; remove the line") from None
-        points[point.model] = point
-    return points
+    return read_lines(path, lambda fields: Point(**fields))
 
 
 _WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 720, 400, 60, 130, 20, 50

@@ -27,10 +27,10 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from evaluation.fit_quality import machine_name
+from evaluation.result_lines import add_line, machine_name
 from evaluation.speed import PICTURE, input_size
 from evaluation.speed_models import CANDIDATES, saved_model
-from evaluation.speed_rows import Row, Timing, add_row, read_rows, table, targets
+from evaluation.speed_rows import Row, Timing, read_rows, table, targets
 from evaluation.speed_worker import picture
 from evaluation.timing import measurement_table
 from panoptic_blend.cli.running import guarded, stoppable
@@ -109,7 +109,7 @@ def measure_missing(configs: Sequence[str], cores: Sequence[int], repeats: int, 
             folder = output / name
             prepare(name, folder)
             timings = measure(folder, number, repeats)
-            add_row(results, row(name, number, timings))
+            add_line(results, row(name, number, timings))
 
 
 def row(name: str, cores: int, timings: dict[str, Timing]) -> Row:
@@ -193,6 +193,7 @@ def size_of(path: Path) -> int:
 class Worker:
     """A process of `evaluation.speed_worker`."""
 
+    command: Sequence[str]
     process: subprocess.Popen[str]
 
     def predict(self) -> dict[str, Any]:
@@ -206,7 +207,7 @@ class Worker:
         """The next line that it writes."""
         assert self.process.stdout is not None
         if not (line := self.process.stdout.readline()):
-            raise PanopticBlendError(f"{' '.join(map(str, self.process.args))}: ended; its error is above")  # type: ignore[arg-type]
+            raise PanopticBlendError(f"{' '.join(self.command)}: ended; its error is above")
         found: dict[str, Any] = json.loads(line)
         return found
 
@@ -218,7 +219,7 @@ def worker(model: Path, precision: str, cores: int, size: Size) -> Iterator[Work
     environment = {**os.environ, "OMP_NUM_THREADS": str(cores)}
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=environment) as process:
-        yield Worker(process)
+        yield Worker(command, process)
 
 
 if __name__ == "__main__":

@@ -5,18 +5,16 @@ All variants in a line were measured in one run, in turn, so that their ratios h
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import Literal
+from typing import Any, Literal
 
 from rich.table import Table
 
+from evaluation.result_lines import read_lines
 from evaluation.timing import Measurement
-from panoptic_blend.files import locked
-from panoptic_blend.structures import PanopticBlendError
 from panoptic_blend.table_formats import NOTHING
 from panoptic_blend.terminal import right_aligned
 
@@ -85,22 +83,12 @@ def read_rows(path: Path) -> dict[Key, Row]:
     Raises:
         PanopticBlendError: a line is no row.
     """
-    rows = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines() if path.exists() else (), start=1):
-        try:
-            fields = json.loads(line)
-            timings = {name: Timing(**timing) for name, timing in fields.pop("timings").items()}
-            row = Row(**fields, timings=timings)
-        except (ValueError, TypeError, KeyError, AttributeError):
-            raise PanopticBlendError(f"{path}: line {number} is no result; remove the line") from None
-        rows[row.key] = row
-    return rows
+    return read_lines(path, _row)
 
 
-def add_row(path: Path, row: Row) -> None:
-    """Append a row to a file."""
-    with locked(path.parent, "--results", patience=60), path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(asdict(row), allow_nan=False) + "\n")
+def _row(fields: dict[str, Any]) -> Row:
+    timings = {name: Timing(**timing) for name, timing in fields.pop("timings").items()}
+    return Row(**fields, timings=timings)
 
 
 def table(rows: Iterable[Row], clock: Clock) -> Table:

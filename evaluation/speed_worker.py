@@ -3,8 +3,7 @@
     python -m evaluation.speed_worker MODEL PRECISION CORES HEIGHT WIDTH
 
 MODEL is a checkpoint, which torch runs, or an exported folder, whose process never loads torch. The picture has so many
-rows and columns. After loading, and
-then for every line of standard input, a line of JSON is written.
+rows and columns. After loading, and then for every line of standard input, a line of JSON is written.
 """
 
 from __future__ import annotations

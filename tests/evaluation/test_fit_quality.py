@@ -15,7 +15,7 @@ from evaluation import fit_experiments, fit_quality
 from evaluation.fit_experiments import EXPERIMENTS, RATES, REFERENCES, Given, Task, left_out
 from evaluation.fit_quality import run
 from evaluation.fit_rows import read_rows
-from evaluation.fit_variants import ByConfig, ByFit, ByPeer, Trained, Tuned, digest, training_seconds
+from evaluation.fit_variants import ByConfig, ByFit, ByPeer, Trained, Tuned, digest, training_seconds, without_folders
 from evaluation.generated_kinds import KINDS
 from panoptic_blend.checkpoints.io import read_figure
 from panoptic_blend.cli.running import guarded
@@ -95,6 +95,20 @@ def test_a_digest_is_the_same_wherever_the_weights_lie(tmp_path: Path) -> None:
         digests += [digest(config), digest([f"pretrained={path}", "rate=1"])]
     assert digests[:2] == digests[2:]
     assert digest(["pretrained=lite1.safetensors", "rate=1"]) != digests[1] != digests[0]
+
+
+def test_options_have_the_names_of_files_only(tmp_path: Path) -> None:
+    path = tmp_path / "a plan.yaml"
+    path.touch()
+    backbone = f"model.backbone={{kind: timm, pretrained: {path}, depth: 50}}"
+    shown = without_folders([str(path), f"weights={path}", backbone, "seed=0", "fit --minutes 3.00"])
+    assert shown == [
+        "a plan.yaml",
+        "weights=a plan.yaml",
+        "model.backbone={kind: timm, pretrained: a plan.yaml, depth: 50}",
+        "seed=0",
+        "fit --minutes 3.00",
+    ]
 
 
 def test_photographs_and_weights_are_asked_for(tmp_path: Path, refused: Callable[..., str]) -> None:

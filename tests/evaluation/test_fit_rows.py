@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from evaluation.fit_rows import RESAMPLES, Row, add_row, deviation, figures_of, interval, read_rows, table
+from evaluation.fit_rows import RESAMPLES, Row, deviation, figures_of, interval, read_rows, table
+from evaluation.result_lines import add_line
 from panoptic_blend.instances import FoundInstances
 from panoptic_blend.metrics.average_precision import AveragePrecision
 from panoptic_blend.metrics.details import PanopticDetails
@@ -99,8 +100,8 @@ def test_rows_are_kept_and_the_last_of_a_key_counts(tmp_path: Path, refused: Cal
     path = tmp_path / "results" / "rows.jsonl"
     assert read_rows(path) == {}
     for value in (0.3, 0.4):
-        add_row(path, row("fit", 0, value))
-    add_row(path, row("fit", 1, 0.5))
+        add_line(path, row("fit", 0, value))
+    add_line(path, row("fit", 1, 0.5))
     found = read_rows(path)
     assert [key[2] for key in found] == [0, 1]
     assert found["shapes", "fit", 0, "val2017"] == row("fit", 0, 0.4)

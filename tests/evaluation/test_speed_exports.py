@@ -18,9 +18,10 @@ from exported_folder import write_exported
 from torch import nn
 
 from evaluation import speed_exports
+from evaluation.result_lines import add_line
 from evaluation.speed_exports import main
 from evaluation.speed_models import limit_candidates, missing, saved_model, settle
-from evaluation.speed_rows import Row, Timing, add_row, read_rows, table, targets
+from evaluation.speed_rows import Row, Timing, read_rows, table, targets
 from panoptic_blend.config.experiment import Config, load_config
 from panoptic_blend.models.build import build_model
 from panoptic_blend.models.fcos import LevelPredictions
@@ -122,7 +123,7 @@ def test_the_last_row_of_a_key_counts_and_foreign_lines_are_named(tmp_path: Path
     assert read_rows(path) == {}
     first, last = row("a"), replace(row("a"), date="2026-11-29")
     for one in (first, row("a", cores=2), last):
-        add_row(path, one)
+        add_line(path, one)
     rows = read_rows(path)
     assert list(rows) == [("a", 1, "a processor"), ("a", 2, "a processor")]
     assert rows["a", 1, "a processor"].date == "2026-11-29"
