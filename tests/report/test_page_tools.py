@@ -225,7 +225,7 @@ def test_thumbnails_show_a_layer(page: Page, written: Path) -> None:
     middle = (
         """node => [...node.getContext("2d").getImageData(Math.floor(node.width / 4), node.height / 3, 1, 1).data]"""
     )
-    page.wait_for_function("[...document.querySelectorAll('.thumbnail canvas')].every(node => node.width === 80)")
+    page.wait_for_function("() => [...document.querySelectorAll('.thumbnail canvas')].every(node => node.width === 80)")
     assert page.locator(".thumbnail canvas").first.evaluate(middle) == [200, 30, 40, 255]  # the left box
     page.select_option("#thumbs", "photo")
     assert page.locator(".thumbnail canvas").count() == 0
