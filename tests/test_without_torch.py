@@ -60,7 +60,9 @@ def test_ap(tmp_path: Path) -> None:
 
 
 def test_report(truth: Path, generated: Path, tmp_path: Path) -> None:
-    command("report", truth, truth, "--images", generated / "val2017", "--out", tmp_path / "r.html", "--resamples", 5)
+    command(
+        "report", truth, truth, "--images", generated / "val2017", "--output", tmp_path / "r.html", "--resamples", 5
+    )
     assert (tmp_path / "r.html").stat().st_size > 10_000
 
 
@@ -75,7 +77,7 @@ def test_data_check(generated: Path) -> None:
 
 
 def test_data_shapes(tmp_path: Path) -> None:
-    command("data", "shapes", "--out", tmp_path, "--train", 1, "--val", 1)
+    command("data", "shapes", "--output", tmp_path, "--train", 1, "--val", 1)
     assert len(read_panoptic_json(tmp_path / "annotations" / "panoptic_val2017.json").images) == 1
 
 
@@ -109,7 +111,7 @@ def test_data_convert(generated: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     command(
         *("data", "convert", "coco-instances", tmp_path / "instances.json"),
-        *("--pictures", picture.parent, "--out", out, "--split", "val"),
+        *("--pictures", picture.parent, "--output", out, "--split", "val"),
     )
     ids = read_segment_ids(out / "annotations" / "panoptic_val" / f"{picture.stem}.png")
     assert (ids == 1).sum() == 10 * 20

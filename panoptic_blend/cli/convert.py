@@ -16,8 +16,11 @@ if TYPE_CHECKING:
 
 convert = typer.Typer(help="Convert data sets in other formats to COCO panoptic.", no_args_is_help=True)
 
-Out = Annotated[
-    Path, typer.Option(help="Folder to write: pictures in SPLIT/, annotations/panoptic_SPLIT.json, and its PNGs.")
+Output = Annotated[
+    Path,
+    typer.Option(
+        "--output", "-o", help="Folder to write: pictures in SPLIT/, annotations/panoptic_SPLIT.json, and its PNGs."
+    ),
 ]
 SplitName = Annotated[str, typer.Option(help="Name of the split to write.")]
 ValShare = Annotated[float, typer.Option(min=0, max=0.9, help="Share of the pictures that becomes the split val.")]
@@ -46,7 +49,7 @@ Link = Annotated[bool, typer.Option("--link", help="Link to the pictures instead
 def convert_coco_instances(
     instances: Annotated[Path, typer.Argument(help="COCO instances JSON, with polygons or RLE.")],
     pictures: Annotated[Path, typer.Option(help="Folder of the pictures.")],
-    out: Out,
+    output: Output,
     stuff: Annotated[list[str] | None, typer.Option(help="Categories that are stuff, like sky,road.")] = None,
     stuff_maps: Annotated[
         Path | None, typer.Option(help="Folder of gray PNGs with one value per stuff class, named like the pictures.")
@@ -80,7 +83,7 @@ def convert_coco_instances(
         raise PanopticBlendError("--stuff-maps and --stuff-classes need each other; give both")
     maps = Stuff(stuff_maps, stuff_classes, ignore_value) if stuff_maps and stuff_classes else None
     options = ConversionOptions(
-        root=out,
+        root=output,
         split=split,
         val_share=val_share,
         seed=seed,
@@ -99,7 +102,7 @@ def convert_labelme(
     folder: Annotated[
         Path, typer.Argument(help="Folder with one LabelMe JSON per picture; the picture is beside it or inside.")
     ],
-    out: Out,
+    output: Output,
     stuff: Annotated[list[str] | None, typer.Option(help="Labels that are stuff, like sky,road.")] = None,
     things: Annotated[
         list[str] | None, typer.Option(help="Labels that are things; default: all that are neither stuff nor void.")
@@ -130,7 +133,7 @@ def convert_labelme(
         VOID if void is None else parse_names(void, "--void"),
     )
     options = ConversionOptions(
-        root=out,
+        root=output,
         split=split,
         val_share=val_share,
         seed=seed,
@@ -146,7 +149,7 @@ def convert_labelme(
 @convert.command("yolo")
 def convert_yolo(
     data: Annotated[Path, typer.Argument(metavar="DIR", help="Folder with data.yaml, or another such file.")],
-    out: Out,
+    output: Output,
     stuff: Annotated[list[str] | None, typer.Option(help="Classes that are stuff, like sky,road.")] = None,
     overlap: OverlapRule = "smaller",
     rest: Rest = None,
@@ -162,7 +165,7 @@ def convert_yolo(
     description, names = require_yolo(data), parse_names(stuff, "--stuff")
     for split in yolo_splits(description):
         options = ConversionOptions(
-            root=out, split=split, overlap=overlap, rest=rest, keep_empty=keep_empty, link=link, overwrite=overwrite
+            root=output, split=split, overlap=overlap, rest=rest, keep_empty=keep_empty, link=link, overwrite=overwrite
         )
         write_data_set(read_yolo(description, split, names), options)
 
@@ -170,7 +173,7 @@ def convert_yolo(
 @convert.command("cvat")
 def convert_cvat(
     annotations: Annotated[Path, typer.Argument(help="annotations.xml of an export as CVAT for images 1.1.")],
-    out: Out,
+    output: Output,
     pictures: Annotated[
         Path | None, typer.Option(help="Folder of the pictures, if it is not images/ beside the file.")
     ] = None,
@@ -193,7 +196,7 @@ def convert_cvat(
     from panoptic_blend.formats.name_lists import parse_names
 
     options = ConversionOptions(
-        root=out,
+        root=output,
         split=split,
         val_share=val_share,
         seed=seed,
@@ -210,7 +213,7 @@ def convert_cvat(
 def convert_label_studio(
     tasks: Annotated[Path, typer.Argument(help="The JSON of an export as JSON, with brush masks and polygons.")],
     pictures: Annotated[Path, typer.Option(help="Folder of the pictures.")],
-    out: Out,
+    output: Output,
     stuff: Annotated[list[str] | None, typer.Option(help="Labels that are stuff, like sky,road.")] = None,
     interface: Annotated[
         Path | None, typer.Option(help="XML of the labeling interface, for the order of the labels; default: by name.")
@@ -233,7 +236,7 @@ def convert_label_studio(
     from panoptic_blend.formats.name_lists import parse_names
 
     options = ConversionOptions(
-        root=out,
+        root=output,
         split=split,
         val_share=val_share,
         seed=seed,

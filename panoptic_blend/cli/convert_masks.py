@@ -12,7 +12,7 @@ import typer
 from panoptic_blend.cli.convert import (
     KeepEmpty,
     Link,
-    Out,
+    Output,
     OverlapRule,
     Rest,
     Seed,
@@ -35,7 +35,7 @@ def convert_masks(
         Path, typer.Option(help='JSON with the class of each value: {"1": "sky", "0": null}, or with COCO categories.')
     ],
     pictures: Annotated[Path, typer.Option(help="Folder of the pictures, named like the PNGs.")],
-    out: Out,
+    output: Output,
     instances: Annotated[
         Path | None, typer.Option(help="Folder of PNGs with the number of the instance of each pixel.")
     ] = None,
@@ -59,7 +59,7 @@ def convert_masks(
     if instances is not None and divisor is not None:
         raise PanopticBlendError("--instances and --divisor both say where instances are; give only one of the two")
     options = ConversionOptions(
-        root=out,
+        root=output,
         split=split,
         val_share=val_share,
         seed=seed,
@@ -78,7 +78,7 @@ def convert_cityscapes(
         Path,
         typer.Argument(metavar="PATH", help="The folder with gtFine, gtFine/SPLIT, or cityscapes_panoptic_SPLIT.json."),
     ],
-    out: Out,
+    output: Output,
     pictures: Annotated[
         Path | None,
         typer.Option(help="The folder leftImg8bit, or that of the split in it; default: beside gtFine."),
@@ -111,14 +111,14 @@ def convert_cityscapes(
     else:
         sources = {split or labels.absolute().name: lambda: read_cityscapes_folder(labels, pictures)}
     for name, read in sources.items():
-        options = ConversionOptions(root=out, split=name, keep_empty=keep_empty, link=link, overwrite=overwrite)
+        options = ConversionOptions(root=output, split=name, keep_empty=keep_empty, link=link, overwrite=overwrite)
         write_data_set(read(), options, offers_rest=False)
 
 
 @convert.command("voc")
 def convert_voc(
     root: Annotated[Path, typer.Argument(metavar="DIR", help="VOC2012, or an export as Segmentation mask of CVAT.")],
-    out: Out,
+    output: Output,
     stuff: Annotated[list[str] | None, typer.Option(help="Classes that are stuff, like sky,road.")] = None,
     rest: Rest = None,
     keep_empty: KeepEmpty = False,
@@ -132,7 +132,7 @@ def convert_voc(
 
     for split in voc_splits(root):
         options = ConversionOptions(
-            root=out, split=split, rest=rest, keep_empty=keep_empty, link=link, overwrite=overwrite
+            root=output, split=split, rest=rest, keep_empty=keep_empty, link=link, overwrite=overwrite
         )
         write_data_set(read_voc(root, split, parse_names(stuff, "--stuff")), options)
 
@@ -140,7 +140,7 @@ def convert_voc(
 @convert.command("ade20k")
 def convert_ade20k(
     root: Annotated[Path, typer.Argument(metavar="DIR", help="ADEChallengeData2016, with annotations_instance.")],
-    out: Out,
+    output: Output,
     rest: Rest = None,
     keep_empty: KeepEmpty = False,
     link: Link = False,
@@ -152,7 +152,7 @@ def convert_ade20k(
 
     for split in SPLITS:
         options = ConversionOptions(
-            root=out, split=split, rest=rest, keep_empty=keep_empty, link=link, overwrite=overwrite
+            root=output, split=split, rest=rest, keep_empty=keep_empty, link=link, overwrite=overwrite
         )
         write_data_set(read_ade20k(root, split), options)
 
@@ -160,7 +160,7 @@ def convert_ade20k(
 @convert.command("vistas")
 def convert_vistas(
     root: Annotated[Path, typer.Argument(metavar="DIR", help="Mapillary Vistas, with config_v2.0.json.")],
-    out: Out,
+    output: Output,
     keep_empty: KeepEmpty = False,
     link: Link = False,
     overwrite: Overwrite = False,
@@ -171,14 +171,14 @@ def convert_vistas(
 
     version = vistas_version(root)
     for split in SPLITS:
-        options = ConversionOptions(root=out, split=split, keep_empty=keep_empty, link=link, overwrite=overwrite)
+        options = ConversionOptions(root=output, split=split, keep_empty=keep_empty, link=link, overwrite=overwrite)
         write_data_set(read_vistas(root, split, version), options, offers_rest=False)
 
 
 @convert.command("supervisely")
 def convert_supervisely(
     root: Annotated[Path, typer.Argument(metavar="DIR", help="A project with meta.json, and img/ and ann/ below.")],
-    out: Out,
+    output: Output,
     stuff: Annotated[list[str] | None, typer.Option(help="Classes that are stuff, like sky,road.")] = None,
     split: SplitName = "train",
     val_share: ValShare = 0.0,
@@ -195,7 +195,7 @@ def convert_supervisely(
     from panoptic_blend.formats.name_lists import parse_names
 
     options = ConversionOptions(
-        root=out,
+        root=output,
         split=split,
         val_share=val_share,
         seed=seed,

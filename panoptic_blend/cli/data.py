@@ -11,7 +11,7 @@ from panoptic_blend.cli.convert import CrowdRule
 from panoptic_blend.cli.convert_masks import convert
 from panoptic_blend.cli.data_sets import filter_, merge, split, stats
 from panoptic_blend.cli.interchange import export
-from panoptic_blend.cli.options import AsJson
+from panoptic_blend.cli.options import AsJson, Output
 from panoptic_blend.cli.running import stoppable
 from panoptic_blend.terminal import print_json, print_tables, progress_line
 
@@ -24,7 +24,7 @@ data.command("filter")(filter_)
 
 @data.command()
 def shapes(
-    out: Annotated[Path, typer.Option(help="Folder to write.")] = Path("datasets/shapes"),
+    output: Output = Path("datasets/shapes"),
     train: Annotated[int, typer.Option(min=0, help="Number of training images.")] = 2000,
     val: Annotated[int, typer.Option(min=0, help="Number of validation images.")] = 200,
     seed: Annotated[int, typer.Option(help="Seed of the generator.")] = 0,
@@ -33,8 +33,8 @@ def shapes(
     from panoptic_blend.shapes.dataset import write_shapes
 
     with progress_line("generating") as progress:
-        write_shapes(out, train, val, seed, lambda done: progress(done, train + val))
-    print(f"{train} training and {val} validation images are in {out}")
+        write_shapes(output, train, val, seed, lambda done: progress(done, train + val))
+    print(f"{train} training and {val} validation images are in {output}")
 
 
 @data.command("check")

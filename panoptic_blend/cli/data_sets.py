@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from panoptic_blend.cli.convert import KeepEmpty, Link, Out, Seed, write_data_set
+from panoptic_blend.cli.convert import KeepEmpty, Link, Output, Seed, write_data_set
 from panoptic_blend.cli.options import AsJson, Overwrite
 from panoptic_blend.structures import PanopticBlendError
 from panoptic_blend.terminal import print_json, print_tables, progress_line
@@ -22,7 +22,7 @@ Rename = Annotated[
 
 def merge(
     roots: Annotated[list[Path], typer.Argument(metavar="DIR...", help="Roots of data sets; they are only read.")],
-    out: Out,
+    output: Output,
     split: OneSplit = None,
     rename: Rename = None,
     link: Link = False,
@@ -33,13 +33,13 @@ def merge(
     from panoptic_blend.interchange.data_sets import Edit, edited_splits, parse_renames
 
     for name, source in edited_splits(roots, Edit(parse_renames(rename)), split).items():
-        options = ConversionOptions(root=out, split=name, keep_empty=True, link=link, overwrite=overwrite)
+        options = ConversionOptions(root=output, split=name, keep_empty=True, link=link, overwrite=overwrite)
         write_data_set(source, options, offers_rest=False)
 
 
 def split(
     root: Root,
-    out: Out,
+    output: Output,
     val_share: Annotated[float, typer.Option(min=0.01, max=0.9, help="Share of the pictures that becomes val.")] = 0.1,
     seed: Seed = 0,
     split: Annotated[str | None, typer.Option(help="The split to divide, if there are several.")] = None,
@@ -54,14 +54,14 @@ def split(
     if others:
         raise PanopticBlendError(f"{root}: has the splits {name}, {', '.join(dict(others))}; choose one with --split")
     options = ConversionOptions(
-        root=out, val_share=val_share, seed=seed, keep_empty=True, link=link, overwrite=overwrite
+        root=output, val_share=val_share, seed=seed, keep_empty=True, link=link, overwrite=overwrite
     )
     write_data_set(source, options, offers_rest=False)
 
 
 def filter_(
     root: Root,
-    out: Out,
+    output: Output,
     classes: Annotated[
         list[str] | None, typer.Option(help="Keep the segments of these classes only; others become void.")
     ] = None,
@@ -88,7 +88,7 @@ def filter_(
 
     edit = Edit(parse_renames(rename), parse_names(classes, "--classes"), where)
     for name, source in edited_splits([root], edit, split, images).items():
-        options = ConversionOptions(root=out, split=name, keep_empty=keep_empty, link=link, overwrite=overwrite)
+        options = ConversionOptions(root=output, split=name, keep_empty=keep_empty, link=link, overwrite=overwrite)
         write_data_set(source, options, offers_rest=False)
 
 

@@ -29,7 +29,7 @@ def export(
         ),
     ],
     to: Annotated[Format, typer.Option(help="The format to write.")],
-    out: Annotated[Path, typer.Option(help="Folder to write, which must not exist or be empty.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write, which must not exist or be empty.")],
     split: Annotated[str | None, typer.Option(help="The split of a data set that has several.")] = None,
     pictures: Annotated[
         Path | None, typer.Option(help="Folder of the pictures, if it is not that of the split in COCO's layout.")
@@ -59,10 +59,10 @@ def export(
     if images is not None:
         opened = opened.only(read_list(images), images)
     with stoppable("stopped; nothing was written"), progress_line("exporting") as progress:
-        done = write(opened, to, out, drawn, progress, link=link, with_pictures=not labels_only)
-    print(*_lines(done, to, drawn), f"the labels are in {out}", sep="\n")
+        done = write(opened, to, output, drawn, progress, link=link, with_pictures=not labels_only)
+    print(*_lines(done, to, drawn), f"the labels are in {output}", sep="\n")
     if not labels_only:
-        print(f"to read them again: panoptic-blend data convert {shlex.join(done.way_back)} --out NEW")
+        print(f"to read them again: panoptic-blend data convert {shlex.join(done.way_back)} --output NEW")
 
 
 def _lines(done: Exported, form: str, drawn: Drawing) -> list[str]:

@@ -23,11 +23,13 @@ def report(
     images: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Folder of the photos; needed but for --select.")
     ] = None,
-    out: Annotated[
+    output: Annotated[
         Path | None,
         typer.Option(
+            "--output",
+            "-o",
             help="The page to write, by default report.html; large data sets also get a folder beside it. With "
-            "--select the list, by default selected.txt."
+            "--select the list, by default selected.txt.",
         ),
     ] = None,
     truth_folder: options.TruthFolder = None,
@@ -99,11 +101,11 @@ def report(
         pairs = FilePairs(
             truth, prediction, truth_folder, prediction_folder, FilePolicy(missing, additional, area), pictures=True
         )
-        _write_list(pairs, select, out or Path("selected.txt"), overwrite, workers)
+        _write_list(pairs, select, output or Path("selected.txt"), overwrite, workers)
         return
     if images is None:
         raise PanopticBlendError("a page needs the photos; say where they are with --images")
-    out = out or Path("report.html")
+    output = output or Path("report.html")
     resampling, policy = Resampling(resamples, seed=seed), InstancePolicy(additional=additional)
     if is_instance_results(prediction):
         panoptic_only = {
@@ -119,7 +121,7 @@ def report(
         }
         _refuse([option for option, value in panoptic_only.items() if value], prediction)
         files = InstancePaths(prediction, truth, compare or (), policy)
-        write = partial(write_instance_report, InstanceRequest(files, images, out, workers, size, overwrite))
+        write = partial(write_instance_report, InstanceRequest(files, images, output, workers, size, overwrite))
     else:
         others, other_instances = compare or [], compare_instances or []
         _require_useful(instances, instances_truth, others, other_instances)
@@ -130,7 +132,7 @@ def report(
             truth=truth,
             prediction=prediction,
             photos=images,
-            page=out,
+            page=output,
             truth_folder=truth_folder,
             prediction_folder=prediction_folder,
             others=options.paired_folders(others, compare_folder),
@@ -147,12 +149,12 @@ def report(
     print(f"{page} is the report" + (f"; {folder[0]} belongs to it" if folder else ", a single file"))
 
 
-def _write_list(pairs: FilePairs, select: str, out: Path, overwrite: bool, workers: int | None) -> None:
+def _write_list(pairs: FilePairs, select: str, output: Path, overwrite: bool, workers: int | None) -> None:
     from panoptic_blend.report.selection import write_selection
 
     with stoppable("stopped; nothing was written"), progress_line("comparing", "images") as progress:
-        number = write_selection(pairs, select, out, overwrite=overwrite, workers=workers, progress=progress)
-    print(f"{out} lists {number} of {len(pairs)} images")
+        number = write_selection(pairs, select, output, overwrite=overwrite, workers=workers, progress=progress)
+    print(f"{output} lists {number} of {len(pairs)} images")
 
 
 def _refuse(panoptic_only: list[str], results: Path) -> None:

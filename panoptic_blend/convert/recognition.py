@@ -168,7 +168,7 @@ def _mask_hint(folder: Path) -> str | None:
                     return (
                         f"{maps.name} looks like masks of the pictures in {pictures.name}; name their values in a "
                         f"classes.json, and convert them by `{words} classes.json --pictures "
-                        f"{shlex.quote(str(pictures))} --out NEW`, with --instances or --divisor; or "
+                        f"{shlex.quote(str(pictures))} --output NEW`, with --instances or --divisor; or "
                     )
     return None
 

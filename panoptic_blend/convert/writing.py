@@ -91,7 +91,7 @@ def write(source: LabeledSource, options: ConversionOptions, progress: Progress)
     _require_distinct(source)
     for split in splits:
         _require_outside(source, options, split)
-    with locked(options.root, "--out"):
+    with locked(options.root, "--output"):
         for split in splits:
             _require_free(options, split)
         _require_same_categories(categories, options, splits)
@@ -231,7 +231,7 @@ def _require_outside(source: LabeledSource, options: ConversionOptions, split: s
     for folder in source.folders:
         for path in (pictures, maps, json_path.parent):
             if path.resolve().is_relative_to(folder.resolve()):
-                raise PanopticBlendError(f"{path}: lies in the input folder {folder}; choose another --out")
+                raise PanopticBlendError(f"{path}: lies in the input folder {folder}; choose another --output")
 
 
 def _require_free(options: ConversionOptions, split: str) -> None:
@@ -239,7 +239,9 @@ def _require_free(options: ConversionOptions, split: str) -> None:
     if not options.overwrite:
         for path in _written(options.root, split):
             if path.exists():
-                raise PanopticBlendError(f"{path}: already exists; choose another --out or --split, or add --overwrite")
+                raise PanopticBlendError(
+                    f"{path}: already exists; choose another --output or --split, or add --overwrite"
+                )
 
 
 def _require_same_categories(categories: Categories, options: ConversionOptions, splits: Mapping[str, object]) -> None:
@@ -251,5 +253,5 @@ def _require_same_categories(categories: Categories, options: ConversionOptions,
         if isinstance(content, dict) and content.get("categories") != categories.records():
             raise PanopticBlendError(
                 f"{path}: this split has other categories than the new one; "
-                "use the same --things, --stuff and --rest for both, or another --out"
+                "use the same --things, --stuff and --rest for both, or another --output"
             )

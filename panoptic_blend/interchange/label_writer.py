@@ -75,7 +75,7 @@ class LabelWriter(ABC):
 
     @abstractmethod
     def way_back(self) -> Sequence[str]:
-        """The words after ``panoptic-blend data convert`` that read the folder, without ``--out``."""
+        """The words after ``panoptic-blend data convert`` that read the folder, without ``--output``."""
 
     def remarks(self) -> Sequence[str]:
         """Lines about what was left out, beside crowds and scores."""

@@ -72,12 +72,14 @@ def require_room(page: Path, overwrite: bool) -> None:
         raise PanopticBlendError(f"{page}: a report is an HTML page; give a name that ends in .html")
     folder = files_folder(page)
     if page.is_dir():
-        raise PanopticBlendError(f"{page}: is a folder; choose another --out")
+        raise PanopticBlendError(f"{page}: is a folder; choose another --output")
     for path in (page, folder):
         if (path.exists() or path.is_symlink()) and not overwrite:
-            raise PanopticBlendError(f"{path}: already exists; choose another --out, or add --overwrite")
+            raise PanopticBlendError(f"{path}: already exists; choose another --output, or add --overwrite")
     if (folder.exists() or folder.is_symlink()) and not _is_ours(folder):
-        raise PanopticBlendError(f"{folder}: is not the folder of a report; choose another --out, or move the folder")
+        raise PanopticBlendError(
+            f"{folder}: is not the folder of a report; choose another --output, or move the folder"
+        )
 
 
 def files_folder(page: Path) -> Path:
@@ -151,8 +153,8 @@ def _require_only_writer(temporary: Path) -> None:
     others = set(temporary.parent.glob(f"{glob.escape(stem)}.[0-9a-f]*.part")) - {temporary}
     if others:
         raise PanopticBlendError(
-            f"{min(others)}: another process is writing this report; wait for it, choose another --out, or remove this "
-            "folder if no process writes it"
+            f"{min(others)}: another process is writing this report; wait for it, choose another --output, or remove "
+            "this folder if no process writes it"
         )
 
 

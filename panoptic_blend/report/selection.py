@@ -105,7 +105,7 @@ def write_selection(
     Raises PanopticBlendError if the filter or a file is wrong, or if ``out`` exists and may not be overwritten.
     """
     if out.exists() and not overwrite:
-        raise PanopticBlendError(f"{out}: already exists; choose another --out, or add --overwrite")
+        raise PanopticBlendError(f"{out}: already exists; choose another --output, or add --overwrite")
     selection = Selection.parse(text, pairs.categories)
     things = frozenset(category.id for category in pairs.categories if category.is_thing)
     names = []

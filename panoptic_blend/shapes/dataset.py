@@ -234,7 +234,7 @@ def write_shapes(
             f"at least one scene, and at most {VAL_START} training scenes"
         )
     splits = {name: range(first, first + n) for name, first, n in (("train", 0, train), ("val", VAL_START, val)) if n}
-    with locked(Path(root), "--out"):
+    with locked(Path(root), "--output"):
         _write_splits(Path(root), splits, seed, progress)
 
 
@@ -266,4 +266,4 @@ def _require_own(path: Path) -> None:
     if path.exists():
         content = read_json(path)
         if not isinstance(content, dict) or content.get("categories") != Categories(CATEGORIES).records():
-            raise PanopticBlendError(f"{path}: belongs to another data set; choose another --out")
+            raise PanopticBlendError(f"{path}: belongs to another data set; choose another --output")

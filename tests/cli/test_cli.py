@@ -147,7 +147,7 @@ def test_a_broken_picture_is_skipped(
 
 
 def test_shapes_are_written_to_out(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    assert run(monkeypatch, "data", "shapes", "--out", tmp_path / "s", "--train", 1, "--val", 1, "--seed", 3) == 0
+    assert run(monkeypatch, "data", "shapes", "--output", tmp_path / "s", "--train", 1, "--val", 1, "--seed", 3) == 0
     assert len(list((tmp_path / "s" / "train2017").iterdir())) == 1
 
 
@@ -204,7 +204,7 @@ def test_a_folder_of_labelme_files_becomes_a_data_set(
         shapes = [{"label": label, "shape_type": "rectangle", "points": box} for label, box in boxes.items()]
         content = {"imagePath": photo.name, "imageData": None, "shapes": shapes}
         (labeled / photo.name).with_suffix(".json").write_text(json.dumps(content))
-    convert = "data", "convert", "labelme", labeled, "--out", tmp_path / "own"
+    convert = "data", "convert", "labelme", labeled, "--output", tmp_path / "own"
     options = "--stuff", "sky, night sky", "--val-share", 0.5, "--rest", "ground"
     assert run(monkeypatch, *convert, *options) == 0
     printed = capsys.readouterr().out
@@ -229,12 +229,21 @@ def test_instances_and_cityscapes_are_converted(
     }
     instances = tmp_path / "instances.json"
     instances.write_text(json.dumps(content))
-    convert = "data", "convert", "coco-instances", instances, "--pictures", root / "val2017", "--out", tmp_path / "own"
+    convert = (
+        "data",
+        "convert",
+        "coco-instances",
+        instances,
+        "--pictures",
+        root / "val2017",
+        "--output",
+        tmp_path / "own",
+    )
     assert run(monkeypatch, *convert, "--link") == 0
     assert (tmp_path / "own/train" / photo.name).samefile(photo)
     assert "give both" in error_of(monkeypatch, capsys, *convert, "--stuff-maps", tmp_path)
     truth = root / "annotations/panoptic_val2017.json"
-    cityscapes = "data", "convert", "cityscapes", truth, "--pictures", root / "val2017", "--out", tmp_path / "city"
+    cityscapes = "data", "convert", "cityscapes", truth, "--pictures", root / "val2017", "--output", tmp_path / "city"
     assert "`id` is" in error_of(monkeypatch, capsys, *cityscapes)
 
 

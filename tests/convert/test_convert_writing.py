@@ -205,7 +205,7 @@ def test_two_conversions_into_one_folder_do_not_mix(tmp_path: Path, refused: Ref
         return labels()
 
     assert run(source(tmp_path / "in", 1, read), tmp_path / "out") == {"train": 1}
-    assert messages[0].endswith("another process is using this folder; wait until it ends, or choose another --out")
+    assert messages[0].endswith("another process is using this folder; wait until it ends, or choose another --output")
     assert run(source(tmp_path / "in", 1), tmp_path / "out", overwrite=True) == {"train": 1}
 
 

@@ -325,7 +325,9 @@ def test_masks_without_a_table_are_named_with_the_command(tmp_path: Path, refuse
     (tmp_path / "images").rename(tmp_path / "my photos")
     message = refused(recognize, tmp_path)
     assert "classes looks like masks of the pictures in my photos; name their values in a classes.json" in message
-    words = f"data convert masks {tmp_path}/classes --classes classes.json --pictures '{tmp_path}/my photos' --out NEW`"
+    words = (
+        f"data convert masks {tmp_path}/classes --classes classes.json --pictures '{tmp_path}/my photos' --output NEW`"
+    )
     assert words in message
     (tmp_path / "data.zip").write_bytes(b"PK")
     assert "is a file; unpack it if it is packed" in refused(recognize, tmp_path / "data.zip")

@@ -80,9 +80,11 @@ def run(*words: object) -> str:
 
 def there_and_back(folder: Path, form: str, *options: object) -> Path:
     """Export the data set in ``folder / "own"``, and convert it by the command that the export prints."""
-    printed = run("export", folder / "own", "--to", form, "--out", folder / form, *options)
-    command = printed.splitlines()[-1].removeprefix("to read them again: panoptic-blend data ").replace("--out NEW", "")
-    run(*shlex.split(command), "--keep-empty", "--out", folder / "new")
+    printed = run("export", folder / "own", "--to", form, "--output", folder / form, *options)
+    command = (
+        printed.splitlines()[-1].removeprefix("to read them again: panoptic-blend data ").replace("--output NEW", "")
+    )
+    run(*shlex.split(command), "--keep-empty", "--output", folder / "new")
     [path] = (folder / "new/annotations").glob("panoptic_*.json")
     return path
 
@@ -142,7 +144,7 @@ def test_scores_and_crowds_go_where_the_format_has_a_place(tmp_path: Path) -> No
     ids = np.array([[1, 1, 2, 2], [1, 1, 2, 2], [0, 6, 6, 0]], np.int32)
     path = data_set(tmp_path / "own", [ids], crowd=2, score=0.75)
     for form, writer in WRITERS.items():
-        printed = run("export", path, "--to", form, "--out", tmp_path / form)
+        printed = run("export", path, "--to", form, "--output", tmp_path / form)
         files = [path for path in (tmp_path / form).rglob("*") if path.suffix in {".json", ".xml"}]
         assert any("0.75" in path.read_text() for path in files) == writer.has_scores
         assert ("1 crowds were left out: yolo-seg has no place" in printed) == (not writer.has_crowds)

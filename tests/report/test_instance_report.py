@@ -221,7 +221,7 @@ def test_files_of_instances_are_recognized(
     files: Small, found: Instances, tmp_path: Path, run: Callable[..., str]
 ) -> None:
     out = tmp_path / "out.html"
-    shared = "--images", files.photos, "--out", out, "--resamples", 20, "--overwrite"
+    shared = "--images", files.photos, "--output", out, "--resamples", 20, "--overwrite"
     assert run(found.truth, found.first, *shared) == f"{out} is the report, a single file"
     assert content(out)["results"] is None
     assert run(files.truth, files.first, *shared, "--instances", found.first).endswith("a single file")

@@ -156,7 +156,7 @@ def test_large_data_go_into_a_folder(request_: ReportRequest, monkeypatch: pytes
         handed = json.loads(script[script.index("{") : script.rindex("}") + 1])
         assert handed["report"] == content(page)["report"]
     with pytest.raises(
-        PanopticBlendError, match=r"report\.html: already exists; choose another --out, or add --overwrite"
+        PanopticBlendError, match=r"report\.html: already exists; choose another --output, or add --overwrite"
     ):
         write_report(request_, FAST)
     monkeypatch.undo()
@@ -339,7 +339,7 @@ def test_the_command(
     files: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "r.html"
-    line = ["panoptic-blend", "report", files.truth, files.first, "--images", files.photos, "--out", out]
+    line = ["panoptic-blend", "report", files.truth, files.first, "--images", files.photos, "--output", out]
     monkeypatch.setattr(sys, "argv", [*map(str, line), "--resamples", "20"])
     with pytest.raises(SystemExit) as done:
         cli.main()
@@ -348,4 +348,4 @@ def test_the_command(
     with pytest.raises(SystemExit) as stop:
         cli.main()
     assert stop.value.code == 2
-    assert capsys.readouterr().err == f"error: {out}: already exists; choose another --out, or add --overwrite\n"
+    assert capsys.readouterr().err == f"error: {out}: already exists; choose another --output, or add --overwrite\n"

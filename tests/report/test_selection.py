@@ -35,12 +35,12 @@ def test_the_command_writes_a_list(
             assert stop.code in (0, 2)
         return "".join(capsys.readouterr())
 
-    to_list = "--out", str(out), "--select"
+    to_list = "--output", str(out), "--select"
     assert "list.txt lists 1 of 3 images" in run(*to_list, "cause=missed,class=7") and out.read_text() == "c <b>.jpg\n"
     assert "list.txt: already exists" in run(*to_list, "cause=split")
     assert "lists 0 of 3 images" in run(*to_list, "cause=split", "--overwrite") and out.read_text() == ""
     assert "--compare has no effect with --select" in run(*to_list, "cause=split", "--compare", str(files.second))
-    assert "say where they are with --images" in run("--out", str(tmp_path / "page.html"))
+    assert "say where they are with --images" in run("--output", str(tmp_path / "page.html"))
 
 
 def test_names_of_classes_may_hold_commas_and_signs(categories: Categories) -> None:
