@@ -222,7 +222,8 @@ class Output(Generic[Values]):
     ``boxes``, ``scores``, ``labels`` and ``masks`` are as in `Detections`; the masks are stored as ``cutouts``.
     ``semantic`` (H, W) int64 is 0 for thing and 1..S for stuff; all 0 without a semantic head. The masks were blended
     from ``bases`` (K, h, w), which cover the image, usually at a quarter of the network's input size, and
-    ``attentions`` (D, K, M, M), which are raw scores; both are None if the instance branch does not blend.
+    ``attentions`` (D, K, M, M), which are raw scores; both are None if the instance branch has no bases,
+    and ``attentions`` if it assembles them, or convolves them with kernels.
     """
 
     boxes: Values

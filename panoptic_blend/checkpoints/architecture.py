@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 
@@ -33,6 +34,8 @@ class Architecture:
     """K."""
     attention_size: int | None
     """M."""
+    kernel_size: int | None
+    """T."""
     num_things: int | None
     num_stuff: int | None
 
@@ -55,6 +58,7 @@ def architecture_of(shapes: Shapes, timm_name: str | None = None) -> Architectur
     is_blendmask = "instances.fcos.class_logits.bias" in shapes
     is_mask_rcnn = "instances.roi_heads.box_predictor.cls_score.bias" in shapes
     bases = _num_bases(shapes)
+    attention_size, kernel_size = _attentions_or_kernels(shapes, bases)
     return Architecture(
         backbone=_backbone(shapes),
         timm_name=timm_name,
@@ -66,7 +70,8 @@ def architecture_of(shapes: Shapes, timm_name: str | None = None) -> Architectur
         shared_convs=_tower(shapes, "shared_tower") if is_blendmask else None,
         num_convs=_tower(shapes, "class_tower") if is_blendmask else None,
         num_bases=bases,
-        attention_size=_attention_size(shapes, bases),
+        attention_size=attention_size,
+        kernel_size=kernel_size,
         num_things=_size(shapes, "instances.fcos.class_logits.bias")
         if is_blendmask
         else _size(shapes, "instances.roi_heads.box_predictor.cls_score.bias", beside=1),
@@ -123,6 +128,10 @@ def _num_bases(shapes: Shapes) -> int | None:
     return _size(shapes, f"instances.bottom.{name}.weight")
 
 
-def _attention_size(shapes: Shapes, num_bases: int | None) -> int | None:
-    attentions = _size(shapes, "instances.top_layer.bias")
-    return round((attentions / num_bases) ** 0.5) if attentions and num_bases else None
+def _attentions_or_kernels(shapes: Shapes, num_bases: int | None) -> tuple[int | None, int | None]:
+    """M and None if the top layer predicts K * M * M values, else None and T, the number of values that it predicts."""
+    predicted = _size(shapes, "instances.top_layer.bias")
+    if not predicted or not num_bases:
+        return None, None
+    side = math.isqrt(predicted // num_bases)
+    return (side, None) if num_bases * side**2 == predicted else (None, predicted)

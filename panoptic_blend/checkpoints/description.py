@@ -46,8 +46,8 @@ def _architecture(made: Architecture) -> Iterator[tuple[str, str]]:
         tower = f"a shared tower of {made.shared_convs}, " if made.shared_convs else ""
         yield "detector", f"FCOS, {tower}towers of {made.num_convs} + {made.num_convs} convolutions"
     if made.num_bases:
-        attention = f", M = {made.attention_size}" if made.attention_size else ", no attentions"
-        yield "blender", f"K = {made.num_bases}{attention}"
+        kernels = f"kernels of {made.kernel_size} values" if made.kernel_size else "no attentions"
+        yield "blender", f"K = {made.num_bases}, " + (f"M = {made.attention_size}" if made.attention_size else kernels)
     if made.instances == "mask_rcnn":
         yield "detector", "Mask R-CNN"
     if made.num_things is not None or made.num_stuff is not None:

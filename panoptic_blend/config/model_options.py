@@ -141,8 +141,9 @@ class Bottom(Options):
 class Blender(Options):
     """Blender of BlendMask, which merges bases and attentions into masks."""
 
-    merge: Literal["blend", "assemble"] = "blend"
-    """Blend bases with predicted attentions, or assemble K = M * M bases without attentions as in FCIS."""
+    merge: Literal["blend", "assemble", "convolve"] = "blend"
+    """Blend bases with predicted attentions, assemble K = M * M bases without attentions as in FCIS, or convolve bases
+    with predicted kernels (kernels)."""
     roi_size: RoISide = 56
     """R, the side of the pooled bases."""
     attention_size: RoISide = 14
@@ -151,6 +152,21 @@ class Blender(Options):
     """How attention maps are resized to R x R."""
     pooling: Literal["align", "pool"] = "align"
     """How bases are cropped: RoIAlign, or RoIPool with its quantized bins."""
+    dice_weight: Weight = 0.0
+    """Weight of the dice loss of masks (V-Net, section 3), which is added to their cross entropy."""
+
+
+class Kernels(Options):
+    """Kernels in the place of attentions: a network of 1x1 convolutions for each detection (CondInst, section 3.2).
+    They need blender.merge=convolve."""
+
+    num_convs: Annotated[int, Field(ge=1, le=16)] = 3
+    """Convolutions; with 1, masks are linear in the bases, as in SOLOv2 and Panoptic FCN."""
+    channels: Annotated[int, Field(ge=1, le=256, strict=True)] = 8
+    """Channels between the convolutions."""
+    coordinates: bool = True
+    """Whether the first convolution reads, beside the bases, the place in the box, as CondInst reads coordinates
+    relative to the location."""
 
 
 class MaskRCNN(Options):
@@ -223,6 +239,8 @@ class Model(Options):
     """BlendMask: bottom module."""
     blender: Blender = Blender()
     """BlendMask: blender."""
+    kernels: Kernels = Kernels()
+    """BlendMask: kernels, if the blender convolves."""
     mask_rcnn: MaskRCNN = MaskRCNN()
     """Mask R-CNN: box and mask heads."""
     semantic: Semantic = Semantic()

@@ -150,6 +150,11 @@ def _blendmask(predictor: Predictor) -> BlendMask:
             "model.instances=mask_rcnn cannot be exported: its heads run on the proposals of each picture, not in one "
             "graph; choose a BlendMask config"
         )
+    if predictor.config.model.blender.merge == "convolve":
+        raise PanopticBlendError(
+            "model.blender.merge=convolve cannot be exported: the runtime of exported models knows attentions, not "
+            "kernels; choose a config that blends"
+        )
     return branch
 
 

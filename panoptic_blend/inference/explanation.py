@@ -17,6 +17,7 @@ from panoptic_blend.formats.images import Picture
 from panoptic_blend.inference.predictor import Predictor
 from panoptic_blend.models.blender import score_maps
 from panoptic_blend.models.blendmask import BlendMask
+from panoptic_blend.models.kernels import KernelMerge
 from panoptic_blend.models.postprocess import Instances
 from panoptic_blend.runtime.precision import autocast
 from panoptic_blend.structures import Output, PanopticBlendError, PanopticMap, Segment, Size
@@ -128,6 +129,8 @@ def _remarks(predictor: Predictor, count: int) -> list[str]:
         "Mask R-CNN finds masks without bases, attentions and locations": not isinstance(branch, BlendMask),
         "the masks are assembled from the bases without attentions": isinstance(branch, BlendMask)
         and branch.top_layer is None,
+        "kernels made the masks of the bases, without attentions": isinstance(branch, BlendMask)
+        and isinstance(branch.merge, KernelMerge),
         "the model has no semantic head": predictor.model.semantic is None,
         "no instance was found": count == 0,
     }

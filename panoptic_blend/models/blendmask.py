@@ -15,6 +15,7 @@ from panoptic_blend.models.bottom import BottomModule, ThingSemanticHead
 from panoptic_blend.models.fcos import FCOSHead, LevelPredictions, unravel
 from panoptic_blend.models.fcos_targets import Assignment, centerness
 from panoptic_blend.models.instance_branch import Features
+from panoptic_blend.models.kernels import KernelMerge
 from panoptic_blend.models.postprocess import Candidates, Instances, cut_masks
 from panoptic_blend.models.targets import instance_masks
 from panoptic_blend.structures import IGNORE, Size, Target
@@ -51,15 +52,16 @@ class BlendMask(nn.Module):
     """From the features of an image to its instances (BlendMask, figure 2).
 
     Args:
-        top_layer: predicts attentions; None for a merge without them.
+        top_layer: predicts attentions, or kernels for a `KernelMerge`; None for a merge without them.
         bottom: features to bases (N, K, H/s, W/s), with its ``stride`` s.
         thing_semantic: the auxiliary head, used in training only; None leaves its loss out.
         levels: names of the pyramid levels that FCOS reads, finest first.
         roi_size: R, the side of pooled bases and of mask targets.
         crop: `blender.crop` with its settings bound.
-        merge: `blender.blend` or `blender.assemble` with its settings bound.
+        merge: `blender.blend` or `blender.assemble` with its settings bound, or a `KernelMerge`.
         assign, decode, suppress: the functions of those names with their settings bound.
         thing_semantic_weight: weight of the auxiliary loss.
+        dice_weight: weight of the dice loss within that of masks.
     """
 
     def __init__(
@@ -77,6 +79,7 @@ class BlendMask(nn.Module):
         decode: Callable[..., Candidates],
         suppress: Callable[[Candidates], Candidates],
         thing_semantic_weight: float = 0.3,
+        dice_weight: float = 0.0,
     ) -> None:
         super().__init__()
         self.fcos, self.top_layer, self.bottom, self.thing_semantic = fcos, top_layer, bottom, thing_semantic
@@ -84,7 +87,7 @@ class BlendMask(nn.Module):
         self.levels = tuple(levels)
         self.strides = [2 ** int(name[1:]) for name in levels]
         self.num_classes, self.roi_size = fcos.class_logits.out_channels, roi_size
-        self.thing_semantic_weight = thing_semantic_weight
+        self.thing_semantic_weight, self.dice_weight = thing_semantic_weight, dice_weight
 
     def detect(self, features: Features) -> list[LevelPredictions]:
         """The detector's predictions on every level; those that losses and decoding read are at least float32."""
@@ -164,11 +167,11 @@ class BlendMask(nn.Module):
             "loss_centerness": losses.centerness_loss(
                 _flat(level.centerness for level in levels)[positives, 0], weights, num_positives
             ),
-            "loss_mask": losses.mask_loss(mask_logits, masks, weights, normalizer),
+            "loss_mask": losses.mask_loss(mask_logits, masks, weights, normalizer, self.dice_weight),
         }
 
     def _attentions(self, levels: Sequence[LevelPredictions], places: Tensor) -> Tensor | None:
-        """Attentions (P, K, M, M) at ``places`` (P, 4), or None without a top layer."""
+        """Attentions (P, K, M, M), or kernels (P, T, 1, 1), at ``places`` (P, 4); None without a top layer."""
         if self.top_layer is None:
             return None
         return at_least_float32(self.top_layer.at([level.features for level in levels], places))
@@ -199,7 +202,7 @@ class BlendMask(nn.Module):
             labels=kept.labels,
             probabilities=self.merge(self.crop(bases, [kept.boxes]), attentions).sigmoid(),
             bases=bases[0, :, :height, :width],
-            attentions=attentions,
+            attentions=None if isinstance(self.merge, KernelMerge) else attentions,
             places=kept.places,
         )
 

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from torch import Tensor
+
 from panoptic_blend.config.experiment import Config
 from panoptic_blend.config.model_options import Model
 from panoptic_blend.models.backbones.protocol import Backbone, require_backbone
@@ -18,6 +20,7 @@ from panoptic_blend.models.calibration import calibrate
 from panoptic_blend.models.fcos import FCOSHead
 from panoptic_blend.models.fcos_targets import assign
 from panoptic_blend.models.fpn import FPN
+from panoptic_blend.models.kernels import KernelMerge
 from panoptic_blend.models.mask_rcnn import MaskRCNN
 from panoptic_blend.models.mmdetection import MMDetectionMaskRCNN, scale_to_output
 from panoptic_blend.models.panoptic_blend import PanopticBlend
@@ -79,9 +82,10 @@ def _fpn(options: Model, backbone: Backbone) -> FPN:
 def _blendmask(options: Model, backbone: Backbone, fpn: FPN) -> BlendMask:
     fcos, blender, channels = options.fcos, options.blender, options.fpn.channels
     bottom = _bottom(options, backbone)
+    top_layer, merge = _merge(options)
     return BlendMask(
         FCOSHead(channels, options.num_things, fcos.num_convs, fcos.shared_convs, fcos.norm),
-        TopLayer(channels, options.bottom.num_bases, blender.attention_size) if blender.merge == "blend" else None,
+        top_layer,
         bottom,
         ThingSemanticHead(channels, options.bottom.channels, options.num_things)
         if options.bottom.loss_weight
@@ -89,12 +93,24 @@ def _blendmask(options: Model, backbone: Backbone, fpn: FPN) -> BlendMask:
         levels=[name for name in fpn.levels if name != "p2"],
         roi_size=blender.roi_size,
         crop=partial(crop, size=blender.roi_size, stride=bottom.stride, pooling=blender.pooling),
-        merge=assemble if blender.merge == "assemble" else partial(blend, interpolation=blender.interpolation),
+        merge=merge,
         assign=partial(assign, size_limits=fcos.size_limits, radius=fcos.center_radius),
         decode=partial(decode, score_threshold=fcos.score_threshold, limit=fcos.candidates_per_level),
         suppress=partial(suppress, nms=fcos.nms, limit=fcos.detections_per_image),
         thing_semantic_weight=options.bottom.loss_weight,
+        dice_weight=blender.dice_weight,
     )
+
+
+def _merge(options: Model) -> tuple[TopLayer | None, Callable[..., Tensor]]:
+    """The merge of bases, and the layer that predicts what it weighs them by."""
+    blender, channels, num_bases = options.blender, options.fpn.channels, options.bottom.num_bases
+    if blender.merge == "assemble":
+        return None, assemble
+    if blender.merge == "convolve":
+        kernels = KernelMerge(num_bases, **options.kernels.model_dump())
+        return TopLayer(channels, kernels.size, attention_size=1), kernels
+    return TopLayer(channels, num_bases, blender.attention_size), partial(blend, interpolation=blender.interpolation)
 
 
 def _bottom(options: Model, backbone: Backbone) -> BottomModule:

@@ -46,10 +46,26 @@ def centerness_loss(logits: Tensor, truth: Tensor, num_positives: Tensor) -> Ten
     return F.binary_cross_entropy_with_logits(logits, truth, reduction="sum") / num_positives
 
 
-def mask_loss(logits: Tensor, truth: Tensor, weights: Tensor, normalizer: Tensor) -> Tensor:
-    """Binary cross entropy of blended masks (P, R, R), mean over pixels, weighted by center-ness (P,)."""
+def mask_loss(logits: Tensor, truth: Tensor, weights: Tensor, normalizer: Tensor, dice_weight: float = 0.0) -> Tensor:
+    """Binary cross entropy of blended masks (P, R, R), mean over pixels, weighted by center-ness (P,).
+
+    To that of each mask, its `dice_loss` is added, times ``dice_weight``.
+    """
     per_instance = F.binary_cross_entropy_with_logits(logits, truth, reduction="none").mean(dim=(1, 2))
+    if dice_weight:
+        per_instance = per_instance + dice_weight * dice_loss(logits, truth)
     return (per_instance * weights).sum() / normalizer
+
+
+def dice_loss(logits: Tensor, truth: Tensor) -> Tensor:
+    """One minus the dice coefficient of each mask (P, R, R): (P,) (V-Net, Milletari et al., 3DV 2016, section 3).
+
+    ``1 - (2 sum(p q) + 1) / (sum(p^2) + sum(q^2) + 1)`` over the pixels, with probabilities p and truth q; the two ones
+    keep it smooth where there is no mask.
+    """
+    probabilities = logits.sigmoid()
+    common = (probabilities * truth).sum(dim=(1, 2))
+    return 1 - (2 * common + 1) / (probabilities.square().sum(dim=(1, 2)) + truth.square().sum(dim=(1, 2)) + 1)
 
 
 def semantic_loss(logits: Tensor, truth: Tensor, num_pixels: Tensor) -> Tensor:

@@ -57,6 +57,7 @@ def test_architectures_of_blendmask(
         num_convs=towers[1],
         num_bases=4,
         attention_size=14,
+        kernel_size=None,
         num_things=80,
         num_stuff=stuff,
     )
@@ -89,7 +90,14 @@ def test_the_shared_bottom_branch_and_merges_without_attention() -> None:
         fcis = build_model(load_config("demo/shapes_r18", ["model.blender={merge: assemble, attention_size: 2}"]))
     assert architecture_of(shapes_of(shared.state_dict())).num_bases == 4
     found = architecture_of(shapes_of(fcis.state_dict()))
-    assert (found.num_bases, found.attention_size) == (4, None)
+    assert (found.num_bases, found.attention_size, found.kernel_size) == (4, None, None)
+
+
+def test_kernels_are_no_attentions() -> None:
+    with torch.device("meta"):
+        model = build_model(load_config("panoptic/kernelblend_r50_3x"))
+    found = architecture_of(shapes_of(model.state_dict()))
+    assert (found.num_bases, found.attention_size, found.kernel_size) == (8, None, 169)
 
 
 @pytest.mark.parametrize("config", BLENDMASK | RCNN)
@@ -163,7 +171,7 @@ def test_a_backbone_fits_every_config_that_has_it(tmp_path: Path) -> None:
     found = inspect_weights(tmp_path / "R-18.pkl")
     assert (found.source, found.architecture.task, found.dtypes) == ("torchvision backbone", "backbone", ("float16",))
     lite = {"instance/blendmask_rt_lite", "panoptic/blendmask_lite"}
-    assert set(found.fits) == {"demo/shapes_r18", "demo/coco_overfit_r18", *lite}
+    assert set(found.fits) == {"demo/shapes_r18", "demo/kernelblend_r18", "demo/coco_overfit_r18", *lite}
     assert lines(found).startswith("torchvision backbone\n  backbone  ResNet-18\n  holds")
 
 

@@ -66,7 +66,7 @@ def test_options_are_frozen_and_known(section: type[BaseModel]) -> None:
 
 
 def test_all_sections_were_found() -> None:
-    assert len(sections(Config)) == 14
+    assert len(sections(Config)) == 15
 
 
 # --- files -----------------------------------------------------------------------------------------------------------

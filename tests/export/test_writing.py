@@ -100,6 +100,13 @@ def test_a_graph_that_computes_something_else_leaves_no_folder(
     assert not any(tmp_path.iterdir())
 
 
+def test_kernels_are_refused_by_name(tmp_path: Path, refused: Callable[..., str]) -> None:
+    kernels = tiny("demo/kernelblend_r18")
+    assert refused(export_model, kernels, ExportRequest("a", "onnx", tmp_path / "a")).startswith(
+        "model.blender.merge=convolve cannot be exported: "
+    )
+
+
 def test_mask_rcnn_is_refused_by_name(tmp_path: Path, refused: Callable[..., str]) -> None:
     mask_rcnn = tiny("instance/mask_rcnn_r50_3x")
     assert refused(export_model, mask_rcnn, ExportRequest("a", "onnx", tmp_path / "a")).startswith(

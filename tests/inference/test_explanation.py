@@ -27,6 +27,7 @@ TINY = (
 ALL_SCORES = "model.fcos.score_threshold=0"
 WITHOUT = {
     "attentions": ["model.blender.merge=assemble", "model.bottom.num_bases=16", "model.blender.attention_size=4"],
+    "kernels": ["model.blender.merge=convolve"],
     "a semantic head": ["model.semantic.enabled=false"],
     "instances": ["model.fcos.score_threshold=0.999"],
 }
@@ -102,8 +103,8 @@ def test_what_a_model_does_not_have_is_said(part: str, photo: Picture) -> None:
     found = explain(predictor(*WITHOUT[part]), photo, best=1)
     [remark] = found.remarks
     figures = found.figures()
-    if part == "attentions":
-        assert "without attentions" in remark
+    if part in ("attentions", "kernels"):
+        assert "without attentions" in remark and remark.startswith("kernels") == (part == "kernels")
         assert set(figures) == {"classes.png", "bases.png", "detection_1.png"}
     elif part == "a semantic head":
         assert "no semantic head" in remark and found.semantic is None

@@ -141,6 +141,19 @@ def test_blender_options_arrive() -> None:
     assert branch.bottom.predictor.weight.shape == (4, 128, 1, 1)
 
 
+def test_kernel_options_arrive() -> None:
+    branch = branch_of(
+        built(
+            "model.blender={merge: convolve, dice_weight: 0.5}",
+            "model.kernels={num_convs: 2, channels: 5, coordinates: false}",
+            "model.bottom.num_bases=6",
+        )
+    )
+    assert branch.merge.layers == [(6, 5), (5, 1)]
+    assert branch.top_layer.weight.shape == (7 * 5 + 6, 256, 3, 3)
+    assert branch.dice_weight == 0.5
+
+
 def test_mask_rcnn_options_arrive() -> None:
     model = built(
         "model.instances=mask_rcnn",

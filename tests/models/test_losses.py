@@ -14,6 +14,7 @@ from panoptic_blend.models.losses import (
     box_loss,
     centerness_loss,
     class_loss,
+    dice_loss,
     mask_loss,
     semantic_loss,
     upsampled_semantic_loss,
@@ -128,6 +129,34 @@ def test_mask_loss_by_hand() -> None:
     first, second = math.log(2), -(math.log(0.75) + math.log(0.25)) / 2
     loss = mask_loss(logits, truth, torch.tensor([0.2, 0.6]), torch.tensor(0.8))
     assert loss.item() == pytest.approx((0.2 * first + 0.6 * second) / 0.8)
+
+
+def test_dice_loss_by_hand() -> None:
+    """Probability 3/4 on four pixels of which two are true: 1 - (2 * 3/2 + 1) / (4 * 9/16 + 2 + 1)."""
+    logits = torch.full((1, 2, 2), math.log(3))
+    truth = torch.tensor([[[1.0, 1.0], [0.0, 0.0]]])
+    assert dice_loss(logits, truth).tolist() == pytest.approx([1 - 4 / 5.25])
+
+
+def test_dice_loss_of_a_perfect_an_opposite_and_an_empty_mask() -> None:
+    half = torch.tensor([[1.0, 0.0], [1.0, 0.0]])
+    logits = 100 * torch.stack([half, 1 - half, torch.zeros(2, 2)]) - 50
+    found = dice_loss(logits, torch.stack([half, half, torch.zeros(2, 2)]))
+    assert found.tolist() == pytest.approx([0, 1 - 1 / 5, 0])
+
+
+def test_gradient_of_dice_loss() -> None:
+    torch.manual_seed(0)
+    logits = torch.randn(3, 2, 3, dtype=torch.float64, requires_grad=True)
+    truth = torch.stack([torch.eye(2, 3), torch.zeros(2, 3), torch.ones(2, 3)]).double()
+    assert torch.autograd.gradcheck(lambda x: dice_loss(x, truth), logits)
+
+
+def test_dice_is_added_to_the_mask_loss_with_its_weight() -> None:
+    logits, truth = torch.zeros(1, 1, 1), torch.ones(1, 1, 1)
+    dice = 1 - (2 * 0.5 + 1) / (0.25 + 1 + 1)
+    found = mask_loss(logits, truth, torch.tensor([0.5]), torch.tensor(0.25), dice_weight=3)
+    assert found.item() == pytest.approx(2 * (math.log(2) + 3 * dice))
 
 
 def test_mask_loss_without_positives() -> None:

@@ -61,6 +61,11 @@ def require_same(ours: dict[str, Any], theirs: dict[str, Any]) -> None:
         torch.testing.assert_close(value, theirs["state"][name], rtol=1e-9, atol=1e-9, msg=name)
 
 
+def test_two_processes_end_where_one_does_with_kernels(tmp_path: Path) -> None:
+    changes = ("model.blender={merge: convolve, dice_weight: 1}", "model.bottom.kind=shared")
+    require_same(together(2, tmp_path, *changes), alone(1, *changes))
+
+
 @pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
 def test_two_processes_end_where_one_does(tmp_path: Path, strategy: str) -> None:
     """The second process has no things, and batch norms use the statistics of both processes."""

@@ -141,6 +141,14 @@ def test_a_run_killed_while_it_writes(options: list[str], undisturbed: Path, tmp
     require_same(output, undisturbed)
 
 
+def test_a_run_with_kernels_killed_before_it_replaces_a_state(options: list[str], tmp_path: Path) -> None:
+    options = [*options, "model.blender={merge: convolve, dice_weight: 1}", "model.bottom.kind=shared"]
+    assert finish(options, tmp_path / "undisturbed") == 0
+    assert finish(options, tmp_path / "run", die=("state_000000006", "before")) == -signal.SIGKILL
+    assert finish(options, tmp_path / "run") == 0
+    require_same(tmp_path / "run", tmp_path / "undisturbed")
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_an_interrupted_run_reports_it_and_continues(
     options: list[str], undisturbed: Path, tmp_path: Path, number: signal.Signals
