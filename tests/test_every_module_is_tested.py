@@ -92,6 +92,7 @@ COVERED_BY = {
     "drawing/overlay": "drawing/test_drawing.py",
     "drawing/results": "drawing/test_drawing_results.py",
     "export/graphs": "export/test_writing.py",
+    "export/int8_parts": "export/test_int8_onnx.py",
     "extras": "test_without_torch.py",
     "fit/checking": "fit/test_intake.py",
     "fit/conversion": "fit/test_intake.py",

@@ -41,7 +41,7 @@ def export(
         int, typer.Option("--check-pictures", min=1, help="Largest number of its pictures, evenly spread.")
     ] = 100,
     int8: Annotated[
-        bool, typer.Option("--int8", help="Quantize the graph to int8; needs --to openvino and --calibrate.")
+        bool, typer.Option("--int8", help="Quantize the graph to int8; needs --calibrate.")
     ] = False,
     calibrate: Annotated[
         Path | None,
@@ -66,8 +66,6 @@ def export(
 
     if weights is not None and config is not None:
         raise PanopticBlendError(f"{model}: --config and --weights exclude each other; give only one of the two")
-    if int8 and to != "openvino":
-        raise PanopticBlendError(f"--int8: there is no quantization of --to {to}; add --to openvino")
     if int8 != (calibrate is not None):
         missing = "--calibrate DIR with pictures like those to predict" if int8 else "--int8, or leave --calibrate out"
         raise PanopticBlendError(f"{model}: --int8 and --calibrate belong together; add {missing}")

@@ -52,7 +52,7 @@ class ExportRequest:
         folder: the folder to write.
         batch: N, which is fixed in the graph.
         overwrite: whether an exported model in the folder is replaced.
-        calibration: pictures for an export in int8, which is of OpenVINO; none for float32.
+        calibration: pictures for an export in int8; none for float32.
     """
 
     source: str

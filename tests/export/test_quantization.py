@@ -6,28 +6,21 @@ import json
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import openvino
 import pytest
 import torch
-from openvino import opset13 as ops
-from torch import nn
 
 from panoptic_blend.cli.exporting import export
 from panoptic_blend.config.experiment import load_config
 from panoptic_blend.data.dataset import CocoPanoptic
-from panoptic_blend.deploy.manifest import MANIFEST, Quantization, read_manifest
+from panoptic_blend.deploy.manifest import GRAPH_FILES, MANIFEST, Engine, Quantization, read_manifest
 from panoptic_blend.deploy.predictor import load
 from panoptic_blend.export.quantization import (
     calibration_pictures,
-    layers_of_parts,
     lines,
     measured,
-    name_by_place,
     pooled,
-    set_back,
 )
 from panoptic_blend.export.writing import ExportRequest, export_model
 from panoptic_blend.formats.categories import numbered_categories
@@ -57,9 +50,8 @@ def test_calibration_without_pictures_is_refused(tmp_path: Path, refused: Callab
     assert str(tmp_path) in refused(calibration_pictures, tmp_path, "train2017", 3)
     (tmp_path / "annotations").mkdir()
     assert "train2017: no such file or folder" in refused(calibration_pictures, tmp_path, "train2017", 3)
-    assert "add --calibrate DIR" in refused(partial(export, Path("a"), int8=True, to="openvino"))
+    assert "add --calibrate DIR" in refused(partial(export, Path("a"), int8=True))
     assert "add --int8" in refused(partial(export, Path("a"), calibrate=tmp_path))
-    assert "add --to openvino" in refused(partial(export, Path("a"), int8=True, calibrate=tmp_path))
 
 
 def test_a_part_gains_what_its_absence_from_int8_changes() -> None:
@@ -94,56 +86,9 @@ def test_agreement_counts_segments_of_all_classes_alike() -> None:
     assert pooled(quality) == pytest.approx(100 * 1.75 / 2.5)
 
 
-def two_layers(network: nn.Module, levels: int | None = None) -> Any:
-    """A graph of two convolutions, the first with a bias; with ``levels``, rounded and corrected as by nncf."""
-
-    def layer(values: Any, name: str, bias: float | None) -> Any:
-        weight = network.get_parameter(f"{name}.weight").detach().numpy()
-        if levels is not None:
-            values = ops.fake_quantize(values, *map(np.float32, (0, 1, 0, 1)), levels=levels)
-            weight, bias = np.round(weight), 7.0
-        flat = [1, 1]
-        found = ops.convolution(values, ops.constant(weight), flat, [0, 0], [0, 0], flat, name=name)
-        return found if bias is None else ops.add(found, ops.constant(np.float32(bias)), name=f"{name}_add")
-
-    pixels = ops.parameter([1, 2, 3, 3], np.float32)
-    graph = openvino.Model([layer(layer(pixels, "fpn", 0.5), "semantic", None)], [pixels], "two")
-    for port, name in zip([*graph.inputs, *graph.outputs], ("pixels", "found"), strict=True):
-        port.get_tensor().set_names({name})
-    return graph
-
-
-def test_a_part_that_is_set_back_computes_what_it_did() -> None:
-    torch.manual_seed(0)
-    network = nn.ModuleDict({"fpn": nn.Conv2d(2, 3, 1), "semantic": nn.Conv2d(3, 1, 1)})
-    original, pixels = two_layers(network), np.random.default_rng(0).random((1, 2, 3, 3), np.float32)
-    assert layers_of_parts(original, network) == {"fpn": ["fpn"], "semantic": ["semantic"]}
-
-    def result(graph: Any) -> Any:
-        return openvino.compile_model(graph, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})(pixels)[0]
-
-    quantized = two_layers(network, levels=4)
-    assert abs(result(quantized) - result(original)).min() > 1
-    one = quantized.clone()
-    set_back(one, original, {"semantic"})
-    assert result(one).shape == (1, 1, 3, 3) and abs(result(one) - result(original)).min() > 1e-3
-    set_back(quantized, original, {"fpn", "semantic"})
-    np.testing.assert_array_equal(result(quantized), result(original))
-
-
-def test_names_in_a_graph_do_not_depend_on_the_process(tmp_path: Path) -> None:
-    network = nn.ModuleDict({"fpn": nn.Conv2d(2, 3, 1), "semantic": nn.Conv2d(3, 1, 1)})
-    written = []
-    for name in ("first", "second"):
-        graph = two_layers(network, levels=4).clone()
-        name_by_place(graph)
-        openvino.save_model(graph, tmp_path / f"{name}.xml", compress_to_fp16=False)
-        written.append((tmp_path / f"{name}.xml").read_bytes())
-    assert written[0] == written[1]
-
-
 @pytest.mark.slow
-def test_a_tiny_model_in_int8(tmp_path: Path, generated: Path) -> None:
+@pytest.mark.parametrize("engine", ["onnx", "openvino"])
+def test_a_tiny_model_in_int8(tmp_path: Path, generated: Path, engine: Engine) -> None:
     torch.manual_seed(0)
     config = load_config("demo/shapes_r18", TINY)
     model = build_model(config).eval()
@@ -153,7 +98,7 @@ def test_a_tiny_model_in_int8(tmp_path: Path, generated: Path) -> None:
     digests = []
     for name in ("first", "second"):
         folder = tmp_path / name
-        manifest = export_model(predictor, ExportRequest("a", "openvino", folder, calibration=pictures))
+        manifest = export_model(predictor, ExportRequest("a", engine, folder, calibration=pictures))
         assert read_manifest(folder) == manifest and manifest.precision == "int8"
         digests.append(manifest.files)
     assert digests[0] == digests[1]
@@ -162,7 +107,9 @@ def test_a_tiny_model_in_int8(tmp_path: Path, generated: Path) -> None:
     assert set(found.gains) == {
         *("backbone", "fpn", "class tower", "box tower", "classes", "boxes", "centerness", "bottom", "semantic")
     }
-    assert (folder / "model.bin").stat().st_size < 0.4 * 4 * sum(x.numel() for x in predictor.model.parameters())
+    assert (folder / GRAPH_FILES[engine][-1]).stat().st_size < 0.4 * 4 * sum(
+        x.numel() for x in predictor.model.parameters()
+    )
     assert load(folder, 1).predict(pictures[0]).segment_ids.ndim == 2
     record = json.loads((folder / MANIFEST).read_text())
     assert record["quantization"]["float32"] == list(found.float32)
