@@ -157,7 +157,7 @@ class Blender(Options):
 
 
 class Kernels(Options):
-    """Kernels in the place of attentions: a network of 1x1 convolutions for each detection (CondInst, section 3.2).
+    """Kernels in the place of attentions: a network of 1x1 convolutions for each detection (CondInst).
     They need blender.merge=convolve."""
 
     num_convs: Annotated[int, Field(ge=1, le=16)] = 3
@@ -167,6 +167,11 @@ class Kernels(Options):
     coordinates: bool = True
     """Whether the first convolution reads, beside the bases, the place in the box, as CondInst reads coordinates
     relative to the location."""
+    scale: Annotated[float, Field(gt=0, le=100)] = 1.0
+    """Multiplier of what a location predicts, which is added to weights that all locations share. AdamW, whose steps
+    are large where many weights add up, needs about 0.1, or the network dies in the first iterations."""
+    rounds: Annotated[int, Field(ge=0, le=16)] = 0
+    """How often the kernels of a detection are updated by what their mask shows (K-Net, section 3.2)."""
 
 
 class MaskRCNN(Options):
@@ -196,6 +201,9 @@ class Semantic(Options):
     """Channels of the semantic head."""
     norm: Literal["gn", "bn"] = "gn"
     """Normalization in the semantic head: group norm, or batch norm, which is folded after training."""
+    kernel_rounds: Annotated[int, Field(ge=0, le=16)] = 0
+    """How often the kernels of the classes, which are the rows of the last convolution, are updated by what their
+    classes look like in the picture (K-Net, section 3.2)."""
     loss_weight: Weight = 0.5
     """Weight of the semantic loss."""
 

@@ -55,7 +55,8 @@ def build_model(config: Config, backbone: Backbone | None = None, labels_from: i
     fpn = _fpn(options, backbone)
     head = None
     if semantic.enabled:
-        head = SemanticHead(options.fpn.channels, options.num_stuff + 1, semantic.channels, semantic.norm)
+        widths = options.fpn.channels, options.num_stuff + 1, semantic.channels
+        head = SemanticHead(*widths, semantic.norm, semantic.kernel_rounds)
     branch = _mask_rcnn(options) if options.instances == "mask_rcnn" else _blendmask(options, backbone, fpn)
     return PanopticBlend(
         backbone,

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from panoptic_blend.models import losses
 from panoptic_blend.models.backbones.protocol import Backbone
-from panoptic_blend.models.batching import at_least_float32, frame, pad
+from panoptic_blend.models.batching import frame, pad
 from panoptic_blend.models.fpn import FPN
 from panoptic_blend.models.inputs import Doubts, checked_images
 from panoptic_blend.models.instance_branch import InstanceBranch, TrainingBatch
@@ -181,7 +181,7 @@ class PanopticBlend(nn.Module):
         features = self.features(self.batch(batch.images))
         terms = self.instances.losses(features, _sizes(batch.images), batch.truth, normalizers)
         if self.semantic is not None:
-            logits = at_least_float32(self.semantic.predictor(features["trunk"]))
+            logits = self.semantic.logits(features["trunk"])
             truth = pad([x.long() for x in batch.semantic], IGNORE)
             pixels = normalizers["pixels"].clamp(min=1)
             loss = losses.upsampled_semantic_loss(logits, self.semantic.stride, truth, pixels)
@@ -204,7 +204,7 @@ class PanopticBlend(nn.Module):
         features = self.features(batch)
         tensors = self.instances.raw(features)
         if self.semantic is not None:
-            tensors["semantic_logits"] = at_least_float32(self.semantic.predictor(features["trunk"]))
+            tensors["semantic_logits"] = self.semantic.logits(features["trunk"])
         return tensors
 
     def outputs(self, raw: Mapping[str, Tensor], sizes: Sequence[Size], output_sizes: Sequence[Size]) -> list[Output]:

@@ -145,13 +145,19 @@ def test_kernel_options_arrive() -> None:
     branch = branch_of(
         built(
             "model.blender={merge: convolve, dice_weight: 0.5}",
-            "model.kernels={num_convs: 2, channels: 5, coordinates: false}",
+            "model.kernels={num_convs: 2, channels: 5, coordinates: false, scale: 0.2, rounds: 2}",
             "model.bottom.num_bases=6",
         )
     )
     assert branch.merge.layers == [(6, 5), (5, 1)]
+    assert (branch.merge.scale, len(branch.merge.updates)) == (0.2, 2)
     assert branch.top_layer.weight.shape == (7 * 5 + 6, 256, 3, 3)
     assert branch.dice_weight == 0.5
+
+
+def test_rounds_of_the_semantic_head_arrive() -> None:
+    semantic = built("model.semantic.kernel_rounds=2").semantic
+    assert semantic is not None and len(semantic.updates) == 2
 
 
 def test_mask_rcnn_options_arrive() -> None:

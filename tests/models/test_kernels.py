@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 
 from panoptic_blend.config.experiment import load_config
 from panoptic_blend.models.build import build_model
+from panoptic_blend.models.kernel_update import KernelUpdate
 from panoptic_blend.models.kernels import KernelMerge
 from panoptic_blend.models.panoptic_blend import PanopticBlend
 from panoptic_blend.structures import Target
@@ -42,6 +44,13 @@ def target(masks: Tensor, boxes: list[list[float]]) -> Target:
     return {"boxes": torch.tensor(boxes).reshape(-1, 4), "labels": labels, "masks": masks, "semantic": semantic}
 
 
+def plain(num_bases: int, **options: Any) -> KernelMerge:
+    """A merge whose kernels are what is predicted and nothing else."""
+    merge = KernelMerge(num_bases, **options)
+    nn.init.zeros_(merge.shared)
+    return merge
+
+
 # --- the network -----------------------------------------------------------------------------------------------------
 
 
@@ -53,13 +62,13 @@ def test_the_network_of_the_paper_has_169_parameters() -> None:
 def test_one_convolution_is_a_weighted_sum_of_the_bases() -> None:
     crops = torch.tensor([[[[1.0, 2.0], [3.0, 4.0]], [[10.0, 20.0], [30.0, 40.0]]]])
     kernel = torch.tensor([2.0, 0.5, -7.0]).view(1, 3, 1, 1)
-    found = KernelMerge(2, num_convs=1, coordinates=False)(crops, kernel)
+    found = plain(2, num_convs=1, coordinates=False)(crops, kernel)
     assert found.tolist() == [[[0.0, 7.0], [14.0, 21.0]]]
 
 
 def test_coordinates_go_from_left_to_right_and_from_top_to_bottom() -> None:
     """Of four cells between -1 and 1 the centers are at -0.75, -0.25, 0.25, 0.75; x is read first, then y."""
-    merge, crops = KernelMerge(1, num_convs=1), torch.zeros(2, 1, 4, 4)
+    merge, crops = plain(1, num_convs=1), torch.zeros(2, 1, 4, 4)
     found = merge(crops, torch.tensor([[9.0, 1.0, 0.0, 0.0], [9.0, 0.0, 1.0, 0.0]]).view(2, 4, 1, 1))
     centers = [-0.75, -0.25, 0.25, 0.75]
     assert found[0].tolist() == [centers] * 4
@@ -69,9 +78,38 @@ def test_coordinates_go_from_left_to_right_and_from_top_to_bottom() -> None:
 def test_two_convolutions_by_hand() -> None:
     """Hidden: relu(2 * 3 - 1) = 5 and relu(-3 + 1) = 0; then 10 * 5 + 100 * 0 + 0.5."""
     kernel = torch.tensor([2.0, -1.0, -1.0, 1.0, 10.0, 100.0, 0.5]).view(1, 7, 1, 1)
-    assert KernelMerge(1, channels=2, num_convs=2, coordinates=False)(
-        torch.full((1, 1, 1, 1), 3.0), kernel
-    ).tolist() == [[[50.5]]]
+    merge = plain(1, channels=2, num_convs=2, coordinates=False)
+    assert merge(torch.full((1, 1, 1, 1), 3.0), kernel).tolist() == [[[50.5]]]
+
+
+def test_what_is_predicted_is_scaled_and_added_to_what_all_share() -> None:
+    """Weight 1 + 0.5 * 4 and bias 2 - 0.5 * 1, at 10."""
+    merge = KernelMerge(1, num_convs=1, coordinates=False, scale=0.5)
+    with torch.no_grad():
+        merge.shared.copy_(torch.tensor([1.0, 2.0]))
+    assert merge(torch.full((1, 1, 1, 1), 10.0), torch.tensor([4.0, -1.0]).view(1, 2, 1, 1)).tolist() == [[[31.5]]]
+
+
+def test_a_round_groups_by_the_mask_and_convolves_with_what_it_makes_of_it() -> None:
+    """The mask is the first of two pixels, whose base is 6: the group feature; the update makes it the bias."""
+
+    class Update(nn.Module):
+        def forward(self, features: Tensor, kernels: Tensor) -> Tensor:
+            assert kernels.tolist() == [[100.0, -500.0]]
+            return torch.cat([torch.ones(1, 1), features], dim=1)
+
+    merge = plain(1, num_convs=1, coordinates=False)
+    merge.updates.append(Update())
+    crops, kernel = torch.tensor([[[[6.0, 4.0], [-9.0, 1.0]]]]), torch.tensor([100.0, -500.0]).view(1, 2, 1, 1)
+    torch.testing.assert_close(merge(crops, kernel), torch.tensor([[[12.0, 10.0], [-3.0, 7.0]]]))
+
+
+def test_rounds_change_nothing_at_first() -> None:
+    torch.manual_seed(0)
+    with_rounds, without = KernelMerge(2, rounds=2), KernelMerge(2)
+    without.load_state_dict(with_rounds.state_dict(), strict=False)
+    crops, kernels = torch.randn(3, 2, 4, 4), torch.randn(3, without.size, 1, 1)
+    assert torch.equal(with_rounds(crops, kernels), without(crops, kernels))
 
 
 def slowly(crop: Tensor, kernel: Tensor, widths: list[int]) -> Tensor:
@@ -92,7 +130,7 @@ def test_every_detection_is_convolved_with_its_own_kernel(
     count: int, num_bases: int, channels: int, num_convs: int, side: int, seed: int
 ) -> None:
     torch.manual_seed(seed)
-    merge = KernelMerge(num_bases, channels, num_convs, coordinates=False)
+    merge = plain(num_bases, channels=channels, num_convs=num_convs, coordinates=False)
     crops, kernels = torch.randn(count, num_bases, side, side), torch.randn(count, merge.size, 1, 1)
     found = merge(crops, kernels)
     assert found.shape == (count, side, side)
@@ -101,10 +139,13 @@ def test_every_detection_is_convolved_with_its_own_kernel(
         torch.testing.assert_close(mask, expected, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("count", [0, 2])
-def test_gradients(count: int) -> None:
+@pytest.mark.parametrize(("count", "rounds"), [(0, 0), (0, 1), (2, 0), (2, 1)])
+def test_gradients(count: int, rounds: int) -> None:
     torch.manual_seed(0)
-    merge = KernelMerge(2, channels=3)
+    merge = KernelMerge(2, channels=3, num_convs=2, rounds=rounds).double()
+    for update in merge.updates:
+        assert isinstance(update, KernelUpdate)
+        nn.init.normal_(update.change.weight, std=0.1)
     crops = torch.randn(count, 2, 3, 3, dtype=torch.float64, requires_grad=True)
     kernels = torch.randn(count, merge.size, 1, 1, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(merge, (crops, kernels))

@@ -62,7 +62,8 @@ def require_same(ours: dict[str, Any], theirs: dict[str, Any]) -> None:
 
 
 def test_two_processes_end_where_one_does_with_kernels(tmp_path: Path) -> None:
-    changes = ("model.blender={merge: convolve, dice_weight: 1}", "model.bottom.kind=shared")
+    changes = ["model.blender={merge: convolve, dice_weight: 1}", "model.bottom.kind=shared"]
+    changes += ["model.kernels={num_convs: 2, scale: 0.3, rounds: 1}", "model.semantic.kernel_rounds=1"]
     require_same(together(2, tmp_path, *changes), alone(1, *changes))
 
 

@@ -143,6 +143,7 @@ def test_a_run_killed_while_it_writes(options: list[str], undisturbed: Path, tmp
 
 def test_a_run_with_kernels_killed_before_it_replaces_a_state(options: list[str], tmp_path: Path) -> None:
     options = [*options, "model.blender={merge: convolve, dice_weight: 1}", "model.bottom.kind=shared"]
+    options += ["model.kernels={scale: 0.1, rounds: 1}", "model.semantic.kernel_rounds=1"]
     assert finish(options, tmp_path / "undisturbed") == 0
     assert finish(options, tmp_path / "run", die=("state_000000006", "before")) == -signal.SIGKILL
     assert finish(options, tmp_path / "run") == 0
