@@ -20,6 +20,7 @@ LAYERS = (
     "extras",
     "files",
     "failures",
+    "forking",
     "listing",
     "machine",
     "table_formats",

@@ -97,7 +97,9 @@ Area = Annotated[
 ]
 Resamples = Annotated[int, typer.Option(min=1, help="Number of bootstrap resamples for the intervals.")]
 BootstrapSeed = Annotated[int, typer.Option("--seed", min=0, help="Seed of the bootstrap.")]
-Threads = Annotated[int | None, typer.Option("--workers", min=1, help="Number of threads; default: one per core.")]
+Workers = Annotated[
+    int | None, typer.Option(min=1, help="Number of processes; default: one per core, or one for few images.")
+]
 
 
 def paired_folders(compare: list[Path] | None, folders: list[Path] | None) -> list[tuple[Path, Path | None]]:

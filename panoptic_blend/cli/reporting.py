@@ -47,7 +47,7 @@ def report(
     area: options.Area = "png",
     resamples: options.Resamples = 1000,
     seed: options.BootstrapSeed = 0,
-    workers: options.Threads = None,
+    workers: options.Workers = None,
     size: Annotated[int, typer.Option(min=64, max=8192, help="Longest side of its photos and maps in pixels.")] = 1024,
     overwrite: options.Overwrite = False,
     instances: Annotated[

@@ -39,7 +39,7 @@ def pq(
     area: options.Area = "png",
     resamples: options.Resamples = 1000,
     seed: options.BootstrapSeed = 0,
-    workers: options.Threads = None,
+    workers: options.Workers = None,
     overwrite: options.Overwrite = False,
     form: options.Format = None,
     as_json: options.AsJson = False,

@@ -10,7 +10,7 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypedDict
+from typing import Any, NamedTuple, TypedDict
 
 from panoptic_blend.files import printable, without_nan
 from panoptic_blend.metrics.conversion import LABEL_DIVISOR, PanopticLike, panoptic_pair, require_divisor
@@ -98,6 +98,25 @@ class PanopticReport:
         return self.groups[group]
 
 
+class Tally(NamedTuple):
+    """What one image adds: matched ``pairs`` (category, IoU), and the categories of false negatives and positives."""
+
+    pairs: list[tuple[int, float]]
+    missed: list[int]
+    spurious: list[int]
+
+    @classmethod
+    def of(cls, comparison: Comparison, *, boundary: bool = False) -> Tally:
+        """Count the matches of an image; ``boundary`` is as for `overlaps.match`."""
+        truth, prediction = comparison.truth.categories, comparison.prediction.categories
+        matches = match(comparison, boundary=True) if boundary else comparison.matches
+        return cls(
+            list(zip(truth[matches.truth].tolist(), matches.iou.tolist(), strict=True)),
+            truth[matches.missed].tolist(),
+            prediction[matches.spurious].tolist(),
+        )
+
+
 class PanopticQuality:
     """PQ, SQ and RQ over any number of images, by class and averaged over all, thing and stuff classes.
 
@@ -128,13 +147,7 @@ class PanopticQuality:
 
     def add(self, comparison: Comparison, *, boundary: bool = False) -> None:
         """Add one image that is already compared, with known categories; ``boundary`` is as for `overlaps.match`."""
-        truth, prediction = comparison.truth.categories.tolist(), comparison.prediction.categories.tolist()
-        matches = match(comparison, boundary=True) if boundary else comparison.matches
-        self.tally(
-            zip([truth[row] for row in matches.truth], matches.iou.tolist(), strict=True),
-            [truth[row] for row in matches.missed],
-            [prediction[column] for column in matches.spurious],
-        )
+        self.tally(*Tally.of(comparison, boundary=boundary))
 
     def tally(self, pairs: Iterable[tuple[int, float]], missed: Iterable[int], spurious: Iterable[int]) -> None:
         """Add matched pairs (category, IoU), and the categories of false negatives and of false positives."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from panoptic_blend.metrics.details import PanopticDetails
 from panoptic_blend.metrics.overlaps import Comparison
-from panoptic_blend.metrics.panoptic_quality import PanopticQuality, PanopticReport
+from panoptic_blend.metrics.panoptic_quality import PanopticQuality, PanopticReport, Tally
 from panoptic_blend.scoring.file_pairs import FilePairs, FilePolicy, Pair, iter_images
 from panoptic_blend.structures import ImageId, Progress
 
@@ -31,15 +31,15 @@ def evaluate_files(
         prediction_folder: as ``truth_folder``, for the results.
         progress: called with the number of images done and the total number.
         policy: treatment of missing and additional predictions and of stated areas; see `FilePolicy` for the defaults.
-        workers: number of threads; by default one per core.
+        workers: number of processes; by default one per core, or one for few images.
 
     Raises:
         PanopticBlendError: a file is missing or broken, JSON and PNG disagree, or ``policy`` makes it an error.
     """
     pairs = FilePairs(truth_json, prediction_json, truth_folder, prediction_folder, policy)
     quality = PanopticQuality(pairs.categories)
-    for done, (_, comparison) in enumerate(pairs.comparisons(workers=workers), start=1):
-        quality.add(comparison)
+    for done, tally in enumerate(iter_images([pairs], _tally, workers=workers), start=1):
+        quality.tally(*tally)
         if progress:
             progress(done, len(pairs))
     return quality.compute()
@@ -115,5 +115,11 @@ def detail_pairs(
     return found
 
 
+def _tally(pairs: Sequence[Pair]) -> Tally:
+    return Tally.of(pairs[0].comparison)
+
+
 def _comparisons(pairs: Sequence[Pair]) -> list[tuple[ImageId, Comparison]]:
+    for pair in pairs:
+        _ = pair.comparison.matches  # which it keeps: computed here, in the process of a worker
     return [(pair.image.id, pair.comparison) for pair in pairs]

@@ -1,8 +1,9 @@
-"""Read truth and results in COCO panoptic files image by image, and compare them in threads and bounded memory."""
+"""Read truth and results in COCO panoptic files image by image, and compare them on all cores in bounded memory."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import closing
 from copy import copy
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -12,6 +13,7 @@ from typing import Literal, TypeVar
 import numpy as np
 
 from panoptic_blend.failures import doing
+from panoptic_blend.forking import can_fork, forked
 from panoptic_blend.formats.archives import Folder
 from panoptic_blend.formats.categories import Categories
 from panoptic_blend.formats.coco_layout import maps_folder
@@ -34,8 +36,11 @@ T = TypeVar("T")
 MAX_LISTED = 3
 """Maximum number of area mismatches in an error message."""
 
-MAX_GROUP = 8
-"""Maximum number of images that a thread takes at once; handing them over one by one takes a tenth of the time."""
+MAX_GROUP = 16
+"""Maximum number of images that a worker takes at once; handing them over one by one takes a tenth of the time."""
+
+MANY = 64
+"""Images from which on several workers are the default: for fewer, one is done before others have started."""
 
 
 @dataclass(frozen=True)
@@ -122,14 +127,6 @@ class FilePairs:
         """Images of the truth, in the order of its file."""
         return self._truth.images
 
-    def comparisons(
-        self, *, boundary: bool = False, workers: int | None = None
-    ) -> Generator[tuple[ImageId, Comparison]]:
-        """Yield the id and the comparison of each image; see `iter_images`."""
-        return iter_images(
-            [self], lambda pairs: (pairs[0].image.id, pairs[0].comparison), boundary=boundary, workers=workers
-        )
-
     def _pair(self, image: Image, truth: PanopticMap, boundary: bool) -> Pair:
         """Pair an image with its prediction, and validate that JSON and PNG have the same segments."""
         results, index = self._results, self._results.indices.get(image.id)
@@ -207,15 +204,18 @@ def iter_images(
     """Yield ``work(pairs)`` for each image, with one pair per result set, in the order of the file of the truth.
 
     All ``sets`` but the first must be made from the first by `FilePairs.with_results`, so that each map of the truth is
-    read once. ``workers`` is the number of threads, by default one per core; each holds the maps of one image. ``only``
-    are the indices of some of the images.
+    read once. ``only`` are the indices of some of the images. ``workers`` is the number of processes, by default one
+    per core, or one for few images; each holds the maps of one image. ``work`` must not change anything, and its
+    results must be picklable, because more than one process is forked (`forked`); where that is impossible, these are
+    threads, which wait for one another for half of the time.
 
     Raises:
         PanopticBlendError: a PNG is missing or broken, not of the size of its image, or disagrees with its JSON.
     """
     keep_freed_memory()
     mismatches: list[str] = []
-    threads = workers or cores()
+    images = range(len(sets[0])) if only is None else only
+    count = workers or (cores() if len(images) >= MANY else 1)
 
     def finish(indices: Sequence[int]) -> list[tuple[T, list[str]]]:
         finished = []
@@ -225,15 +225,19 @@ def iter_images(
                 finished.append((work(pairs), found))
         return finished
 
-    images = range(len(sets[0])) if only is None else only
-    size = min(max(len(images) // (4 * threads), 1), MAX_GROUP)
-    groups = (images[start : start + size] for start in range(0, len(images), size))
-    finished = overlapped(groups, lambda group: group, finish, finishers=threads, queue_depth=2 * threads)
-    for done, found in chain.from_iterable(finished):
-        mismatches += found
-        if len(mismatches) >= MAX_LISTED:
-            break
-        yield done
+    size = min(max(len(images) // (4 * count), 1), MAX_GROUP)
+    groups = [images[start : start + size] for start in range(0, len(images), size)]
+    if count > 1 and can_fork():
+        batches = forked(groups, finish, workers=count)
+    else:
+        depth = 2 * count if count > 1 else 0
+        batches = overlapped(groups, lambda group: group, finish, finishers=count, queue_depth=depth)
+    with closing(batches):
+        for done, found in chain.from_iterable(batches):
+            mismatches += found
+            if len(mismatches) >= MAX_LISTED:
+                break
+            yield done
     if mismatches:
         raise PanopticBlendError(
             f"{sets[0]._truth_path.name}: stated areas differ from the PNGs: {', '.join(mismatches[:MAX_LISTED])}; "

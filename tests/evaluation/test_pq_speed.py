@@ -8,7 +8,16 @@ from pathlib import Path
 import pytest
 
 from evaluation import pq_speed
-from evaluation.pq_speed import Cost, measure, missed_targets, table, write_pairs
+from evaluation.pq_speed import (
+    Cost,
+    Spent,
+    command_time,
+    measure,
+    missed_targets,
+    repeat_pairs,
+    table,
+    write_pairs,
+)
 from panoptic_blend import evaluate_files
 
 
@@ -50,7 +59,20 @@ def test_a_missed_target_ends_in_an_error(
     monkeypatch.setattr(sys, "argv", ["pq_speed"])
     monkeypatch.setattr(pq_speed, "measure", lambda *given: costs(one, 0.5))
     monkeypatch.setattr(pq_speed, "peak_memory", lambda *given: 59.9)
+    monkeypatch.setattr(pq_speed, "repeat_pairs", lambda *given: None)
+    monkeypatch.setattr(pq_speed, "command_time", lambda *given: Spent(5.0, 9.0))
     with pytest.raises(SystemExit) as stop:
         pq_speed.main()
     assert stop.value.code == status
     assert ("target 1.5" in capsys.readouterr().out) == bool(status)
+
+
+def test_the_command_scores_repeated_pairs(generated: Path, tmp_path: Path) -> None:
+    write_pairs(generated / "annotations" / "panoptic_val2017.json", 2, tmp_path)
+    repeat_pairs(tmp_path, 5)
+    spent = command_time(tmp_path, 2)
+    assert spent.cpu > 0 and spent.wall > 0
+    files = tmp_path / "many_truth.json", tmp_path / "many_prediction.json"
+    twice = evaluate_files(*files, tmp_path / "truth", tmp_path / "prediction")
+    once = evaluate_files(tmp_path / "truth.json", tmp_path / "prediction.json")
+    assert sum(q["tp"] for q in twice.per_class.values()) > 2 * sum(q["tp"] for q in once.per_class.values())
