@@ -40,9 +40,7 @@ def export(
     pictures: Annotated[
         int, typer.Option("--check-pictures", min=1, help="Largest number of its pictures, evenly spread.")
     ] = 100,
-    int8: Annotated[
-        bool, typer.Option("--int8", help="Quantize the graph to int8; needs --calibrate.")
-    ] = False,
+    int8: Annotated[bool, typer.Option("--int8", help="Quantize the graph to int8; needs --calibrate.")] = False,
     calibrate: Annotated[
         Path | None,
         typer.Option(

@@ -39,12 +39,10 @@ def graph(layers: nn.ModuleDict) -> onnx.ModelProto:
         helper.make_node("Add", ["both", "shift"], ["shifted"], "constant"),
         helper.make_node("Sigmoid", ["shifted"], ["found"], "sigmoid"),
     ]
-    values.append(numpy_helper.from_array(np.float32([0.5]), "shift"))
-    shape = [1, 4, "rows", "columns"]
-    ports = [[helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)] for name in ("pixels", "found")]
-    return helper.make_model(
-        helper.make_graph(nodes, "residual", *ports, values), opset_imports=[helper.make_opsetid("", 19)], ir_version=9
-    )
+    values.append(numpy_helper.from_array(np.full(1, 0.5, np.float32), "shift"))
+    pixels, found = (helper.make_tensor_value_info(x, TensorProto.FLOAT, [1, 4, "h", "w"]) for x in ("pixels", "found"))
+    residual = helper.make_graph(nodes, "residual", [pixels], [found], values)
+    return helper.make_model(residual, opset_imports=[helper.make_opsetid("", 19)], ir_version=9)
 
 
 @pytest.fixture
