@@ -15,7 +15,7 @@ from panoptic_blend.export.tracing import INPUT
 from panoptic_blend.formats.images import Picture
 from panoptic_blend.postprocessing.interpolation import Floats
 
-PASSING = ("Relu", "Clip", "MaxPool", "Resize")
+PASSING = ("Relu", "Clip", "MaxPool")
 """Operators that ONNX Runtime computes in int8 between layers in int8."""
 
 QUANTIZED = ("Conv", "Add", *PASSING)
@@ -45,7 +45,8 @@ class OnnxInt8:
     def write(self, float32: Collection[str], path: Path) -> None:
         """See `Int8Graph.write`.
 
-        Weights have 7 bits: with 8, sums of two products overflow on processors without VNNI.
+        Weights have 7 bits: with 8, sums of two products overflow on processors without VNNI, and ONNX Runtime's remedy
+        (``session.x64quantprecision``) does not load graphs whose layers share weights. Unsigned weights are slow.
         """
         from onnxruntime.quantization import QDQQuantizer, QuantType
 
