@@ -9,7 +9,7 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, Protocol
 
-from panoptic_blend.deploy.manifest import GRAPH_FILES, Manifest
+from panoptic_blend.deploy.manifest import GRAPH_FILES, MANIFEST, Manifest
 from panoptic_blend.extras import require_extra
 from panoptic_blend.failures import first_line
 from panoptic_blend.postprocessing.interpolation import Floats
@@ -28,17 +28,20 @@ def open_graph(folder: Path, manifest: Manifest, threads: int) -> Graph:
 
     Raises:
         MissingExtraError: the engine is not installed.
-        PanopticBlendError: the engine does not understand the graph.
+        PanopticBlendError: the engine does not understand the graph, or it is not the one that the manifest describes.
     """
     require_extra(manifest.engine)
     path = folder / GRAPH_FILES[manifest.engine][0]
     try:
-        return (_Onnx if manifest.engine == "onnx" else _OpenVino)(path, manifest, threads)
+        graph = (_Onnx if manifest.engine == "onnx" else _OpenVino)(path, manifest, threads)
     except Exception as error:  # the engines have exceptions of their own
         raise PanopticBlendError(
             f"{path}: {manifest.engine} cannot load it ({first_line(error)}); update the engine, or export the model "
             "anew"
         ) from None
+    if graph.ports() != {manifest.input.name: manifest.input.batch, **dict.fromkeys(manifest.outputs)}:
+        raise PanopticBlendError(f"{path}: has other inputs and outputs than {MANIFEST} says; export the model anew")
+    return graph
 
 
 class _Onnx:
@@ -49,9 +52,14 @@ class _Onnx:
         options = runtime.SessionOptions()
         options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
         options.enable_mem_pattern = False  # made for inputs of one size, which pictures do not have
-        options.log_severity_level = 3
+        options.log_severity_level = 4  # errors come as exceptions, too
         self._session = runtime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         self._input, self._names = manifest.input.name, list(manifest.outputs)
+
+    def ports(self) -> dict[str, int | None]:
+        """The inputs with their N, and the outputs, in their order."""
+        inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
+        return {**{port.name: port.shape[0] for port in inputs}, **{port.name: None for port in outputs}}
 
     @contextmanager
     def __call__(self, pixels: Floats) -> Iterator[Mapping[str, Floats]]:
@@ -71,6 +79,12 @@ class _OpenVino:
         self._model: Any = import_module("openvino").compile_model(path, "CPU", settings)
         self._input, self._names = manifest.input.name, list(manifest.outputs)
         self._free: SimpleQueue[Any] = SimpleQueue()
+
+    def ports(self) -> dict[str, int | None]:
+        """The inputs with their N, and the outputs, in their order."""
+        inputs, outputs = self._model.inputs, self._model.outputs
+        batches = {port.any_name: port.partial_shape[0].get_length() for port in inputs}
+        return {**batches, **{port.any_name: None for port in outputs}}
 
     @contextmanager
     def __call__(self, pixels: Floats) -> Iterator[Mapping[str, Floats]]:

@@ -57,7 +57,7 @@ class Input(_Record):
     name: str = "pixels"
     batch: Count = 1
     """N, which is fixed."""
-    multiple: Count = 32
+    multiple: Annotated[Count, Field(multiple_of=32)] = 32
     """Height and width are multiples of this."""
     minimum: Count = 32
     """Smallest height and width."""
@@ -136,6 +136,12 @@ class Manifest(_Record):
         if set(self.files) != set(file_names(self.engine, model)):
             raise ValueError("`files` are not those of its engine and config")
         return self
+
+    def strides(self) -> dict[str, int]:
+        """The stride of each output of the graph, by name."""
+        found = {f"{level}_{field}": stride for level, stride in self.levels.items() for field in FIELDS}
+        found["bases"] = self.bottom_stride
+        return found if self.semantic_stride is None else {**found, "semantic_logits": self.semantic_stride}
 
     def record(self) -> dict[str, Any]:
         """The manifest as a record for JSON."""

@@ -11,7 +11,7 @@ import numpy as np
 
 from panoptic_blend.config.experiment import Config
 from panoptic_blend.deploy.engines import Graph, open_graph
-from panoptic_blend.deploy.manifest import TOP_LAYER, Manifest, read_manifest
+from panoptic_blend.deploy.manifest import MANIFEST, TOP_LAYER, Manifest, read_manifest
 from panoptic_blend.deploy.resizing import Resizing
 from panoptic_blend.formats.images import Picture
 from panoptic_blend.machine import cores
@@ -89,8 +89,15 @@ class ExportedPredictor:
         """What follows from the outputs of the graph for an image of ``size``, at ``output_size``.
 
         Raises:
-            PanopticBlendError: the graph gave numbers that are not finite.
+            PanopticBlendError: the graph gave numbers that are not finite, or arrays of other strides than it should.
         """
+        height, width = self._padded(size)
+        for name, stride in self.manifest.strides().items():
+            if raw[name].shape[2:] != (-(-height // stride), -(-width // stride)):
+                raise PanopticBlendError(
+                    f"{self.manifest.source.file}: {name} of its graph does not have the stride {stride} that "
+                    f"{MANIFEST} says; export the model anew"
+                )
         if not all(np.isfinite(raw[name]).all() for name in raw if not name.endswith("_features")):
             raise PanopticBlendError(
                 f"{self.manifest.source.file}: its graph gave numbers that are not finite; export the model anew"
@@ -106,13 +113,16 @@ class ExportedPredictor:
     def pixels(self, image: Picture) -> Floats:
         """The input of the graph (N, 3, H, W) for an image (h, w, 3) uint8: padded with the mean of each channel."""
         given = self.manifest.input
-        height, width = (
-            max(-(-side // given.multiple) * given.multiple, given.minimum) for side in (image.shape[0], image.shape[1])
-        )
+        height, width = self._padded((image.shape[0], image.shape[1]))
         pixels = np.empty((given.batch, 3, height, width), dtype=np.float32)
         pixels[:] = np.array(given.mean, dtype=np.float32)[:, None, None]
         pixels[0, :, : image.shape[0], : image.shape[1]] = image.transpose(2, 0, 1)
         return pixels
+
+    def _padded(self, size: Size) -> Size:
+        multiple, minimum = self.manifest.input.multiple, self.manifest.input.minimum
+        height, width = (max(-(-side // multiple) * multiple, minimum) for side in size)
+        return height, width
 
 
 def load(folder: str | Path, threads: int | None = None, overrides: Iterable[str] = ()) -> ExportedPredictor:

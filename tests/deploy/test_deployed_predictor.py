@@ -149,6 +149,39 @@ def test_a_file_that_only_the_manifest_knows(
         deploy.load(copy)
 
 
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"name": "image"}, "has other inputs and outputs than export.json says; export the model anew"),
+        ({"batch": 2}, "has other inputs and outputs than export.json says; export the model anew"),
+        ({"multiple": 16}, "`input.multiple`: Input should be a multiple of 32"),
+    ],
+)
+@pytest.mark.parametrize("engine", ["onnx", "openvino"])
+def test_another_input_than_that_of_the_graph(
+    folder: Path, tmp_path: Path, engine: str, changes: dict[str, object], message: str
+) -> None:
+    copy = (shutil.copytree if engine == "onnx" else write_openvino)(folder, tmp_path / "copy")
+    given = json.loads((copy / MANIFEST).read_text())["input"]
+    with pytest.raises(PanopticBlendError, match=message):
+        deploy.load(changed_record(copy, input=given | changes))
+
+
+def test_other_strides_than_those_of_the_graph(folder: Path, tmp_path: Path) -> None:
+    copy = changed_record(shutil.copytree(folder, tmp_path / "copy"), bottom_stride=8)
+    with pytest.raises(
+        PanopticBlendError, match=r"bases of its graph does not have the stride 8 that export.json says"
+    ):
+        deploy.load(copy).predict(picture())
+
+
+def test_a_folder_whose_manifest_is_lost(folder: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    (copy / MANIFEST).unlink()
+    with pytest.raises(PanopticBlendError, match=r"copy: has no export.json, .*; export the model anew"):
+        panoptic_blend.load(copy)
+
+
 def test_numbers_that_are_not_finite_are_an_error(
     predictor: ExportedPredictor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
