@@ -141,9 +141,9 @@ class Bottom(Options):
 class Blender(Options):
     """Blender of BlendMask, which merges bases and attentions into masks."""
 
-    merge: Literal["blend", "assemble", "convolve"] = "blend"
+    merge: Literal["blend", "assemble", "convolve", "refine"] = "blend"
     """Blend bases with predicted attentions, assemble K = M * M bases without attentions as in FCIS, or convolve bases
-    with predicted kernels (kernels)."""
+    with predicted kernels (kernels), or refine: blend them, and add what kernels make of the same bases."""
     roi_size: RoISide = 56
     """R, the side of the pooled bases."""
     attention_size: RoISide = 14
@@ -158,7 +158,7 @@ class Blender(Options):
 
 class Kernels(Options):
     """Kernels in the place of attentions: a network of 1x1 convolutions for each detection (CondInst).
-    They need blender.merge=convolve."""
+    They need blender.merge=convolve or refine."""
 
     num_convs: Annotated[int, Field(ge=1, le=16)] = 3
     """Convolutions; with 1, masks are linear in the bases, as in SOLOv2 and Panoptic FCN."""

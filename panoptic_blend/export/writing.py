@@ -34,6 +34,7 @@ from panoptic_blend.files import file_digest, filling, require_empty
 from panoptic_blend.inference.predictor import Predictor
 from panoptic_blend.machine import cores
 from panoptic_blend.models.blendmask import BlendMask
+from panoptic_blend.models.kernels import KernelMerge
 from panoptic_blend.models.panoptic_blend import PanopticBlend
 from panoptic_blend.publishing.push import public_config
 from panoptic_blend.structures import PanopticBlendError, Progress
@@ -150,10 +151,10 @@ def _blendmask(predictor: Predictor) -> BlendMask:
             "model.instances=mask_rcnn cannot be exported: its heads run on the proposals of each picture, not in one "
             "graph; choose a BlendMask config"
         )
-    if predictor.config.model.blender.merge == "convolve":
+    if isinstance(branch.merge, KernelMerge):
         raise PanopticBlendError(
-            "model.blender.merge=convolve cannot be exported: the runtime of exported models knows attentions, not "
-            "kernels; choose a config that blends"
+            f"model.blender.merge={predictor.config.model.blender.merge} cannot be exported: the runtime of exported "
+            "models knows attentions, not kernels; choose a config that blends"
         )
     return branch
 

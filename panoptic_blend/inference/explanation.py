@@ -129,7 +129,7 @@ def _remarks(predictor: Predictor, count: int) -> list[str]:
         "Mask R-CNN finds masks without bases, attentions and locations": not isinstance(branch, BlendMask),
         "the masks are assembled from the bases without attentions": isinstance(branch, BlendMask)
         and branch.top_layer is None,
-        "kernels made the masks of the bases, without attentions": isinstance(branch, BlendMask)
+        "kernels, which are not drawn, made the masks of the bases": isinstance(branch, BlendMask)
         and isinstance(branch.merge, KernelMerge),
         "the model has no semantic head": predictor.model.semantic is None,
         "no instance was found": count == 0,

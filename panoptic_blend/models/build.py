@@ -108,8 +108,11 @@ def _merge(options: Model) -> tuple[TopLayer | None, Callable[..., Tensor]]:
     blender, channels, num_bases = options.blender, options.fpn.channels, options.bottom.num_bases
     if blender.merge == "assemble":
         return None, assemble
-    if blender.merge == "convolve":
-        kernels = KernelMerge(num_bases, **options.kernels.model_dump())
+    if blender.merge in ("convolve", "refine"):
+        side = blender.attention_size if blender.merge == "refine" else 0
+        kernels = KernelMerge(
+            num_bases, **options.kernels.model_dump(), attention_size=side, interpolation=blender.interpolation
+        )
         return TopLayer(channels, kernels.size, attention_size=1), kernels
     return TopLayer(channels, num_bases, blender.attention_size), partial(blend, interpolation=blender.interpolation)
 

@@ -8,17 +8,19 @@ the rows of the semantic head's predictor, on the map that `bottom.SharedBottom`
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from panoptic_blend.models.blender import Interpolation, blend
 from panoptic_blend.models.kernel_update import KernelUpdate, grouped
 
 
 class KernelMerge(nn.Module):
-    """The merge of bases by kernels, which stands in the place of `blender.blend`.
+    """The merge of bases by kernels, which stands in the place of `blender.blend`, or adds to it.
 
     Args:
         num_bases: K.
@@ -27,6 +29,8 @@ class KernelMerge(nn.Module):
         coordinates: whether the first one also reads the place in the box, x and y from -1 to 1.
         scale: multiplier of what a location predicts, which is added to weights that all locations share.
         rounds: how often kernels are updated by the mean of what the first convolution reads, over their masks.
+        attention_size: M, to add masks that attentions blend of the same bases; they alone make the first masks.
+        interpolation: of these attentions.
     """
 
     def __init__(
@@ -37,30 +41,39 @@ class KernelMerge(nn.Module):
         coordinates: bool = True,
         scale: float = 1.0,
         rounds: int = 0,
+        attention_size: int = 0,
+        interpolation: Interpolation = "bilinear",
     ) -> None:
         super().__init__()
         self.coordinates, self.scale = coordinates, scale
         inputs = num_bases + 2 * coordinates
         self.layers = list(pairwise([inputs, *[channels] * (num_convs - 1), 1]))
         """Inputs and outputs of every convolution."""
-        self.size = sum((inputs + 1) * outputs for inputs, outputs in self.layers)
-        """T, the number of weights and biases in the kernels of one detection."""
         self.shared = nn.Parameter(torch.cat([_start(*layer) for layer in self.layers]))
-        self.updates = nn.ModuleList(KernelUpdate(inputs, self.size) for _ in range(rounds))
+        self.attentions, self.interpolation = (num_bases, attention_size, attention_size), interpolation
+        if attention_size:
+            nn.init.zeros_(self.shared[-self.layers[-1][0] - 1 :])
+        self.size = math.prod(self.attentions) + len(self.shared)
+        """T, the number of values that a location predicts: its attentions, then its kernels."""
+        self.updates = nn.ModuleList(KernelUpdate(inputs, len(self.shared)) for _ in range(rounds))
 
-    def forward(self, crops: Tensor, kernels: Tensor) -> Tensor:
-        """Mask logits (D, R, R) of ``crops`` (D, K, R, R) and predicted ``kernels`` (D, T, 1, 1).
+    def forward(self, crops: Tensor, predicted: Tensor) -> Tensor:
+        """Mask logits (D, R, R) of ``crops`` (D, K, R, R) and ``predicted`` (D, T, 1, 1).
 
         Kernels hold, one convolution after the other, its weights (outputs, inputs), row by row, and its biases.
         """
         read = torch.cat([crops, _places(crops)], dim=1) if self.coordinates else crops
         read = read.flatten(2)
+        attentions, kernels = predicted.flatten(1).tensor_split([math.prod(self.attentions)], dim=1)
+        blended = crops.new_zeros(())
+        if attentions.shape[1]:
+            blended = blend(crops, attentions.unflatten(1, self.attentions), self.interpolation).flatten(1)[:, None]
         with torch.autocast(crops.device.type, enabled=False):
-            kernels = self.shared + self.scale * kernels.flatten(1)
-            masks = self._convolved(read, kernels)
+            kernels = self.shared + self.scale * kernels
+            masks = blended + self._convolved(read, kernels)
             for update in self.updates:
                 kernels = update(grouped(masks.sigmoid(), read)[:, 0], kernels)
-                masks = self._convolved(read, kernels)
+                masks = blended + self._convolved(read, kernels)
         return masks.reshape(len(crops), *crops.shape[2:])
 
     def _convolved(self, values: Tensor, kernels: Tensor) -> Tensor:

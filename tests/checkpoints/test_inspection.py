@@ -97,7 +97,7 @@ def test_kernels_are_no_attentions() -> None:
     with torch.device("meta"):
         model = build_model(load_config("panoptic/kernelblend_r50_3x"))
     found = architecture_of(shapes_of(model.state_dict()))
-    assert (found.num_bases, found.attention_size, found.kernel_size) == (8, None, 169)
+    assert (found.num_bases, found.attention_size, found.kernel_size) == (8, None, 8 * 7 * 7 + 169)
 
 
 @pytest.mark.parametrize("config", BLENDMASK | RCNN)

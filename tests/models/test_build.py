@@ -155,6 +155,12 @@ def test_kernel_options_arrive() -> None:
     assert branch.dice_weight == 0.5
 
 
+def test_refining_needs_attentions_beside_kernels() -> None:
+    branch = branch_of(built("model.blender={merge: refine, attention_size: 2, interpolation: nearest}"))
+    assert branch.merge.attentions == (4, 2, 2) and branch.merge.interpolation == "nearest"
+    assert branch.top_layer.weight.shape[0] == branch.merge.size == 16 + 56 + 72 + 9
+
+
 def test_rounds_of_the_semantic_head_arrive() -> None:
     semantic = built("model.semantic.kernel_rounds=2").semantic
     assert semantic is not None and len(semantic.updates) == 2

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from panoptic_blend.config.experiment import load_config
+from panoptic_blend.models.blender import blend
 from panoptic_blend.models.build import build_model
 from panoptic_blend.models.kernel_update import KernelUpdate
 from panoptic_blend.models.kernels import KernelMerge
@@ -104,6 +105,25 @@ def test_a_round_groups_by_the_mask_and_convolves_with_what_it_makes_of_it() -> 
     torch.testing.assert_close(merge(crops, kernel), torch.tensor([[[12.0, 10.0], [-3.0, 7.0]]]))
 
 
+def test_to_refine_is_to_add_to_what_attentions_blend() -> None:
+    """Attentions of the first detection prefer the first base by ln 3, so that it has a weight of 3/4."""
+    merge = plain(2, num_convs=1, coordinates=False, attention_size=1)
+    assert merge.size == 2 + 3
+    crops = torch.tensor([[[[8.0]], [[4.0]]]]).repeat(2, 1, 1, 1)
+    predicted = torch.tensor([[math.log(3), 0.0, 10.0, 0.0, 0.5], [0.0, 0.0, 0.0, 10.0, 0.0]]).view(2, 5, 1, 1)
+    torch.testing.assert_close(merge(crops, predicted), torch.tensor([[[7 + 80.5]], [[6.0 + 40]]]))
+
+
+@pytest.mark.parametrize("num_convs", [1, 3])
+def test_refining_starts_from_blending(num_convs: int) -> None:
+    """While no kernel is predicted, the last convolution gives 0, also after a round."""
+    torch.manual_seed(0)
+    merge = KernelMerge(4, num_convs=num_convs, attention_size=7, interpolation="nearest", rounds=1)
+    crops, attentions = torch.randn(3, 4, 14, 14), torch.randn(3, 4, 7, 7)
+    predicted = torch.cat([attentions.flatten(1), torch.zeros(3, len(merge.shared))], dim=1)
+    torch.testing.assert_close(merge(crops, predicted[:, :, None, None]), blend(crops, attentions, "nearest"))
+
+
 def test_rounds_change_nothing_at_first() -> None:
     torch.manual_seed(0)
     with_rounds, without = KernelMerge(2, rounds=2), KernelMerge(2)
@@ -139,10 +159,10 @@ def test_every_detection_is_convolved_with_its_own_kernel(
         torch.testing.assert_close(mask, expected, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize(("count", "rounds"), [(0, 0), (0, 1), (2, 0), (2, 1)])
-def test_gradients(count: int, rounds: int) -> None:
+@pytest.mark.parametrize(("count", "rounds", "side"), [(0, 0, 0), (0, 1, 1), (2, 0, 0), (2, 1, 0), (2, 1, 2)])
+def test_gradients(count: int, rounds: int, side: int) -> None:
     torch.manual_seed(0)
-    merge = KernelMerge(2, channels=3, num_convs=2, rounds=rounds).double()
+    merge = KernelMerge(2, channels=3, num_convs=2, rounds=rounds, attention_size=side).double()
     for update in merge.updates:
         assert isinstance(update, KernelUpdate)
         nn.init.normal_(update.change.weight, std=0.1)
@@ -164,8 +184,12 @@ def test_autocast_leaves_the_masks_in_float32() -> None:
 # --- a whole model ---------------------------------------------------------------------------------------------------
 
 
-def test_a_mask_is_what_the_kernel_of_its_location_makes_of_the_bases() -> None:
-    model, image = model_with_instances(), torch.rand(3, 64, 96, generator=torch.Generator().manual_seed(0))
+@pytest.mark.parametrize("merge", ["convolve", "refine"])
+def test_a_mask_is_what_the_kernel_of_its_location_makes_of_the_bases(merge: str) -> None:
+    model, image = (
+        model_with_instances(f"model.blender.merge={merge}"),
+        torch.rand(3, 64, 96, generator=torch.Generator().manual_seed(0)),
+    )
     branch = branch_of(model)
     with torch.no_grad():
         raw = model.raw(model.batch([image]))
@@ -180,10 +204,10 @@ def test_a_mask_is_what_the_kernel_of_its_location_makes_of_the_bases() -> None:
 
 @pytest.mark.parametrize("size", [(64, 96), (1, 1)])
 def test_outputs_for_instances_none_and_one_pixel(size: tuple[int, int]) -> None:
-    for overrides in ([], ["model.fcos.score_threshold=1"]):
+    for overrides in ([], ["model.blender.merge=convolve"], ["model.fcos.score_threshold=1"]):
         [output] = model_with_instances(*overrides)([torch.rand(3, *size)])
         assert output.masks.shape == (len(output.boxes), *size)
-        assert bool(len(output.boxes)) != bool(overrides)
+        assert bool(len(output.boxes)) == (overrides != ["model.fcos.score_threshold=1"])
         assert output.attentions is None and output.bases is not None and len(output.bases) == 8
         assert output.panoptic.segment_ids.shape == size
 
