@@ -127,6 +127,11 @@ class FilePairs:
         """Images of the truth, in the order of its file."""
         return self._truth.images
 
+    def map_digests(self) -> tuple[str, str]:
+        """Digests of the sizes of all PNGs of the truth and of the results; a changed PNG has another size."""
+        truth, results = self._truth.images.annotations, self._results
+        return self._truth_maps.digest(truth.pngs), results.maps.digest(results.annotations.pngs)
+
     def _pair(self, image: Image, truth: PanopticMap, boundary: bool) -> Pair:
         """Pair an image with its prediction, and validate that JSON and PNG have the same segments."""
         results, index = self._results, self._results.indices.get(image.id)

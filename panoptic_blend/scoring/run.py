@@ -69,8 +69,9 @@ class ScoredFiles:
         if wanted:
             wanted.groups(names)  # before the work, so that none is lost
         only = part(len(names)) if part else None
+        digests = [each.map_digests() for each in pairs] if part else []
         details = detail_pairs(pairs, progress, workers=self.workers, boundary=self.boundary, only=only)
-        return ResultSets(details, self.names, names)
+        return ResultSets(details, self.names, names, digests)
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,8 @@ class ResultSets:
     details: Sequence[PanopticDetails]
     names: Sequence[str]
     file_names: Mapping[ImageId, str]
+    map_digests: Sequence[Sequence[str]] = ()
+    """`FilePairs.map_digests` of each set, where only a part of the images was compared."""
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from panoptic_blend.scoring.part_arrays import NAMES, Arrays, pack, unpack
 from panoptic_blend.scoring.run import ResultSets, ScoredFiles
 from panoptic_blend.structures import Category, ImageId, PanopticBlendError
 
-FORMAT = 1
+FORMAT = 2
 """The version of part files."""
 
 _RUN = {"truth": "ground truth", "results": "results", "options": "options", "images": "number of images"}
@@ -64,6 +64,7 @@ def write_part(path: Path, shard: Shard, files: ScoredFiles, sets: ResultSets) -
         "shard": asdict(shard),
         "truth": _named_hash(files.truth),
         "results": [_named_hash(path) for path, _ in files.results],
+        "maps": sets.map_digests,
         "options": {"boundary": files.boundary, **asdict(files.policy)},
         "images": len(sets.file_names),
         "categories": [_record(category) for category in first.categories.values()],
@@ -124,7 +125,7 @@ class _Part:
             header = json.loads(arrays.pop("header").tobytes())
             version, part = header["format"], cls(path, header, arrays)
             if version == FORMAT:
-                _ = part.shard, part.categories, part.file_names, part.common
+                _ = part.shard, part.categories, part.file_names, part.common, part.maps
         except _DAMAGE:
             raise _damaged(path) from None
         if version != FORMAT:
@@ -150,6 +151,11 @@ class _Part:
         return pairs
 
     @property
+    def maps(self) -> Any:
+        """Digests of the sizes of all PNGs that the run found."""
+        return self.header["maps"]
+
+    @property
     def common(self) -> dict[str, Any]:
         """What the parts of a run have in common."""
         return {key: self.header[key] for key in (*_RUN, "categories", "names")} | {"of": self.header["shard"]["of"]}
@@ -167,6 +173,11 @@ class _Part:
                     f"{self.path}: has other {words} than {first.path} ({_shown(mine)}, and there {_shown(other)}); "
                     "merge the parts of one run"
                 )
+        if self.maps != first.maps:
+            raise PanopticBlendError(
+                f"{self.path}: its run found PNGs of other sizes than that of {first.path}, so one was changed between "
+                "them; run all parts again"
+            )
         if self.common != first.common:
             raise PanopticBlendError(
                 f"{self.path}: has other categories or names than {first.path}; merge the parts of one run"

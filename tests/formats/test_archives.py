@@ -60,6 +60,16 @@ def test_files_are_found_and_read(folder: Folder, refused: Callable[..., str], t
         refused(folder.read, name)
 
 
+def test_sizes_tell_changed_files_and_not_zips_from_folders(folder: Folder, tmp_path: Path) -> None:
+    names = [*CONTENT, "missing.png", "../outside.png"]
+    digest = folder.digest(names)
+    assert digest == Folder(zipped(tmp_path / "same.zip")).digest(names)
+    assert digest != folder.digest(names[:-1]) != folder.digest([*CONTENT, "1.png"])
+    changed = Folder(zipped(tmp_path / "other.zip", content={**CONTENT, "1.png": b"four"}))
+    assert digest != changed.digest(names)
+    assert folder.digest(["empty.png"]) == changed.digest(["empty.png"])
+
+
 def test_a_top_folder_is_kept_if_the_example_has_it(tmp_path: Path) -> None:
     path = zipped(tmp_path / "maps.zip", "frankfurt/", {"1.png": b"one"})
     assert Folder(path).names() == {"1.png"}

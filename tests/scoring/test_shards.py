@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -122,6 +123,26 @@ def part(
     return path
 
 
+@pytest.mark.parametrize("side", ["truth", "results"])
+def test_a_png_that_changes_between_parts_is_noticed(truth: Path, tmp_path: Path, refused: Refused, side: str) -> None:
+    own, results = tmp_path / "own.json", tmp_path / "r.json"
+    for path in (own, results):
+        shutil.copy(truth, path)
+        shutil.copytree(truth.with_suffix(""), path.with_suffix(""))
+    parts = [tmp_path / "1.npz", tmp_path / "2.npz"]
+    for number, path in enumerate(parts, start=1):
+        files, shard = ScoredFiles(own, results), Shard(number, 2)
+        write_part(path, shard, files, files.read(part=shard.indices))
+        if number == 1:
+            first = json.loads(truth.read_text())["annotations"][0]["file_name"]  # of the first part
+            with ((own if side == "truth" else results).with_suffix("") / first).open("ab") as png:
+                png.write(b"more")
+    assert refused(merge_parts, parts) == (
+        f"{parts[1]}: its run found PNGs of other sizes than that of {parts[0]}, so one was changed between them; "
+        "run all parts again"
+    )
+
+
 def test_parts_of_other_runs_are_named(truth: Path, tmp_path: Path, refused: Refused) -> None:
     results, other = tmp_path / "r.json", tmp_path / "other.json"
     content = json.loads(truth.read_text())
@@ -179,6 +200,6 @@ def test_damaged_files_are_named(truth: Path, tmp_path: Path, refused: Refused) 
         np.savez(bad, **{**arrays, name: change(arrays[name])})
         assert "is no part file" in message(), name
     header = json.loads(arrays["header"].tobytes())
-    newer = json.dumps({**header, "format": 2}).encode()
+    newer = json.dumps({**header, "format": 3}).encode()
     np.savez(bad, **{**arrays, "header": np.frombuffer(newer, np.uint8)})
-    assert message().startswith(f"{bad}: is of version 2 of part files, and this library reads 1; ")
+    assert message().startswith(f"{bad}: is of version 3 of part files, and this library reads 2; ")
