@@ -5,8 +5,10 @@ pictures. The list depends on the number of pictures only, so that the resamples
 differences are paired.
 
 The intervals are over pictures and seeds: normal intervals whose standard deviation is that of a bootstrap which draws
-a resample of the pictures, and seeds with replacement. Of n seeds the bootstrap shows a variance that is (n - 1) / n
-times what it should be, which is corrected; of one seed it shows none, so that such intervals are of pictures only.
+a resample of the pictures, and seeds with replacement, independently, as every seed is judged on all pictures (Owen,
+The pigeonhole bootstrap, Annals of Applied Statistics 1, 2007). Of n seeds the bootstrap shows a variance that is (n -
+1) / n times what it should be, which is corrected; of one seed it shows none, so that such intervals are of pictures
+only.
 """
 
 from __future__ import annotations
@@ -127,13 +129,20 @@ def table(rows: Iterable[Row], experiment: str, split: str, reference: str) -> T
 
 def interval(values: Sequence[Floats], sign: str = "") -> str:
     """The mean over seeds in percent with its interval; ``values`` (1 + RESAMPLES,) of each seed as from `Row`."""
-    if not values or np.isnan([value[0] for value in values]).any():
+    mean, spread = estimate(values)
+    if math.isnan(mean):
         return NOTHING
-    table = np.stack(values)
-    mean, spread = float(table[:, 0].mean()), NormalDist().inv_cdf(0.975) * deviation(table[:, 1:])
     if math.isnan(spread):
         return f"{100 * mean:{sign}.1f}"
     return f"{100 * mean:{sign}.1f} ({100 * (mean - spread):{sign}.1f} to {100 * (mean + spread):{sign}.1f})"
+
+
+def estimate(values: Sequence[Floats]) -> tuple[float, float]:
+    """The mean over seeds and half the width of its 95% interval, of values as for `interval`; NaN if unknown."""
+    if not values or np.isnan([value[0] for value in values]).any():
+        return math.nan, math.nan
+    table = np.stack(values)
+    return float(table[:, 0].mean()), NormalDist().inv_cdf(0.975) * deviation(table[:, 1:])
 
 
 def deviation(resampled: Floats) -> float:
