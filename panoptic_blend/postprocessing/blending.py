@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 
 from panoptic_blend.postprocessing.detection import Integers, sigmoid
-from panoptic_blend.postprocessing.interpolation import Floats, interpolated
+from panoptic_blend.postprocessing.interpolation import Floats, interpolated, reading
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,28 +58,26 @@ def _align(bases: Floats, boxes: Floats, crops: Floats) -> None:
 
     Interpolation is linear in each axis, so a matrix for the rows and one for the columns do it.
     """
-    _, height, width = bases.shape
-    half = bases.dtype.type(0.5)
     rows, columns = (
-        _readings(boxes[:, axis] - half, boxes[:, axis + 2] - half, crops.shape[-1], side)
-        for axis, side in ((1, height), (0, width))
+        _readings(boxes[:, axis], boxes[:, axis + 2], crops.shape[-1], side)
+        for axis, side in ((1, bases.shape[1]), (0, bases.shape[2]))
     )
     for target, (vertical, down), (horizontal, along) in zip(crops, rows, columns, strict=True):
-        np.matmul(down @ bases[:, vertical, horizontal], along.T, out=target)
+        np.matmul(down.T @ bases[:, vertical, horizontal], along, out=target)
 
 
 def _readings(starts: Floats, ends: Floats, size: int, side: int) -> Iterator[tuple[slice, Floats]]:
     """Which of the ``side`` cells of an axis are read by R samples between each start and end: a slice and weights."""
-    samples = np.arange(size, dtype=starts.dtype) + starts.dtype.type(0.5)
-    places = starts[:, None] + samples * ((ends - starts) / size)[:, None]
-    is_outside = (places < -1) | (places > side)
-    places = places.clip(0, side - 1)
-    for centers, outside in zip(places, is_outside, strict=True):
-        window = slice(int(centers.min()), int(centers.max()) + 2)
-        cells = np.arange(side, dtype=starts.dtype)[window]
-        weights = np.maximum(1 - np.abs(centers[:, None] - cells), 0)
-        weights[outside] = 0
-        yield window, weights
+    half = starts.dtype.type(0.5)
+    samples, firsts, lasts = np.arange(size, dtype=starts.dtype) + half, starts - half, ends - half
+    places = firsts[:, None] + samples * ((lasts - firsts) / size)[:, None]
+    centers = places.clip(0, side - 1)
+    windows = zip(centers.min(axis=1).astype(int).tolist(), centers.max(axis=1).astype(int).tolist(), strict=True)
+    centers[(places < -1) | (places > side)] = -1  # where they read nothing
+    weights = reading(centers.ravel(), side).reshape(side, *centers.shape)
+    for number, (first, last) in enumerate(windows):
+        window = slice(first, last + 2)
+        yield window, weights[window, number]
 
 
 def _pooled(bases: Floats, box: Floats, target: Floats) -> None:
@@ -117,7 +115,8 @@ def blend(crops: Floats, attentions: Floats, interpolation: Literal["bilinear", 
     resized -= resized.max(axis=1, keepdims=True)
     weights = np.exp(resized, out=resized)
     total = weights.sum(axis=1)
-    return sigmoid((weights * crops).sum(axis=1) / total)
+    weights *= crops
+    return sigmoid(weights.sum(axis=1) / total)
 
 
 def _resized(attentions: Floats, size: int, interpolation: Literal["bilinear", "nearest"]) -> Floats:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,6 +23,9 @@ from panoptic_blend.structures import (
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+_PAINTED = 2**30
+"""What is added to the numbers of instances where they share a map with semantic classes, which are smaller."""
 
 
 def fuse(
@@ -73,20 +77,24 @@ def paint(
     painted = paint_instances(cutouts, ranking, segment_ids, confidence=confidence, overlap=overlap)
     things = list(zip(as_array(labels)[painted].tolist(), ranking[painted].tolist(), strict=True))
 
-    free = Runs.from_pixels(np.where(segment_ids == 0, classes, IGNORE))
-    counts = np.bincount(free.values, free.lengths, minlength=IGNORE + 1)
-    present = np.unique(Runs.from_pixels(classes).values)
+    # instances and the classes between them in one map, whose runs are enough for all that follows
+    classes = classes.astype(np.int32, copy=False)
+    runs = Runs.from_pixels(np.where(segment_ids > 0, segment_ids + _PAINTED, classes))
+    is_free = runs.values < _PAINTED
+    counts = np.bincount(runs.values[is_free], runs.lengths[is_free], minlength=IGNORE + 1)
+    present = np.flatnonzero(counts) if stuff_area > 0 else np.unique(classes)
     stuff = present[becomes_stuff(present, counts[present], stuff_area)]
     numbers = np.zeros(len(counts), dtype=np.int32)
     numbers[stuff] = len(things) + 1 + np.arange(len(stuff))
-    segment_ids += free.paint(numbers[free.values])
+    ids = np.where(is_free, numbers[np.where(is_free, runs.values, 0)], runs.values - _PAINTED)
 
     found = [*things, *((category, None) for category in stuff.tolist())]
     segments = [
         Segment(number, category, score is not None, score, area=0, box=None)
         for number, (category, score) in enumerate(found, start=1)
     ]
-    return PanopticMap.measured(segment_ids, segments)
+    measured = PanopticMap.from_runs(replace(runs, values=ids), segments).measure()
+    return PanopticMap(measured.segment_ids, measured.segments)
 
 
 def paint_instances(
@@ -105,16 +113,18 @@ def paint_instances(
         The row in ``cutouts`` and ``scores`` of every painted instance, by descending score.
     """
     painted: list[int] = []
+    is_painted = np.zeros(segment_ids.shape, dtype=np.bool_)
     ranked = zip(scores.tolist(), range(len(scores)), cutouts, strict=True)
     for score, row, cutout in sorted(ranked, key=lambda item: -item[0]):
         if score < confidence:
             break
-        window = segment_ids[cutout.window]
-        free = cutout.mask & (window == 0)
+        window = is_painted[cutout.window]
+        free = np.greater(cutout.mask, window)
         area = np.count_nonzero(cutout.mask)
         if area > 0 and (area - np.count_nonzero(free)) / area <= overlap:
             painted.append(row)
-            window[free] = len(painted)
+            window |= free
+            np.copyto(segment_ids[cutout.window], len(painted), where=free)
     return painted
 
 

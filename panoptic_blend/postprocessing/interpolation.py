@@ -25,6 +25,19 @@ def interpolated(rows: Floats, length: int, scale: float) -> Floats:
     return rows[low] * (kind(1) - share) + rows[high] * share
 
 
+def reading(places: Floats, cells: int) -> Floats:
+    """Weights (cells, n) by which ``places`` (n,) read the cells of an axis: ``max(1 - |place - cell|, 0)``.
+
+    Places are from -1 to ``cells``; these two read nothing.
+    """
+    low = np.floor(places)
+    columns, first = np.arange(len(places)), low.astype(np.intp) + 1
+    weights = np.zeros((cells + 3, len(places)), dtype=places.dtype)  # a cell in front and two behind read nothing
+    weights[first, columns] = np.maximum(1 - np.abs(places - low), 0)
+    weights[first + 1, columns] = np.maximum(1 - np.abs(places - (low + 1)), 0)
+    return weights[1:-2]
+
+
 def resizing(cells: int, stride: int, side: int, output_side: int, dtype: npt.DTypeLike = np.float32) -> Floats:
     """The matrix (output_side, cells) that upsamples by ``stride``, cuts to ``side`` and resizes to ``output_side``."""
     upsampled = interpolated(np.eye(cells, dtype=dtype), cells * stride, 1 / stride)

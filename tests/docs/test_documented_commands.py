@@ -112,8 +112,8 @@ NOT_RUN = {
     r"panoptic-blend push": "it needs the Hugging Face Hub; tests/publishing does it with a stand-in",
     r"python -m evaluation\.tables .*--weights": "tests/evaluation does it, with a small network",
     r"python -m evaluation\.(speed|speed_steps|annotations_speed|loader_speed|pq_speed)\b": "tests/evaluation does it",
-    r"python -m evaluation\.(fit_quality|serve_load|speed_exports|speed_curve|ablations)\b": "tests/evaluation does it",
-    r"python -m evaluation\.(ap_speed|ap_coverage)\b": "tests/evaluation does it",
+    r"python -m evaluation\.(fit_quality|speed_(exports|curve|postprocessing)|ablations)\b": "tests/evaluation does it",
+    r"python -m evaluation\.(ap_speed|ap_coverage|serve_load)\b": "tests/evaluation does it",
 }
 """Commands that are checked and not run, as regular expressions, and why."""
 

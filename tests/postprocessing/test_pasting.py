@@ -92,3 +92,10 @@ def test_masks_are_pasted_apart() -> None:
         [x in (2 * i, 2 * i + 1) for x in range(6)] for i in range(3)
     ]
     assert not any((found[i] & found[j]).any() for i, j in itertools.combinations(range(3), 2))
+
+
+def test_a_box_of_almost_no_width_and_one_wider_than_a_band() -> None:
+    boxes = torch.tensor([[0.0, 0.0, 1e-44, 3.0], [0.0, 0.0, 300.0, 2.0]])
+    found = pasted(torch.ones(2, 4, 4), boxes, (4, 300))
+    assert not found[0].any()
+    assert found[1, :2].all() and not found[1, 2:].any()
