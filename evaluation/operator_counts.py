@@ -35,8 +35,8 @@ from panoptic_blend.models import panoptic_blend
 from panoptic_blend.runtime.processes import is_first
 from panoptic_blend.structures import Size
 from panoptic_blend.terminal import right_aligned
-from panoptic_blend.training.log import Reporter
-from panoptic_blend.training.loop import train
+from panoptic_blend.training import loop
+from panoptic_blend.training.run import Run
 
 _SIZE = (96, 128)
 _STEPS = 4
@@ -142,9 +142,9 @@ def step_counts(name: str, images: int, devices: int = 1, size: Size = _SIZE) ->
     """The counts of a step of ``train`` in this process, on generated pictures."""
     steps = [Counts()]
 
-    def follow(step: Callable[..., None], counts: Counts) -> Callable[..., None]:
-        def followed(*arguments: Any, **options: Any) -> None:
-            step(*arguments, **options)
+    def follow(update: Callable[..., None], counts: Counts) -> Callable[..., None]:
+        def followed(run: Run) -> None:
+            update(run)
             steps.append(Counts(counts))
 
         return followed
@@ -169,8 +169,12 @@ def step_counts(name: str, images: int, devices: int = 1, size: Size = _SIZE) ->
                 "train.weights=null",
             ],
         )
-        with counting() as counts, patch.object(Reporter, "step", follow(Reporter.step, counts)), _without_evaluation():
-            train(config, Path(folder) / "run")
+        with (
+            counting() as counts,
+            patch.object(loop, "update_weights", follow(loop.update_weights, counts)),
+            _without_evaluation(),
+        ):
+            loop.train(config, Path(folder) / "run")
     return Counts(steps[-1] - steps[-2])
 
 

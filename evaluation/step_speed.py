@@ -16,8 +16,8 @@ from panoptic_blend.models.panoptic_blend import PanopticBlend
 from panoptic_blend.runtime.precision import autocast
 from panoptic_blend.runtime.processes import launch
 from panoptic_blend.structures import Size, Target
-from panoptic_blend.training.loop import add_gradients
 from panoptic_blend.training.optimizer import build_optimizer
+from panoptic_blend.training.step import add_gradients
 
 INSTANCES = 8
 """Instances per picture, about the mean of COCO's train2017."""

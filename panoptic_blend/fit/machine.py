@@ -21,8 +21,9 @@ from panoptic_blend.inference.evaluation import evaluate
 from panoptic_blend.machine import cores
 from panoptic_blend.runtime.precision import chosen_device
 from panoptic_blend.runtime.threads import START_SECONDS, Times
-from panoptic_blend.training.loop import add_gradients, update_weights
+from panoptic_blend.training.loop import update_weights
 from panoptic_blend.training.run import Run
+from panoptic_blend.training.step import add_gradients
 
 _ENOUGH = 3.0
 """Seconds for which short steps are measured, as the time of a single one varies."""

@@ -175,15 +175,15 @@ def evaluate(
             files.enter_context(writer)
         if instance_results and team.is_first:
             instance_writer = files.enter_context(writing_results(instance_results))
-        first, *others = team.share(len(dataset), scored, progress)
-        for part in others:
-            first.scores.merge(part.scores)
+        parts = team.share(len(dataset), scored, progress)
+        for part in parts[1:]:
+            parts[0].scores.merge(part.scores)
             if writer and part.records:
                 writer.append(*part.records)
             if instance_writer:
                 for image_id, found in part.found:
                     instance_writer.add(image_id, found)
-    return first.scores.evaluation(config.model.semantic.enabled)
+    return team.from_first(lambda: parts[0].scores.evaluation(config.model.semantic.enabled))
 
 
 class _Part(NamedTuple):

@@ -11,6 +11,9 @@ from torch import Tensor
 
 from panoptic_blend.models.fcos import locations
 
+_AT_ONCE = 2**23
+"""How many pairs of a box and a location are compared at once, which takes up to 300 MB."""
+
 
 @dataclass(frozen=True)
 class Assignment:
@@ -61,8 +64,15 @@ def assign(
     points, all_boxes, all_labels = points.to(stride.dtype), torch.cat(list(boxes)), torch.cat(list(labels))
     images = all_labels.new_tensor([i for i, of_image in enumerate(boxes) for _ in of_image], dtype=torch.int64)
 
-    eligible = _eligible(points, all_boxes, radius * stride, lower, upper)
-    chosen = _smallest(eligible, all_boxes, images, len(boxes))
+    some = max(1, _AT_ONCE // max(1, len(all_boxes)))
+    parts = zip(*(x.split(some) for x in (points, radius * stride, lower, upper)), strict=True)
+    chosen = torch.cat(
+        [
+            _smallest(_eligible(part, all_boxes, reach, low, high), all_boxes, images, len(boxes))
+            for part, reach, low, high in parts
+        ],
+        dim=1,
+    )
     top_left, bottom_right = F.pad(all_boxes, (0, 0, 0, 1))[chosen].chunk(2, dim=2)
     distances = torch.cat([points - top_left, bottom_right - points], dim=2) / stride[:, None]
     instances = _by_level(chosen, areas)

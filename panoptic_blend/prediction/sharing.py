@@ -38,7 +38,9 @@ class Alone:
         return self.shard.rank == 0
 
     def share(self, total: int, work: Callable[[Shard, Progress], T], progress: Progress | None = None) -> list[T]:
-        """Do ``work`` on the shard of each process; returns the results of all processes, in the order of ranks.
+        """Do ``work`` on the shard of each process; returns the results of all in the first process, in their order.
+
+        The others get none.
 
         Every process must call it. An error in one of them ends the work of all, and is raised in all.
 

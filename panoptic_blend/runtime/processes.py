@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 import signal
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from inspect import signature
 from typing import Any, TypeVar
 
 import torch
 from lightning.fabric import Fabric
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+from lightning.fabric.strategies.ddp import DDPStrategy
 from lightning.fabric.strategies.model_parallel import ModelParallelStrategy
 from lightning.fabric.strategies.strategy import Strategy
 from torch import Tensor, distributed, nn
 from torch.distributed.device_mesh import DeviceMesh
+from torch.nn.parallel import DistributedDataParallel
 
 from panoptic_blend.config.options import Train
 from panoptic_blend.models.batching import widest_float
@@ -50,7 +54,7 @@ def launch(options: Train) -> Fabric:
             "use bf16-mixed or 32-true"
         )
     plugins = [Autocast(precision, device.type)] if precision != "32-true" else []
-    return joined(placement, device, devices, nodes, strategy(options, devices * nodes), plugins)
+    return joined(placement, device, devices, nodes, strategy(options, devices * nodes, device), plugins)
 
 
 def counted(placement: Placement | None, wanted: Wanted, device: torch.device) -> tuple[int, int]:
@@ -93,17 +97,38 @@ def joined(
     # held until all have joined
     store = await_others(placement) if placement and placement.count > 1 and not placement.is_certain else None
     fabric.launch()
+    if fabric.world_size > 1 and _backend(device):  # Fabric does this for NCCL alone
+        atexit.register(_leave)
     del store
     return fabric
 
 
-def strategy(options: Train, world_size: int) -> Strategy | str:
-    """How ``world_size`` processes share the work."""
+def _leave() -> None:
+    if distributed.is_initialized():
+        distributed.destroy_process_group()
+
+
+def strategy(options: Train, world_size: int, device: torch.device) -> Strategy | str:
+    """How ``world_size`` processes share the work, each on a ``device`` of that type."""
     if world_size == 1:
         return "auto"
     if options.strategy == "ddp":
-        return "ddp"
-    return ModelParallelStrategy(_shard, data_parallel_size=world_size, tensor_parallel_size=1)
+        return ddp(device)
+    return ModelParallelStrategy(
+        _shard, data_parallel_size=world_size, tensor_parallel_size=1, process_group_backend=_backend(device)
+    )
+
+
+def ddp(device: torch.device) -> DDPStrategy:
+    """DDP that copies no gradient, and that sends no buffer before a forward pass; see `take_buffers_of_first`."""
+    newer, older = "forward_sync_buffers", "broadcast_buffers"  # torch warns of the older name where it has both
+    name = newer if newer in signature(DistributedDataParallel).parameters else older
+    return DDPStrategy(process_group_backend=_backend(device), gradient_as_bucket_view=True, **{name: False})
+
+
+def _backend(device: torch.device) -> str | None:
+    """The libraries through which processes communicate: on a GPU, tensors of the host and objects go through Gloo."""
+    return "cpu:gloo,cuda:nccl" if device.type == "cuda" else None
 
 
 def _shard(model: nn.Module, mesh: DeviceMesh) -> nn.Module:
@@ -156,24 +181,23 @@ def stop_others(fabric: Fabric) -> None:
 
 def sum_over_ranks(fabric: Fabric, counts: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
     """Sum scalars of the same name over the sequence and over all ranks, in the `widest_float` of the device."""
-    dtype = widest_float(fabric.device)
-    own = torch.stack([torch.stack([x.to(dtype) for x in part.values()]) for part in counts]).sum(dim=0)
+    own = summed(counts, widest_float(fabric.device))
     if fabric.world_size > 1:
         distributed.all_reduce(own)  # without the barrier that Fabric's has
     return dict(zip(counts[0], own.unbind(), strict=True))
 
 
-def figures_over_ranks(fabric: Fabric, figures: Mapping[str, Tensor]) -> dict[str, float]:
-    """`sum_over_ranks` of one mapping as numbers, which are read from the device at once."""
-    return dict(zip(figures, torch.stack([*sum_over_ranks(fabric, [figures]).values()]).tolist(), strict=True))
+def summed(counts: Sequence[Mapping[str, Tensor]], dtype: torch.dtype) -> Tensor:
+    """Scalars of the same name summed over the sequence, one after the other: (names,)."""
+    return torch.stack([torch.stack([x.to(dtype) for x in part.values()]) for part in counts]).sum(dim=0)
 
 
-def any_over_ranks(fabric: Fabric, flags: Mapping[str, bool]) -> dict[str, bool]:
-    """Whether each flag is set in any rank; with one rank, nothing is sent to the device."""
-    if fabric.world_size == 1:
-        return dict(flags)
-    on_device = {name: torch.tensor(flag, device=fabric.device) for name, flag in flags.items()}
-    return {name: count > 0 for name, count in figures_over_ranks(fabric, on_device).items()}
+def take_buffers_of_first(fabric: Fabric, model: nn.Module) -> None:
+    """Give every rank the buffers of the first: the running statistics of norms that are not synchronized differ."""
+    if fabric.world_size > 1:
+        for buffer in model.buffers():
+            if buffer.is_floating_point():
+                distributed.broadcast(buffer, src=0)
 
 
 def all_gather(fabric: Fabric, value: T) -> list[T]:
@@ -182,3 +206,18 @@ def all_gather(fabric: Fabric, value: T) -> list[T]:
     if fabric.world_size > 1:
         distributed.all_gather_object(values, value)
     return values
+
+
+def gather(fabric: Fabric, value: T) -> list[T]:
+    """The picklable ``value`` of every rank in the order of ranks, in the first; none in the others."""
+    values: list[Any] = [None] * fabric.world_size if fabric.global_rank == 0 else []
+    distributed.gather_object(value, values or None)
+    return values
+
+
+def broadcast(fabric: Fabric, value: T) -> T:
+    """The picklable ``value`` of the first rank, in every rank."""
+    values = [value if fabric.global_rank == 0 else None]
+    distributed.broadcast_object_list(values)
+    found: Any = values[0]
+    return found  # type: ignore[no-any-return]

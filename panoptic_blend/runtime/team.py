@@ -23,7 +23,7 @@ from panoptic_blend.failures import in_one_line
 from panoptic_blend.prediction.sharing import WHOLE, Alone, Shard
 from panoptic_blend.runtime.launchers import Wanted, find_placement
 from panoptic_blend.runtime.precision import chosen_device
-from panoptic_blend.runtime.processes import all_gather, counted, joined, stop_others
+from panoptic_blend.runtime.processes import broadcast, counted, ddp, gather, joined, stop_others
 from panoptic_blend.structures import PanopticBlendError, Progress
 
 T = TypeVar("T")
@@ -72,14 +72,16 @@ class Team(Alone):
             if progress:
                 progress(everywhere, total)
 
-        return self._gathered(lambda: work(self.shard, show), lambda: show(done_before, total))
+        own = self._done(lambda: work(self.shard, show), lambda: show(done_before, total))
+        return gather(self._fabric, own)
 
     def from_first(self, work: Callable[[], T]) -> T:
         """See `Alone.from_first`."""
         if self._fabric is None:
             return work()
-        first, *_ = self._gathered(lambda: [work()] if self.is_first else [], self._check)
-        return first[0]
+        own = self._done(lambda: [work()] if self.is_first else [], self._check)
+        [found] = broadcast(self._fabric, own)
+        return found
 
     def end(self, error: BaseException | None = None) -> None:
         """Say that this process ends; the first one, in which the store is, waits for the others.
@@ -98,9 +100,8 @@ class Team(Alone):
                 time.sleep(_POLL_SECONDS)
                 number = self._store.add(_ENDED, 0)
 
-    def _gathered(self, work: Callable[[], T], meanwhile: Callable[[], None]) -> list[T]:
-        """The results of ``work`` in all processes; ``meanwhile`` is called while this process waits for others."""
-        assert self._fabric
+    def _done(self, work: Callable[[], T], meanwhile: Callable[[], None]) -> T:
+        """The result of ``work``, when all have theirs; ``meanwhile`` is called while this process waits for others."""
         arrived = f"arrived {next(self._calls)}"
         try:
             value = work()
@@ -113,7 +114,7 @@ class Team(Alone):
             meanwhile()
             time.sleep(_POLL_SECONDS)
             number = self._add(arrived, 0)
-        return all_gather(self._fabric, value)
+        return value
 
     def _check(self) -> None:
         """Raise the error of another process, if one has failed."""
@@ -155,7 +156,7 @@ def together(wanted: Wanted, device: str = "auto") -> Iterator[Team]:
         return
     if chosen.index is not None:
         raise PanopticBlendError(f"--device {device} is one device; give --device {chosen.type} to use {devices}")
-    fabric = joined(placement, chosen, devices, nodes, "ddp")
+    fabric = joined(placement, chosen, devices, nodes, ddp(chosen))
     team = Team(fabric)
     try:
         yield team

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from lightning.fabric import Fabric
-from torch import Tensor
 
 from panoptic_blend.config.experiment import Config
 from panoptic_blend.data.loader import Batch
@@ -20,25 +18,18 @@ from panoptic_blend.data.protocol import PanopticDataset
 from panoptic_blend.failures import doing, reworded
 from panoptic_blend.files import locked, replacing
 from panoptic_blend.inference.evaluation import Evaluation
-from panoptic_blend.models.panoptic_blend import PanopticBlend
 from panoptic_blend.runtime.interruption import Interruption, RunInterruptedError
 from panoptic_blend.runtime.precision import tf32_convolutions
-from panoptic_blend.runtime.processes import (
-    all_gather,
-    any_over_ranks,
-    figures_over_ranks,
-    starts_run,
-    stop_others,
-    sum_over_ranks,
-)
+from panoptic_blend.runtime.processes import all_gather, starts_run, stop_others
 from panoptic_blend.scoring.hopeless import Training
-from panoptic_blend.structures import PanopticBlendError, Target
+from panoptic_blend.structures import PanopticBlendError
 from panoptic_blend.training.batch_norm import one_value_named
 from panoptic_blend.training.curves import draw_curves
 from panoptic_blend.training.initialization import BEST
 from panoptic_blend.training.log import IterationRecord, Reporter
 from panoptic_blend.training.optimizer import learning_rate, set_learning_rate
 from panoptic_blend.training.run import Run
+from panoptic_blend.training.step import LossesOfStep, add_gradients_of, prepared, tell
 
 _MEMORY = "train.images_per_step, train.batch_size or data.short_sides"
 """The options of training that need less memory if they are lower."""
@@ -124,45 +115,68 @@ def iterate(run: Run, reporter: Reporter) -> Evaluation | None:
         The last evaluation, if it ended the run early.
     """
     options, batches = run.config.train, run.batches()
+    last: _Step | None = None
     while run.iteration < options.iterations:
         if run.is_due(options.evaluate_every):  # also when resuming, because this evaluation may have been interrupted
             evaluation = run.evaluate(reporter)
             if run.patience and run.patience.is_over:
                 return evaluation
         start = time.perf_counter()
-        batch = _next_batch(run, batches, reporter)
+        batch, failure = _next_batch(batches)
         loaded = time.perf_counter()
 
         rate = learning_rate(run.iteration, options)
         set_learning_rate(run.optimizer, rate)
         run.seed_iteration()
         run.forward.train()
-        parts = batch.parts_of(options.images_per_step)
-        what = f"iteration {run.iteration + 1} on {', '.join(batch.names)}"
-        with doing(what, lower=_MEMORY), one_value_named(run.iteration + 1, batch.names):
-            own = add_gradients(run.fabric, run.forward, run.model, parts)
-        losses = figures_over_ranks(run.fabric, own)
-        if not np.isfinite(sum(losses.values())):
-            _raise_not_finite(run, batch, own, losses)
+        with _naming(run, batch):
+            parts = prepared(run.fabric, run.model, batch.parts_of(options.images_per_step)) if batch else []
+            told = tell(run.fabric, _flags(run, batch), parts, last.losses if last else None)
+        if last:
+            _report(run, last, told.losses, reporter)
+        _heed(run, told.flags, batch, failure, reporter)
+        assert batch is not None
+        with _naming(run, batch):
+            own = add_gradients_of(run.fabric, run.forward, parts, told.normalizers)
         update_weights(run)
         run.iteration += 1
 
-        record = IterationRecord(
-            iteration=run.iteration,
-            lr=rate,
-            losses=losses,
-            images=options.batch_size,
-            data_seconds=loaded - start,
-            step_seconds=time.perf_counter() - start,
-        )
-        reporter.step(record, is_logged=run.is_due(options.log_every))
-        if has_other_threads := run.threads.follow():
-            reporter.say(f"iteration {run.iteration}: {run.threads.in_words}")
+        now = time.perf_counter()
+        losses, is_logged = LossesOfStep(run.fabric, own), run.is_due(options.log_every)
+        last = _Step(run.iteration, rate, batch, losses, loaded - start, now - start, is_logged)
+        has_other_threads = run.threads.follow()
         if has_other_threads or any(
             map(run.is_due, (options.checkpoint_every, options.evaluate_every, options.iterations))
         ):
+            _report(run, last, last.losses.over_ranks(), reporter)
+            last = None
+            if has_other_threads:
+                reporter.say(f"iteration {run.iteration}: {run.threads.in_words}")
             run.checkpoint()
     return None
+
+
+@dataclass(frozen=True)
+class _Step:
+    """A step whose losses the host has not read."""
+
+    iteration: int
+    rate: float
+    batch: Batch
+    losses: LossesOfStep
+    data_seconds: float
+    seconds: float
+    is_logged: bool
+
+
+def _report(run: Run, step: _Step, losses: dict[str, float], reporter: Reporter) -> None:
+    """Report a step with its ``losses`` over all ranks; raises an error if their sum is not finite."""
+    if not np.isfinite(sum(losses.values())):
+        _raise_not_finite(run, step, losses)
+    record = IterationRecord(
+        step.iteration, step.rate, losses, run.config.train.batch_size, step.data_seconds, step.seconds
+    )
+    reporter.step(record, is_logged=step.is_logged)
 
 
 def update_weights(run: Run) -> None:
@@ -178,45 +192,36 @@ def update_weights(run: Run) -> None:
         run.average.update(run.iteration)
 
 
-def add_gradients(
-    fabric: Fabric, forward: Any, model: PanopticBlend, parts: Sequence[tuple[list[Tensor], list[Target]]]
-) -> dict[str, Tensor]:
-    """Accumulate the gradients of an optimizer step, as if the parts of all ranks were one batch.
-
-    Every loss term is a sum divided by a normalizer. The normalizers are summed over all parts of all ranks before the
-    first forward pass, so that the losses of the parts add up to the loss of the batch. (Batch norms still see one part
-    at a time.)
-
-    Args:
-        forward: ``model`` as Fabric set it up.
-        parts: images and targets; every rank has the same number of parts.
-
-    Returns:
-        The contribution of this rank to every loss term.
-    """
-    prepared = [model.prepared(*fabric.to_device(part)) for part in parts]
-    normalizers = sum_over_ranks(fabric, [part.normalizers for part in prepared])
-    shares: dict[str, Tensor] = {}
-    for number, part in enumerate(prepared, start=1):
-        with fabric.no_backward_sync(forward, enabled=number < len(prepared)):
-            losses: dict[str, Tensor] = forward(part, normalizers=normalizers)
-            loss = torch.stack(list(losses.values())).sum()
-            fabric.backward(loss * fabric.world_size)  # gradients are averaged over the ranks
-        shares = {name: shares.get(name, 0) + value.detach() for name, value in losses.items()}
-    return shares
+@contextmanager
+def _naming(run: Run, batch: Batch | None) -> Iterator[None]:
+    """Name the iteration and the pictures in every error."""
+    names = batch.names if batch else []
+    what = f"iteration {run.iteration + 1} on {', '.join(names)}"
+    with doing(what, lower=_MEMORY), one_value_named(run.iteration + 1, names):
+        yield
 
 
-def _next_batch(run: Run, batches: Iterator[Batch], reporter: Reporter) -> Batch:
-    """The next batch; raises an error in every process if one of the processes failed or was interrupted."""
-    batch: Batch | None = None
-    failure: PanopticBlendError | None = None
+def _next_batch(batches: Iterator[Batch]) -> tuple[Batch | None, PanopticBlendError | None]:
+    """The next batch, or why there is none."""
     try:
-        batch = next(batches)
+        return next(batches), None
     except PanopticBlendError as error:
-        failure = error
-    skipped = batch.skipped if batch else []
-    flags = {"failure": failure is not None, "stop": run.interruption.is_requested, "skipped": bool(skipped)}
-    found = any_over_ranks(run.fabric, flags)
+        return None, error
+
+
+def _flags(run: Run, batch: Batch | None) -> dict[str, bool]:
+    """What `_heed` asks about."""
+    return {
+        "failure": batch is None,
+        "stop": run.interruption.is_requested,
+        "skipped": bool(batch and batch.skipped),
+    }
+
+
+def _heed(
+    run: Run, found: Mapping[str, bool], batch: Batch | None, failure: PanopticBlendError | None, reporter: Reporter
+) -> None:
+    """Raise an error in every process if one of the processes failed or was interrupted; report skipped pictures."""
     if found["stop"]:  # checked first, because the same signal may have killed a data loading process
         run.checkpoint()
         raise RunInterruptedError(f"interrupted at iteration {run.iteration}; continue with --resume auto")
@@ -224,24 +229,23 @@ def _next_batch(run: Run, batches: Iterator[Batch], reporter: Reporter) -> Batch
         first = next(filter(None, all_gather(run.fabric, failure)))
         raise reworded(first, f"iteration {run.iteration + 1}: {first}")
     if found["skipped"]:
-        reporter.skipped(run.iteration + 1, [line for lines in all_gather(run.fabric, skipped) for line in lines])
-    assert batch is not None
-    return batch
+        skipped = all_gather(run.fabric, batch.skipped if batch else [])
+        reporter.skipped(run.iteration + 1, [line for lines in skipped for line in lines])
 
 
-def _raise_not_finite(run: Run, batch: Batch, own: Mapping[str, Tensor], losses: Mapping[str, float]) -> None:
-    """Save the batch if its loss is not finite, and raise an error that names its files."""
-    is_finite = all(term.isfinite().all() for term in own.values())
+def _raise_not_finite(run: Run, step: _Step, losses: Mapping[str, float]) -> None:
+    """Save the batch of a step if its loss is not finite, and raise an error that names its files."""
+    own, batch = dict(zip(step.losses.names, step.losses.own.cpu(), strict=True)), step.batch
+    is_finite = all(term.isfinite() for term in own.values())
     path = run.output / f"not_finite_{run.shard.rank}.pt"
     if not is_finite:
         with replacing(path) as temporary:
-            losses_here = {name: value.cpu() for name, value in own.items()}  # to be read where there is no GPU
-            content = {"iteration": run.iteration + 1, "names": batch.names, "losses": losses_here}
+            content = {"iteration": step.iteration, "names": batch.names, "losses": own}
             torch.save({**content, "images": batch.images, "targets": batch.targets}, temporary)
     found = all_gather(run.fabric, [] if is_finite else [(", ".join(batch.names), str(path))])
     names, kept = (", ".join(items) for items in zip(*(pair for pairs in found for pair in pairs), strict=True))
     listed = ", ".join(f"{name} {value:.4g}" for name, value in losses.items())
     raise PanopticBlendError(
-        f"iteration {run.iteration + 1}: the loss is not finite ({listed}) on {names}; "
+        f"iteration {step.iteration}: the loss is not finite ({listed}) on {names}; "
         f"the batch is saved in {kept}; lower train.lr or set train.clip_norm"
     )

@@ -36,7 +36,7 @@ from panoptic_blend.models.panoptic_blend import PanopticBlend
 from panoptic_blend.models.sync_norm import synchronize
 from panoptic_blend.runtime.interruption import Interruption, RunInterruptedError
 from panoptic_blend.runtime.precision import chosen_device, resolve
-from panoptic_blend.runtime.processes import all_gather, is_sharded, launch
+from panoptic_blend.runtime.processes import all_gather, is_sharded, launch, take_buffers_of_first
 from panoptic_blend.runtime.team import Team
 from panoptic_blend.runtime.threads import Threads
 from panoptic_blend.structures import PanopticBlendError
@@ -263,10 +263,12 @@ class Run:
         return self.average.state_dict() if self.average else {}
 
     def _evaluated_model(self) -> PanopticBlend:
-        """The model itself, or a whole copy if its parameters are sharded or averaged."""
-        if not (self.average or is_sharded(self.fabric)):
-            return self.model
-        state = get_model_state_dict(self.model, options=StateDictOptions(full_state_dict=True))
-        model = build_model(self.config)
-        model.load_state_dict(state | self._averages())
-        return model.to(self.fabric.device).to(memory_format=torch.channels_last)
+        """The model itself, or a whole copy if its parameters are sharded or averaged; the same in every process."""
+        model = self.model
+        if self.average or is_sharded(self.fabric):
+            state = get_model_state_dict(self.model, options=StateDictOptions(full_state_dict=True))
+            model = build_model(self.config)
+            model.load_state_dict(state | self._averages())
+            model = model.to(self.fabric.device).to(memory_format=torch.channels_last)
+        take_buffers_of_first(self.fabric, model)
+        return model

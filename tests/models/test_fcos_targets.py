@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from panoptic_blend.models import fcos_targets
 from panoptic_blend.models.fcos import locations
 from panoptic_blend.models.fcos_targets import Assignment, assign, centerness
 
@@ -103,6 +104,19 @@ def test_no_instances_at_all() -> None:
     assert found.labels.tolist() == [C] * 14
     assert found.labels.dtype == found.instances.dtype == torch.int64
     assert found.distances.shape == (14, 4)
+
+
+def test_what_is_compared_at_once_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    corners = 200 * torch.rand(2, 40, 2, generator=torch.Generator().manual_seed(0))
+    boxes = torch.cat([corners.amin(0), corners.amax(0)], dim=1)
+    boxes[20:] = boxes[:20]  # of equal boxes the first wins
+    arguments = [boxes[:15], boxes[15:]], [torch.arange(15) % C, torch.arange(25) % C], [(25, 25), (13, 13)], [8, 16], C
+    whole = assign(*arguments, size_limits=[64])
+    assert (whole.labels != C).sum() > 50
+    for pairs in (1, 40, 40 * 7, 40 * 793):
+        monkeypatch.setattr(fcos_targets, "_AT_ONCE", pairs)
+        parts = assign(*arguments, size_limits=[64])
+        assert all(torch.equal(getattr(parts, name), value) for name, value in vars(whole).items())
 
 
 # --- levels ----------------------------------------------------------------------------------------------------------

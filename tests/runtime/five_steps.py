@@ -15,8 +15,8 @@ from panoptic_blend.models.build import build_model
 from panoptic_blend.models.sync_norm import synchronize
 from panoptic_blend.runtime.processes import is_first, strategy, sum_over_ranks
 from panoptic_blend.structures import Target
-from panoptic_blend.training.loop import add_gradients
 from panoptic_blend.training.optimizer import build_optimizer
+from panoptic_blend.training.step import add_gradients
 
 SIZE = 64
 TINY = [
@@ -60,7 +60,7 @@ def batch() -> tuple[list[Tensor], list[Target]]:
 def five_steps(world_size: int, parts: int, *changes: str) -> dict[str, Any]:
     """The losses of every step and the final state, in every process."""
     options = config(*changes)
-    shared = strategy(options.train, world_size)
+    shared = strategy(options.train, world_size, torch.device("cpu"))
     fabric = Fabric(accelerator="cpu", devices=world_size, strategy=shared, precision="32-true")
     fabric.launch()
     torch.manual_seed(0)

@@ -13,7 +13,7 @@ from panoptic_blend.inference.forward import in_evaluation, run_network
 from panoptic_blend.models.batching import widest_float
 from panoptic_blend.runtime import precision
 from panoptic_blend.runtime.precision import present_device, tf32_convolutions
-from panoptic_blend.runtime.processes import any_over_ranks, launch
+from panoptic_blend.runtime.processes import launch
 from panoptic_blend.structures import Cutout, Output, PanopticBlendError, PanopticMap
 
 
@@ -65,11 +65,6 @@ def test_only_a_model_in_training_is_switched() -> None:
     with in_evaluation(model):
         assert model[0].training  # not touched
     assert not model.training
-
-
-def test_flags_of_one_process_need_no_device() -> None:
-    alone: Any = SimpleNamespace(world_size=1)
-    assert any_over_ranks(alone, {"stop": True, "failure": False}) == {"stop": True, "failure": False}
 
 
 def test_masks_are_on_the_host_wherever_the_boxes_are() -> None:

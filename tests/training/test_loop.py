@@ -290,12 +290,12 @@ def test_a_loss_that_is_not_finite_is_reported_with_terms_and_files(finished: Pa
 def test_memory_that_runs_out_names_the_batch_and_what_to_lower_and_leaves_the_states(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    add_gradients, calls = loop.add_gradients, iter(range(9))
+    add_gradients, calls = loop.add_gradients_of, iter(range(9))
 
     def exhausted(*arguments: Any) -> Any:
         return torch.empty(2**50) if next(calls) else add_gradients(*arguments)
 
-    monkeypatch.setattr(loop, "add_gradients", exhausted)
+    monkeypatch.setattr(loop, "add_gradients_of", exhausted)
     changes = "train.iterations=4", "train.checkpoint_every=1"
     with pytest.raises(RuntimeError, match="allocate") as error:
         train(config(root, *changes), tmp_path)
