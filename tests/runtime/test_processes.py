@@ -95,7 +95,7 @@ def test_a_batch_in_parts_ends_where_the_whole_does() -> None:
 def test_an_evaluation_by_three_processes_equals_that_by_one(tmp_path: Path) -> None:
     root, trained = tmp_path / "data", tmp_path / "1" / "last.safetensors"
     write_shapes(root, train=6, val=5, seed=3)
-    options = [*five_steps.TINY[2:6], f"data.root={root}", "data.workers=0", "model.fusion.confidence=0"]
+    options = [*five_steps.TINY[2:7], f"data.root={root}", "data.workers=0", "model.fusion.confidence=0"]
     options += ["train.batch_size=6", "train.rescale=false", "train.precision=32-true", "train.warmup_iterations=0"]
     logs, results = [], []
     for processes, change in ((1, "train.iterations=15"), (3, f"train.weights={trained}")):
