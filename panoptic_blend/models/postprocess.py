@@ -55,22 +55,48 @@ def decode(
 ) -> Candidates:
     """Candidates of image number ``image``: at most ``limit`` (location, class) pairs per level.
 
-    A pair needs ``p = sigmoid(class) * sigmoid(centerness) > score_threshold``; its score is ``sqrt(p)``.
+    A pair needs ``p = sigmoid(class) * sigmoid(centerness) > score_threshold``; its score is ``sqrt(p)``. Of equal
+    pairs at the limit the first stays, by class, row and column. All levels are decoded together, because a GPU would
+    wait for the number of pairs of each.
     """
-    parts = [_decode_level(level, i, image, score_threshold, limit) for i, level in enumerate(levels)]
-    return Candidates(*(torch.cat([getattr(part, field.name) for part in parts]) for field in fields(Candidates)))
-
-
-def _decode_level(level: LevelPredictions, number: int, image: int, threshold: float, limit: int) -> Candidates:
-    products = level.logits[image].sigmoid() * level.centerness[image].sigmoid()
-    label, row, column = (products > threshold).nonzero(as_tuple=True)
-    values, best = products[label, row, column].topk(min(limit, len(label)), sorted=False)
-    label, row, column = label[best], row[best], column[best]
-    distances = level.distances[image][:, row, column].T * level.stride
-    point = torch.stack([column, row], dim=1) * level.stride + level.stride // 2
+    products = torch.cat([(x.logits[image].sigmoid() * x.centerness[image].sigmoid()).flatten() for x in levels])
+    pairs = _places(products > score_threshold)
+    values = products[pairs]
+    table = pairs.new_tensor(_layout(levels)).T
+    level = torch.searchsorted(table[0].contiguous(), pairs, right=True) - 1
+    if len(pairs) > limit:
+        best = _best_of_levels(values, level, len(levels), limit)
+        pairs, values, level = pairs[best], values[best], level[best]
+    first_pair, first_cell, cells, columns, stride = table[:, level]
+    within = pairs - first_pair
+    label, cell = within // cells, within % cells
+    row, column = cell // columns, cell % columns
+    distances = torch.cat([x.distances[image].flatten(1) for x in levels], dim=1)[:, first_cell + cell].T
+    distances = distances * stride[:, None]
+    point = torch.stack([column, row], dim=1) * stride[:, None] + (stride // 2)[:, None]
     boxes = torch.cat([point - distances[:, :2], point + distances[:, 2:]], dim=1)
-    places = torch.stack([torch.full_like(row, number), torch.full_like(row, image), row, column], dim=1)
+    places = torch.stack([level, torch.full_like(row, image), row, column], dim=1)
     return Candidates(boxes, values.sqrt(), label, places)
+
+
+def _layout(levels: Sequence[LevelPredictions]) -> list[list[int]]:
+    """For each level its first (class, location) pair, its first location, and its locations, columns and stride."""
+    rows, pair, cell = [], 0, 0
+    for level in levels:
+        classes, height, width = level.logits.shape[1:]
+        rows.append([pair, cell, height * width, width, level.stride])
+        pair, cell = pair + classes * height * width, cell + height * width
+    return rows
+
+
+def _best_of_levels(values: Tensor, level: Tensor, number: int, limit: int) -> Tensor:
+    """The indices of the ``limit`` largest ``values`` (n,) of each of ``number`` levels; of equal ones the first."""
+    order = values.argsort(descending=True, stable=True)
+    order = order[level[order].argsort(stable=True)]
+    sorted_level = level[order]
+    first = torch.searchsorted(sorted_level, torch.arange(number, device=level.device))
+    rank = torch.arange(len(order), device=level.device) - first[sorted_level]
+    return order[_places(rank < limit)]
 
 
 def suppress(candidates: Candidates, nms: float = 0.6, limit: int = 100) -> Candidates:

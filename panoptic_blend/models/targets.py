@@ -127,7 +127,7 @@ class _Checker:
         high = low + self.classes.num_things - 1
         labels = labels.long()
         self.doubts.add(lambda: (labels < low) | (labels > high), lambda _: self._label_message(labels, low, high))
-        return labels - low
+        return labels - low if low else labels
 
     def _label_message(self, labels: Tensor, low: int, high: int) -> str:
         seen = next(label for label in labels.tolist() if not low <= label <= high)
@@ -244,7 +244,9 @@ def _are_normalized(boxes: Tensor) -> Tensor:
 def _are_beyond(found: Tensor, high: int, ignored: bool) -> Tensor:
     """Which whole numbers are not in 0..``high``, nor `IGNORE` if ``ignored``."""
     largest = torch.iinfo(found.dtype).max
-    wrong = (found < 0) | (found > min(high, largest))
+    wrong = found > min(high, largest)
+    if found.dtype.is_signed:
+        wrong = wrong | (found < 0)
     return wrong & (found != IGNORE) if ignored and largest >= IGNORE else wrong  # in int8 it would be -1
 
 

@@ -68,6 +68,38 @@ def test_limit_is_per_level() -> None:
     assert by_level == {0: pytest.approx([0.8, 0.9]), 1: pytest.approx([0.2, 0.3])}
 
 
+def test_of_equal_pairs_at_the_limit_the_first_stays() -> None:
+    same = torch.full((1, 2, 1, 3), 0.5)
+    found = decode([level(same), level(same, 16)], 0, limit=4)
+    kept = [(found.places[i, 0].item(), found.labels[i].item(), found.places[i, 3].item()) for i in range(8)]
+    assert kept == [(n, *pair) for n in (0, 1) for pair in ((0, 0), (0, 1), (0, 2), (1, 0))]
+
+
+@pytest.mark.parametrize("limit", [1, 7, 1000])
+def test_all_levels_together_are_what_each_is_alone(limit: int) -> None:
+    generator = torch.Generator().manual_seed(limit)
+    levels = []
+    for stride, size in ((8, (6, 5)), (16, (3, 3)), (32, (2, 1)), (64, (1, 1))):
+        logits, centerness = (torch.randn(2, n, *size, generator=generator) for n in (3, 1))
+        distances = 4 * torch.rand(2, 4, *size, generator=generator)
+        levels.append(LevelPredictions(stride, logits, distances, centerness, torch.empty(0)))
+    found = decode(levels, 1, 0.2, limit)
+    expected = []
+    for number, x in enumerate(levels):
+        products = x.logits[1].sigmoid() * x.centerness[1].sigmoid()
+        rows = []
+        for label, row, column in (products > 0.2).nonzero().tolist():
+            left, top, right, bottom = (x.distances[1, :, row, column] * x.stride).unbind()
+            at_x, at_y = column * x.stride + x.stride // 2, row * x.stride + x.stride // 2
+            box = [value.item() for value in (at_x - left, at_y - top, at_x + right, at_y + bottom)]
+            score = products[label, row, column].sqrt().item()
+            rows.append((box, score, label, [number, 1, row, column]))
+        expected += sorted(rows, key=lambda x: -x[1])[:limit]
+    shown = zip(*(getattr(found, name).tolist() for name in ("boxes", "scores", "labels", "places")), strict=True)
+    key = repr
+    assert sorted(shown, key=key) == sorted(expected, key=key)  # to the last bit
+
+
 def test_decode_nothing() -> None:
     found = decode([level(torch.full((1, 2, 3, 3), 0.01))] * 2, 0)
     assert found.boxes.shape == (0, 4)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import shutil
+from itertools import count, islice
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
@@ -284,6 +286,28 @@ def test_a_loss_that_is_not_finite_is_reported_with_terms_and_files(finished: Pa
     assert [image.dtype for image in kept["images"]] == [torch.uint8] * 2
     assert kept["targets"][0]["boxes"].shape[1] == 4
     assert not kept["losses"]["loss_semantic"].isfinite()
+    assert state_files(tmp_path / "run") == []
+
+
+def test_a_loss_that_is_read_after_the_next_batch_is_loaded_names_its_own_step(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_gradients, steps = loop.add_gradients_of, count(1)
+
+    def broken_in_the_second(*arguments: Any) -> dict[str, torch.Tensor]:
+        factor = math.nan if next(steps) == 2 else 1.0
+        return {name: factor * value for name, value in add_gradients(*arguments).items()}
+
+    monkeypatch.setattr(loop, "add_gradients_of", broken_in_the_second)
+    settings = config(root, "train.iterations=6")
+    with pytest.raises(PanopticBlendError, match="iteration 2: the loss is not finite"):
+        train(settings, tmp_path / "run")
+    kept = torch.load(tmp_path / "run" / "not_finite_0.pt", weights_only=True)
+    batches = Run(settings, tmp_path / "same", resume=False).batches()
+    assert (kept["iteration"], kept["names"]) == (2, [batch.names for batch in islice(batches, 2)][1])
+    assert next(steps) == 3  # the third step was not taken
+    records = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    assert [record["iteration"] for record in records] == [1]
     assert state_files(tmp_path / "run") == []
 
 
