@@ -122,8 +122,8 @@ def strategy(options: Train, world_size: int, device: torch.device) -> Strategy 
 def ddp(device: torch.device) -> DDPStrategy:
     """DDP that copies no gradient, and that sends no buffer before a forward pass; see `take_buffers_of_first`."""
     newer, older = "forward_sync_buffers", "broadcast_buffers"  # torch warns of the older name where it has both
-    name = newer if newer in signature(DistributedDataParallel).parameters else older
-    return DDPStrategy(process_group_backend=_backend(device), gradient_as_bucket_view=True, **{name: False})
+    sent: dict[str, Any] = {newer if newer in signature(DistributedDataParallel).parameters else older: False}
+    return DDPStrategy(process_group_backend=_backend(device), gradient_as_bucket_view=True, **sent)
 
 
 def _backend(device: torch.device) -> str | None:
@@ -220,4 +220,4 @@ def broadcast(fabric: Fabric, value: T) -> T:
     values = [value if fabric.global_rank == 0 else None]
     distributed.broadcast_object_list(values)
     found: Any = values[0]
-    return found  # type: ignore[no-any-return]
+    return found

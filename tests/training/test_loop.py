@@ -35,6 +35,7 @@ from panoptic_blend.training.initialization import BEST, LAST
 from panoptic_blend.training.log import IterationRecord, Reporter
 from panoptic_blend.training.loop import finish, train
 from panoptic_blend.training.run import Run
+from panoptic_blend.training.step import add_gradients_of
 
 TINY = [
     "model.fpn.channels=32",
@@ -292,11 +293,11 @@ def test_a_loss_that_is_not_finite_is_reported_with_terms_and_files(finished: Pa
 def test_a_loss_that_is_read_after_the_next_batch_is_loaded_names_its_own_step(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    add_gradients, steps = loop.add_gradients_of, count(1)
+    steps = count(1)
 
     def broken_in_the_second(*arguments: Any) -> dict[str, torch.Tensor]:
         factor = math.nan if next(steps) == 2 else 1.0
-        return {name: factor * value for name, value in add_gradients(*arguments).items()}
+        return {name: factor * value for name, value in add_gradients_of(*arguments).items()}
 
     monkeypatch.setattr(loop, "add_gradients_of", broken_in_the_second)
     settings = config(root, "train.iterations=6")
@@ -314,10 +315,10 @@ def test_a_loss_that_is_read_after_the_next_batch_is_loaded_names_its_own_step(
 def test_memory_that_runs_out_names_the_batch_and_what_to_lower_and_leaves_the_states(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    add_gradients, calls = loop.add_gradients_of, iter(range(9))
+    calls = iter(range(9))
 
     def exhausted(*arguments: Any) -> Any:
-        return torch.empty(2**50) if next(calls) else add_gradients(*arguments)
+        return torch.empty(2**50) if next(calls) else add_gradients_of(*arguments)
 
     monkeypatch.setattr(loop, "add_gradients_of", exhausted)
     changes = "train.iterations=4", "train.checkpoint_every=1"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import nullcontext
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -81,9 +82,9 @@ def test_more_normalizers_than_there_is_room_for_are_refused() -> None:
 
 
 @pytest.fixture
-def group() -> Iterator[None]:
+def group(tmp_path: Path) -> Iterator[None]:
     """A process group of one process, through which everything is sent as through one of several."""
-    distributed.init_process_group("gloo", store=distributed.HashStore(), rank=0, world_size=1)
+    distributed.init_process_group("gloo", init_method=f"file://{tmp_path / 'store'}", rank=0, world_size=1)
     yield
     distributed.destroy_process_group()
 
@@ -114,7 +115,7 @@ def test_a_step_has_two_collectives_with_small_gradients() -> None:
     sent = {name.split("::")[1]: count for (kind, name), count in counts.items() if kind == "collectives"}
     assert sent == {"allreduce_": 2}
     assert counts.of("waits") == 1
-    gradient = network.layers[0].weight.grad
+    gradient = next(network.parameters()).grad
     assert gradient is not None and gradient._is_view()  # of what is sent
 
 
