@@ -103,7 +103,7 @@ def test_a_graph_that_computes_something_else_leaves_no_folder(
 def test_kernels_are_refused_by_name(tmp_path: Path, refused: Callable[..., str]) -> None:
     kernels = tiny("demo/kernelblend_r18")
     assert refused(export_model, kernels, ExportRequest("a", "onnx", tmp_path / "a")).startswith(
-        "model.blender.merge=convolve cannot be exported: "
+        "model.blender.merge=refine cannot be exported: "
     )
 
 
