@@ -48,8 +48,14 @@ def find_split(root: Path, split: str) -> Split:
                     ": make it with `panoptic-blend data convert coco-instances`; only a model of instances alone "
                 )
                 remedy += "(model.semantic.enabled=false) needs none, with data.things=instances"
+            elif path == parts.json and (others := _panoptic_splits(root)):
+                remedy += f"; the data set has {', '.join(others)}"
             raise PanopticBlendError(f"{path}: missing; {remedy}")
     return parts
+
+
+def _panoptic_splits(root: Path) -> list[str]:
+    return sorted(path.stem.removeprefix("panoptic_") for path in (root / "annotations").glob("panoptic_*.json"))
 
 
 def find_instances(root: Path, split: str) -> Path | None:
