@@ -11,10 +11,20 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, Locator, Page
 
 CHROMIUM = shutil.which("chromium")
 _FAKE_CAMERA = "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"
+_PATIENCE = 20_000
+"""Milliseconds to wait for a page on a busy machine."""
+
+
+def expect(found: Locator) -> Any:
+    """Assertions about a part of a page, which wait until they hold: a page draws itself after an event."""
+    from playwright.sync_api import expect as assertions
+
+    assertions.set_options(timeout=_PATIENCE)
+    return assertions(found)
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +72,7 @@ def _watched(browser: Browser, allowed: tuple[str, ...]) -> Iterator[Page]:
         dialog.dismiss()
 
     opened = browser.new_page(viewport={"width": 1280, "height": 800})
-    opened.set_default_timeout(5000)
+    opened.set_default_timeout(_PATIENCE)
     opened.on("console", hear)
     opened.on("pageerror", lambda error: complaints.append(str(error)))
     opened.on("dialog", refuse)

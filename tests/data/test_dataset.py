@@ -219,9 +219,9 @@ def test_missing_parts_are_named(shapes: Path, refused: Refused, tmp_path: Path)
     assert refused(CocoPanoptic, shapes, SPLIT) == missing(maps)
     shutil.rmtree(pictures)
     assert refused(CocoPanoptic, shapes, SPLIT) == missing(pictures)
+    path = shapes / "annotations" / "panoptic_val.json"
     assert refused(CocoPanoptic, shapes, "val") == (
-        f"{shapes / 'annotations' / 'panoptic_val.json'}: missing; a COCO panoptic split `val` needs it; the data set has "
-        f"train2017, {SPLIT}"
+        f"{path}: missing; a COCO panoptic split `val` needs it; the data set has train2017, {SPLIT}"
     )
     maps.with_suffix(".json").unlink()
     assert refused(CocoPanoptic, shapes, SPLIT) == missing(maps.with_suffix(".json")) + "; the data set has train2017"

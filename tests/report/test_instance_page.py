@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from browser_fixtures import expect
 from pycocotools import mask as rle
 from reporting_browser import addressed, texts, visit
 from reporting_files import EVIL, Small, small
@@ -83,12 +84,12 @@ def test_the_slider_acts_on_figures_and_tables(page: Page, single: Path) -> None
     assert page.title() == "first_i.json: instance report"
     assert texts(page, '[role="tab"]:visible') == ["Overview", "Classes", "Curves", "Errors", "Images"]
     # from 0.21 to 0.55, 4 of 6 instances are found with 1 false detection
-    assert page.locator("#score .best").inner_text() == "Best F1 72.7 at 0.21"
+    expect(page.locator("#score .best")).to_have_text("Best F1 72.7 at 0.21")
     assert texts(page, "#score .rates b") == ["80.0", "66.7", "72.7"]
-    assert "(truth: instances)" in page.locator("#against").inner_text()
+    expect(page.locator("#against")).to_contain_text("(truth: instances)")
     assert texts(page, "#twelve tbody tr:first-child td:nth-child(2)") == texts(page, '[data-group="mask"] .value')
     page.locator("#score .score").fill("75")
-    assert page.locator("#score .score-value").inner_text() == "0.75"
+    expect(page.locator("#score .score-value")).to_have_text("0.75")
     assert texts(page, '[data-group="score"] dd') == ["100.0", "33.3", "2", "0", "4"]
     addressed(page, "score=75")
     page.click("#tab-classes")
@@ -101,9 +102,9 @@ def test_the_slider_acts_on_figures_and_tables(page: Page, single: Path) -> None
     addressed(page, "order=-fp")
     page.reload()
     assert page.get_attribute('th:has(> .sorter[data-key="fp"])', "aria-sort") == "descending"
-    assert page.locator("#score .score-value").inner_text() == "0.65"
+    expect(page.locator("#score .score-value")).to_have_text("0.65")
     page.keyboard.press("]")
-    assert page.locator("#score .score-value").inner_text() == "0.66"
+    expect(page.locator("#score .score-value")).to_have_text("0.66")
     page.click("#score .best")
     assert page.get_attribute("#score .best", "aria-pressed") == "true"
 
@@ -111,14 +112,14 @@ def test_the_slider_acts_on_figures_and_tables(page: Page, single: Path) -> None
 def test_curves_and_causes(page: Page, single: Path) -> None:
     visit(page, single, "view=curves")
     assert page.locator("#recall-plot .line").count() == 3 and page.locator("#score-plot .line").count() == 3
-    assert "IoU 0.50: AP 60.9" in page.locator("#curves .legend").first.inner_text()  # (67 + 34 + 33 * 2 / 3) / 202
+    expect(page.locator("#curves .legend").first).to_contain_text("IoU 0.50: AP 60.9")  # (67 + 34 + 33 * 2 / 3) / 202
     mark = page.get_attribute("#score-plot .at", "d")
     page.locator("#score .score").fill("90")
     assert page.get_attribute("#score-plot .at", "d") != mark
     assert texts(page, ".small-plot b") == ["55.4", "66.3"]
     page.click(f'.small-plot:has-text("{EVIL}")')
     assert page.locator("#curve-class").input_value() == "1"
-    assert "IoU 0.50: AP 66.3" in page.locator("#curves .legend").first.inner_text()
+    expect(page.locator("#curves .legend").first).to_contain_text("IoU 0.50: AP 66.3")
     page.click("#tab-errors")
     assert page.locator("#causes tbody tr").count() == 6
     page.click('#causes .link:has-text("background")')
@@ -148,7 +149,7 @@ def test_detections_of_an_image(page: Page, single: Path) -> None:
     assert f"truth\n{EVIL}\nmissed" in tip and "false: classification, score 0.700\nIoU 1.000 with" in tip
     page.mouse.click(*at(page, 20, 20))
     addressed(page, "segment=p0")
-    assert page.locator('#segments tr[aria-selected="true"] .outcome').inner_text() == "false: classification"
+    expect(page.locator('#segments tr[aria-selected="true"] .outcome')).to_have_text("false: classification")
     page.keyboard.press("m")
     page.click("#layout button[data-value=all]")
     assert pixel(page, "errors", 20, 20)[3] == 0 and pixel(page, "prediction", 4.5, 20)[3] == 255  # boxes are lines
@@ -173,7 +174,7 @@ def test_maps_and_instances_of_two_models(page: Page, compared: Path) -> None:
     assert not page.locator("#score").is_visible() and page.locator('[data-group="All"]').is_visible()
     page.keyboard.press("p")
     assert page.locator("#score").is_visible() and not page.locator("#tab-confusion").is_visible()
-    assert DIFFERENCE in page.locator('[data-group="box"] .difference').inner_text()
+    expect(page.locator('[data-group="box"] .difference')).to_contain_text(DIFFERENCE)
     page.click("#tab-classes")
     assert texts(page, "#class-table thead th")[1:4] == ["AP A↑", "AP B", DIFFERENCE]
     assert texts(page, "#class-table tbody tr:last-child td")[:3] == ["66.3", "100.0", "+33.7"]
@@ -213,4 +214,4 @@ def test_run_lengths_are_decoded_as_pycocotools_does(page: Page, single: Path) -
 def test_invalid_values_in_the_address_are_ignored(page: Page, single: Path) -> None:
     visit(page, single, "of=panoptic&view=confusion&kind=length&score=101&curve=77&cause=9&order=pq")
     assert page.locator("#overview").is_visible()
-    assert page.locator("#score .score-value").inner_text() == "0.21"
+    expect(page.locator("#score .score-value")).to_have_text("0.21")

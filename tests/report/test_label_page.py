@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from browser_fixtures import expect
 from reporting_browser import texts
 from reporting_files import EVIL
 
@@ -50,11 +51,11 @@ def test_going_through_a_list(page: Page, tmp_path: Path) -> None:
     assert page.locator("#drawing .mark").count() == 0
     page.keyboard.press("y")
     page.keyboard.press("n")
-    assert page.locator("#words").inner_text() == "labeled dog, looks like cat"
+    expect(page.locator("#words")).to_have_text("labeled dog, looks like cat")
     assert texts(page, "#list .decision") == ["✓", "✗", ""]
     page.keyboard.press("k")
     page.keyboard.press("u")
-    assert page.locator("#progress").inner_text() == "1 of 3 decided"
+    expect(page.locator("#progress")).to_have_text("1 of 3 decided")
     page.click('.sorter[data-key="file"]')
     assert texts(page, files)[1:] == ["a.jpg", "b.jpg"]
     page.select_option("#kind", "wrong class")
@@ -68,7 +69,7 @@ def test_going_through_a_list(page: Page, tmp_path: Path) -> None:
     saved = Path(download.value.path()).read_text(encoding="utf-8").splitlines()
     assert saved[1:] == ['"b.jpg","val.json","wrong class","labeled cat, looks like dog","it is wrong"']
     page.reload()
-    assert page.locator("#progress").inner_text() == "1 of 3 decided"
+    expect(page.locator("#progress")).to_have_text("1 of 3 decided")
 
 
 def test_large_pages_get_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from browser_fixtures import expect
 from reporting_browser import addressed, texts, visit
 from reporting_files import CATEGORIES, EVIL, Small, annotation, small, write_results
 
@@ -78,7 +79,7 @@ def test_figures_with_intervals(page: Page, single: Path) -> None:
     assert cards.count() == 3 and cards.first.locator(".interval .range").is_visible()
     # Class 3 misses 1 of 200; class 7 has 1 false positive and misses 198, where the sky has an IoU of 3000 / 3900.
     expected = 100 * (199 / 199.5 + 2 / (2 + 0.5 + 99) + (2 + 198 * 3000 / 3900) / 200) / 3
-    assert cards.first.locator(".value").inner_text() == f"{expected:.1f}"
+    expect(cards.first.locator(".value")).to_have_text(f"{expected:.1f}")
     assert texts(page, "#overview .budget-bars > span:first-child") == ["All"]
     assert page.locator("#overview .budget-bars .stack").count() == 3
 
@@ -88,14 +89,14 @@ def test_classes_are_sorted_and_names_are_text(page: Page, single: Path) -> None
     page.click("#tab-classes")
     first = "#class-table tbody tr:first-child th"
     assert page.locator("#class-table tbody tr").count() == 3
-    assert page.locator(first).inner_text() == "cat & 'dog'"  # the class with the lowest PQ comes first
+    expect(page.locator(first)).to_have_text("cat & 'dog'")  # the class with the lowest PQ comes first
     page.click('.sorter[data-key="pq"]')
-    assert page.locator(first).inner_text() == EVIL
+    expect(page.locator(first)).to_have_text(EVIL)
     assert page.get_attribute('th:has(> .sorter[data-key="pq"])', "aria-sort") == "descending"
     page.click('.sorter[data-key="name"]')
     assert page.get_attribute('th:has(> .sorter[data-key="name"])', "aria-sort") == "ascending"
     page.click('.sorter[data-key="fn"]')
-    assert page.locator(first).inner_text() == "cat & 'dog'"
+    expect(page.locator(first)).to_have_text("cat & 'dog'")
     addressed(page, "order=-fn")
     page.reload()
     assert page.get_attribute('th:has(> .sorter[data-key="fn"])', "aria-sort") == "descending"
@@ -104,7 +105,7 @@ def test_classes_are_sorted_and_names_are_text(page: Page, single: Path) -> None
     assert page.locator('.sorter[data-key="fn"]').evaluate("node => node === document.activeElement")
     assert page.locator(first).inner_text() != "cat & 'dog'"
     page.click("#class-table tbody tr:last-child .link")
-    assert page.locator("#found").inner_text() == "200 of 200 images"
+    expect(page.locator("#found")).to_have_text("200 of 200 images")
     assert page.locator("#filter-class").input_value() == "2"
 
 
@@ -129,7 +130,7 @@ def test_long_and_empty_class_names(page: Page, tmp_path: Path) -> None:
 
 def test_the_matrix_leads_to_images(page: Page, single: Path) -> None:
     visit(page, single, "view=confusion")
-    assert page.locator('#matrix td[data-row="1"][data-column="2"]').inner_text() == "1"
+    expect(page.locator('#matrix td[data-row="1"][data-column="2"]')).to_have_text("1")
     assert page.locator("#confused li").count() == 1
     page.click('#matrix-kind button[data-value="pixels"]')
     assert page.locator("#matrix td[data-row]").count() == 0
@@ -139,16 +140,16 @@ def test_the_matrix_leads_to_images(page: Page, single: Path) -> None:
     assert "900" in (page.locator("#matrix tbody tr:nth-child(1) td:nth-child(3)").get_attribute("title") or "")
     page.click('#matrix-kind button[data-value="segments"]')
     page.click('#matrix td[data-row="1"][data-column="2"]')
-    assert page.locator("#found").inner_text() == "1 of 200 images"
+    expect(page.locator("#found")).to_have_text("1 of 200 images")
     assert texts(page, "#list .image .name") == ["b.jpg"]
     page.click("#mixed")
-    assert page.locator("#found").inner_text() == "200 of 200 images"
+    expect(page.locator("#found")).to_have_text("200 of 200 images")
     page.go_back()
     addressed(page, "view=confusion")
     page.locator('#matrix td[tabindex="0"]').focus()
     page.keyboard.press("ArrowRight")  # from (1, 1) to (1, 2)
     page.keyboard.press("Enter")
-    assert page.locator("#found").inner_text() == "1 of 200 images"
+    expect(page.locator("#found")).to_have_text("1 of 200 images")
 
 
 def test_causes_lead_to_images(page: Page, single: Path) -> None:
@@ -157,11 +158,11 @@ def test_causes_lead_to_images(page: Page, single: Path) -> None:
     page.click('#causes .link:has-text("wrong class")')
     assert texts(page, "#list .image .name") == ["b.jpg"]
     page.select_option("#filter-cause", label="missed")
-    assert page.locator("#found").inner_text() == "198 of 200 images"
+    expect(page.locator("#found")).to_have_text("198 of 200 images")
     page.select_option("#filter-class", label=EVIL)
     assert page.locator("#nothing").is_visible()
     page.click("#nothing button")
-    assert page.locator("#found").inner_text() == "200 of 200 images"
+    expect(page.locator("#found")).to_have_text("200 of 200 images")
 
 
 def test_images_are_found_sorted_and_few_at_a_time(page: Page, single: Path) -> None:
@@ -221,7 +222,7 @@ def test_one_image_with_layers_opacity_and_hover(page: Page, single: Path) -> No
     assert cat == pixel(page, "prediction", 60, 20) not in (red, blue)  # one class has one color
     assert pixel(page, "prediction", 2, 2) == blue
     page.keyboard.press("-")
-    assert page.locator("#opacity-value").inner_text() == "60 %"
+    expect(page.locator("#opacity-value")).to_have_text("60 %")
     page.fill("#opacity", "25")
     assert page.locator("canvas.layer").evaluate("node => getComputedStyle(node).opacity") == "0.25"
     page.evaluate("for (let opacity = 0; opacity < 1000; opacity += 1) show({opacity: String(opacity % 90)})")
@@ -247,7 +248,7 @@ def test_segments_of_an_image_are_chosen(page: Page, single: Path) -> None:
     page.click('#rows-shown button[data-value="all"]')
     assert page.locator("#segments tbody tr").count() == 5
     page.click(".frame", position={"x": 20, "y": 20})
-    assert page.locator('#segments tr[aria-selected="true"] .outcome').inner_text() == "matched"
+    expect(page.locator('#segments tr[aria-selected="true"] .outcome')).to_have_text("matched")
     page.click(".frame", position={"x": 20, "y": 20})
     assert page.locator('#segments tr[aria-selected="true"]').count() == 0
 
@@ -267,13 +268,13 @@ def test_keys(page: Page, single: Path) -> None:
     assert not page.locator("#keys").is_visible()
     page.keyboard.press("j")
     page.keyboard.press("ArrowRight")
-    assert page.locator("#list .image[aria-current] .name").inner_text() == "b.jpg"
+    expect(page.locator("#list .image[aria-current] .name")).to_have_text("b.jpg")
     page.keyboard.press("Enter")
     name = page.locator("#viewer-name")
     name.filter(has_text="b.jpg").wait_for()
     for key, expected in {"j": "c <b>.jpg", "ArrowRight": "d000.jpg", "k": "c <b>.jpg", "ArrowLeft": "b.jpg"}.items():
         page.keyboard.press(key)
-        assert name.inner_text() == expected
+        expect(name).to_have_text(expected)
     addressed(page, "image=2")
     page.reload()
     name.filter(has_text="b.jpg").wait_for()
@@ -287,7 +288,7 @@ def test_keys(page: Page, single: Path) -> None:
 def test_two_result_sets_beside_each_other(page: Page, compared: Path) -> None:
     visit(page, compared)
     assert page.locator(".figure").first.locator(".value").count() == 2
-    assert "B is better" in page.locator(".difference").first.inner_text()
+    expect(page.locator(".difference").first).to_contain_text("B is better")
     page.click("#tab-classes")
     page.click('.sorter[data-key="difference"]')
     assert texts(page, "#class-table tbody tr th")[0] == "cat & 'dog'"
@@ -316,8 +317,8 @@ def test_a_missing_folder_is_reported(browser: Browser, compared: Path, tmp_path
     page = browser.new_page()
     page.goto(f"{lonely.as_uri()}#view=images&image=2")
     page.locator('#stage [role="alert"]').wait_for()
-    assert "two sets_files is not beside this page" in page.locator("#stage").inner_text()
-    assert "two sets_files is not beside this page" in page.locator("#folder-trouble").inner_text()
+    expect(page.locator("#stage")).to_contain_text("two sets_files is not beside this page")
+    expect(page.locator("#folder-trouble")).to_contain_text("two sets_files is not beside this page")
     page.close()
 
 
@@ -326,7 +327,7 @@ def test_next_and_previous_before_an_image_is_read(page: Page, single: Path) -> 
     page.locator(".frame canvas.layer").wait_for()
     page.evaluate("step(1); step(-1)")
     page.locator(".frame canvas.layer").wait_for()
-    assert page.locator("#viewer-name").inner_text() == "a.jpg"
+    expect(page.locator("#viewer-name")).to_have_text("a.jpg")
 
 
 def test_an_image_that_cannot_be_read_is_read_again_later(browser: Browser, compared: Path, tmp_path: Path) -> None:
@@ -390,11 +391,11 @@ def test_one_thin_image_with_nothing_in_it(page: Page, tmp_path: Path) -> None:
     visit(page, written)
     assert texts(page, ".figure .value") == ["\N{EN DASH}"] * 3 and texts(page, "#extremes .image") == []
     assert page.locator(".figure .interval").count() == 0
-    assert "A single image has no interval" in page.locator("#overview").inner_text()
+    expect(page.locator("#overview")).to_contain_text("A single image has no interval")
     visit(page, written, "view=images")
     page.click("#list .image")
     page.locator(".frame .layer").wait_for()
-    assert "No errors" in page.locator("#segments").inner_text()
+    expect(page.locator("#segments")).to_contain_text("No errors")
 
 
 def test_invalid_values_in_the_address_are_ignored(page: Page, single: Path) -> None:
@@ -408,4 +409,4 @@ def test_invalid_values_in_the_address_are_ignored(page: Page, single: Path) -> 
         visit(page, single, f"view=images&{state}")
         page.reload()
         page.locator("#list .image").first.wait_for()
-        assert page.locator("#found").inner_text() == "200 of 200 images"
+        expect(page.locator("#found")).to_have_text("200 of 200 images")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from browser_fixtures import expect
 from reporting_browser import addressed, texts, visit
 from reporting_files import EVIL, Small, small
 
@@ -81,9 +82,9 @@ def test_what_is_wrong_is_said(page: Page, written: Path) -> None:
     assert texts(page, "#list .image .name") == ["c <b>.jpg", "d.jpg"]
     page.click("#tab-overview")
     page.click('.facts button:text-is("3")')
-    assert page.locator("#patches-found").inner_text() == "3 of 24 segments in 3 images"
+    expect(page.locator("#patches-found")).to_have_text("3 of 24 segments in 3 images")
     page.click("#to-images")
-    assert page.locator("#segment-chip").inner_text() == "found by B, not A ✕"
+    expect(page.locator("#segment-chip")).to_have_text("found by B, not A ✕")
 
 
 def test_several_result_sets(page: Page, written: Path) -> None:
@@ -105,17 +106,18 @@ def test_several_result_sets(page: Page, written: Path) -> None:
 def test_single_segments_are_filtered(page: Page, written: Path) -> None:
     visit(page, written, "view=segments")
     found = page.locator("#patches-found")
-    assert found.inner_text() == "22 of 22 segments in 4 images"  # 12 in the truth, 3 + 3 + 2 + 2 predicted
+    expect(found).to_have_text("22 of 22 segments in 4 images")  # 12 in the truth, 3 + 3 + 2 + 2 predicted
     page.select_option("#patch-cause", label="wrong class")
-    assert found.inner_text() == "2 of 22 segments in 1 images"
+    expect(found).to_have_text("2 of 22 segments in 1 images")
     assert texts(page, ".patch .outcome") == [f"wrong class: {name}" for name in ("cat & 'dog'", EVIL)]
     page.click("#patch-clear")
     page.locator("#slider-score0").evaluate("node => { node.value = 90; node.dispatchEvent(new Event('change')); }")
-    assert found.inner_text() == "4 of 22 segments in 4 images"
+    expect(found).to_have_text("4 of 22 segments in 4 images")
     page.click("#suspect")  # the class is another one, with the same outline; truth has no score
-    assert found.inner_text().startswith("0 of 22")
+    expect(found).to_contain_text("0 of 22")
     page.locator("#slider-score0").evaluate("node => { node.value = 0; node.dispatchEvent(new Event('change')); }")
-    assert found.inner_text() == "1 of 22 segments in 1 images" and page.locator("#suspect-note").is_visible()
+    expect(found).to_have_text("1 of 22 segments in 1 images")
+    assert page.locator("#suspect-note").is_visible()
     page.click("#to-images")
     assert (
         texts(page, "#list .image .name") == ["b.jpg"]
@@ -204,7 +206,7 @@ def test_images_are_tagged(page: Page, written: Path) -> None:
     visit(page, written, "view=images&sort=name")
     page.keyboard.press("j")
     page.keyboard.press("t")
-    assert page.locator("#list .image[data-tagged] .name").inner_text() == "a.jpg"
+    expect(page.locator("#list .image[data-tagged] .name")).to_have_text("a.jpg")
     page.click('#list .image:has-text("d.jpg")')
     page.click("#tag")
     assert page.get_attribute("#tag", "aria-pressed") == "true"
@@ -217,7 +219,7 @@ def test_images_are_tagged(page: Page, written: Path) -> None:
     page.locator("#list .image").first.wait_for()
     assert texts(page, "#list .image .name") == ["a.jpg", "d.jpg"]  # the browser has kept them
     page.click("#tag-all")
-    assert "0 tagged" in page.locator("#only-tagged").inner_text()
+    expect(page.locator("#only-tagged")).to_contain_text("0 tagged")
 
 
 def test_thumbnails_show_a_layer(page: Page, written: Path) -> None:
@@ -238,16 +240,16 @@ def test_photos_are_zoomed_and_moved(page: Page, written: Path) -> None:
     box = frame.bounding_box()
     assert box
     page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)  # a quarter across and down: (20, 15)
-    assert EVIL in page.locator("#tip").inner_text()
+    expect(page.locator("#tip")).to_contain_text(EVIL)
     page.mouse.down()
     page.mouse.move(box["x"] + box["width"] / 2 - 0.5 * box["width"], box["y"] + box["height"] / 2, steps=3)
     page.mouse.up()
     assert page.evaluate("zoomed()") == [2, pytest.approx(0.5, abs=0.01), 0.25]
     assert page.locator('#segments tr[aria-selected="true"]').count() == 0  # a drag is no click
     page.keyboard.press("0")
-    assert page.locator("#zoom-value").inner_text() == "1.0 \N{MULTIPLICATION SIGN}"
+    expect(page.locator("#zoom-value")).to_have_text("1.0 \N{MULTIPLICATION SIGN}")
     frame.dblclick(position={"x": 5, "y": 5})
-    assert page.locator("#zoom-value").inner_text() == "2.0 \N{MULTIPLICATION SIGN}"
+    expect(page.locator("#zoom-value")).to_have_text("2.0 \N{MULTIPLICATION SIGN}")
 
 
 def test_tables_and_figures_are_saved(page: Page, written: Path, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 import pytest
+from browser_fixtures import expect
 from served_model import Served, jpeg, serving
 
 from panoptic_blend.serve.limits import Limits
@@ -49,7 +50,7 @@ CAT, SKY, GRASS = "cat & <b>dog</b> 0.90 25.0 %", "sky - 50.0 %", "grass - 25.0 
 
 def test_a_picture_is_shown_fused_again_and_downloaded(tried: Page) -> None:
     page = tried
-    assert page.locator("#model").inner_text() == "static <model>"
+    expect(page.locator("#model")).to_have_text("static <model>")
     choose(page, "a & <b>.jpg")
     rows(page, CAT, SKY, GRASS)
     page.keyboard.press("3")
@@ -63,7 +64,7 @@ def test_a_picture_is_shown_fused_again_and_downloaded(tried: Page) -> None:
     page.mouse.move(box["x"] + 0.9 * box["width"], box["y"] + 0.9 * box["height"])
     assert page.locator("#tip").inner_text().split("\n") == ["grass", "stuff · 25.0 % of the picture"]
     page.click("#segments tbody tr:nth-child(2) .link")
-    assert page.locator('[aria-selected="true"] .link').inner_text() == "sky"
+    expect(page.locator('[aria-selected="true"] .link')).to_have_text("sky")
     dimmed = "node => node.getContext('2d').getImageData(5, 5, 1, 1).data[3]"
     assert page.locator(".spotlight").first.evaluate(dimmed) > 0
 
