@@ -107,9 +107,11 @@ def left_out(config: Config) -> dict[str, tuple[tuple[str, ...], bool]]:
         if name in options and options[name] != neutral:
             found[f"without {name}"] = ((f"{name}={'null' if neutral is None else neutral}",), False)
     total = config.train.iterations
-    if options.get("train.schedule") == "cosine":
+    if config.train.schedule == "cosine":
         steps = f"train.steps=[{round(0.8 * total)}, {round(0.93 * total)}]"
         found["steps for cosine"] = (("train.schedule=steps", steps), False)
+    else:
+        found["cosine for steps"] = (("train.schedule=cosine", "train.steps=[]"), False)
     for word, factor in (("larger", 1.25), ("smaller", 0.8)):
         side, long_side = (round(factor * x / 32) * 32 for x in (config.test.short_side, config.test.long_side))
         sizes = [f"data.short_sides=[{side}]", f"data.long_side={long_side}"]

@@ -107,6 +107,13 @@ def test_evaluations_are_evenly_spread() -> None:
     assert chosen(facts(evaluations=0))["train.evaluate_every"] == 0
 
 
+def test_the_rate_of_a_short_training_falls_late_and_nothing_ends_it_before() -> None:
+    short = config_of(facts(iterations=600, evaluations=6)).train
+    assert (short.schedule, short.steps, short.patience) == ("steps", (480, 558), None)
+    longer = config_of(facts(iterations=1000, evaluations=6)).train
+    assert (longer.schedule, longer.steps, longer.patience) == ("cosine", (), 3)
+
+
 def test_classes_with_sides_are_not_mirrored() -> None:
     assert chosen(facts())["data.flip"] == 0.5
     left = facts(data=fingerprint(sided_names=("left hand",)))
