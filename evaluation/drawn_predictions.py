@@ -135,7 +135,7 @@ def _smooth(number: int, sides: Size, rng: np.random.Generator) -> Floats:
 def _semantic_logits(is_thing: npt.NDArray[np.bool_], classes: int, rng: np.random.Generator) -> Floats:
     """Logits (classes, h, w) for things, and eight regions of stuff whose pixels are nearest to a point of theirs."""
     points, kinds = rng.uniform(0, is_thing.shape, (8, 2)), rng.integers(1, classes, 8)
-    places = np.stack(np.indices(is_thing.shape), axis=2)[:, :, None]
+    places = np.moveaxis(np.indices(is_thing.shape), 0, 2)[:, :, None]
     truth = np.where(is_thing, THING_CLASS, kinds[((places - points) ** 2).sum(axis=3).argmin(axis=2)])
     blurred = [cv2.GaussianBlur((truth == kind).astype(np.float32), (0, 0), 2) for kind in range(classes)]
     shares = np.stack([np.asarray(one, np.float32) for one in blurred])

@@ -7,7 +7,6 @@ from typing import Literal
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from panoptic_blend.formats.images import Picture
 from panoptic_blend.postprocessing.interpolation import Floats, tiles
@@ -73,12 +72,16 @@ def _whole_weights(old: int, new: int) -> tuple[Floats, int]:
     """Weights (new, old) of a triangle around each result as whole numbers, and the bits by which these are larger."""
     scale = old / new
     reach = max(scale, 1.0)
-    weights = np.zeros((new, old))
-    for row, center in zip(weights, scale * (np.arange(new) + 0.5), strict=True):
-        first, end = max(int(center - reach + 0.5), 0), min(int(center + reach + 0.5), old)
-        shares = np.maximum(1 - np.abs((np.arange(first, end) - center + 0.5) / reach), 0)
-        row[first:end] = shares / shares.sum()
-    largest = weights.max()
-    bits = next(bits for bits in range(23) if int(0.5 + largest * (1 << (bits + 1))) >= 1 << 15)
-    whole: npt.NDArray[np.float64] = np.floor(weights * (1 << bits) + 0.5)
-    return whole, bits
+    centers = scale * (np.arange(new) + 0.5)
+    firsts = np.maximum((centers - reach + 0.5).astype(int), 0)
+    ends = np.minimum((centers + reach + 0.5).astype(int), old)
+    numbers = firsts[:, None] + np.arange((ends - firsts).max())
+    shares = np.maximum(1 - np.abs((numbers - centers[:, None] + 0.5) / reach), 0)
+    shares[numbers >= ends[:, None]] = 0
+    # zeros behind the end would change the order in which numpy adds, and so the last bit of a sum
+    sums = [row[:count].sum() for row, count in zip(shares, (ends - firsts).tolist(), strict=True)]
+    shares /= np.array(sums)[:, None]
+    bits = next(bits for bits in range(23) if int(0.5 + shares.max() * (1 << (bits + 1))) >= 1 << 15)
+    whole = np.zeros((new, old + shares.shape[1]))
+    np.put_along_axis(whole, numbers, np.floor(shares * (1 << bits) + 0.5), axis=1)
+    return whole[:, :old], bits
