@@ -183,9 +183,9 @@ def repeat_pairs(folder: Path, count: int) -> None:
 def command_time(folder: Path, workers: int) -> Spent:
     """The time that the command ``pq`` takes for the files of `repeat_pairs`, its start included."""
     program = "from panoptic_blend.cli.main import main; main()"
-    files: list[str | Path] = [folder / "many_truth.json", folder / "many_prediction.json"]
+    files = [folder / "many_truth.json", folder / "many_prediction.json"]
     folders = ["--truth-folder", folder / "truth", "--prediction-folder", folder / "prediction"]
-    command = [sys.executable, "-c", program, "pq", *files, *folders, "--workers", str(workers)]
+    command: list[str | Path] = [sys.executable, "-c", program, "pq", *files, *folders, "--workers", str(workers)]
     cpu_start, wall_start = _cpu_time(), time.perf_counter()
     subprocess.run(command, check=True, capture_output=True)
     return Spent(time.perf_counter() - wall_start, _cpu_time() - cpu_start)

@@ -43,6 +43,10 @@ DrawnOnRule = Annotated[
     ),
 ]
 Link = Annotated[bool, typer.Option("--link", help="Link to the pictures instead of copying them.")]
+Like = Annotated[
+    Path | None,
+    typer.Option(metavar="OLD.json", help="COCO panoptic JSON whose image and category ids to keep, by their names."),
+]
 
 
 @convert.command("coco-instances")
@@ -71,6 +75,7 @@ def convert_coco_instances(
     rest: Rest = None,
     keep_empty: KeepEmpty = False,
     link: Link = False,
+    like: Like = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Convert COCO instances, with or without gray stuff PNGs."""
@@ -94,7 +99,9 @@ def convert_coco_instances(
         overwrite=overwrite,
     )
     rules = Rules(crowds == "instances", skip_malformed, drawn_on)
-    write_data_set(read_coco_instances(instances, pictures, parse_names(stuff, "--stuff"), maps, rules), options)
+    write_data_set(
+        read_coco_instances(instances, pictures, parse_names(stuff, "--stuff"), maps, rules), options, like=like
+    )
 
 
 @convert.command("labelme")
@@ -120,6 +127,7 @@ def convert_labelme(
     rest: Rest = None,
     keep_empty: KeepEmpty = False,
     link: Link = False,
+    like: Like = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Convert a folder of LabelMe files; shapes with the same label and group_id become one instance."""
@@ -143,7 +151,7 @@ def convert_labelme(
         link=link,
         overwrite=overwrite,
     )
-    write_data_set(read_labelme(folder, classes, pictures), options)
+    write_data_set(read_labelme(folder, classes, pictures), options, like=like)
 
 
 @convert.command("yolo")
@@ -188,6 +196,7 @@ def convert_cvat(
     rest: Rest = None,
     keep_empty: KeepEmpty = False,
     link: Link = False,
+    like: Like = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Convert an export of CVAT for images 1.1; shapes with the same label and group become one instance."""
@@ -206,7 +215,7 @@ def convert_cvat(
         link=link,
         overwrite=overwrite,
     )
-    write_data_set(read_cvat(annotations, pictures, parse_names(stuff, "--stuff"), subset), options)
+    write_data_set(read_cvat(annotations, pictures, parse_names(stuff, "--stuff"), subset), options, like=like)
 
 
 @convert.command("label-studio")
@@ -228,6 +237,7 @@ def convert_label_studio(
     rest: Rest = None,
     keep_empty: KeepEmpty = False,
     link: Link = False,
+    like: Like = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Convert an export of Label Studio; every region of a thing is one instance."""
@@ -247,14 +257,24 @@ def convert_label_studio(
         overwrite=overwrite,
     )
     names = parse_names(stuff, "--stuff")
-    write_data_set(read_label_studio(tasks, pictures, names, interface=interface, predictions=predictions), options)
+    write_data_set(
+        read_label_studio(tasks, pictures, names, interface=interface, predictions=predictions), options, like=like
+    )
 
 
-def write_data_set(source: LabeledSource, options: ConversionOptions, *, offers_rest: bool = True) -> None:
-    """Write what was read, and print what it is; ``--rest`` is suggested if the command has it."""
+def write_data_set(
+    source: LabeledSource, options: ConversionOptions, *, offers_rest: bool = True, like: Path | None = None
+) -> None:
+    """Write what was read, with the ids of the data set ``like``, and print what it is.
+
+    ``--rest`` is suggested if the command has it.
+    """
+    from panoptic_blend.convert.renumbering import renumbered
     from panoptic_blend.convert.summary import lines
     from panoptic_blend.convert.writing import write
 
+    if like:
+        source = renumbered(source, like)
     with progress_line("converting") as progress:
         summary = write(source, options, progress)
     print("\n".join([*lines(summary, offers_rest=offers_rest), f"the data set is in {options.root}"]))

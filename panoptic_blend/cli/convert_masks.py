@@ -11,6 +11,7 @@ import typer
 
 from panoptic_blend.cli.convert import (
     KeepEmpty,
+    Like,
     Link,
     Output,
     OverlapRule,
@@ -49,6 +50,7 @@ def convert_masks(
     rest: Rest = None,
     keep_empty: KeepEmpty = False,
     link: Link = False,
+    like: Like = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Convert folders of PNGs that hold ids of classes and of instances."""
@@ -69,7 +71,7 @@ def convert_masks(
         overwrite=overwrite,
     )
     folders = MaskFolders(maps, instances, divisor)
-    write_data_set(read_id_masks(folders, classes, pictures, parse_names(stuff, "--stuff")), options)
+    write_data_set(read_id_masks(folders, classes, pictures, parse_names(stuff, "--stuff")), options, like=like)
 
 
 @convert.command("cityscapes")
@@ -187,6 +189,7 @@ def convert_supervisely(
     rest: Rest = None,
     keep_empty: KeepEmpty = False,
     link: Link = False,
+    like: Like = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Convert a project of Supervisely: bitmaps, polygons with holes and rectangles."""
@@ -205,4 +208,4 @@ def convert_supervisely(
         link=link,
         overwrite=overwrite,
     )
-    write_data_set(read_supervisely(root, parse_names(stuff, "--stuff")), options)
+    write_data_set(read_supervisely(root, parse_names(stuff, "--stuff")), options, like=like)
