@@ -184,7 +184,7 @@ def command_time(folder: Path, workers: int) -> Spent:
     """The time that the command ``pq`` takes for the files of `repeat_pairs`, its start included."""
     program = "from panoptic_blend.cli.main import main; main()"
     files = [folder / "many_truth.json", folder / "many_prediction.json"]
-    folders = ["--truth-folder", folder / "truth", "--prediction-folder", folder / "prediction"]
+    folders: list[str | Path] = ["--truth-folder", folder / "truth", "--prediction-folder", folder / "prediction"]
     command: list[str | Path] = [sys.executable, "-c", program, "pq", *files, *folders, "--workers", str(workers)]
     cpu_start, wall_start = _cpu_time(), time.perf_counter()
     subprocess.run(command, check=True, capture_output=True)
