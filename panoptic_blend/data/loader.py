@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from itertools import chain, count, pairwise
+from itertools import chain, count, islice, pairwise
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ import numpy.typing as npt
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
+from panoptic_blend.data.pinning import in_one_block
 from panoptic_blend.data.protocol import PanopticDataset, read_sample, require_panoptic
 from panoptic_blend.data.repeats import repeat_factors, rounded
 from panoptic_blend.data.training_samples import TrainingSample, TrainingSamples, named
@@ -119,8 +120,9 @@ def _to_batch(pin: bool, loaded: Sequence[Loaded[TrainingSample]]) -> Batch:
     images, packed, names, problems = zip(*(x.value for x in loaded), strict=True)
     targets: list[Any] = [target.unpack() for target in packed]
     if pin:
-        images = tuple(image.pin_memory() for image in images)
-        targets = [{name: value.pin_memory() for name, value in target.items()} for target in targets]
+        pinned = iter(in_one_block([*images, *(value for target in targets for value in target.values())]))
+        images = tuple(islice(pinned, len(images)))
+        targets = [dict(zip(target, pinned, strict=False)) for target in targets]
     skipped = [line for x, own in zip(loaded, problems, strict=True) for line in (*x.problems, *own)]
     return Batch(list(images), targets, list(names), skipped)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from panoptic_blend.data.loader import (
     evaluation_samples,
     training_batches,
 )
+from panoptic_blend.data.pinning import in_one_block
 from panoptic_blend.data.transforms import Augmentation, Resizing
 from panoptic_blend.deploy.resizing import size_for
 from panoptic_blend.prediction.sharing import Shard
@@ -61,6 +63,16 @@ def test_batches_hold_images_targets_and_names_that_belong_together(dataset: Coc
             assert target["instance_map"].shape == size and int(target["instance_map"].max()) == len(target["labels"])
             assert len(target["boxes"]) == len(target["labels"])
         assert set(batch.names) <= {image.file_name for image in dataset.images}
+
+
+def test_batches_for_a_gpu_are_the_same_in_one_block(dataset: CocoPanoptic, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("panoptic_blend.data.loader.in_one_block", partial(in_one_block, pin=False))
+    usual, pinned = (first(training_batches(dataset, AUGMENTATION, 3, seed=1, pin=pin), 2) for pin in (False, True))
+    for one, other in zip(usual, pinned, strict=True):
+        assert is_same(one, other)
+        assert [target.keys() for target in one.targets] == [target.keys() for target in other.targets]
+        tensors = [*other.images, *(value for target in other.targets for value in target.values())]
+        assert len({torch.as_tensor(x).untyped_storage().data_ptr() for x in tensors}) == 1
 
 
 def test_batches_depend_on_seed_and_number_alone(dataset: CocoPanoptic) -> None:
