@@ -67,6 +67,8 @@ def export(
     if int8 != (calibrate is not None):
         missing = "--calibrate DIR with pictures like those to predict" if int8 else "--int8, or leave --calibrate out"
         raise PanopticBlendError(f"{model}: --int8 and --calibrate belong together; add {missing}")
+    if check is not None and not check.is_dir():
+        raise PanopticBlendError(f"{check}: no such folder; give --check a data set, or leave it out")
     quantizing = progress_line("quantizing", "graphs") if int8 else nullcontext()
     with doing("export", folder=output), quantizing as progress:
         predictor = load(config or model, model if config else weights, overrides=overrides or ())

@@ -25,7 +25,7 @@ from panoptic_blend.config.precisions import Precision
 from panoptic_blend.config.yaml_files import config_names
 from panoptic_blend.data.dataset import to_tensor
 from panoptic_blend.data.transforms import Resizing
-from panoptic_blend.deploy.manifest import GRAPH_FILES, MANIFEST
+from panoptic_blend.deploy.manifest import GRAPH_FILES, MANIFEST, is_exported
 from panoptic_blend.download.known_weights import known_weights
 from panoptic_blend.download.weights_sources import model_source, weights_path
 from panoptic_blend.failures import first_line
@@ -170,6 +170,8 @@ def _why_no_weights(path: Path) -> str:
         return f"a config has no weights; give a checkpoint, or weights with it{name}"
     if not exists:
         return "no such file or config; check the path"
+    if is_exported(path):
+        return "is an exported model; give the checkpoint that it was made from"
     if any((path / name).is_file() for names in GRAPH_FILES.values() for name in names):
         return f"has no {MANIFEST}, so it is not a whole exported model; export the model anew"
     if path.is_dir():

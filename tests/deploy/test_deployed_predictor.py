@@ -23,6 +23,7 @@ from panoptic_blend.cli.models import running
 from panoptic_blend.deploy.manifest import MANIFEST, TOP_LAYER
 from panoptic_blend.deploy.predictor import ExportedPredictor
 from panoptic_blend.files import file_digest
+from panoptic_blend.inference.predictor import load as load_checkpoint
 from panoptic_blend.structures import PanopticBlendError
 
 
@@ -180,6 +181,11 @@ def test_a_folder_whose_manifest_is_lost(folder: Path, tmp_path: Path) -> None:
     (copy / MANIFEST).unlink()
     with pytest.raises(PanopticBlendError, match=r"copy: has no export.json, .*; export the model anew"):
         panoptic_blend.load(copy)
+
+
+def test_an_exported_model_is_no_checkpoint(folder: Path) -> None:
+    with pytest.raises(PanopticBlendError, match=r"is an exported model; give the checkpoint that it was made from"):
+        load_checkpoint(folder)
 
 
 def test_numbers_that_are_not_finite_are_an_error(

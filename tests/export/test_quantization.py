@@ -52,6 +52,7 @@ def test_calibration_without_pictures_is_refused(tmp_path: Path, refused: Callab
     assert "train2017: no such file or folder" in refused(calibration_pictures, tmp_path, "train2017", 3)
     assert "add --calibrate DIR" in refused(partial(export, Path("a"), int8=True))
     assert "add --int8" in refused(partial(export, Path("a"), calibrate=tmp_path))
+    assert "nowhere: no such folder; give --check" in refused(partial(export, Path("a"), check=tmp_path / "nowhere"))
 
 
 def test_a_part_gains_what_its_absence_from_int8_changes() -> None:
