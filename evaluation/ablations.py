@@ -70,7 +70,7 @@ def run(
 def ablations(
     table: Annotated[str, typer.Argument(help="A table: 1 to 7, all (of these), A or plus; or report.")],
     overrides: Annotated[list[str] | None, typer.Argument(help="key=value for all configs.")] = None,
-    data: Annotated[Literal["shapes", "coco_photos"], typer.Option(help="Data set.")] = "shapes",
+    data: Annotated[Literal["shapes", "shapes_hard", "coco_photos"], typer.Option(help="Data set.")] = "shapes",
     seeds: Annotated[int, typer.Option(min=1, help="Most seeds of a row.")] = 1,
     budget: Annotated[float | None, typer.Option(help="Minutes after which no row is begun.")] = None,
     iterations: Annotated[int | None, typer.Option(min=1, help="Steps of a training.  [default: of the data]")] = None,
@@ -120,7 +120,7 @@ def _root(data: str, output: Path, pictures: tuple[int, int], photos: Path | Non
         for line in derive(photos, root):
             print(line)
     elif not (root / "annotations" / f"panoptic_{VAL}.json").exists():
-        write_shapes(root, *pictures)
+        write_shapes(root, *pictures, kind="hard" if data == "shapes_hard" else "plain")
     return root
 
 

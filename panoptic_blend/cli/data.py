@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -28,12 +28,15 @@ def shapes(
     train: Annotated[int, typer.Option(min=0, help="Number of training images.")] = 2000,
     val: Annotated[int, typer.Option(min=0, help="Number of validation images.")] = 200,
     seed: Annotated[int, typer.Option(help="Seed of the generator.")] = 0,
+    kind: Annotated[
+        Literal["plain", "hard"], typer.Option(help="hard: many overlapping instances of one class, more of them thin.")
+    ] = "plain",
 ) -> None:
     """Generate the Shapes data set in COCO panoptic format."""
     from panoptic_blend.shapes.dataset import write_shapes
 
     with progress_line("generating") as progress:
-        write_shapes(output, train, val, seed, lambda done: progress(done, train + val))
+        write_shapes(output, train, val, seed, lambda done: progress(done, train + val), kind)
     print(f"{train} training and {val} validation images are in {output}")
 
 

@@ -3,6 +3,8 @@
 A scene is a landscape of textured stuff with three to nine instances in front of it. Classes of things differ in their
 outline (solid, hollow, concave, thin), never in color; stuff differs in color and texture. There are clusters of
 overlapping instances of one class, occlusion, crowds (one segment for a cluster of small instances) and void regions.
+The kind ``hard`` has more of what instance masks differ in: 12 to 20 instances, mostly in dense clusters of one class,
+and more thin ones.
 This module composes scenes and derives their ground truth; `painting` draws.
 """
 
@@ -92,6 +94,39 @@ _TEXTURES = {
 }
 
 
+@dataclass(frozen=True)
+class Kind:
+    """What a scene has in front of its landscape; ranges are those of ``Generator.integers``.
+
+    ``clustered`` is the share of draws that are clusters, of ``in_cluster`` instances at most ``spread`` sizes from one
+    point.
+    """
+
+    things: tuple[int, int]
+    clustered: float
+    in_cluster: tuple[int, int]
+    spread: float
+    outlines: tuple[int, ...]
+
+
+KINDS = {
+    "plain": Kind(
+        things=(3, 10),
+        clustered=0.25,
+        in_cluster=(2, 5),
+        spread=0.8,
+        outlines=(DISK, RING, SQUARE, TRIANGLE, STAR, BAR),
+    ),
+    "hard": Kind(
+        things=(12, 21),
+        clustered=0.8,
+        in_cluster=(4, 8),
+        spread=0.7,
+        outlines=(DISK, RING, RING, SQUARE, TRIANGLE, STAR, BAR, BAR, BAR),
+    ),
+}
+
+
 @dataclass(frozen=True, eq=False)
 class Scene:
     """An image (H, W, 3) uint8 RGB and its ground truth, with the category ids of ``CATEGORIES``."""
@@ -100,15 +135,15 @@ class Scene:
     panoptic: PanopticMap
 
 
-def generate(seed: int, index: int) -> Scene:
-    """Generate a scene, which depends only on ``seed`` and ``index``."""
+def generate(seed: int, index: int, kind: str = "plain") -> Scene:
+    """Generate a scene of one of ``KINDS``, which depends only on ``seed``, ``index`` and ``kind``."""
     rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, index])))
     height, width = rng.choice(SIDES, 2).tolist()
     canvas = Canvas(height, width)
     _paint_stuff(rng, canvas)
     angle = rng.uniform(0, 2 * math.pi)
     light = np.array([math.cos(angle), math.sin(angle)], np.float32)
-    _paint_things(rng, canvas, _plan_things(rng, canvas.shape), light)
+    _paint_things(rng, canvas, _plan_things(rng, canvas.shape, KINDS[kind]), light)
     return Scene(expose(rng, canvas.image, light), _panoptic_map(rng, canvas))
 
 
@@ -139,16 +174,18 @@ def _paint_stuff(rng: Rng, canvas: Canvas) -> None:
         paint(blob(rng, rng.uniform(0.15, 0.85, 2) * size, rng.uniform(12, 24)), VOID)
 
 
-def _plan_things(rng: Rng, shape: Shape) -> list[Thing]:
-    """Instances from the front to the back: perhaps a crowd, then three to nine others, alone and in clusters."""
+def _plan_things(rng: Rng, shape: Shape, kind: Kind) -> list[Thing]:
+    """Instances from the front to the back: perhaps a crowd, then those of the kind, alone and in clusters."""
     hidden = np.zeros(shape, bool)
     kept: list[Thing] = []
     if rng.random() < CROWD_SHARE:
-        kept += _visible(_cluster(rng, shape, int(rng.integers(12, 22)), (9, 13), 1.9, is_crowd=True), hidden)
-    wanted = len(kept) + rng.integers(3, 10)
+        kept += _visible(_cluster(rng, shape, kind, int(rng.integers(12, 22)), (9, 13), 1.9, is_crowd=True), hidden)
+    wanted = len(kept) + rng.integers(*kind.things)
     while len(kept) < wanted and hidden.mean() < 0.9:
-        in_cluster = rng.random() < 0.25
-        new = _cluster(rng, shape, int(rng.integers(2, 5)), (24, 54), 0.8) if in_cluster else _cluster(rng, shape)
+        if rng.random() < kind.clustered:
+            new = _cluster(rng, shape, kind, int(rng.integers(*kind.in_cluster)), (24, 54), kind.spread)
+        else:
+            new = _cluster(rng, shape, kind)
         kept += _visible(new[: wanted - len(kept)], hidden)
     return kept
 
@@ -156,13 +193,14 @@ def _plan_things(rng: Rng, shape: Shape) -> list[Thing]:
 def _cluster(
     rng: Rng,
     shape: Shape,
+    kind: Kind,
     count: int = 1,
     sizes: tuple[int, int] = (20, 96),
     spread: float = 0.0,
     is_crowd: bool = False,
 ) -> list[Thing]:
     """``count`` instances of one class and similar size, at most ``spread`` sizes from one point; some share colors."""
-    category = int(rng.choice(list(_OUTLINES)))
+    category = int(rng.choice(kind.outlines))
     center = rng.uniform(0.08, 0.92, 2) * shape[::-1]
     size = math.exp(rng.uniform(*np.log(sizes)))
     colors = two_colors(rng)
@@ -216,18 +254,25 @@ def _panoptic_map(rng: Rng, canvas: Canvas) -> PanopticMap:
 
 
 def write_shapes(
-    root: Path, train: int, val: int, seed: int = 0, progress: Callable[[int], None] | None = None
+    root: Path,
+    train: int,
+    val: int,
+    seed: int = 0,
+    progress: Callable[[int], None] | None = None,
+    kind: str = "plain",
 ) -> None:
     """Write ``train`` and ``val`` scenes as a COCO panoptic data set; a split of 0 scenes is not touched.
 
-    ``root`` gets ``{split}2017/*.jpg``, ``annotations/panoptic_{split}2017/*.png`` and, last for each split,
-    ``annotations/panoptic_{split}2017.json``. The image id is the index of the scene plus one. ``progress`` is called
-    with the number of scenes written so far.
+    The scenes are of one of ``KINDS``. ``root`` gets ``{split}2017/*.jpg``, ``annotations/panoptic_{split}2017/*.png``
+    and, last for each split, ``annotations/panoptic_{split}2017.json``. The image id is the index of the scene plus
+    one. ``progress`` is called with the number of scenes written so far.
 
     Raises:
-        PanopticBlendError: a count or the seed is negative, both counts are 0, ``train`` is too large, or ``root``
-            holds another data set, or another process writes into it.
+        PanopticBlendError: a count or the seed is negative, both counts are 0, ``train`` is too large, there is no such
+            kind, or ``root`` holds another data set, or another process writes into it.
     """
+    if kind not in KINDS:
+        raise PanopticBlendError(f"shapes: there is no kind {kind!r}; take {' or '.join(KINDS)}")
     if min(train, val) < 0 or train + val == 0 or train > VAL_START or seed < 0:
         raise PanopticBlendError(
             f"shapes: train={train}, val={val}, seed={seed}: not a data set; give counts and a seed of 0 or more, "
@@ -235,10 +280,12 @@ def write_shapes(
         )
     splits = {name: range(first, first + n) for name, first, n in (("train", 0, train), ("val", VAL_START, val)) if n}
     with locked(Path(root), "--output"):
-        _write_splits(Path(root), splits, seed, progress)
+        _write_splits(Path(root), splits, seed, kind, progress)
 
 
-def _write_splits(root: Path, splits: Mapping[str, range], seed: int, progress: Callable[[int], None] | None) -> None:
+def _write_splits(
+    root: Path, splits: Mapping[str, range], seed: int, kind: str, progress: Callable[[int], None] | None
+) -> None:
     annotations = root / "annotations"
     for name in splits:
         _require_own(annotations / f"panoptic_{name}2017.json")
@@ -252,7 +299,7 @@ def _write_splits(root: Path, splits: Mapping[str, range], seed: int, progress: 
         images.mkdir(parents=True, exist_ok=True)
         with PanopticWriter(stem.with_suffix(".json"), stem, categories=CATEGORIES) as writer:
             for index in indices:
-                scene = generate(seed, index)
+                scene = generate(seed, index, kind)
                 file_name = f"{index + 1:012d}.jpg"
                 write_picture(images / file_name, scene.image)
                 writer.add(index + 1, file_name, scene.panoptic)

@@ -98,7 +98,7 @@ def test_all_rows_come_first_then_times_then_seeds_of_open_pairs() -> None:
     step = next_step([one], results(rows, times), 3)
     assert step == Training(trials["blender"], 1)
     rows += [row(trials["blender"], 1, 0.4), row(trials["assembler"], 1, 0.299)]
-    # 0.02 / sqrt(3) is the deviation of the noise; with two seeds the pair is still open; pairs of one seed that are decided come after it
+    # with two seeds the pair is still open; pairs of one seed that are decided come after it
     assert next_step([one], results(rows, times), 2) == Training(trials["weighted_sum"], 1)
     assert next_step([one], results(rows, times), 3) == Training(trials["blender"], 2)
 

@@ -96,6 +96,32 @@ def test_things_vary_in_number_and_size(scenes: list[Scene]) -> None:
     assert np.mean(sizes < 12) < 0.05 and 0.1 < np.mean(sizes < 24) < 0.4
 
 
+def test_hard_scenes_have_many_overlapping_and_thin_instances(scenes: list[Scene]) -> None:
+    hard = [generate(7, index, "hard") for index in range(40)]
+    plain = scenes[:40]
+    assert _digest(hard[0]) != _digest(plain[0]) and _digest(generate(7, 0, "plain")) == _digest(plain[0])
+    numbers = [len(_instances(scene)) for scene in hard]
+    assert max(numbers) <= 20 and np.mean(numbers) > 10
+
+    def overlapping(scene: Scene) -> int:
+        """Pairs of instances of one class whose boxes share a tenth of the smaller box."""
+        found, pairs = _instances(scene), 0
+        for i, (category, _, a) in enumerate(found):
+            for other, _, b in found[:i]:
+                width, height = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
+                smaller = min((box[2] - box[0]) * (box[3] - box[1]) for box in (a, b))
+                pairs += category == other and min(width, height) > 0 and 10 * width * height > smaller
+        return pairs
+
+    assert np.mean([overlapping(scene) for scene in hard]) > 5 * np.mean([overlapping(scene) for scene in plain])
+
+    def thin(scenes: list[Scene]) -> float:
+        found = [category in (shapes.BAR, shapes.RING) for scene in scenes for category, _, _ in _instances(scene)]
+        return float(np.mean(found))
+
+    assert thin(hard) > 1.2 * thin(plain)
+
+
 def test_images_have_many_sizes(scenes: list[Scene]) -> None:
     sides = np.array([scene.image.shape[:2] for scene in scenes])
     assert set(sides.ravel().tolist()) == set(shapes.SIDES)
@@ -211,6 +237,11 @@ def test_impossible_counts_are_refused(tmp_path: Path, train: int, val: int, see
     with pytest.raises(PanopticBlendError, match=f"train={train}, val={val}, seed={seed}") as error:
         write_shapes(tmp_path / "new", train, val, seed)
     assert "\n" not in str(error.value) and not (tmp_path / "new").exists()
+
+
+def test_an_unknown_kind_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(PanopticBlendError, match="no kind 'easy'; take plain or hard"):
+        write_shapes(tmp_path, 1, 1, kind="easy")
 
 
 def test_another_data_set_is_not_replaced(tmp_path: Path) -> None:
