@@ -131,9 +131,10 @@ def test_the_reference_at_the_time_of_a_row_is_interpolated() -> None:
 
 def test_rows_that_are_slower_to_train_get_fewer_steps() -> None:
     a = table("A")
-    rows = [row(t, 0, 0.3, seconds=s) for t, s in zip(a.trials.values(), (100.0, 200.0, 101.0), strict=True)]
+    rows = [row(t, 0, 0.3, seconds=s) for t, s in zip(a.trials.values(), (200.0, 100.0, 101.0), strict=True)]
     found = as_long(a, results(rows))
-    assert found["separate"].length.iterations == 5 and found["separate"].name == "A/separate, 5 steps"
+    assert found["panoptic_fpn"].length.iterations == 5
+    assert found["panoptic_fpn"].name == "A/panoptic_fpn, 5 steps"
     assert found["shared"] == a.trials["shared"]
 
 
