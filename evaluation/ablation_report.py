@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import math
 import re
+import sys
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from statistics import median
 
 import numpy as np
 from rich.table import Table
 
 from evaluation.ablation_plan import Contrast, Results, as_long, same_time
+from evaluation.ablation_plot import differences, svg
 from evaluation.ablation_runs import Times
 from evaluation.ablation_tables import Experiment, Trial, experiments, scale, table_names
 from evaluation.fit_rows import Key, Row, estimate, interval
+from panoptic_blend.files import replacing
 from panoptic_blend.structures import PanopticBlendError
 from panoptic_blend.table_formats import NOTHING, markdown
 from panoptic_blend.terminal import right_aligned
@@ -35,6 +39,19 @@ def report(rows: Mapping[Key, Row], times: Mapping[tuple[str, str], Times]) -> s
         if experiment.orders:
             parts += [markdown(orders_table(experiment, results))]
     return "\n".join(parts)
+
+
+def draw(rows: Mapping[Key, Row], times: Mapping[tuple[str, str], Times], folder: Path) -> None:
+    """Draw every table as SVG; the names of the files are those of the setting and the table."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for experiment, results, setting in shown(rows, times):
+        if found := differences(experiment, results):
+            name = re.sub(r"\W+", "_", f"{setting} table {experiment.number}")
+            path = folder / f"{name}.svg"
+            axis = f"{experiment.figure} - {experiment.reference}, points, 95%; {setting}"
+            with replacing(path) as temporary:
+                temporary.write_text(svg(found, experiment.title, axis), encoding="utf-8")
+            print(f"see {path}", file=sys.stderr)
 
 
 def shown(rows: Mapping[Key, Row], times: Mapping[tuple[str, str], Times]) -> Iterator[tuple[Experiment, Results, str]]:

@@ -21,7 +21,7 @@ from typing import Annotated, Literal
 import typer
 
 from evaluation.ablation_plan import Results, Timing, Training, next_step
-from evaluation.ablation_report import report
+from evaluation.ablation_report import draw, report
 from evaluation.ablation_runs import VAL, Setting, digest_of, measure, read_times, train_and_judge
 from evaluation.ablation_tables import PAPER, Experiment, Length, experiments, scale
 from evaluation.coco_supercategories import derive
@@ -82,13 +82,17 @@ def ablations(
         2000,
         200,
     ),
+    drawings: Annotated[Path | None, typer.Option(help="With report: folder for a drawing of each table.")] = None,
     output: Annotated[Path, typer.Option(help="Folder of data and runs.")] = Path("runs/ablations"),
     results: Annotated[Path, typer.Option(help="File of the results.")] = RESULTS,
     times: Annotated[Path, typer.Option(help="File of the times.")] = TIMES,
 ) -> None:
     """Run the rows of a table, or print the tables."""
     if table == "report":
-        print(report(read_rows(results), read_times(times)), end="")
+        rows, measured = read_rows(results), read_times(times)
+        print(report(rows, measured), end="")
+        if drawings:
+            draw(rows, measured, drawings)
         return
     size = scale(data).enlarged(side) if side else scale(data)
     own = (*_backbone(pretrained), *(overrides or ()))
