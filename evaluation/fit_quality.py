@@ -5,10 +5,11 @@
     python -m evaluation.fit_quality table
 
 Experiments: ``shapes`` and ``few`` compare ``fit`` with the demo's config on 2,000 and on 100 pictures, in the time of
-the demo's training; ``ablation`` trains by the plan of ``fit`` with each ingredient left out once; ``photos`` and
-``peer`` are photographs with COCO's supercategories (`evaluation.coco_supercategories`), where ``fit`` is compared with
-the demo's network from scratch, with a plain transfer, and with Mask R-CNN (`evaluation.mask_rcnn_peer`); ``kinds`` are
-the data sets of `evaluation.generated_kinds`.
+the demo's training; ``ablation`` and ``long_ablation`` train by the plan of ``fit`` for 4 and 10 minutes with each
+ingredient left out once; ``photos`` and ``peer`` are photographs with COCO's supercategories
+(`evaluation.coco_supercategories`), where ``fit`` is compared with the demo's network from scratch, with a plain
+transfer, and with Mask R-CNN (`evaluation.mask_rcnn_peer`); ``kinds`` are the data sets of
+`evaluation.generated_kinds`.
 
 Every run has a folder in ``--output``, where it is continued, and leaves a line in ``--results`` for every split that
 it is judged on; a run that has them is skipped. ``table`` prints Markdown tables, made of these lines alone.
@@ -89,7 +90,7 @@ def _row(experiment: str, task: Task, seed: int, name: str, trained: Trained) ->
 
 def fit_quality(
     experiment: Annotated[
-        Literal["shapes", "few", "ablation", "photos", "peer", "kinds", "table"],
+        Literal["shapes", "few", "ablation", "long_ablation", "photos", "peer", "kinds", "table"],
         typer.Argument(help="Experiment to run, or table to print the tables of all."),
     ],
     overrides: Annotated[list[str] | None, typer.Argument(help="key=value for all configs.")] = None,
