@@ -81,7 +81,7 @@ def _whole_weights(old: int, new: int) -> tuple[Floats, int]:
     # zeros behind the end would change the order in which numpy adds, and so the last bit of a sum
     sums = [row[:count].sum() for row, count in zip(shares, (ends - firsts).tolist(), strict=True)]
     shares /= np.array(sums)[:, None]
-    bits = next(bits for bits in range(23) if int(0.5 + shares.max() * (1 << (bits + 1))) >= 1 << 15)
+    bits = next((bits for bits in range(22) if int(0.5 + shares.max() * (1 << (bits + 1))) >= 1 << 15), 22)
     whole = np.zeros((new, old + shares.shape[1]))
     np.put_along_axis(whole, numbers, np.floor(shares * (1 << bits) + 0.5), axis=1)
     return whole[:, :old], bits

@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from panoptic_blend.data import transforms
@@ -18,6 +18,8 @@ side = st.integers(1, 70)
 
 @settings(deadline=None, max_examples=150)
 @given(side, side, side, side, st.sampled_from(["noise", "extremes"]), st.integers(0, 2**16))
+@example(3000, 30, 4, 3, "noise", 0)  # weights so small that their number of bits is at its limit
+@example(30, 5000, 1, 4, "noise", 0)
 def test_pictures_are_those_of_torchvision(
     height: int, width: int, to_height: int, to_width: int, kind: str, seed: int
 ) -> None:
