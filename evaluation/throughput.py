@@ -1,9 +1,12 @@
-"""Measure whether ``predict`` on the CPU would be faster if reading, network and writing overlapped.
+"""Measure how many pictures ``predict`` does in a second on the CPU, one after the other and in parallel.
 
     python -m evaluation.throughput --pictures DIR --config instance/blendmask_rt_r50_4x --precision bf16-mixed
+    python -m evaluation.throughput --pictures DIR --exported FOLDER
 
-The pictures of DIR are repeated up to ``--images`` and predicted with random weights that find 100 instances in each:
-one step after the other, as ``predict`` works on the CPU, and overlapped. Both ways write PNGs, JSON and drawings.
+The pictures of DIR are repeated up to ``--images``. A config is predicted with random weights that find 100 instances
+in each: one step after the other, as ``predict`` works on the CPU, and with reading, network and writing overlapped. An
+exported model is given all cores for one picture, or each core a picture of its own, as ``predict`` does. All ways
+write PNGs, JSON and drawings.
 """
 
 from __future__ import annotations
@@ -14,17 +17,17 @@ import tempfile
 import time
 from itertools import cycle, islice
 from pathlib import Path
-from unittest.mock import patch
-
-import torch
 
 from evaluation.speed import model_with_detections
+from panoptic_blend import deploy
 from panoptic_blend.config.experiment import load_config
 from panoptic_blend.config.precisions import Precision
 from panoptic_blend.formats.categories import default_categories
 from panoptic_blend.inference.predictor import Predictor
+from panoptic_blend.machine import cores
 from panoptic_blend.prediction import pictures as prediction
 from panoptic_blend.prediction.find_pictures import find_pictures
+from panoptic_blend.prediction.protocol import PicturePredictor
 
 
 def main() -> None:
@@ -32,18 +35,37 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pictures", type=Path, required=True, metavar="DIR")
     parser.add_argument("--config", default="panoptic/blendmask_r50_3x")
+    parser.add_argument("--exported", type=Path, metavar="FOLDER", help="an exported model, in place of a config")
     parser.add_argument("--precision", choices=["32-true", "bf16-mixed"], default="32-true")
     parser.add_argument("--images", type=int, default=40)
     parser.add_argument("--rounds", type=int, default=2)
     options = parser.parse_args()
-    predictor = predictor_with_detections(options.config, options.precision)
+    ways = exported_ways(options.exported) if options.exported else config_ways(options.config, options.precision)
+    name = options.exported or f"{options.config}, {options.precision}"
     with tempfile.TemporaryDirectory() as folder:
         pictures = copies(options.pictures, Path(folder) / "pictures", options.images)
-        print(f"{options.config}, {options.precision}, {torch.get_num_threads()} threads")
+        print(f"{name}, {cores()} cores")
         for _ in range(options.rounds):
-            in_turn, overlapped = rate(predictor, pictures, depth=0), rate(predictor, pictures, depth=3)
-            gain = f"{100 * (overlapped / in_turn - 1):+.1f} %"
-            print(f"{in_turn:.2f} images/s one step after the other, {overlapped:.2f} overlapped ({gain})")
+            (one, first), (other, second) = ((words, rate(predictor, pictures)) for words, predictor in ways.items())
+            print(f"{first:.2f} images/s {one}, {second:.2f} {other} ({100 * (second / first - 1):+.1f} %)")
+
+
+def config_ways(name: str, precision: Precision) -> dict[str, PicturePredictor]:
+    """A predictor with the model of ``evaluation.speed`` as it is, and one whose steps overlap."""
+    plain = predictor_with_detections(name, precision)
+    overlapped = _Overlapped(plain.model, plain.config, plain.categories, precision)
+    return {"one step after the other": plain, "overlapped": overlapped}
+
+
+class _Overlapped(Predictor):
+    """A predictor whose steps overlap, as on a GPU."""
+
+    queue_depth = 3
+
+
+def exported_ways(folder: Path) -> dict[str, PicturePredictor]:
+    """An exported model with all cores for one picture, and with a core for each picture."""
+    return {"one picture at a time": deploy.load(folder), "one for each core": deploy.load(folder, at_once=cores())}
 
 
 def predictor_with_detections(name: str, precision: Precision) -> Predictor:
@@ -62,9 +84,9 @@ def copies(source: Path, folder: Path, number: int) -> Path:
     return folder
 
 
-def rate(predictor: Predictor, pictures: Path, depth: int) -> float:
-    """Images per second of ``predict`` with a fresh output folder and a queue of ``depth`` images before each step."""
-    with tempfile.TemporaryDirectory() as folder, patch.object(Predictor, "queue_depth", depth):
+def rate(predictor: PicturePredictor, pictures: Path) -> float:
+    """Images per second of ``predict`` with a fresh output folder."""
+    with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()
         count = prediction.predict_pictures(
             predictor, find_pictures([pictures])[0], Path(folder) / "out", lambda done, total: None

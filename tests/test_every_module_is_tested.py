@@ -145,6 +145,7 @@ COVERED_BY = {
     "models/proposals": "models/test_mask_rcnn.py",
     "models/sync_norm": "runtime/test_processes.py",
     "postprocessing/calibration": "postprocessing/test_outputs.py",
+    "prediction/parallel": "deploy/test_deployed_predictor.py",
     "prediction/protocol": "inference/test_pictures.py",
     "prediction/sharing": "inference/test_team.py",
     "publishing/card": "publishing/test_push.py",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from panoptic_blend.config.precisions import Precision
 from panoptic_blend.files import locked
+from panoptic_blend.machine import cores
 from panoptic_blend.prediction.sharing import ALONE, Alone
 from panoptic_blend.structures import PanopticBlendError, Progress
 from panoptic_blend.terminal import progress_line
@@ -67,10 +68,12 @@ def running(
     devices: int,
     nodes: int,
     precision: Precision,
+    many: bool = False,
 ) -> Iterator[RunningModel]:
     """The model of a command on its devices; a process alone on the CPU has as many threads as there are free cores.
 
-    An exported model is run by its engine, on the CPU and in this process, and needs no torch.
+    An exported model is run by its engine, on the CPU and in this process, and needs no torch; if there are ``many``
+    pictures, each core takes one of its own.
 
     The device is said, unless it is the CPU alone. An error in one process ends all, and only the first one tells it.
     """
@@ -80,7 +83,7 @@ def running(
         _require_plain(model, weights, config, device, devices * nodes, precision)
         from panoptic_blend.deploy.predictor import load as load_exported
 
-        yield RunningModel(load_exported(model, overrides=overrides), ALONE)
+        yield RunningModel(load_exported(model, overrides=overrides, at_once=cores() if many else 1), ALONE)
         return
     from panoptic_blend.inference.predictor import load
     from panoptic_blend.runtime.launchers import Wanted

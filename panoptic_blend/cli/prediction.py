@@ -64,13 +64,14 @@ def predict(
     from panoptic_blend.prediction.pictures import predict_pictures
     from panoptic_blend.prediction.video import drawn_video, predict_video
 
+    many = bool(video or listed or len(named) > 1 or any(isinstance(path, Path) and path.is_dir() for path in named))
     drawn = drawn_video(video, output) if video else output / "pictures"
     stopped = "interrupted; run the same command again to continue"
     changed = [*(overrides or ()), *changes]
     with (
         doing("predict", folder=output),
         stoppable(stopped),
-        running(model, weights, config, changed, device, devices, nodes, precision) as on,
+        running(model, weights, config, changed, device, devices, nodes, precision, many) as on,
         on.locked(output),
     ):
         if video:

@@ -23,8 +23,8 @@ class Graph(Protocol):
         """The outputs for pixels (N, 3, H, W) float32 by name; valid until the end of the ``with`` block."""
 
 
-def open_graph(folder: Path, manifest: Manifest, threads: int) -> Graph:
-    """Load the graph of an exported folder into its engine.
+def open_graph(folder: Path, manifest: Manifest, threads: int, at_once: int = 1) -> Graph:
+    """Load the graph of an exported folder into its engine, whose ``threads`` are for ``at_once`` calls together.
 
     Raises:
         MissingExtraError: the engine is not installed.
@@ -33,7 +33,7 @@ def open_graph(folder: Path, manifest: Manifest, threads: int) -> Graph:
     require_extra(manifest.engine)
     path = folder / GRAPH_FILES[manifest.engine][0]
     try:
-        graph = (_Onnx if manifest.engine == "onnx" else _OpenVino)(path, manifest, threads)
+        graph = (_Onnx if manifest.engine == "onnx" else _OpenVino)(path, manifest, threads, at_once)
     except Exception as error:  # the engines have exceptions of their own
         raise PanopticBlendError(
             f"{path}: {manifest.engine} cannot load it ({first_line(error)}); update the engine, or export the model "
@@ -47,10 +47,10 @@ def open_graph(folder: Path, manifest: Manifest, threads: int) -> Graph:
 class _Onnx:
     """ONNX Runtime on the CPU."""
 
-    def __init__(self, path: Path, manifest: Manifest, threads: int) -> None:
+    def __init__(self, path: Path, manifest: Manifest, threads: int, at_once: int) -> None:
         runtime: Any = import_module("onnxruntime")
         options = runtime.SessionOptions()
-        options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+        options.intra_op_num_threads, options.inter_op_num_threads = max(1, threads // at_once), 1
         options.enable_mem_pattern = False  # made for inputs of one size, which pictures do not have
         options.log_severity_level = 4  # errors come as exceptions, too
         self._session = runtime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
@@ -70,9 +70,10 @@ class _Onnx:
 class _OpenVino:
     """OpenVINO on the CPU, with float32 for all that is not in int8: by itself it would round to bfloat16."""
 
-    def __init__(self, path: Path, manifest: Manifest, threads: int) -> None:
+    def __init__(self, path: Path, manifest: Manifest, threads: int, at_once: int) -> None:
         settings = {
             "INFERENCE_NUM_THREADS": threads,
+            "NUM_STREAMS": at_once,
             "INFERENCE_PRECISION_HINT": "f32",
             "PERFORMANCE_HINT": "LATENCY",
         }

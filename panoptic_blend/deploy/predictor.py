@@ -37,12 +37,16 @@ class ExportedPredictor:
         graph: the network.
         top_layer: predicts attentions; None for a merge without them.
         config: the config of the model, perhaps with other options for what precedes and follows the network.
+        at_once: the number of pictures for which ``graph`` has a thread of its own at the same time.
     """
 
     queue_depth = 0
 
-    def __init__(self, manifest: Manifest, graph: Graph, top_layer: TopLayer | None, config: Config) -> None:
+    def __init__(
+        self, manifest: Manifest, graph: Graph, top_layer: TopLayer | None, config: Config, at_once: int = 1
+    ) -> None:
         self.manifest, self.config, self.categories = manifest, config, manifest.categories
+        self.at_once = at_once
         self.resizing = Resizing(**config.test.model_dump())
         self._graph = graph
         self._post_processing = PostProcessing(
@@ -125,13 +129,17 @@ class ExportedPredictor:
         return height, width
 
 
-def load(folder: str | Path, threads: int | None = None, overrides: Iterable[str] = ()) -> ExportedPredictor:
+def load(
+    folder: str | Path, threads: int | None = None, overrides: Iterable[str] = (), at_once: int = 1
+) -> ExportedPredictor:
     """Load an exported model, which ``panoptic-blend export`` wrote; nothing in the folder runs as code.
 
     Args:
         threads: threads of the engine; by default one per core that this process may use.
         overrides: ``key=value`` changes to options that the network does not depend on, such as
             ``model.fusion.confidence=0.5``.
+        at_once: pictures that the engine predicts at the same time, for as many threads that call it; they share its
+            ``threads``. Many pictures are done sooner so, a single one later.
 
     Raises:
         MissingExtraError: the engine of the model is not installed.
@@ -141,8 +149,8 @@ def load(folder: str | Path, threads: int | None = None, overrides: Iterable[str
     manifest = read_manifest(path)
     config = manifest.config.changed(overrides)
     _require_same_network(path, manifest.config, config)
-    graph = open_graph(path, manifest, threads or cores())
-    return ExportedPredictor(manifest, graph, _top_layer(path, manifest), config)
+    graph = open_graph(path, manifest, threads or cores(), at_once)
+    return ExportedPredictor(manifest, graph, _top_layer(path, manifest), config, at_once)
 
 
 _FREE: Any = {

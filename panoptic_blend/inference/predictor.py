@@ -70,6 +70,11 @@ class Predictor:
         """See `PicturePredictor.queue_depth`."""
         return 0 if self.model.pixel_mean.device.type == "cpu" else 3
 
+    @property
+    def at_once(self) -> int:
+        """See `PicturePredictor.at_once`; torch has its own threads for one picture."""
+        return 1
+
     def identity(self) -> dict[str, Any]:
         """See `PicturePredictor.identity`."""
         device = self.model.pixel_mean.device

@@ -18,10 +18,10 @@ from panoptic_blend.formats.images import Picture, write_picture
 from panoptic_blend.formats.instance_results import FILE_NAME, result_records, writing_results
 from panoptic_blend.formats.json_files import read_json
 from panoptic_blend.formats.panoptic_writer import PanopticWriter
-from panoptic_blend.machine import overlapped
 from panoptic_blend.metrics.instance_conversion import output_instances
 from panoptic_blend.prediction.find_pictures import FoundPicture
 from panoptic_blend.prediction.journal import Journal, JournalEntry, prediction_identity
+from panoptic_blend.prediction.parallel import in_parallel
 from panoptic_blend.prediction.picture_jobs import INSTANCES, PictureJob, picture_jobs
 from panoptic_blend.prediction.protocol import PicturePredictor
 from panoptic_blend.prediction.sharing import ALONE, Alone, Shard
@@ -48,7 +48,8 @@ def predict_pictures(
     in COCO's format, put together from a file for each picture in ``instances/``; ``pictures/`` the drawings.
 
     A picture whose name is a number, as in COCO, has it as its image id; the others are counted from 1 (so are those
-    whose numbers are equal). On a GPU pictures are read, predicted and written in parallel. Images that an interrupted
+    whose numbers are equal). Pictures are read, predicted and written in parallel, see
+    `in_parallel`. Images that an interrupted
     run has finished are not predicted again (see `Journal`). A picture that fails, in whichever step, costs only
     itself; `FAILURES` in ``output`` lists all that did.
 
@@ -135,10 +136,10 @@ def _predict_shard(
     progress: Progress,
 ) -> _Part:
     """Predict a shard of the pictures and write their files."""
-    steps, depth = _PictureSteps(predictor, journal, writer), predictor.queue_depth
+    steps = _PictureSteps(predictor, journal, writer)
     own = [jobs[index] for index in shard.range_of(len(jobs))]
     entries = []
-    with closing(overlapped(steps.read(own), steps.predict, steps.write, queue_depth=depth)) as finished:
+    with closing(in_parallel(predictor, steps.read(own), steps.predict, steps.write)) as finished:
         for done, entry in enumerate(finished, start=1):
             if entry:
                 entries.append(entry)

@@ -25,6 +25,10 @@ class PicturePredictor(Protocol):
     def queue_depth(self) -> int:
         """That of `overlapped`: 0 where the network itself keeps all cores busy."""
 
+    @property
+    def at_once(self) -> int:
+        """The number of pictures that threads predict at the same time, each with a part of the cores."""
+
     def identity(self) -> Mapping[str, Any]:
         """Everything that the results depend on but for the input, as JSON, by names that messages use."""
 

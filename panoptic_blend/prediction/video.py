@@ -15,8 +15,8 @@ from panoptic_blend.formats.categories import Categories
 from panoptic_blend.formats.images import Picture, read_segment_ids
 from panoptic_blend.formats.panoptic_writer import PanopticWriter
 from panoptic_blend.formats.videos import Frame, VideoReader, writing_video
-from panoptic_blend.machine import overlapped
 from panoptic_blend.prediction.journal import Journal, JournalEntry, file_stamp, prediction_identity
+from panoptic_blend.prediction.parallel import in_parallel
 from panoptic_blend.prediction.protocol import PicturePredictor
 from panoptic_blend.structures import PanopticBlendError, PanopticMap, Progress, Segment
 
@@ -57,8 +57,8 @@ def predict_video(
         PanopticWriter(panoptic_json, categories=predictor.categories) as writer,
         writing_video(drawn, reader.fps / every) as add_frame,
     ):
-        steps, depth, count = _FrameSteps(predictor, journal, writer), predictor.queue_depth, 0
-        with closing(overlapped(reader.frames(every), steps.predict, steps.write, queue_depth=depth)) as finished:
+        steps, count = _FrameSteps(predictor, journal, writer), 0
+        with closing(in_parallel(predictor, reader.frames(every), steps.predict, steps.write)) as finished:
             for count, (entry, picture, until) in enumerate(finished, start=1):
                 writer.append([entry.image], [entry.annotation])
                 add_frame(picture, until)

@@ -24,6 +24,8 @@ from panoptic_blend.deploy.manifest import MANIFEST, TOP_LAYER
 from panoptic_blend.deploy.predictor import ExportedPredictor
 from panoptic_blend.files import file_digest
 from panoptic_blend.inference.predictor import load as load_checkpoint
+from panoptic_blend.prediction.find_pictures import find_pictures
+from panoptic_blend.prediction.pictures import predict_pictures
 from panoptic_blend.structures import PanopticBlendError
 
 
@@ -194,6 +196,25 @@ def test_numbers_that_are_not_finite_are_an_error(
     monkeypatch.setattr(predictor, "pixels", lambda image: np.full((1, 3, 64, 96), np.nan, np.float32))
     with pytest.raises(PanopticBlendError, match="means: its graph gave numbers that are not finite"):
         predictor.output(picture())
+
+
+@pytest.mark.parametrize("engine", ["onnx", "openvino"])
+def test_pictures_at_once_have_the_results_of_one_after_the_other(folder: Path, tmp_path: Path, engine: str) -> None:
+    model = folder if engine == "onnx" else write_openvino(folder, tmp_path / "openvino")
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for number in range(6):
+        cv2.imwrite(str(photos / f"{number}.png"), picture(50 + number, 70, number))
+    (photos / "3.png").write_bytes(b"broken")
+    for at_once in (1, 3):
+        predictor = deploy.load(model, threads=at_once, at_once=at_once)
+        with pytest.raises(PanopticBlendError, match=r"3\.png.* \(1 of 6 pictures failed"):
+            predict_pictures(predictor, find_pictures([photos])[0], tmp_path / str(at_once), lambda done, total: None)
+    names = [path.relative_to(tmp_path / "1") for path in sorted((tmp_path / "1").rglob("*")) if path.is_file()]
+    assert len(names) == 19  # map, drawing and instances of five pictures; three lists, and the journal
+    for name in names:
+        found = [(tmp_path / at_once / name).read_bytes() for at_once in ("1", "3")]
+        assert found[0] == found[1] or name.name == "journal.jsonl"  # in the order in which they were finished
 
 
 def test_the_command_and_the_library_predict_without_torch(folder: Path, tmp_path: Path) -> None:

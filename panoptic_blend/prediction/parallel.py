@@ -1,0 +1,35 @@
+"""Predict many pictures or frames, with what the predictor leaves of the machine used for other steps or pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable
+from typing import TypeVar
+
+from panoptic_blend.machine import overlapped
+from panoptic_blend.prediction.protocol import PicturePredictor
+
+T = TypeVar("T")
+Predicted = TypeVar("Predicted")
+Written = TypeVar("Written")
+
+
+def in_parallel(
+    predictor: PicturePredictor,
+    items: Iterable[T],
+    predict: Callable[[T], Predicted],
+    write: Callable[[Predicted], Written],
+) -> Generator[Written]:
+    """Yield ``write(predict(item))`` for every item, in order.
+
+    A predictor of several pictures ``at_once`` gets as many threads, each of which predicts an item and writes it. One
+    of a single picture is called by the caller's thread, while others read and write: see `overlapped`, whose
+    ``queue_depth`` is the predictor's.
+    """
+    if predictor.at_once == 1:
+        return overlapped(items, predict, write, queue_depth=predictor.queue_depth)
+    count = predictor.at_once
+    return overlapped(items, _same, lambda item: write(predict(item)), finishers=count, queue_depth=count)
+
+
+def _same(item: T) -> T:
+    return item
