@@ -36,7 +36,7 @@ from evaluation.timing import measurement_table
 from panoptic_blend.cli.running import guarded, stoppable
 from panoptic_blend.config.experiment import load_config
 from panoptic_blend.deploy.manifest import Engine, is_exported
-from panoptic_blend.export import quantization
+from panoptic_blend.export.int8_parts import PARTS
 from panoptic_blend.export.writing import ExportRequest, export_model
 from panoptic_blend.files import locked
 from panoptic_blend.formats.images import write_picture
@@ -144,7 +144,7 @@ def export_int8(checkpoint: Path, folder: Path) -> None:
     """Export a model with all its parts in int8: random weights do not show which of them hurt."""
     calibration = checkpoint.with_name("calibration.png")
     write_picture(calibration, picture(*PICTURE))
-    with patch.object(quantization, "PARTS", {}):
+    with patch.dict(PARTS, clear=True):
         export_model(load(checkpoint), ExportRequest(CHECKPOINT, "openvino", folder, calibration=(calibration,)))
 
 

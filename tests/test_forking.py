@@ -130,9 +130,10 @@ def test_a_daemon_does_not_fork() -> None:
 
 
 _ENDLESS = """
-import os
+import os, signal
 from panoptic_blend.forking import forked
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which a test run in the background does not inherit
 for pid in forked(range(10**9), lambda _: os.getpid(), workers=2):
     print(pid, flush=True)
 """

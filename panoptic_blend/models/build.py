@@ -83,9 +83,10 @@ def _fpn(options: Model, backbone: Backbone) -> FPN:
 def _blendmask(options: Model, backbone: Backbone, fpn: FPN) -> BlendMask:
     fcos, blender, channels = options.fcos, options.blender, options.fpn.channels
     bottom = _bottom(options, backbone)
-    top_layer, merge = _merge(options)
+    detector = FCOSHead(channels, options.num_things, fcos.num_convs, fcos.shared_convs, fcos.norm)
+    top_layer, merge = _merge(options)  # the order decides which random numbers a layer gets, and must not change
     return BlendMask(
-        FCOSHead(channels, options.num_things, fcos.num_convs, fcos.shared_convs, fcos.norm),
+        detector,
         top_layer,
         bottom,
         ThingSemanticHead(channels, options.bottom.channels, options.num_things)

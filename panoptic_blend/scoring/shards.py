@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 import struct
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterable, Sequence
@@ -205,7 +206,7 @@ class _Part:
 
 _DAMAGE = (
     *(LookupError, TypeError, ValueError, AttributeError, EOFError, OSError, OverflowError, RecursionError),
-    *(NotImplementedError, PanopticBlendError, struct.error, zipfile.BadZipFile, zlib.error),
+    *(NotImplementedError, PanopticBlendError, struct.error, tokenize.TokenError, zipfile.BadZipFile, zlib.error),
 )
 """What damaged files and headers raise."""
 

@@ -77,7 +77,8 @@ def test_the_step_of_the_choice_is_measured_longer_than_those_of_the_candidates(
         lengths.append(steps)
         return Measure(seconds=0.5 if len(lengths) < 3 else 0.75)(config, dataset, precision, steps)
 
-    plan = make_plan(case(), lambda: 30.0, measure)
+    wanted = Wanted(minutes=30, device="cpu", overrides=("train.precision=32-true",))  # the same on every processor
+    plan = make_plan(case(wanted=wanted), lambda: 30.0, measure)
     # 18 of 1800 seconds: 23 steps of 160 pixels, which take 0.78 s at first
     assert lengths == [3, 3, 23]
     assert plan.step_seconds == pytest.approx(0.75 * (160 / 128) ** 2)
