@@ -9,6 +9,8 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, Protocol
 
+import numpy as np
+
 from panoptic_blend.deploy.manifest import GRAPH_FILES, MANIFEST, Manifest
 from panoptic_blend.extras import require_extra
 from panoptic_blend.failures import first_line
@@ -77,7 +79,11 @@ class _OpenVino:
             "INFERENCE_PRECISION_HINT": "f32",
             "PERFORMANCE_HINT": "LATENCY",
         }
-        self._model: Any = import_module("openvino").compile_model(path, "CPU", settings)
+        openvino: Any = import_module("openvino")
+        # Its first tensor must not be made by two threads at once: each would wait forever for what the other holds,
+        # Python's lock or that of a static variable (seen with openvino 2026).
+        _ = openvino.Tensor(np.zeros(1, dtype=np.float32), shared_memory=True).data
+        self._model: Any = openvino.compile_model(path, "CPU", settings)
         self._input, self._names = manifest.input.name, list(manifest.outputs)
         self._free: SimpleQueue[Any] = SimpleQueue()
 
