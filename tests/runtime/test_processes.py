@@ -95,7 +95,7 @@ def test_a_batch_in_parts_ends_where_the_whole_does() -> None:
 def test_an_evaluation_by_three_processes_equals_that_by_one(tmp_path: Path) -> None:
     root, trained = tmp_path / "data", tmp_path / "1" / "last.safetensors"
     write_shapes(root, train=6, val=5, seed=3)
-    options = [*five_steps.TINY[2:7], f"data.root={root}", "data.workers=0", "model.fusion.confidence=0"]
+    options = [*five_steps.TINY[2:6], f"data.root={root}", "data.workers=0", "model.fusion.confidence=0"]
     options += ["train.batch_size=6", "train.rescale=false", "train.precision=32-true", "train.warmup_iterations=0"]
     logs, results = [], []
     for processes, change in ((1, "train.iterations=15"), (3, f"train.weights={trained}")):
@@ -115,7 +115,7 @@ def test_an_evaluation_by_three_processes_equals_that_by_one(tmp_path: Path) -> 
 def test_a_run_goes_on_in_two_processes_that_share_the_weights_and_again_in_one(tmp_path: Path) -> None:
     root, out = tmp_path / "data", tmp_path / "run"
     write_shapes(root, train=4, val=2, seed=3)
-    options = [*five_steps.TINY[2:7], f"data.root={root}", "data.workers=0", "data.short_sides=[64]"]
+    options = [*five_steps.TINY[2:6], f"data.root={root}", "data.workers=0", "data.short_sides=[64]"]
     options += ["train.batch_size=2", "train.rescale=false", "train.precision=32-true", "train.log_every=1"]
     options += ["train.ema=0.5"]
     train: list[str | Path] = [ROOT / "tools/train.py", "demo/shapes_r18", *options, "-o", out]
@@ -159,7 +159,7 @@ def test_tasks_of_slurm_are_one_run(tmp_path: Path) -> None:
     """Both tasks have the command of a single process, and share the folder."""
     root, out = tmp_path / "data", tmp_path / "run"
     write_shapes(root, train=4, val=2, seed=3)
-    options = [*five_steps.TINY[2:7], f"data.root={root}", "data.short_sides=[64]", "test.short_side=64"]
+    options = [*five_steps.TINY[2:6], f"data.root={root}", "data.short_sides=[64]", "test.short_side=64"]
     command = ["demo/shapes_r18", *options, "train.iterations=0", "train.batch_size=2", "train.rescale=false"]
     job = {"SLURM_JOB_ID": "7", "SLURM_NTASKS": "2", "SLURM_STEP_ID": "0", "SLURM_NODELIST": "localhost"}
     with socket.socket() as free:
