@@ -10,17 +10,9 @@ from html import escape
 from evaluation.ablation_plan import Contrast, Results
 from evaluation.ablation_tables import Experiment
 from evaluation.fit_rows import estimate
+from evaluation.speed_curve import framed
 
 _LEFT, _RIGHT, _LINE, _TOP, _BOTTOM = 150, 570, 26, 34, 46
-_STYLE = """<style>
-text { font: 13px system-ui, sans-serif; fill: #16191f }
-.tick { font-size: 11.5px; fill: #444a55 }
-.grid { stroke: #dfe2e7 }
-.zero { stroke: #444a55 }
-.interval { stroke: #5b7fbf; stroke-width: 1.6 }
-.point { fill: #5b7fbf }
-.page { fill: #fff }
-</style>"""
 
 
 @dataclass(frozen=True)
@@ -52,10 +44,7 @@ def svg(shown: Sequence[Difference], title: str, axis: str) -> str:
     def x(points: float) -> float:
         return _LEFT + (_RIGHT - _LEFT) * (points + reach) / (2 * reach)
 
-    parts = [
-        f'<rect class="page" width="{_RIGHT + 30}" height="{height}"/>',
-        f'<text x="8" y="18">{escape(title)}</text>',
-    ]
+    parts = [f'<text x="8" y="18">{escape(title)}</text>']
     for points in (-reach, -reach / 2, 0, reach / 2, reach):
         kind = "grid" if points else "zero"
         parts.append(f'<path class="{kind}" d="M{x(points):.1f} {_TOP - 6}V{bottom}"/>')
@@ -69,5 +58,4 @@ def svg(shown: Sequence[Difference], title: str, axis: str) -> str:
         parts.append(f'<path class="interval" d="M{ends[0]:.1f} {y}H{ends[1]:.1f}"/>')
         parts.append(f'<circle class="point" cx="{x(one.mean):.1f}" cy="{y}" r="4.5"/>')
     parts.append(f'<text x="{x(0):.1f}" y="{height - 10}" text-anchor="middle">{escape(axis)}</text>')
-    size = f'viewBox="0 0 {_RIGHT + 30} {height}" role="img" aria-label="{escape(title)}"'
-    return "\n".join([f'<svg xmlns="http://www.w3.org/2000/svg" {size}>', _STYLE, *parts, "</svg>", ""])
+    return framed(parts, (height, _RIGHT + 30), title)

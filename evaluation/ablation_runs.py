@@ -7,10 +7,9 @@ make masks from random weights, and the steps that they take say little of how w
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
@@ -19,15 +18,14 @@ import numpy as np
 import torch
 
 from evaluation.ablation_tables import Experiment, Length, Scale, Trial, small_overrides
-from evaluation.fit_rows import Row, figures_of
-from evaluation.fit_variants import ByConfig, digest, without_folders
+from evaluation.fit_rows import Row
+from evaluation.fit_variants import ByConfig, digest, judged_row, slug
 from evaluation.result_lines import machine_name, read_lines
 from evaluation.timing import wait_for_device
 from panoptic_blend.checkpoints.io import read_checkpoint, save_checkpoint
 from panoptic_blend.config.experiment import load_config
 from panoptic_blend.data.dataset import CocoPanoptic
 from panoptic_blend.inference.predictor import load
-from panoptic_blend.machine import cores
 from panoptic_blend.runtime.precision import chosen_device
 from panoptic_blend.training.initialization import LAST
 
@@ -113,25 +111,8 @@ def train_and_judge(setting: Setting, trial: Trial, seed: int) -> Row:
         _make_start(setting, trial, seed)
     variant = ByConfig(trial.config, options_of(setting, trial, seed))
     trained = variant.train(setting.root, _folder(setting, trial, seed), seed)
-    dataset = CocoPanoptic(setting.root, VAL)
-    figures, resampled = figures_of(*trained.judge(dataset))
-    return Row(
-        experiment=setting.name,
-        variant=trial.name,
-        seed=seed,
-        split=VAL,
-        options=without_folders(trained.options),
-        digest=digest_of(setting, trial),
-        machine=machine_name(),
-        cores=cores(),
-        torch=torch.__version__,
-        date=datetime.now(UTC).date().isoformat(),
-        seconds=round(trained.seconds, 1),
-        iterations=trained.iterations,
-        images=len(dataset),
-        figures=figures,
-        resampled=resampled,
-    )
+    row = judged_row(trained, CocoPanoptic(setting.root, VAL), setting.name, trial.name, seed, VAL)
+    return replace(row, digest=digest_of(setting, trial))
 
 
 def measure(setting: Setting, experiment: Experiment, trials: Sequence[Trial]) -> Times:
@@ -172,7 +153,7 @@ def measure(setting: Setting, experiment: Experiment, trials: Sequence[Trial]) -
 
 
 def _folder(setting: Setting, trial: Trial, seed: int) -> Path:
-    return setting.output / _slug(trial.name) / digest_of(setting, trial) / str(seed)
+    return setting.output / slug(trial.name) / digest_of(setting, trial) / str(seed)
 
 
 def _start(setting: Setting, trial: Trial) -> Trial:
@@ -196,8 +177,3 @@ def _make_start(setting: Setting, trial: Trial, seed: int) -> None:
     found = read_checkpoint(folder / LAST)
     kept = {name: value for name, value in found.state.items() if name.startswith(STARTED)}
     save_checkpoint(path, kept, found.config, found.categories)
-
-
-def _slug(name: str) -> str:
-    """A name as that of a folder."""
-    return re.sub(r"\W+", "_", name)

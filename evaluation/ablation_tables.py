@@ -13,6 +13,7 @@ import yaml
 from evaluation.fit_variants import digest
 from evaluation.paper_tables import PaperTable, paper_tables
 from panoptic_blend.config.experiment import Config, load_config
+from panoptic_blend.fit.rules import late_steps
 from panoptic_blend.structures import PanopticBlendError
 
 _FILE = Path(__file__).with_name("ablations.yaml")
@@ -142,7 +143,7 @@ def small_overrides(trial: Trial, size: Scale) -> tuple[str, ...]:
         *(f"{name}={_option(plain, name) // 2}" for name in size.halved),
         *(f"data.short_sides=[{trial.side}]", f"data.long_side={long_side}"),
         *(f"test.short_side={trial.side}", f"test.long_side={long_side}"),
-        *(f"train.iterations={steps}", f"train.steps=[{round(0.8 * steps)}, {round(0.93 * steps)}]"),
+        *(f"train.iterations={steps}", f"train.steps={late_steps(steps)}"),
         f"train.warmup_iterations={round(steps / 18)}",
         *trial.overrides,
     )

@@ -25,6 +25,7 @@ from evaluation.ablation_report import draw, report
 from evaluation.ablation_runs import VAL, Setting, digest_of, measure, read_times, train_and_judge
 from evaluation.ablation_tables import PAPER, Experiment, Length, experiments, scale
 from evaluation.coco_supercategories import derive
+from evaluation.efficientnet_lite import NETWORKS, transfer
 from evaluation.fit_rows import read_rows
 from evaluation.result_lines import add_line
 from panoptic_blend.cli.running import guarded, stoppable
@@ -111,8 +112,7 @@ def _backbone(pretrained: Path | None) -> tuple[str, ...]:
         return ()
     if not pretrained.is_file():
         raise PanopticBlendError(f"{pretrained}: no such file; `python -m evaluation.efficientnet_lite` writes it")
-    network = "kind: timm, name: tf_efficientnet_lite0, norm: frozen_bn, frozen_stages: 0, depth: 50"
-    return f"model.backbone={{{network}, pretrained: {pretrained.resolve()}}}", "train.weights=imagenet"
+    return transfer(NETWORKS[0], pretrained.resolve())
 
 
 def _root(data: str, output: Path, pictures: tuple[int, int], photos: Path | None) -> Path:

@@ -39,6 +39,12 @@ _FIRST = {"_depthwise_conv": "conv_dw", "_bn1": "bn1", "_project_conv": "conv_pw
 """Block 0 does not expand."""
 
 
+def transfer(network: str, weights: Path | None) -> tuple[str, str]:
+    """Overrides that give a config one of these networks as backbone, with fixed norms and its ``weights``."""
+    backbone = f"{{kind: timm, name: {network}, norm: frozen_bn, frozen_stages: 0, depth: 50, pretrained: {weights}}}"
+    return f"model.backbone={backbone}", "train.weights=imagenet"
+
+
 def renamed(state: Mapping[str, Tensor], stages: list[int]) -> dict[str, Tensor]:
     """The weights under timm's names, for a network with the given numbers of blocks in its stages.
 

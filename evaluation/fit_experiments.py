@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from evaluation.coco_supercategories import derive
-from evaluation.fit_variants import TRAIN, ByConfig, ByFit, ByPeer, Tuned, Variant
+from evaluation.efficientnet_lite import transfer
+from evaluation.fit_variants import TRAIN, ByConfig, ByFit, ByPeer, Tuned, Variant, slug
 from evaluation.generated_kinds import KINDS, write_kind
 from evaluation.mask_rcnn_peer import Peer
 from panoptic_blend.config.experiment import Config, load_config
 from panoptic_blend.fit.plan import YAML, flat
+from panoptic_blend.fit.rules import late_steps
 from panoptic_blend.fit.run import fit
 from panoptic_blend.fit.wanted import Wanted
 from panoptic_blend.models.backbones.protocol import STAGES
@@ -110,7 +111,7 @@ def _ablation(given: Given, seed: int, experiment: str, minutes: float) -> Itera
     plan = str(folder / YAML)
     for name, (overrides, changes_speed) in {"plan": ((), False), **left_out(load_config(plan))}.items():
         variant = ByConfig(plan, overrides, as_long_as_base=changes_speed)
-        yield Task(name, variant, root, folder / _slug(name) / str(seed), {VAL: (root, VAL)})
+        yield Task(name, variant, root, folder / slug(name) / str(seed), {VAL: (root, VAL)})
     tuned = Tuned(ByConfig(plan), folder / "plan" / str(seed))
     yield Task("tuned fusion", tuned, root, folder / "tuned_fusion" / str(seed), {VAL: (root, VAL)})
 
@@ -122,10 +123,9 @@ def left_out(config: Config) -> dict[str, tuple[tuple[str, ...], bool]]:
     for name, neutral in NEUTRAL.items():
         if name in options and options[name] != neutral:
             found[f"without {name}"] = ((f"{name}={'null' if neutral is None else neutral}",), False)
-    total = config.train.iterations
     if config.train.schedule == "cosine":
-        steps = f"train.steps=[{round(0.8 * total)}, {round(0.93 * total)}]"
-        found["steps for cosine"] = (("train.schedule=steps", steps), False)
+        steps = late_steps(config.train.iterations)
+        found["steps for cosine"] = (("train.schedule=steps", f"train.steps={steps}"), False)
     else:
         found["cosine for steps"] = (("train.schedule=cosine", "train.steps=[]"), False)
     for word, factor in (("larger", 1.25), ("smaller", 0.8)):
@@ -150,15 +150,13 @@ def photos(given: Given, seed: int) -> Iterator[Task]:
         apart = {name: split for name, split in splits.items() if name != INSTANCES}
         yield _photo_fit(given, seed, "fit, more pictures", roots["more"], minutes, apart)
     sizes = ("data.short_sides=[208]", "data.long_side=347", "test.short_side=208", "test.long_side=347")
-    backbone = f"{{kind: timm, name: {Peer.backbone}, norm: frozen_bn, frozen_stages: 0, depth: 50, "
-    backbone += f"pretrained: {given.pretrained}}}"
     variants = {
         "demo's R-18 from scratch": sizes,
-        "plain transfer": (*sizes, f"model.backbone={backbone}", "train.weights=imagenet"),
+        "plain transfer": (*sizes, *transfer(Peer.backbone, given.pretrained)),
     }
     for name, overrides in variants.items():
         variant = ByConfig(DEMO, (*overrides, *given.overrides), minutes)
-        yield Task(name, variant, roots["photos"], folder / _slug(name) / str(seed), splits)
+        yield Task(name, variant, roots["photos"], folder / slug(name) / str(seed), splits)
 
 
 def peer(given: Given, seed: int) -> Iterator[Task]:
@@ -182,14 +180,14 @@ def peer(given: Given, seed: int) -> Iterator[Task]:
     peers = {f"Mask R-CNN, rate {rate:g}": replace(plain, rate=rate) for rate in RATES}
     peers["Mask R-CNN, frozen backbone"] = replace(plain, frozen_stages=len(STAGES) + 1)
     for name, settings in peers.items():
-        yield Task(name, ByPeer(settings, minutes), root, given.output / "peer" / _slug(name) / str(seed), splits)
+        yield Task(name, ByPeer(settings, minutes), root, given.output / "peer" / slug(name) / str(seed), splits)
 
 
 def kinds(given: Given, seed: int) -> Iterator[Task]:
     train, val = min(500, given.pictures[0]), min(100, given.pictures[1])
     minutes = given.minutes or 3.0
     for name, kind in KINDS.items():
-        folder = given.output / "kinds" / _slug(name)
+        folder = given.output / "kinds" / slug(name)
         write_kind(folder / "data", kind, train, val)
         splits = {name: (folder / "data", VAL)}
         demo = ByConfig(DEMO, given.overrides, minutes)
@@ -255,9 +253,4 @@ def _photo_fit(
     given: Given, seed: int, name: str, root: Path, minutes: float, splits: Mapping[str, tuple[Path, str]]
 ) -> Task:
     wanted = Wanted(minutes=minutes, weights=str(given.pretrained), backbone=Peer.backbone, overrides=given.overrides)
-    return Task(name, ByFit(wanted), root, given.output / "photos" / _slug(name) / str(seed), splits)
-
-
-def _slug(name: str) -> str:
-    """A name as that of a folder."""
-    return re.sub(r"\W+", "_", name)
+    return Task(name, ByFit(wanted), root, given.output / "photos" / slug(name) / str(seed), splits)

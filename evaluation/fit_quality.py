@@ -18,21 +18,18 @@ it is judged on; a run that has them is skipped. ``table`` prints Markdown table
 from __future__ import annotations
 
 from collections.abc import Collection
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Literal
 
-import torch
 import typer
 
-from evaluation.fit_experiments import EXPERIMENTS, INSTANCES, REFERENCES, Given, Task
-from evaluation.fit_rows import Row, figures_of, of_experiments, read_rows, table
-from evaluation.fit_variants import Trained, without_folders
-from evaluation.result_lines import add_line, machine_name
+from evaluation.fit_experiments import EXPERIMENTS, INSTANCES, REFERENCES, Given
+from evaluation.fit_rows import of_experiments, read_rows, table
+from evaluation.fit_variants import judged_row
+from evaluation.result_lines import add_line
 from panoptic_blend.cli.running import guarded, stoppable
 from panoptic_blend.data.dataset import CocoPanoptic
 from panoptic_blend.files import locked
-from panoptic_blend.machine import cores
 from panoptic_blend.structures import PanopticBlendError
 from panoptic_blend.table_formats import markdown
 
@@ -58,34 +55,12 @@ def run(experiment: str, given: Given, seeds: list[int], results: Path, only: Co
                 continue
             trained = task.variant.train(task.root, task.folder, seed)
             for name in left:
-                add_line(results, _row(experiment, task, seed, name, trained))
+                dataset, has_maps = CocoPanoptic(*task.splits[name]), name != INSTANCES
+                add_line(results, judged_row(trained, dataset, experiment, task.name, seed, name, has_maps))
     if unknown := [name for name in only if name not in known]:
         raise PanopticBlendError(
             f"--only {unknown[0]!r}: {experiment} has no such variant; take {', '.join(sorted(known))}"
         )
-
-
-def _row(experiment: str, task: Task, seed: int, name: str, trained: Trained) -> Row:
-    dataset = CocoPanoptic(*task.splits[name])
-    details, instances = trained.judge(dataset)
-    figures, resampled = figures_of(None if name == INSTANCES else details, instances)
-    return Row(
-        experiment=experiment,
-        variant=task.name,
-        seed=seed,
-        split=name,
-        options=without_folders(trained.options),
-        digest=trained.digest,
-        machine=machine_name(),
-        cores=cores(),
-        torch=torch.__version__,
-        date=datetime.now(UTC).date().isoformat(),
-        seconds=round(trained.seconds, 1),
-        iterations=trained.iterations,
-        images=len(dataset),
-        figures=figures,
-        resampled=resampled,
-    )
 
 
 def fit_quality(

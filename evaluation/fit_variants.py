@@ -12,11 +12,16 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
+import torch
+
 from evaluation import mask_rcnn_peer
+from evaluation.fit_rows import Row, figures_of
 from evaluation.mask_rcnn_peer import Peer
+from evaluation.result_lines import machine_name
 from panoptic_blend.config.experiment import Config, load_config
 from panoptic_blend.data.dataset import CocoPanoptic
 from panoptic_blend.data.loader import evaluation_samples
@@ -30,6 +35,7 @@ from panoptic_blend.fit.tuning import tune
 from panoptic_blend.fit.wanted import Wanted
 from panoptic_blend.inference.forward import run_network
 from panoptic_blend.inference.predictor import load
+from panoptic_blend.machine import cores
 from panoptic_blend.metrics.average_precision import AveragePrecision
 from panoptic_blend.metrics.details import PanopticDetails
 from panoptic_blend.metrics.instance_conversion import output_instances
@@ -154,6 +160,42 @@ class ByPeer:
 
         options = [f"{name}={value}" for name, value in vars(peer).items()]
         return Trained(judge, options, digest(options), 60 * self.minutes, iterations)
+
+
+def judged_row(
+    trained: Trained,
+    dataset: CocoPanoptic,
+    experiment: str,
+    variant: str,
+    seed: int,
+    split: str,
+    has_maps: bool = True,
+) -> Row:
+    """Judge a model on a data set; without PQ if this has no panoptic maps."""
+    details, instances = trained.judge(dataset)
+    figures, resampled = figures_of(details if has_maps else None, instances)
+    return Row(
+        experiment=experiment,
+        variant=variant,
+        seed=seed,
+        split=split,
+        options=without_folders(trained.options),
+        digest=trained.digest,
+        machine=machine_name(),
+        cores=cores(),
+        torch=torch.__version__,
+        date=datetime.now(UTC).date().isoformat(),
+        seconds=round(trained.seconds, 1),
+        iterations=trained.iterations,
+        images=len(dataset),
+        figures=figures,
+        resampled=resampled,
+    )
+
+
+def slug(name: str) -> str:
+    """A name as that of a folder."""
+    return re.sub(r"\W+", "_", name)
 
 
 def training_seconds(folder: Path) -> float:

@@ -14,6 +14,7 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from html import escape
 from pathlib import Path
 from statistics import median
 
@@ -29,7 +30,7 @@ from panoptic_blend.inference.predictor import load
 from panoptic_blend.machine import cores
 from panoptic_blend.metrics.resampling import intervals
 from panoptic_blend.shapes.dataset import write_shapes
-from panoptic_blend.structures import PanopticBlendError
+from panoptic_blend.structures import PanopticBlendError, Size
 from panoptic_blend.training.initialization import LAST
 
 RESULTS = Path(__file__).parent / "results" / "speed_curve.jsonl"
@@ -155,6 +156,7 @@ _STYLE = """<style>
 text { font: 13px system-ui, sans-serif; fill: #16191f }
 .tick { font-size: 11.5px; fill: #444a55 }
 .grid { stroke: #dfe2e7 }
+.zero { stroke: #444a55 }
 .interval { stroke: #5b7fbf; stroke-width: 1.6 }
 .point { fill: #5b7fbf }
 .page { fill: #fff }
@@ -175,7 +177,7 @@ def svg(points: Sequence[Point]) -> str:
     def y(percent: float) -> float:
         return _HEIGHT - _BOTTOM - (_HEIGHT - _TOP - _BOTTOM) * (percent - lowest) / (highest - lowest)
 
-    parts = [f'<rect class="page" width="{_WIDTH}" height="{_HEIGHT}"/>']
+    parts = []
     for percent in range(lowest, highest + 1, 5):
         parts.append(f'<path class="grid" d="M{_LEFT} {y(percent):.1f}H{_WIDTH - _RIGHT}"/>')
         parts.append(f'<text class="tick" x="{_LEFT - 8}" y="{y(percent) + 4:.1f}" text-anchor="end">{percent}</text>')
@@ -191,9 +193,15 @@ def svg(points: Sequence[Point]) -> str:
         parts.append(f'<path class="interval" d="M{across:.1f} {ends[0]:.1f}V{ends[1]:.1f}"/>')
         parts.append(f'<circle class="point" cx="{across:.1f}" cy="{up:.1f}" r="4.5"/>')
         parts.append(f'<text x="{across + 9:.1f}" y="{up + 4:.1f}">{point.model}</text>')
-    title = "PQ on Shapes over the time of a picture"
-    head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{title}">'
-    return "\n".join([head, _STYLE, *parts, "</svg>", ""])
+    return framed(parts, (_HEIGHT, _WIDTH), "PQ on Shapes over the time of a picture")
+
+
+def framed(parts: Sequence[str], size: Size, title: str) -> str:
+    """A drawing of elements of SVG on a white page of ``size`` (height, width), in the style of all drawings here."""
+    height, width = size
+    label = f'viewBox="0 0 {width} {height}" role="img" aria-label="{escape(title)}"'
+    page = f'<rect class="page" width="{width}" height="{height}"/>'
+    return "\n".join([f'<svg xmlns="http://www.w3.org/2000/svg" {label}>', _STYLE, page, *parts, "</svg>", ""])
 
 
 def _rounded_up(value: float, step: int) -> int:

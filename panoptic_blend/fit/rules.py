@@ -241,11 +241,19 @@ _FEW_STEPS = 1000
 def schedule(facts: Facts) -> Iterator[Choice]:
     warmup = min(200, facts.iterations // 15)
     if _falls_late(facts):
-        steps = [round(0.8 * facts.iterations), round(0.93 * facts.iterations)]
-        yield Choice("train.steps", steps, "632 steps on Shapes: PQ 48.0 so, 44.5 with a cosine; 391 steps: 40.1, 39.3")
+        yield Choice(
+            "train.steps",
+            late_steps(facts.iterations),
+            "632 steps on Shapes: PQ 48.0 so, 44.5 with a cosine; 391 steps: 40.1, 39.3",
+        )
     else:
         yield Choice("train.schedule", "cosine", "1,564 steps on Shapes: PQ 63.0 so, 62.5 where the rate falls late")
     yield Choice("train.warmup_iterations", warmup, f"a fifteenth of {facts.iterations} steps, at most 200")
+
+
+def late_steps(iterations: int) -> list[int]:
+    """The iterations at which the rate of a training falls, if it does so in two steps."""
+    return [round(0.8 * iterations), round(0.93 * iterations)]
 
 
 def _falls_late(facts: Facts) -> bool:
