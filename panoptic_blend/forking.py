@@ -94,7 +94,7 @@ class _Worker:
     def take(self) -> tuple[int, Any]:
         """Number and result of the item that the process has finished; the result may be an error to raise."""
         try:
-            result = pickle.loads(self.pipe.recv_bytes())
+            result = self.pipe.recv()
         except (EOFError, OSError):
             self.process.join()
             raise self._death() from None

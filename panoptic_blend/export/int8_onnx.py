@@ -23,14 +23,7 @@ QUANTIZED = ("Conv", "Add", *PASSING)
 
 
 class OnnxInt8:
-    """See `Int8Graph`.
-
-    Args:
-        path: the graph in float32.
-        network: the network of the graph.
-        images: the calibration pictures, resized.
-        pixels: makes the input of the graph of one.
-    """
+    """See `Int8Graph`."""
 
     def __init__(
         self, path: Path, network: nn.Module, images: Sequence[Picture], pixels: Callable[[Picture], Floats]

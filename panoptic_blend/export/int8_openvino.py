@@ -18,14 +18,7 @@ from panoptic_blend.postprocessing.interpolation import Floats
 
 
 class OpenVinoInt8:
-    """See `Int8Graph`.
-
-    Args:
-        path: the graph in float32.
-        network: the network of the graph.
-        images: the calibration pictures, resized.
-        pixels: makes the input of the graph of one.
-    """
+    """See `Int8Graph`."""
 
     def __init__(
         self, path: Path, network: nn.Module, images: Sequence[Picture], pixels: Callable[[Picture], Floats]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Protocol
 
 from torch import nn
+
+from panoptic_blend.formats.images import Picture
+from panoptic_blend.postprocessing.interpolation import Floats
 
 PARTS = {
     "backbone": "backbone",
@@ -24,7 +27,18 @@ PARTS = {
 
 
 class Int8Graph(Protocol):
-    """A graph in int8, made from one in float32: activations are rounded by tensor, weights by channel."""
+    """A graph in int8, made from one in float32: activations are rounded by tensor, weights by channel.
+
+    Args:
+        path: the graph in float32.
+        network: the network of the graph, whose weights show which layers make up a part.
+        images: the calibration pictures, resized.
+        pixels: makes the input of the graph of one.
+    """
+
+    def __init__(
+        self, path: Path, network: nn.Module, images: Sequence[Picture], pixels: Callable[[Picture], Floats]
+    ) -> None: ...
 
     parts: list[str]
     """Those of `PARTS` that have layers in the graph."""

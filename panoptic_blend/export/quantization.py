@@ -88,7 +88,7 @@ def quantize(
     return Quantization(pictures=len(images), float32=float32, all_int8=reached, gains=gains, agreement=final)
 
 
-_FORMATS: dict[Engine, Callable[..., Int8Graph]] = {"onnx": OnnxInt8, "openvino": OpenVinoInt8}
+_FORMATS: dict[Engine, type[Int8Graph]] = {"onnx": OnnxInt8, "openvino": OpenVinoInt8}
 
 
 def measured(parts: Iterable[str], agreement: Callable[[Collection[str]], float]) -> tuple[float, dict[str, float]]:

@@ -28,8 +28,4 @@ def in_parallel(
     if predictor.at_once == 1:
         return overlapped(items, predict, write, queue_depth=predictor.queue_depth)
     count = predictor.at_once
-    return overlapped(items, _same, lambda item: write(predict(item)), finishers=count, queue_depth=count)
-
-
-def _same(item: T) -> T:
-    return item
+    return overlapped(items, lambda item: item, lambda item: write(predict(item)), finishers=count, queue_depth=count)

@@ -48,10 +48,9 @@ def predict_pictures(
     in COCO's format, put together from a file for each picture in ``instances/``; ``pictures/`` the drawings.
 
     A picture whose name is a number, as in COCO, has it as its image id; the others are counted from 1 (so are those
-    whose numbers are equal). Pictures are read, predicted and written in parallel, see
-    `in_parallel`. Images that an interrupted
-    run has finished are not predicted again (see `Journal`). A picture that fails, in whichever step, costs only
-    itself; `FAILURES` in ``output`` lists all that did.
+    whose numbers are equal). What is done in parallel depends on the predictor (see `in_parallel`). Images that an
+    interrupted run has finished are not predicted again (see `Journal`). A picture that fails, in whichever step, costs
+    only itself; `FAILURES` in ``output`` lists all that did.
 
     Args:
         pictures: see `find_pictures`.
