@@ -155,7 +155,7 @@ def load(
 
 _FREE: Any = {
     "fcos": {"score_threshold", "candidates_per_level", "nms", "detections_per_image"},
-    "blender": {"roi_size", "interpolation", "pooling"},
+    "blender": {"roi_size", "interpolation", "pooling", "rescoring"},
     "calibration": True,
     "fusion": True,
 }

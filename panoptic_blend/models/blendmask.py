@@ -62,6 +62,7 @@ class BlendMask(nn.Module):
         assign, decode, suppress: the functions of those names with their settings bound.
         thing_semantic_weight: weight of the auxiliary loss.
         dice_weight: weight of the dice loss within that of masks.
+        rescore: changes the scores of the instances that were found, as `postprocess.rescore` does.
     """
 
     def __init__(
@@ -80,6 +81,7 @@ class BlendMask(nn.Module):
         suppress: Callable[[Candidates], Candidates],
         thing_semantic_weight: float = 0.3,
         dice_weight: float = 0.0,
+        rescore: Callable[[Instances], Instances] | None = None,
     ) -> None:
         super().__init__()
         self.fcos, self.top_layer, self.bottom, self.thing_semantic = fcos, top_layer, bottom, thing_semantic
@@ -88,6 +90,7 @@ class BlendMask(nn.Module):
         self.strides = [2 ** int(name[1:]) for name in levels]
         self.num_classes, self.roi_size = fcos.class_logits.out_channels, roi_size
         self.thing_semantic_weight, self.dice_weight = thing_semantic_weight, dice_weight
+        self.rescore = rescore
 
     def detect(self, features: Features) -> list[LevelPredictions]:
         """The detector's predictions on every level; those that losses and decoding read are at least float32."""
@@ -196,7 +199,7 @@ class BlendMask(nn.Module):
         attentions = self._attentions(levels, kept.places)
         bases = bases[image : image + 1]
         height, width = (-(-side // self.bottom.stride) for side in size)
-        return Instances(
+        found = Instances(
             boxes=kept.boxes,
             scores=kept.scores,
             labels=kept.labels,
@@ -205,6 +208,7 @@ class BlendMask(nn.Module):
             attentions=None if isinstance(self.merge, KernelMerge) else attentions,
             places=kept.places,
         )
+        return self.rescore(found) if self.rescore else found
 
 
 def mask_targets(target: Target, size: int) -> Tensor:

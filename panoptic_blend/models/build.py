@@ -24,7 +24,7 @@ from panoptic_blend.models.kernels import KernelMerge
 from panoptic_blend.models.mask_rcnn import MaskRCNN
 from panoptic_blend.models.mmdetection import MMDetectionMaskRCNN, scale_to_output
 from panoptic_blend.models.panoptic_blend import PanopticBlend
-from panoptic_blend.models.postprocess import decode, suppress, to_output
+from panoptic_blend.models.postprocess import decode, rescore, suppress, to_output
 from panoptic_blend.models.semantic import SemanticHead
 from panoptic_blend.postprocessing.fusion import paint
 from panoptic_blend.structures import PanopticBlendError
@@ -101,6 +101,7 @@ def _blendmask(options: Model, backbone: Backbone, fpn: FPN) -> BlendMask:
         suppress=partial(suppress, nms=fcos.nms, limit=fcos.detections_per_image),
         thing_semantic_weight=options.bottom.loss_weight,
         dice_weight=blender.dice_weight,
+        rescore=rescore if blender.rescoring == "maskness" else None,
     )
 
 

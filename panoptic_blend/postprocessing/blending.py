@@ -128,6 +128,13 @@ def _resized(attentions: Floats, size: int, interpolation: Literal["bilinear", "
     return weights @ (attentions @ weights.T)
 
 
+def maskness(probabilities: Floats) -> Floats:
+    """The mean of the mask probabilities (D, R, R) that are above 0.5: (D,), and 0 where none is."""
+    inside = probabilities > 0.5
+    total: Floats = (probabilities * inside).sum(axis=(1, 2))
+    return total / np.maximum(inside.sum(axis=(1, 2)), 1).astype(total.dtype)
+
+
 def assemble(crops: Floats) -> Floats:
     """Mask probabilities (D, R, R) of crops (D, K, R, R) of which each of M x M cells shows its own, K = M * M."""
     num_bases, size = crops.shape[1], crops.shape[-1]

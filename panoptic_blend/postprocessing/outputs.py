@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from panoptic_blend.config.model_options import Model
-from panoptic_blend.postprocessing.blending import TopLayer, assemble, blend, crop
+from panoptic_blend.postprocessing.blending import TopLayer, assemble, blend, crop, maskness
 from panoptic_blend.postprocessing.calibration import calibrate
 from panoptic_blend.postprocessing.detection import Candidates, Level, decode, rescale, suppress
 from panoptic_blend.postprocessing.fusion import paint
@@ -64,7 +64,13 @@ class PostProcessing:
         if self.top_layer is not None:
             attentions = self.top_layer.at([level.features for level in levels], found.places)
         bases = raw["bases"][0]
-        cutouts = paste(self._probabilities(bases, found, attentions), boxes, output_size)
+        probabilities = self._probabilities(bases, found, attentions)
+        if self.options.blender.rescoring == "maskness":
+            found = replace(found, scores=found.scores * maskness(probabilities))
+            order = np.argsort(-found.scores, kind="stable")
+            found, boxes, probabilities = found[order], boxes[order], probabilities[order]
+            attentions = None if attentions is None else attentions[order]
+        cutouts = paste(probabilities, boxes, output_size)
         scores = calibrate(found.scores, **self.options.calibration.model_dump())
         semantic = np.full(output_size, THING_CLASS, dtype=np.int64)
         if self.semantic_stride is not None:

@@ -31,6 +31,8 @@ KINDS = {
     "one basis": ["bottom.num_bases=1"],
     "assembled": ["blender.merge=assemble", "blender.attention_size=2"],
     "things only": ["semantic.enabled=false"],
+    "rescored": ["blender.rescoring=maskness"],
+    "assembled and rescored": ["blender.merge=assemble", "blender.attention_size=2", "blender.rescoring=maskness"],
 }
 
 
@@ -77,7 +79,7 @@ def test_outputs_are_those_of_torch(kind: str, seed: int, size: tuple[int, int],
     np.testing.assert_allclose(found.scores, expected.scores, rtol=1e-6)
     np.testing.assert_allclose(found.boxes, expected.boxes, rtol=1e-6, atol=1e-6)
     assert found.bases is not None and (found.bases == expected.bases).all()
-    assert (found.attentions is None) == (expected.attentions is None) == (kind == "assembled")
+    assert (found.attentions is None) == (expected.attentions is None) == kind.startswith("assembled")
     if found.attentions is not None and expected.attentions is not None:
         np.testing.assert_allclose(found.attentions, expected.attentions, rtol=1e-3, atol=1e-4)
     assert differing(found.masks, expected.masks) <= 2
