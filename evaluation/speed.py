@@ -203,7 +203,7 @@ def model_to_detect(config: Config) -> PanopticBlend:
     head = model.instances.fcos
     nn.init.normal_(head.class_logits.weight, std=0.05)
     for conv, bias in ((head.class_logits, -2.5), (head.distances, 4.0), (head.centerness, 2.0)):
-        assert conv.bias is not None
+        assert conv is not None and conv.bias is not None
         nn.init.constant_(conv.bias, bias)
     return model
 

@@ -61,5 +61,8 @@ def limit_candidates(model: PanopticBlend, image: Tensor, threshold: float, numb
 
 def missing(levels: Sequence[LevelPredictions], threshold: float) -> Tensor:
     """What must be added to every class logit (P,) until class probability times center-ness is the threshold."""
-    needed = [(threshold / level.centerness.sigmoid()).logit() - level.logits for level in levels]
+    needed = []
+    for level in levels:
+        assert level.centerness is not None
+        needed.append((threshold / level.centerness.sigmoid()).logit() - level.logits)
     return torch.cat([x.nan_to_num(torch.inf).flatten() for x in needed])

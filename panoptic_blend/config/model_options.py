@@ -91,8 +91,12 @@ class FCOS(Options):
     One more level follows, without a limit."""
     center_radius: Annotated[float, Field(gt=0, le=1000)] = 1.5
     """Center sampling: locations within this many strides of the center of a box are positive."""
+    quality: Literal["centerness", "iou", "joint"] = "centerness"
+    """How good the box of a location is. A layer predicts its center-ness, or its IoU with the true box (Wu et al.,
+    IoU-aware single-stage object detector, 2020); joint has no such layer: classes learn the IoU in the place of 1
+    (quality focal loss, Li et al., NeurIPS 2020), and a score is a class probability."""
     score_threshold: Fraction = 0.05
-    """Minimum class probability times center-ness of a candidate."""
+    """Minimum class probability of a candidate, times its quality if a layer predicts that."""
     candidates_per_level: Count = 1000
     """Number of best candidates per level that enter non-maximum suppression."""
     nms: Fraction = 0.6

@@ -29,7 +29,9 @@ GRAPH_FILES: dict[Engine, tuple[str, ...]] = {"onnx": ("model.onnx",), "openvino
 """The files of the graph of each engine; the engine is given the first."""
 
 FIELDS = {"logits": "class", "distances": "left, top, right or bottom", "centerness": "one", "features": "channel"}
-"""The outputs of the graph on every level, as in ``<level>_<field>``, and the meaning of their second axis."""
+"""The outputs of the graph on every level, as in ``<level>_<field>``, and the meaning of their second axis.
+
+A network with ``model.fcos.quality=joint`` has no centerness."""
 
 Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 Number = Annotated[float, Field(ge=-1e6, le=1e6)]
@@ -129,7 +131,8 @@ class Manifest(_Record):
             raise ValueError("`semantic_stride` contradicts model.semantic.enabled")
         if len(self.levels) != len(model.fcos.size_limits) + 1:
             raise ValueError("`levels` contradict model.fcos.size_limits")
-        if list(self.outputs) != list(output_axes(self.levels, self.bottom_stride, self.semantic_stride)):
+        strides = self.levels, self.bottom_stride, self.semantic_stride
+        if list(self.outputs) != list(output_axes(*strides, has_quality=model.fcos.quality != "joint")):
             raise ValueError("`outputs` are not those of its levels")
         if (self.precision == "int8") != (self.quantization is not None):
             raise ValueError("`quantization` contradicts `precision`")
@@ -141,7 +144,9 @@ class Manifest(_Record):
         """The stride of each output of the graph, by name."""
         found = {f"{level}_{field}": stride for level, stride in self.levels.items() for field in FIELDS}
         found["bases"] = self.bottom_stride
-        return found if self.semantic_stride is None else {**found, "semantic_logits": self.semantic_stride}
+        if self.semantic_stride is not None:
+            found["semantic_logits"] = self.semantic_stride
+        return {name: found[name] for name in self.outputs}
 
     def record(self) -> dict[str, Any]:
         """The manifest as a record for JSON."""
@@ -153,14 +158,19 @@ def file_names(engine: Engine, model: Model) -> tuple[str, ...]:
     return (*GRAPH_FILES[engine], *((TOP_LAYER,) if model.blender.merge == "blend" else ()))
 
 
-def output_axes(levels: Mapping[str, int], bottom_stride: int, semantic_stride: int | None) -> dict[str, str]:
-    """The outputs of a graph in their order, and the meaning of their axes in words."""
+def output_axes(
+    levels: Mapping[str, int], bottom_stride: int, semantic_stride: int | None, has_quality: bool = True
+) -> dict[str, str]:
+    """The outputs of a graph in their order, and the meaning of their axes in words; ``centerness`` if it is there."""
 
     def axes(second: str, stride: int) -> str:
         return f"image, {second}, row and column at stride {stride}, rounded up"
 
     named = {
-        f"{level}_{field}": axes(second, stride) for level, stride in levels.items() for field, second in FIELDS.items()
+        f"{level}_{field}": axes(second, stride)
+        for level, stride in levels.items()
+        for field, second in FIELDS.items()
+        if has_quality or field != "centerness"
     }
     named["bases"] = axes("basis", bottom_stride)
     if semantic_stride is not None:

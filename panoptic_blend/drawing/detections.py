@@ -46,7 +46,18 @@ class Origin:
     """x and y of the location in pixels of the picture."""
     probability: float
     """Probability of the class."""
-    centerness: float
+    quality: float | None
+    """The quality that was predicted for its box, if one was."""
+    quality_name: str = "center-ness"
+    maskness: float | None = None
+    """By which the score was multiplied, if it was."""
+
+    @property
+    def formula(self) -> str:
+        """What its score was computed from, such as "sqrt(class 0.600 x center-ness 0.600)"."""
+        found = f"class {self.probability:.3f}"
+        found = found if self.quality is None else f"sqrt({found} x {self.quality_name} {self.quality:.3f})"
+        return found if self.maskness is None else f"{found} x mask {self.maskness:.3f}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,8 +122,7 @@ def _facts(one: Detection) -> list[str]:
         return [f"{one.title}: score {one.score:.3f}"]
     x, y = (index * origin.stride + origin.stride // 2 for index in (origin.column, origin.row))
     return [
-        f"{one.title}: score {one.score:.3f} = sqrt(class {origin.probability:.3f} x "
-        f"center-ness {origin.centerness:.3f})",
+        f"{one.title}: score {one.score:.3f} = {origin.formula}",
         f"found on {origin.level}, stride {origin.stride}, at row {origin.row}, column {origin.column}: "
         f"x {x}, y {y} of the network's input (cross)",
     ]

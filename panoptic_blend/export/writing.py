@@ -128,7 +128,8 @@ def _triple(values: Tensor) -> tuple[float, float, float]:
 
 def _outputs(model: PanopticBlend, branch: BlendMask) -> dict[str, str]:
     semantic_stride = None if model.semantic is None else model.semantic.stride
-    return output_axes(dict(zip(branch.levels, branch.strides, strict=True)), branch.bottom.stride, semantic_stride)
+    levels = dict(zip(branch.levels, branch.strides, strict=True))
+    return output_axes(levels, branch.bottom.stride, semantic_stride, has_quality="centerness" in branch.fields)
 
 
 def _require_exportable(predictor: Predictor, request: ExportRequest) -> None:

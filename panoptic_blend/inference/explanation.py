@@ -18,7 +18,7 @@ from panoptic_blend.inference.predictor import Predictor
 from panoptic_blend.models.blender import score_maps
 from panoptic_blend.models.blendmask import BlendMask
 from panoptic_blend.models.kernels import KernelMerge
-from panoptic_blend.models.postprocess import Instances
+from panoptic_blend.models.postprocess import Instances, maskness
 from panoptic_blend.runtime.precision import autocast
 from panoptic_blend.structures import Output, PanopticBlendError, PanopticMap, Segment, Size
 
@@ -88,7 +88,11 @@ def _parts(
     crops = branch.crop(raw["bases"][:1], [found.boxes[rows]])
     places = zip(found.places[rows].tolist(), found.labels[rows].tolist(), strict=True)
     scale = size[0] / frame[0], size[1] / frame[1]
-    origins = [_origin(branch, raw, place, label, scale) for place, label in places]
+    clear = maskness(found.probabilities[rows]).tolist() if branch.rescore else [None] * len(rows)
+    origins = [
+        replace(_origin(branch, raw, place, label, scale), maskness=share)
+        for (place, label), share in zip(places, clear, strict=True)
+    ]
     parts = [Parts(*part) for part in zip(grids, origins, _array(crops), strict=True)]
     if found.attentions is None:
         return parts
@@ -104,11 +108,14 @@ def _origin(
     level, image, row, column = place
     name, stride = branch.levels[level], branch.strides[level]
     x, y = (index * stride + stride // 2 for index in (column, row))
-    probability, centerness = (
+    probability, *quality = (
         float(raw[f"{name}_{field}"][image, channel, row, column].sigmoid())
         for field, channel in (("logits", label), ("centerness", 0))
+        if field in branch.fields
     )
-    return Origin(name, stride, row, column, (x * scale[1], y * scale[0]), probability, centerness)
+    quality_name = "IoU" if branch.quality == "iou" else "center-ness"
+    point = x * scale[1], y * scale[0]
+    return Origin(name, stride, row, column, point, probability, quality[0] if quality else None, quality_name)
 
 
 def _semantic_map(output: Output, categories: Categories) -> PanopticMap:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -13,15 +14,12 @@ from panoptic_blend.models.batching import at_least_float32, pad
 from panoptic_blend.models.blender import TopLayer
 from panoptic_blend.models.bottom import BottomModule, ThingSemanticHead
 from panoptic_blend.models.fcos import FCOSHead, LevelPredictions, unravel
-from panoptic_blend.models.fcos_targets import Assignment, centerness
+from panoptic_blend.models.fcos_targets import Assignment, centerness, iou
 from panoptic_blend.models.instance_branch import Features
 from panoptic_blend.models.kernels import KernelMerge
 from panoptic_blend.models.postprocess import Candidates, Instances, cut_masks
 from panoptic_blend.models.targets import instance_masks
 from panoptic_blend.structures import IGNORE, Size, Target
-
-_FIELDS = ("logits", "distances", "centerness", "features")
-"""The tensors of `LevelPredictions`."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +60,8 @@ class BlendMask(nn.Module):
         assign, decode, suppress: the functions of those names with their settings bound.
         thing_semantic_weight: weight of the auxiliary loss.
         dice_weight: weight of the dice loss within that of masks.
+        quality: what the quality layer of ``fcos`` learns: ``centerness`` or ``iou``; without such a layer, classes
+            learn the IoU.
         rescore: changes the scores of the instances that were found, as `postprocess.rescore` does.
     """
 
@@ -81,6 +81,7 @@ class BlendMask(nn.Module):
         suppress: Callable[[Candidates], Candidates],
         thing_semantic_weight: float = 0.3,
         dice_weight: float = 0.0,
+        quality: Literal["centerness", "iou", "joint"] = "centerness",
         rescore: Callable[[Instances], Instances] | None = None,
     ) -> None:
         super().__init__()
@@ -90,18 +91,15 @@ class BlendMask(nn.Module):
         self.strides = [2 ** int(name[1:]) for name in levels]
         self.num_classes, self.roi_size = fcos.class_logits.out_channels, roi_size
         self.thing_semantic_weight, self.dice_weight = thing_semantic_weight, dice_weight
-        self.rescore = rescore
+        self.quality, self.rescore = quality, rescore
+        self.fields = ("logits", "distances", *(("centerness",) if fcos.centerness else ()), "features")
+        """The tensors of `LevelPredictions`."""
 
     def detect(self, features: Features) -> list[LevelPredictions]:
         """The detector's predictions on every level; those that losses and decoding read are at least float32."""
         levels = self.fcos([features[name] for name in self.levels], self.strides)
         return [
-            replace(
-                x,
-                logits=at_least_float32(x.logits),
-                distances=at_least_float32(x.distances),
-                centerness=at_least_float32(x.centerness),
-            )
+            replace(x, **{name: at_least_float32(getattr(x, name)) for name in self.fields if name != "features"})
             for x in levels
         ]
 
@@ -141,8 +139,8 @@ class BlendMask(nn.Module):
         """See `InstanceBranch.losses`; the terms are those of BlendMask, section 4.
 
         Returns:
-            ``loss_class``, ``loss_box``, ``loss_centerness``, ``loss_mask``, and ``loss_thing_semantic`` if there is
-            an auxiliary head.
+            ``loss_class``, ``loss_box``, ``loss_centerness`` or ``loss_iou`` if there is a quality layer,
+            ``loss_mask``, and ``loss_thing_semantic`` if there is an auxiliary head.
         """
         terms = self._instance_losses(
             self.detect(features), at_least_float32(self.bottom(features)), truth, normalizers
@@ -162,14 +160,21 @@ class BlendMask(nn.Module):
         crops = self.crop(bases, [boxes.to(bases.dtype) for boxes in truth.boxes])
         mask_logits = self.merge(crops.index_select(0, truth.instances), self._attentions(levels, truth.places))
         masks = truth.masks[truth.instances].to(mask_logits.dtype)
+        logits, distances = (_flat(getattr(level, name) for level in levels) for name in ("logits", "distances"))
+        distances = distances[positives]
+        quality = weights if self.quality == "centerness" else iou(distances, truth.distances)
+        of_quality = {}
+        if self.quality == "joint":
+            qualities = quality.new_zeros(len(logits)).index_copy(0, positives, quality)
+            class_loss = losses.quality_focal_loss(logits, truth.labels, qualities, num_positives)
+        else:
+            class_loss = losses.class_loss(logits, truth.labels, num_positives)
+            predicted = _flat(level.centerness for level in levels if level.centerness is not None)[positives, 0]
+            of_quality[f"loss_{self.quality}"] = losses.centerness_loss(predicted, quality, num_positives)
         return {
-            "loss_class": losses.class_loss(_flat(level.logits for level in levels), truth.labels, num_positives),
-            "loss_box": losses.box_loss(
-                _flat(level.distances for level in levels)[positives], truth.distances, weights, normalizer
-            ),
-            "loss_centerness": losses.centerness_loss(
-                _flat(level.centerness for level in levels)[positives, 0], weights, num_positives
-            ),
+            "loss_class": class_loss,
+            "loss_box": losses.box_loss(distances, truth.distances, weights, normalizer),
+            **of_quality,
             "loss_mask": losses.mask_loss(mask_logits, masks, weights, normalizer, self.dice_weight),
         }
 
@@ -182,13 +187,19 @@ class BlendMask(nn.Module):
     def raw(self, features: Features) -> dict[str, Tensor]:
         """See `InstanceBranch.raw`: every field of `LevelPredictions` as ``<level>_<field>``, and ``bases``."""
         levels = zip(self.levels, self.detect(features), strict=True)
-        tensors = {f"{name}_{field}": getattr(level, field) for name, level in levels for field in _FIELDS}
+        tensors = {f"{name}_{field}": getattr(level, field) for name, level in levels for field in self.fields}
         return tensors | {"bases": at_least_float32(self.bottom(features))}
 
     def select(self, raw: Mapping[str, Tensor], sizes: Sequence[Size]) -> list[Instances]:
         """See `InstanceBranch.select`."""
         levels = [
-            LevelPredictions(stride, **{field: raw[f"{name}_{field}"] for field in _FIELDS})
+            LevelPredictions(
+                stride,
+                raw[f"{name}_logits"],
+                raw[f"{name}_distances"],
+                raw.get(f"{name}_centerness"),
+                raw[f"{name}_features"],
+            )
             for name, stride in zip(self.levels, self.strides, strict=True)
         ]
         return [self._select(number, levels, raw["bases"], size) for number, size in enumerate(sizes)]

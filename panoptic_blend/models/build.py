@@ -83,7 +83,10 @@ def _fpn(options: Model, backbone: Backbone) -> FPN:
 def _blendmask(options: Model, backbone: Backbone, fpn: FPN) -> BlendMask:
     fcos, blender, channels = options.fcos, options.blender, options.fpn.channels
     bottom = _bottom(options, backbone)
-    detector = FCOSHead(channels, options.num_things, fcos.num_convs, fcos.shared_convs, fcos.norm)
+    detector = FCOSHead(
+        *(channels, options.num_things, fcos.num_convs, fcos.shared_convs, fcos.norm),
+        has_quality=fcos.quality != "joint",
+    )
     top_layer, merge = _merge(options)  # the order decides which random numbers a layer gets, and must not change
     return BlendMask(
         detector,
@@ -101,6 +104,7 @@ def _blendmask(options: Model, backbone: Backbone, fpn: FPN) -> BlendMask:
         suppress=partial(suppress, nms=fcos.nms, limit=fcos.detections_per_image),
         thing_semantic_weight=options.bottom.loss_weight,
         dice_weight=blender.dice_weight,
+        quality=fcos.quality,
         rescore=rescore if blender.rescoring == "maskness" else None,
     )
 

@@ -24,8 +24,8 @@ class LevelPredictions:
     """(N, C, h, w) class logits, before the sigmoid."""
     distances: Tensor
     """(N, 4, h, w) left, top, right, bottom >= 0, in units of the stride."""
-    centerness: Tensor
-    """(N, 1, h, w) center-ness logits."""
+    centerness: Tensor | None
+    """(N, 1, h, w) logits of center-ness, or of another quality of the box; None if class logits tell of it."""
     features: Tensor
     """(N, channels, h, w) output of the box tower, which the top layer reads."""
 
@@ -72,6 +72,7 @@ class FCOSHead(nn.Module):
         shared_convs: convolutions that both towers share, before their own.
         norm: normalization after each of these convolutions.
         prior: probability of every class before training (focal loss, Lin et al., ICCV 2017, section 4.1).
+        has_quality: whether there is a layer for center-ness, or another quality of the box.
     """
 
     class_layers: ClassVar = {"class_logits": ClassRows("things")}
@@ -85,6 +86,7 @@ class FCOSHead(nn.Module):
         shared_convs: int = 0,
         norm: HeadNorm = "gn",
         prior: float = 0.01,
+        has_quality: bool = True,
     ) -> None:
         super().__init__()
         self.shared_tower = _tower(channels, shared_convs, norm)
@@ -92,7 +94,7 @@ class FCOSHead(nn.Module):
         self.box_tower = _tower(channels, num_convs, norm)
         self.class_logits = nn.Conv2d(channels, num_classes, 3, padding=1)
         self.distances = _Distances(channels, 4, 3, padding=1)
-        self.centerness = nn.Conv2d(channels, 1, 3, padding=1)
+        self.centerness: nn.Conv2d | None = nn.Conv2d(channels, 1, 3, padding=1)
         for conv in self.modules():
             if isinstance(conv, nn.Conv2d):
                 nn.init.normal_(conv.weight, std=0.01)
@@ -100,6 +102,8 @@ class FCOSHead(nn.Module):
                 nn.init.zeros_(conv.bias)
         assert self.class_logits.bias is not None
         nn.init.constant_(self.class_logits.bias, -math.log((1 - prior) / prior))
+        if not has_quality:
+            self.centerness = None  # only now, so that the other layers have the same random numbers as with it
 
     def forward(self, features: Sequence[Tensor], strides: Sequence[int]) -> list[LevelPredictions]:
         """Predict from ``features`` (N, channels, h, w), one per level, at ``strides``."""
@@ -112,6 +116,6 @@ class FCOSHead(nn.Module):
             stride=stride,
             logits=self.class_logits(classes),
             distances=F.relu(self.distances(boxes)),
-            centerness=self.centerness(boxes),
+            centerness=None if self.centerness is None else self.centerness(boxes),
             features=boxes,
         )

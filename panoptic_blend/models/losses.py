@@ -23,6 +23,18 @@ def class_loss(logits: Tensor, labels: Tensor, num_positives: Tensor) -> Tensor:
     return loss / num_positives
 
 
+def quality_focal_loss(logits: Tensor, labels: Tensor, qualities: Tensor, num_positives: Tensor) -> Tensor:
+    """Focal loss of all locations (A, C) that learns qualities (A,) from 0 to 1 of positives, over their number.
+
+    ``|y - p|^2`` times the binary cross entropy of the probability p and y: the quality for the class of a positive,
+    else 0 (Li et al., Generalized Focal Loss, NeurIPS 2020, quality focal loss, with beta 2).
+    """
+    num_classes = logits.shape[1]
+    truth = F.one_hot(labels, num_classes + 1)[:, :num_classes] * qualities[:, None]
+    costs = F.binary_cross_entropy_with_logits(logits, truth, reduction="none")
+    return ((truth - logits.sigmoid()).square() * costs).sum() / num_positives
+
+
 def box_loss(predicted: Tensor, truth: Tensor, weights: Tensor, normalizer: Tensor) -> Tensor:
     """Weighted ``1 - GIoU`` of boxes given as distances left, top, right, bottom (P, 4) from one point.
 
@@ -42,7 +54,7 @@ def _area(distances: Tensor) -> Tensor:
 
 
 def centerness_loss(logits: Tensor, truth: Tensor, num_positives: Tensor) -> Tensor:
-    """Binary cross entropy of the positives' center-ness (P,) (FCOS, section 3.3)."""
+    """Binary cross entropy of the positives' center-ness, or of another quality, (P,) (FCOS, section 3.3)."""
     return F.binary_cross_entropy_with_logits(logits, truth, reduction="sum") / num_positives
 
 

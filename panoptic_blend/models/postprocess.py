@@ -20,7 +20,7 @@ class Candidates:
     boxes: Tensor
     """(D, 4)"""
     scores: Tensor
-    """(D,) square root of class probability times center-ness."""
+    """(D,) square root of class probability times center-ness, or class probability alone."""
     labels: Tensor
     """(D,) int64 in 0..C-1."""
     places: Tensor
@@ -55,11 +55,12 @@ def decode(
 ) -> Candidates:
     """Candidates of image number ``image``: at most ``limit`` (location, class) pairs per level.
 
-    A pair needs ``p = sigmoid(class) * sigmoid(centerness) > score_threshold``; its score is ``sqrt(p)``. Of equal
-    pairs at the limit the first stays, by class, row and column. All levels are decoded together, because a GPU would
+    A pair needs ``p = sigmoid(class) * sigmoid(centerness) > score_threshold``; its score is ``sqrt(p)``. Without
+    center-ness, the score is ``p = sigmoid(class)``. Of equal pairs at the limit the first stays, by class, row and
+    column. All levels are decoded together, because a GPU would
     wait for the number of pairs of each.
     """
-    products = torch.cat([(x.logits[image].sigmoid() * x.centerness[image].sigmoid()).flatten() for x in levels])
+    products = torch.cat([_products(x, image).flatten() for x in levels])
     pairs = _places(products > score_threshold)
     values = products[pairs]
     table = pairs.new_tensor(_layout(levels)).T
@@ -76,7 +77,13 @@ def decode(
     point = torch.stack([column, row], dim=1) * stride[:, None] + (stride // 2)[:, None]
     boxes = torch.cat([point - distances[:, :2], point + distances[:, 2:]], dim=1)
     places = torch.stack([level, torch.full_like(row, image), row, column], dim=1)
-    return Candidates(boxes, values.sqrt(), label, places)
+    return Candidates(boxes, values if levels[0].centerness is None else values.sqrt(), label, places)
+
+
+def _products(level: LevelPredictions, image: int) -> Tensor:
+    """Class probabilities (C, h, w), times center-ness if there is any."""
+    probabilities = level.logits[image].sigmoid()
+    return probabilities if level.centerness is None else probabilities * level.centerness[image].sigmoid()
 
 
 def _layout(levels: Sequence[LevelPredictions]) -> list[list[int]]:

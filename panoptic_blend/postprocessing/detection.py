@@ -26,7 +26,7 @@ class Level:
     """(C, h, w)"""
     distances: Floats
     """(4, h, w)"""
-    centerness: Floats
+    centerness: Floats | None
     """(1, h, w)"""
     features: Floats
     """(channels, h, w)"""
@@ -39,7 +39,7 @@ class Candidates:
     boxes: Floats
     """(D, 4)"""
     scores: Floats
-    """(D,) square root of class probability times center-ness."""
+    """(D,) square root of class probability times center-ness, or class probability alone."""
     labels: Integers
     """(D,) int64 in 0..C-1."""
     places: Integers
@@ -58,8 +58,9 @@ def sigmoid(values: Floats) -> Floats:
 def decode(levels: Sequence[Level], score_threshold: float, limit: int) -> Candidates:
     """Candidates: at most ``limit`` (location, class) pairs per level.
 
-    A pair needs ``p = sigmoid(class) * sigmoid(centerness) > score_threshold``; its score is ``sqrt(p)``. Of equal
-    pairs at the limit the first stays, by class, row and column.
+    A pair needs ``p = sigmoid(class) * sigmoid(centerness) > score_threshold``; its score is ``sqrt(p)``. Without
+    center-ness, the score is ``p = sigmoid(class)``. Of equal pairs at the limit the first stays, by class, row and
+    column.
     """
     parts = [_decode_level(level, number, score_threshold, limit) for number, level in enumerate(levels)]
     return Candidates(*(np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(Candidates)))
@@ -68,8 +69,9 @@ def decode(levels: Sequence[Level], score_threshold: float, limit: int) -> Candi
 def _decode_level(level: Level, number: int, threshold: float, limit: int) -> Candidates:
     _, height, width = level.logits.shape
     pairs = np.flatnonzero(level.logits > _least_logit(threshold))
-    centerness = sigmoid(level.centerness).ravel()
-    products = sigmoid(level.logits.ravel()[pairs]) * centerness[pairs % (height * width)]
+    products = sigmoid(level.logits.ravel()[pairs])
+    if level.centerness is not None:
+        products *= sigmoid(level.centerness.ravel()[pairs % (height * width)])
     is_candidate = products > threshold
     pairs, products = pairs[is_candidate], products[is_candidate]
     best = _largest(products, limit)
@@ -78,7 +80,8 @@ def _decode_level(level: Level, number: int, threshold: float, limit: int) -> Ca
     point = np.stack([column, row], axis=1).astype(distances.dtype) * level.stride + level.stride // 2
     boxes = np.concatenate([point - distances[:, :2], point + distances[:, 2:]], axis=1)
     places = np.stack([np.full_like(row, number), row, column], axis=1)
-    return Candidates(boxes, np.sqrt(products[best]), label, places)
+    scores = products[best] if level.centerness is None else np.sqrt(products[best])
+    return Candidates(boxes, scores, label, places)
 
 
 def _least_logit(threshold: float) -> float:

@@ -50,10 +50,7 @@ class PostProcessing:
             size: (height, width) of the input without padding.
             output_size: (height, width) at which the results are wanted.
         """
-        levels = [
-            Level(stride, *(raw[f"{name}_{field}"][0] for field in ("logits", "distances", "centerness", "features")))
-            for name, stride in self.levels.items()
-        ]
+        levels = [_level(raw, name, stride) for name, stride in self.levels.items()]
         fcos = self.options.fcos
         found = decode(levels, fcos.score_threshold, fcos.candidates_per_level)
         found = suppress(found, fcos.nms, fcos.detections_per_image)
@@ -98,3 +95,10 @@ class PostProcessing:
                 assemble(crops) if attentions is None else blend(crops, attentions[part], options.interpolation)
             )
         return probabilities
+
+
+def _level(raw: Mapping[str, Floats], name: str, stride: int) -> Level:
+    """The predictions on a level; without center-ness if its network has none."""
+    logits, distances, features = (raw[f"{name}_{field}"][0] for field in ("logits", "distances", "features"))
+    centerness = raw.get(f"{name}_centerness")
+    return Level(stride, logits, distances, None if centerness is None else centerness[0], features)

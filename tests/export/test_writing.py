@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch.export import ExportedProgram
 
+from panoptic_blend import deploy
 from panoptic_blend.checkpoints.digest import weights_digest
 from panoptic_blend.config.experiment import load_config
 from panoptic_blend.deploy.engines import open_graph
@@ -30,9 +31,9 @@ TINY = [
 ]
 
 
-def tiny(name: str = "demo/shapes_r18") -> Predictor:
+def tiny(name: str = "demo/shapes_r18", *options: str) -> Predictor:
     torch.manual_seed(0)
-    config = load_config(name, TINY)
+    config = load_config(name, [*TINY, *options])
     return Predictor(build_model(config), config, numbered_categories(3, 2))
 
 
@@ -98,6 +99,15 @@ def test_a_graph_that_computes_something_else_leaves_no_folder(
     message = refused(export_model, predictor, ExportRequest("a", "openvino", tmp_path / "exported"))
     assert message.startswith("openvino: its graph computes another p4_logits than the network, by 0.5; ")
     assert not any(tmp_path.iterdir())
+
+
+def test_a_network_without_a_quality_layer(tmp_path: Path) -> None:
+    joint = tiny("demo/shapes_r18", "model.fcos.quality=joint")
+    export_model(joint, ExportRequest("a", "onnx", tmp_path / "a"))
+    manifest = read_manifest(tmp_path / "a")
+    assert list(manifest.outputs)[:4] == ["p3_logits", "p3_distances", "p3_features", "p4_logits"]
+    assert manifest.strides().keys() == manifest.outputs.keys()
+    assert deploy.load(tmp_path / "a").output(np.zeros((64, 64, 3), np.uint8)).panoptic.segment_ids.shape == (64, 64)
 
 
 def test_kernels_are_refused_by_name(tmp_path: Path, refused: Callable[..., str]) -> None:

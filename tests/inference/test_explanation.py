@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -69,14 +70,32 @@ def test_the_results_are_those_of_a_prediction(blended: tuple[Predictor, Explana
 def test_the_parts_give_the_score_and_the_mask(blended: tuple[Predictor, Explanation]) -> None:
     for one in blended[1].detections.values():
         parts, origin = one.parts, one.parts.origin
-        assert origin is not None and parts.crops is not None and parts.weights is not None
-        assert one.score == pytest.approx((origin.probability * origin.centerness) ** 0.5, rel=1e-5)
+        assert (
+            origin is not None and origin.quality is not None and parts.crops is not None and parts.weights is not None
+        )
+        assert one.score == pytest.approx((origin.probability * origin.quality) ** 0.5, rel=1e-5)
         stride = {"p3": 8, "p4": 16, "p5": 32}[origin.level]
         assert origin.stride == stride
         assert origin.point[0] == pytest.approx((origin.column * stride + stride // 2) * 80 / 96)
         assert parts.weights.sum(axis=0) == pytest.approx(1, abs=1e-5)
         blended_by_hand = 1 / (1 + np.exp(-(parts.weights * parts.crops).sum(axis=0)))
         np.testing.assert_allclose(parts.probabilities, blended_by_hand, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("options", "formula"),
+    [
+        (["model.fcos.quality=iou"], r"sqrt\(class 0\.\d+ x IoU 0\.\d+\)"),
+        (["model.fcos.quality=joint"], r"class 0\.\d+"),
+        (["model.blender.rescoring=maskness"], r"sqrt\(class 0\.\d+ x center-ness 0\.\d+\) x mask [01]\.\d+"),
+    ],
+)
+def test_what_a_score_was_computed_from(options: list[str], formula: str, photo: Picture) -> None:
+    for one in explain(predictor(*options), photo, best=3).detections.values():
+        origin = one.parts.origin
+        assert origin is not None and re.fullmatch(formula, origin.formula)
+        value = origin.probability if origin.quality is None else (origin.probability * origin.quality) ** 0.5
+        assert one.score == pytest.approx(value * (1 if origin.maskness is None else origin.maskness), rel=1e-5)
 
 
 def test_drawings(blended: tuple[Predictor, Explanation]) -> None:

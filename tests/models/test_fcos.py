@@ -75,6 +75,7 @@ def test_which_tower_feeds_what() -> None:
     torch.testing.assert_close(level.features, head.box_tower(x))
     torch.testing.assert_close(level.logits, head.class_logits(head.class_tower(x)))
     torch.testing.assert_close(level.distances, F.relu(head.distances(level.features)))
+    assert head.centerness is not None
     torch.testing.assert_close(level.centerness, head.centerness(level.features))
     assert (level.distances == 0).any()
     assert (level.distances > 0).any()

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from panoptic_blend.models import fcos_targets
 from panoptic_blend.models.fcos import locations
-from panoptic_blend.models.fcos_targets import Assignment, assign, centerness
+from panoptic_blend.models.fcos_targets import Assignment, assign, centerness, iou
 
 C = 9
 """Classes, and so the label of background."""
@@ -197,6 +197,15 @@ def test_agrees_with_the_rule_in_a_loop(boxes: list[list[list[float]]]) -> None:
 
 
 # --- center-ness -----------------------------------------------------------------------------------------------------
+
+
+def test_iou_by_hand() -> None:
+    """2 x 2 in 4 x 4; 2 x 4 across 4 x 2, with 4 of 12 in common; either side of the point; no box; the same."""
+    predicted = [[1.0, 1, 1, 1], [1, 2, 1, 2], [2, 1, 0, 1], [0, 0, 0, 0], [3, 1, 2, 5]]
+    truth = torch.tensor([[2.0, 2, 2, 2], [2, 1, 2, 1], [0, 1, 2, 1], [1, 1, 1, 1], [3, 1, 2, 5]])
+    found = iou(torch.tensor(predicted, requires_grad=True), truth)
+    assert found.tolist() == pytest.approx([1 / 4, 1 / 3, 0, 0, 1]) and not found.requires_grad
+    assert iou(torch.zeros(0, 4), torch.zeros(0, 4)).shape == (0,)
 
 
 def test_centerness() -> None:

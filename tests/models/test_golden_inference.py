@@ -121,6 +121,7 @@ def test_detector(golden: Arrays, run: Run) -> None:
     for i, found in enumerate(run.levels):
         assert_relative(found.logits, golden[f"cls_l{i}"])
         assert_relative(found.distances, golden[f"reg_l{i}"])
+        assert found.centerness is not None
         assert_relative(found.centerness, golden[f"ctr_l{i}"])
 
 

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
-from torchvision.ops import generalized_box_iou
+from torchvision.ops import generalized_box_iou, sigmoid_focal_loss
 
 from panoptic_blend.models.losses import (
     box_loss,
@@ -16,6 +16,7 @@ from panoptic_blend.models.losses import (
     class_loss,
     dice_loss,
     mask_loss,
+    quality_focal_loss,
     semantic_loss,
     upsampled_semantic_loss,
 )
@@ -55,6 +56,32 @@ def test_class_loss_without_positives_still_teaches_background() -> None:
     assert loss.item() == pytest.approx(12 * 0.75 * math.log(2) / 4)
     assert logits.grad is not None
     assert (logits.grad > 0).all()
+
+
+def test_quality_focal_loss_by_hand() -> None:
+    """At 1/2 all cross entropies are log 2, whatever is learned; the quality 3/4 misses by 1/4, zeros by 1/2."""
+    labels, qualities = torch.tensor([0, 2]), torch.tensor([0.75, 0.0])
+    found = quality_focal_loss(torch.zeros(2, 2), labels, qualities, torch.tensor(2.0))
+    assert found.item() == pytest.approx(math.log(2) * (1 / 16 + 3 / 4) / 2)
+
+
+def test_quality_focal_loss_of_quality_one_is_focal_loss_without_alpha() -> None:
+    logits = torch.tensor([[0.3, -1.2]], dtype=torch.float64)
+    expected = sigmoid_focal_loss(logits, torch.tensor([[1.0, 0.0]]).double(), alpha=-1, gamma=2, reduction="sum")
+    torch.testing.assert_close(quality_focal_loss(logits, torch.tensor([0]), torch.ones(1).double(), ONE), expected)
+
+
+def test_quality_focal_loss_is_least_at_the_quality() -> None:
+    logits = torch.tensor([[math.log(3), -30.0]], requires_grad=True)
+    loss = quality_focal_loss(logits, torch.tensor([0]), torch.tensor([0.75]), ONE)
+    assert has_zero_gradient(loss.round(decimals=9), logits)
+
+
+def test_gradient_of_quality_focal_loss() -> None:
+    torch.manual_seed(0)
+    logits = torch.randn(4, 3, dtype=torch.float64, requires_grad=True)
+    labels, qualities = torch.tensor([0, 3, 1, 2]), torch.tensor([0.2, 0.0, 1.0, 0.0]).double()
+    assert torch.autograd.gradcheck(lambda x: quality_focal_loss(x, labels, qualities, torch.tensor(3)), logits)
 
 
 # --- boxes -----------------------------------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -38,6 +39,11 @@ def test_decode_by_hand() -> None:
     assert found.labels.tolist() == [2]
     assert found.places.tolist() == [[0, 1, 1, 2]]
     assert found.boxes.tolist() == [[40.0 - 16, 24.0 - 32, 40.0 + 48, 24.0 + 64]]  # beyond the image, if need be
+
+
+def test_without_center_ness_a_class_probability_is_the_score() -> None:
+    plain = replace(level(torch.tensor([[[[0.04, 0.06, 0.5]]]])), centerness=None)
+    assert decode([plain], 0).scores.tolist() == pytest.approx([0.06, 0.5])
 
 
 def test_threshold_is_strict() -> None:
@@ -86,6 +92,7 @@ def test_all_levels_together_are_what_each_is_alone(limit: int) -> None:
     found = decode(levels, 1, 0.2, limit)
     expected = []
     for number, x in enumerate(levels):
+        assert x.centerness is not None
         products = x.logits[1].sigmoid() * x.centerness[1].sigmoid()
         rows = []
         for label, row, column in (products > 0.2).nonzero().tolist():

@@ -27,14 +27,16 @@ def levels(seed: int, num_classes: int) -> list[LevelPredictions]:
 
 
 def in_numpy(level: LevelPredictions) -> Level:
-    parts = level.logits, level.distances, level.centerness, level.features
-    return Level(level.stride, *(part[0].numpy() for part in parts))
+    logits, distances, features = (part[0].numpy() for part in (level.logits, level.distances, level.features))
+    return Level(
+        level.stride, logits, distances, None if level.centerness is None else level.centerness[0].numpy(), features
+    )
 
 
 @settings(deadline=None, max_examples=30)
-@given(st.integers(0, 2**16), st.sampled_from([0, 0.05, 0.3, 0.999, 1]), st.sampled_from([1, 5, 1000]))
-def test_candidates_are_those_of_torch(seed: int, threshold: float, limit: int) -> None:
-    raw = levels(seed, 3)
+@given(st.integers(0, 2**16), st.sampled_from([0, 0.05, 0.3, 0.999, 1]), st.sampled_from([1, 5, 1000]), st.booleans())
+def test_candidates_are_those_of_torch(seed: int, threshold: float, limit: int, has_quality: bool) -> None:
+    raw = [level if has_quality else replace(level, centerness=None) for level in levels(seed, 3)]
     expected = postprocess.decode(raw, 0, threshold, limit)
     found = decode([in_numpy(level) for level in raw], threshold, limit)
     places = expected.places[:, [0, 2, 3]].numpy()

@@ -31,6 +31,7 @@ KINDS = {
     "one basis": ["bottom.num_bases=1"],
     "assembled": ["blender.merge=assemble", "blender.attention_size=2"],
     "things only": ["semantic.enabled=false"],
+    "joint": ["fcos.quality=joint"],
     "rescored": ["blender.rescoring=maskness"],
     "assembled and rescored": ["blender.merge=assemble", "blender.attention_size=2", "blender.rescoring=maskness"],
 }
