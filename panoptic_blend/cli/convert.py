@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -42,6 +45,7 @@ DrawnOnRule = Annotated[
         help="The picture on which shapes were drawn, where the size in the JSON is that without its orientation tag."
     ),
 ]
+Only = Annotated[str | None, typer.Option("--split", metavar="NAME", help="Convert only this split; default: all.")]
 Link = Annotated[bool, typer.Option("--link", help="Link to the pictures instead of copying them.")]
 Like = Annotated[
     Path | None,
@@ -159,10 +163,12 @@ def convert_yolo(
     data: Annotated[Path, typer.Argument(metavar="DIR", help="Folder with data.yaml, or another such file.")],
     output: Output,
     stuff: Annotated[list[str] | None, typer.Option(help="Classes that are stuff, like sky,road.")] = None,
+    split: Only = None,
     overlap: OverlapRule = "smaller",
     rest: Rest = None,
     keep_empty: KeepEmpty = False,
     link: Link = False,
+    like: Like = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Convert a data set for YOLO segmentation, each of its splits train, val and test."""
@@ -171,11 +177,11 @@ def convert_yolo(
     from panoptic_blend.formats.name_lists import parse_names
 
     description, names = require_yolo(data), parse_names(stuff, "--stuff")
-    for split in yolo_splits(description):
-        options = ConversionOptions(
-            root=output, split=split, overlap=overlap, rest=rest, keep_empty=keep_empty, link=link, overwrite=overwrite
-        )
-        write_data_set(read_yolo(description, split, names), options)
+    options = ConversionOptions(
+        root=output, overlap=overlap, rest=rest, keep_empty=keep_empty, link=link, overwrite=overwrite
+    )
+    splits = {name: partial(read_yolo, description, name, names) for name in yolo_splits(description)}
+    write_splits(splits, split, options, like=like)
 
 
 @convert.command("cvat")
@@ -269,12 +275,32 @@ def write_data_set(
 
     ``--rest`` is suggested if the command has it.
     """
+    write_splits({options.split: lambda: source}, None, options, offers_rest=offers_rest, like=like)
+
+
+def write_splits(
+    splits: Mapping[str, Callable[[], LabeledSource]],
+    only: str | None,
+    options: ConversionOptions,
+    *,
+    offers_rest: bool = True,
+    like: Path | None = None,
+) -> None:
+    """Read all splits, or ``only`` one, and write them as `write_data_set` does; nothing is written if one has a fault.
+
+    Raises:
+        PanopticBlendError: there is no split ``only``, or a split cannot be read or written.
+    """
     from panoptic_blend.convert.renumbering import renumbered
     from panoptic_blend.convert.summary import lines
     from panoptic_blend.convert.writing import write
 
+    if only is not None and only not in splits:
+        raise PanopticBlendError(f"--split {only}: there is no such split; the data set has {', '.join(splits)}")
+    sources = {name: read() for name, read in splits.items() if only in (None, name)}
     if like:
-        source = renumbered(source, like)
-    with progress_line("converting") as progress:
-        summary = write(source, options, progress)
-    print("\n".join([*lines(summary, offers_rest=offers_rest), f"the data set is in {options.root}"]))
+        sources = {name: renumbered(source, like) for name, source in sources.items()}
+    for name, source in sources.items():
+        with progress_line("converting") as progress:
+            summary = write(source, replace(options, split=name), progress)
+        print("\n".join([*lines(summary, offers_rest=offers_rest), f"the data set is in {options.root}"]))

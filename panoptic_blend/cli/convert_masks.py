@@ -13,6 +13,7 @@ from panoptic_blend.cli.convert import (
     KeepEmpty,
     Like,
     Link,
+    Only,
     Output,
     OverlapRule,
     Rest,
@@ -20,6 +21,7 @@ from panoptic_blend.cli.convert import (
     SplitName,
     ValShare,
     write_data_set,
+    write_splits,
 )
 from panoptic_blend.cli.convert import convert as convert  # with the commands of both modules
 from panoptic_blend.cli.options import Overwrite
@@ -94,6 +96,7 @@ def convert_cityscapes(
     ] = None,
     keep_empty: KeepEmpty = False,
     link: Link = False,
+    like: Like = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Convert Cityscapes: its instanceIds or polygons, or the panoptic JSON and PNGs that createPanopticImgs writes."""
@@ -106,15 +109,14 @@ def convert_cityscapes(
         raise PanopticBlendError("--maps belongs to a panoptic JSON; leave it out")
     sources: dict[str, Callable[[], LabeledSource]]
     if not labels.is_dir():
-        sources = {split or "train": lambda: read_cityscapes(labels, pictures, maps)}
+        sources = {split or "train": partial(read_cityscapes, labels, pictures, maps)}
     elif (root / FINE).is_dir():
-        chosen = [split] if split else cityscapes_splits(root)
-        sources = {name: partial(read_cityscapes_folder, root / FINE / name, pictures) for name in chosen}
+        names = [split] if split else cityscapes_splits(root)
+        sources = {name: partial(read_cityscapes_folder, root / FINE / name, pictures) for name in names}
     else:
-        sources = {split or labels.absolute().name: lambda: read_cityscapes_folder(labels, pictures)}
-    for name, read in sources.items():
-        options = ConversionOptions(root=output, split=name, keep_empty=keep_empty, link=link, overwrite=overwrite)
-        write_data_set(read(), options, offers_rest=False)
+        sources = {split or labels.absolute().name: partial(read_cityscapes_folder, labels, pictures)}
+    options = ConversionOptions(root=output, keep_empty=keep_empty, link=link, overwrite=overwrite)
+    write_splits(sources, None, options, offers_rest=False, like=like)
 
 
 @convert.command("voc")
@@ -122,9 +124,11 @@ def convert_voc(
     root: Annotated[Path, typer.Argument(metavar="DIR", help="VOC2012, or an export as Segmentation mask of CVAT.")],
     output: Output,
     stuff: Annotated[list[str] | None, typer.Option(help="Classes that are stuff, like sky,road.")] = None,
+    split: Only = None,
     rest: Rest = None,
     keep_empty: KeepEmpty = False,
     link: Link = False,
+    like: Like = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Convert Pascal VOC's segmentation, each split that has a list in ImageSets/Segmentation."""
@@ -132,39 +136,38 @@ def convert_voc(
     from panoptic_blend.convert.writing import ConversionOptions
     from panoptic_blend.formats.name_lists import parse_names
 
-    for split in voc_splits(root):
-        options = ConversionOptions(
-            root=output, split=split, rest=rest, keep_empty=keep_empty, link=link, overwrite=overwrite
-        )
-        write_data_set(read_voc(root, split, parse_names(stuff, "--stuff")), options)
+    names = parse_names(stuff, "--stuff")
+    options = ConversionOptions(root=output, rest=rest, keep_empty=keep_empty, link=link, overwrite=overwrite)
+    write_splits({name: partial(read_voc, root, name, names) for name in voc_splits(root)}, split, options, like=like)
 
 
 @convert.command("ade20k")
 def convert_ade20k(
     root: Annotated[Path, typer.Argument(metavar="DIR", help="ADEChallengeData2016, with annotations_instance.")],
     output: Output,
+    split: Only = None,
     rest: Rest = None,
     keep_empty: KeepEmpty = False,
     link: Link = False,
+    like: Like = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Convert ADE20K as its challenge has it: the splits training and validation."""
     from panoptic_blend.convert.ade20k import SPLITS, read_ade20k
     from panoptic_blend.convert.writing import ConversionOptions
 
-    for split in SPLITS:
-        options = ConversionOptions(
-            root=output, split=split, rest=rest, keep_empty=keep_empty, link=link, overwrite=overwrite
-        )
-        write_data_set(read_ade20k(root, split), options)
+    options = ConversionOptions(root=output, rest=rest, keep_empty=keep_empty, link=link, overwrite=overwrite)
+    write_splits({name: partial(read_ade20k, root, name) for name in SPLITS}, split, options, like=like)
 
 
 @convert.command("vistas")
 def convert_vistas(
     root: Annotated[Path, typer.Argument(metavar="DIR", help="Mapillary Vistas, with config_v2.0.json.")],
     output: Output,
+    split: Only = None,
     keep_empty: KeepEmpty = False,
     link: Link = False,
+    like: Like = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Convert Mapillary Vistas 2.0, or 1.2: the splits training and validation."""
@@ -172,9 +175,9 @@ def convert_vistas(
     from panoptic_blend.convert.writing import ConversionOptions
 
     version = vistas_version(root)
-    for split in SPLITS:
-        options = ConversionOptions(root=output, split=split, keep_empty=keep_empty, link=link, overwrite=overwrite)
-        write_data_set(read_vistas(root, split, version), options, offers_rest=False)
+    options = ConversionOptions(root=output, keep_empty=keep_empty, link=link, overwrite=overwrite)
+    splits = {name: partial(read_vistas, root, name, version) for name in SPLITS}
+    write_splits(splits, split, options, offers_rest=False, like=like)
 
 
 @convert.command("supervisely")

@@ -1,8 +1,9 @@
 """Convert the folders of Cityscapes to COCO panoptic: ``gtFine/SPLIT/CITY/``, and pictures in ``leftImg8bit``.
 
 A picture has ``NAME_gtFine_instanceIds.png`` or, where these are missing, ``NAME_gtFine_polygons.json``, as the
-labeling tool writes it. The result is that of Cityscapes' own scripts: the classes that are evaluated have their label
-ids, all others are void, and groups are crowds.
+labeling tool writes it, or only ``NAME_gtFine_labelIds.png``, in which things are not told apart and become crowds. The
+result is that of Cityscapes' own scripts: the classes that are evaluated have their label ids, all others are void, and
+groups are crowds.
 """
 
 from __future__ import annotations
@@ -34,7 +35,9 @@ from panoptic_blend.structures import PanopticBlendError, Size
 FINE = "gtFine"
 _HIDDEN = "test"
 """The split whose labels are not published."""
-_ENDS = "_instanceIds.png", "_polygons.json"
+_ENDS = "_instanceIds.png", "_polygons.json", "_labelIds.png"
+"""How the names of labels end, those to be preferred first."""
+
 _LICENSE_PLATE = "license plate"
 
 
@@ -61,7 +64,7 @@ def read_cityscapes_folder(folder: Path, pictures: Path | None = None) -> Labele
     labels = _labels_of(folder)
     if not labels:
         raise PanopticBlendError(
-            f"{folder}: has no *{_ENDS[0]} and no *{_ENDS[1]}; give a split of gtFine, or the panoptic JSON"
+            f"{folder}: has no *{_ENDS[0]}, *{_ENDS[1]} or *{_ENDS[2]}; give a split of gtFine, or the panoptic JSON"
         )
     pictures = pictures or folder.absolute().parent.parent / PICTURES / folder.absolute().name
     if not pictures.is_dir():
@@ -78,7 +81,7 @@ def read_cityscapes_folder(folder: Path, pictures: Path | None = None) -> Labele
 
 
 def _labels_of(folder: Path) -> dict[str, Path]:
-    """The file of the labels of each picture, by its name; PNGs count before polygons."""
+    """The file of the labels of each picture, by its name."""
     found: dict[str, Path] = {}
     paths = list_files(folder, recursive=True).paths
     for end in _ENDS:

@@ -11,14 +11,15 @@ from panoptic_blend.convert.painting import Labels
 from panoptic_blend.convert.writing import LabeledSource
 from panoptic_blend.files import printable
 from panoptic_blend.formats.coco_panoptic import PanopticJson, read_panoptic_json
+from panoptic_blend.formats.names import photo_name
 from panoptic_blend.structures import Category, ImageId, PanopticBlendError
 
 
 def renumbered(source: LabeledSource, path: Path) -> LabeledSource:
     """Give pictures and classes the ids that those of the same names have in the COCO panoptic JSON ``path``.
 
-    A picture is found by its file name, or without its folders if only one has that name. The categories become those
-    of ``path``.
+    A picture is found by its file name, or without its folders if only one has that name; in the panoptic JSON of
+    Cityscapes, by the name that `photo_name` gives. The categories become those of ``path``.
 
     Raises:
         PanopticBlendError: ``path`` is missing or broken, lacks a picture or class of the source, or has a class as
@@ -28,12 +29,12 @@ def renumbered(source: LabeledSource, path: Path) -> LabeledSource:
     images = _images(model)
     items = []
     for item in source.items:
-        found = images.get(item.name) or images.get(PurePosixPath(item.name).name) or []
+        found = next((images[key] for key in _keys(item.name) if key in images), [])
         if len(found) != 1:
             seen = f"{len(found)} pictures" if found else "no picture"
             raise PanopticBlendError(
                 f"{source.path}: {printable(item.name)}: {path.name} has {seen} of that name; "
-                "convert the pictures of that file only, or leave --like out"
+                "convert only the split and the pictures of that file, or leave --like out"
             )
         items.append((item, found[0]))
     classes = _classes(source, model)
@@ -45,9 +46,15 @@ def _images(model: PanopticJson) -> Mapping[str, list[ImageId]]:
     """The ids of all images by their file names, and by these without folders."""
     found: dict[str, list[ImageId]] = {}
     for image_id, name in zip(model.images.ids, model.images.file_names, strict=True):
-        for key in {name, PurePosixPath(name).name}:
+        for key in _keys(name):
             found.setdefault(key, []).append(image_id)
     return found
+
+
+def _keys(name: str) -> list[str]:
+    """A name of a picture, and what it is without its folders."""
+    photo = photo_name(name)
+    return list(dict.fromkeys((photo, PurePosixPath(photo).name)))
 
 
 def _classes(source: LabeledSource, model: PanopticJson) -> Mapping[int, Category]:

@@ -25,10 +25,12 @@ from panoptic_blend.formats.images import decode_values, read_picture
 from panoptic_blend.structures import Category, PanopticBlendError, Size
 
 PICTURES, CLASSES, OBJECTS, SPLITS = "JPEGImages", "SegmentationClass", "SegmentationObject", "ImageSets/Segmentation"
-_NAMES = [
+NAMES = [
     *("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow"),
     *("diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor"),
 ]
+"""VOC's 20 classes, in the order of their indices from 1."""
+
 _BACKGROUND, _VOID = 0, 255
 _VOID_COLOR = 224, 224, 192
 """The color of the index 255 in VOC's palette: the border of objects."""
@@ -55,7 +57,7 @@ def read_voc(root: Path, split: str, stuff: Collection[str] = ()) -> LabeledSour
     """
     table = root / "labelmap.txt"
     colors = _colors(table) if table.is_file() else None
-    names = [name for name in colors if name != "background"] if colors else _NAMES
+    names = [name for name in colors if name != "background"] if colors else NAMES
     categories = numbered(names, stuff, str(table if colors else root))
     meanings: dict[int, Category | None] = {category.id: category for category in categories} | {_VOID: None}
     listed = root / SPLITS / f"{split}.txt"

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -42,11 +42,14 @@ class Annotation:
     png: str
     segments: list[Segment]
 
-    def read(self, source: Path, maps: Folder, size: Size | None = None) -> PanopticMap:
+    def read(
+        self, source: Path, maps: Folder, size: Size | None = None, *, remedy: str = "remove it from the JSON"
+    ) -> PanopticMap:
         """Read the PNG from ``maps``, validate it against the JSON ``source``, and measure the segments.
 
         Raises:
-            PanopticBlendError: the PNG is unreadable, not of ``size`` (height, width), or disagrees with the JSON.
+            PanopticBlendError: the PNG is unreadable, not of ``size`` (height, width), or disagrees with the JSON; the
+                ``remedy`` is that for a segment without pixels.
         """
         png = maps.path / self.png
         runs = decode_segment_runs(maps.read(self.png), png, size)
@@ -60,7 +63,7 @@ class Annotation:
                 f"{png}: red and blue are swapped, cv2.imwrite takes blue first; write the ids as R + 256 G + 256^2 B"
             )
         if missing:
-            raise PanopticBlendError(f"{where} {missing[0]} is in the JSON but not in {png}; remove it from the JSON")
+            raise PanopticBlendError(f"{where} {missing[0]} is in the JSON but not in {png}; {remedy}")
         if has_strays:
             strays = np.setdiff1d(runs.values, [0, *(segment.id for segment in self.segments)])
             raise PanopticBlendError(f"{where} {strays[0]} is in {png} but not in the JSON; add it to the JSON")
@@ -250,8 +253,14 @@ def _pack_annotations(
                 )
         packed.append((image_id, rows))
         wheres.append(where)
-    pngs = require_file_names(records, wheres)
+    pngs = [_png_name(name) for name in require_file_names(records, wheres)]
     return [_PackedAnnotation(image_id, png, rows) for (image_id, rows), png in zip(packed, pngs, strict=True)]
+
+
+def _png_name(name: str) -> str:
+    """The name of a map, which cannot be a JPEG: mmdetection's JSON of ADE20K has the name of the photo instead."""
+    path = PurePosixPath(name)
+    return str(path.with_suffix(".png")) if path.suffix.lower() in {".jpg", ".jpeg"} else name
 
 
 def _by_image(annotations: Iterable[_PackedAnnotation], path: Path) -> dict[ImageId, _PackedAnnotation]:

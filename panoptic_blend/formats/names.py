@@ -52,13 +52,23 @@ def unicode_forms(name: str) -> tuple[str, str]:
     return composed(name), unicodedata.normalize("NFD", name)
 
 
+def photo_name(name: str) -> str:
+    """The name of the photo that a name of Cityscapes' panoptic JSON means: ``ulm_0_1_gtFine_leftImg8bit.png`` is none.
+
+    Other names are returned as they are.
+    """
+    return re.sub(r"_gt(Fine|Coarse)(_leftImg8bit\.\w+)$", r"\2", name)
+
+
 def locate(folder: Path, name: str) -> Path:
     """The path of a file in a folder; a name in another Unicode form counts if only that is there.
 
-    The file need not exist. Raises PanopticBlendError if the name leads out of the folder.
+    So does the photo that a name of Cityscapes' panoptic JSON means (`photo_name`), also in the folder of its city. The
+    file need not exist. Raises PanopticBlendError if the name leads out of the folder.
     """
-    path = inside(folder, name)
-    if name.isascii() or path.exists():
+    path, photo = inside(folder, name), photo_name(name)
+    if (name.isascii() and photo == name) or path.exists():
         return path
-    others = (folder / other for other in unicode_forms(name))
+    cities = [photo, f"{photo.partition('_')[0]}/{photo}"] if photo != name else []
+    others = (folder / other for other in (*unicode_forms(name), *cities))
     return next((other for other in others if other.exists()), path)

@@ -14,6 +14,7 @@ from panoptic_blend.convert.cityscapes_labels import IDS_PER_CLASS, LABELS
 from panoptic_blend.files import inside
 from panoptic_blend.formats.categories import Categories
 from panoptic_blend.formats.images import write_values
+from panoptic_blend.formats.names import photo_name
 from panoptic_blend.formats.panoptic_writer import PanopticWriter
 from panoptic_blend.interchange.label_writer import MASK, Context, LabelWriter
 from panoptic_blend.interchange.source import LabeledPicture
@@ -69,7 +70,7 @@ class Cityscapes(LabelWriter):
         ]
 
     def _place(self, name: str) -> str:
-        city = "_".join(PurePosixPath(name).parts[:-1]) or self.context.split
+        city = "_".join(_in_city(name).parts[:-1]) or self.context.split
         return f"{self.context.split}/{city}/{_identity(name)}"
 
     def _write_ids(self, picture: LabeledPicture, labels: Mapping[int, int]) -> None:
@@ -93,9 +94,15 @@ class Cityscapes(LabelWriter):
 
 def _identity(name: str) -> str:
     """The name of a picture in all files; it begins with the city, as the names of Cityscapes do already."""
-    path = PurePosixPath(name)
+    path = _in_city(name)
     city, stem = "_".join(path.parts[:-1]), path.stem.removesuffix(PICTURE)
     return f"{city}_{stem}" if city and not stem.startswith(f"{city}_") else stem
+
+
+def _in_city(name: str) -> PurePosixPath:
+    """The path of a picture; one that is named as in Cityscapes' own JSON is in the folder of its city."""
+    photo = photo_name(name)
+    return PurePosixPath(name) if photo == name else PurePosixPath(photo.partition("_")[0], photo)
 
 
 def _label_ids(categories: Categories) -> Mapping[int, int] | None:

@@ -153,7 +153,7 @@ def open_source(
     scores = _scores(json_path)
     return MapSource(
         json_path,
-        split or (truth or json_path).stem.removeprefix(_PREFIX),
+        split or (truth or json_path).stem.rpartition(_PREFIX)[2],  # of cityscapes_panoptic_val too
         content.categories,
         pictures or _pictures(truth or json_path),
         truth is not None or bool(scores),

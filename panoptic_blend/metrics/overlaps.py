@@ -179,7 +179,7 @@ def match(comparison: Comparison, *, boundary: bool = False, threshold: int = 50
         kept = iou > 0.5
         paired_truth, paired_prediction, iou = paired_truth[kept], paired_prediction[kept], iou[kept]
 
-    exists = table.row_sums()[1:] > 0
+    exists = truth.areas > 0
     last_crowds = {truth.categories[row]: row for row in np.flatnonzero(truth.is_crowd & exists)}
     is_last_crowd = np.zeros(len(exists), dtype=np.bool_)
     is_last_crowd[list(last_crowds.values())] = True

@@ -50,7 +50,7 @@ class FilePolicy:
     ``missing``: an image without a prediction is an "error", or is scored as predicted "void" everywhere.
     ``additional``: a prediction for an image without truth is an "error", or is "ignore"d.
     ``area``: "png" measures areas in the PNGs and raises an error if the JSON of the truth states others; "json" takes
-    the areas of the truth from its JSON, as the script of 2018 does.
+    the areas of the truth from its JSON, as the script of 2018 does, for which a segment without pixels is missed.
     """
 
     missing: Literal["error", "void"] = "error"
@@ -139,11 +139,13 @@ class FilePairs:
         prediction = _read(annotation, results.maps, image.size)
         try:
             found = compare(truth, prediction, boundary=boundary)
-            is_valid = bool(found.truth.areas.all() and found.prediction.areas.all())
+            may_be_hidden = self._policy.area == "json"  # segments of the truth, which are missed then
+            is_valid = bool((may_be_hidden or found.truth.areas.all()) and found.prediction.areas.all())
         except PanopticBlendError:
             is_valid = False
         if not is_valid:  # the slower validation raises an error that names the file and the segment
-            image.annotation.read(self._truth_path, self._truth_maps, image.size)
+            remedy = "remove it from the JSON, or count it as missed (--area json)"
+            image.annotation.read(self._truth_path, self._truth_maps, image.size, remedy=remedy)
             if annotation:
                 annotation.read(results.path, results.maps, image.size)
         return Pair(image, truth, prediction, found)

@@ -78,6 +78,16 @@ def test_polygons_are_drawn_over_one_another_and_groups_are_crowds(tmp_path: Pat
     assert index.tolist() == [[4, 4, 1, 3, 3], [4, 5, 5, 1, 1], [2, 5, 5, 1, 0]]
 
 
+def test_label_ids_alone_have_stuff_and_crowds_of_things(tmp_path: Path) -> None:
+    path = picture(tmp_path, "ulm")
+    write_values(path.with_name(f"{path.name}_labelIds.png"), np.where(IDS < 1000, IDS, IDS // 1000).astype(np.uint8))
+    segments, index = painted(tmp_path / "gtFine/val")
+    assert segments == [("road", False, 3), ("sky", False, 1), ("car", True, 5)]
+    assert index.tolist() == [[1, 1, 3, 3, 0], [1, 0, 3, 3, 3], [2, 0, 0, 0, 0]]
+    write_ids(path)  # which tell cars apart, and count before these
+    assert len(painted(tmp_path / "gtFine/val")[0]) == 5
+
+
 def test_pngs_count_before_polygons_and_splits_are_found(tmp_path: Path) -> None:
     write_ids(picture(tmp_path, "bonn"))
     write_polygons(picture(tmp_path, "bonn"), [polygon("sky", 0, 0, 4, 2)])
@@ -110,7 +120,7 @@ def test_broken_polygons_are_refused(tmp_path: Path, refused: Refused, objects: 
 
 def test_wrong_folders_and_files_are_named(tmp_path: Path, refused: Refused) -> None:
     path = picture(tmp_path, "ulm")
-    assert "has no *_instanceIds.png and no *_polygons.json" in refused(painted, tmp_path / "gtFine/val")
+    assert "has no *_instanceIds.png, *_polygons.json or *_labelIds.png" in refused(painted, tmp_path / "gtFine/val")
     assert "gtFine: has no split with" in refused(cityscapes_splits, tmp_path)
     write_polygons(path, [], size=(5, 3))
     assert "was drawn at 3 x 5, and the picture has 5 x 3" in refused(painted, tmp_path / "gtFine/val")

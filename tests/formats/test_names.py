@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from panoptic_blend.files import inside
 from panoptic_blend.formats.archives import Folder
-from panoptic_blend.formats.names import composed, ends, local_names, locate
+from panoptic_blend.formats.names import composed, ends, local_names, locate, photo_name
 from panoptic_blend.structures import PanopticBlendError
 
 NAME = "größe/é.jpg"
@@ -75,3 +75,13 @@ def test_both_unicode_forms_name_the_same_file(tmp_path: Path, names: list[str])
     assert names[1] in Folder(tmp_path) and Folder(tmp_path).read(names[1]) == b"x"
     assert locate(tmp_path, "é.jpg") == tmp_path / "é.jpg"
     assert {composed(form(NAME)) for form in FORMS} == {FORMS[0](NAME)}
+
+
+def test_photos_of_cityscapes_are_found_in_the_folders_of_their_cities(tmp_path: Path) -> None:
+    name, photo = "ulm_0_1_gtFine_leftImg8bit.png", "ulm_0_1_leftImg8bit.png"
+    assert photo_name(name) == photo and photo_name("a_gtFine.png") == "a_gtFine.png"
+    assert locate(tmp_path, name) == tmp_path / name  # which does not exist
+    (tmp_path / "ulm").mkdir()
+    for place in (f"ulm/{photo}", photo, name):  # the later ones count before
+        (tmp_path / place).touch()
+        assert locate(tmp_path, name) == tmp_path / place

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -48,6 +49,14 @@ def test_names_of_cityscapes_have_its_labels_and_others_their_ids(tmp_path: Path
     exported(tmp_path / "b", ["7.jpg"], [Category(64, "cow", True), Category(255, "sky", False)])
     assert ids_of(tmp_path / "b", "labelIds", "val/7").tolist() == [[64, 64, 64, 255], [64, 64, 0, 255]]
     assert ids_of(tmp_path / "b", "instanceIds", "val/7").tolist() == [[64000, 64000, 64, 255], [64001, 64001, 0, 255]]
+
+
+def test_names_of_the_json_of_cityscapes_become_those_of_its_files(tmp_path: Path) -> None:
+    name = "ulm_1_2_gtFine_leftImg8bit.png"
+    exported(tmp_path, [name], [Category(0, "car", True), Category(1, "sky", False)])
+    assert ids_of(tmp_path, "labelIds", "ulm/ulm_1_2").tolist() == [[26, 26, 26, 23], [26, 26, 0, 23]]
+    [image] = json.loads((tmp_path / "out/gtFine/cityscapes_panoptic_val.json").read_text())["images"]
+    assert (image["id"], image["file_name"]) == ("ulm_1_2", name)
 
 
 def test_ids_that_do_not_fit_are_left_out_with_a_remark(tmp_path: Path) -> None:
