@@ -91,6 +91,9 @@ class FCOS(Options):
     One more level follows, without a limit."""
     center_radius: Annotated[float, Field(gt=0, le=1000)] = 1.5
     """Center sampling: locations within this many strides of the center of a box are positive."""
+    assigner: Literal["fcos", "atss"] = "fcos"
+    """Which locations learn an instance: those near the center of its box, on the level of its size (size_limits,
+    center_radius), or, on all levels, those near the center whose anchor box overlaps it most (ATSS)."""
     quality: Literal["centerness", "iou", "joint"] = "centerness"
     """How good the box of a location is. A layer predicts its center-ness, or its IoU with the true box (Wu et al.,
     IoU-aware single-stage object detector, 2020); joint has no such layer: classes learn the IoU in the place of 1

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from panoptic_blend.config.experiment import Config
 from panoptic_blend.config.model_options import Model
+from panoptic_blend.models import atss
 from panoptic_blend.models.backbones.protocol import Backbone, require_backbone
 from panoptic_blend.models.backbones.resnet import ResNet
 from panoptic_blend.models.backbones.timm import TimmBackbone
@@ -99,7 +100,9 @@ def _blendmask(options: Model, backbone: Backbone, fpn: FPN) -> BlendMask:
         roi_size=blender.roi_size,
         crop=partial(crop, size=blender.roi_size, stride=bottom.stride, pooling=blender.pooling),
         merge=merge,
-        assign=partial(assign, size_limits=fcos.size_limits, radius=fcos.center_radius),
+        assign=atss.assign
+        if fcos.assigner == "atss"
+        else partial(assign, size_limits=fcos.size_limits, radius=fcos.center_radius),
         decode=partial(decode, score_threshold=fcos.score_threshold, limit=fcos.candidates_per_level),
         suppress=partial(suppress, nms=fcos.nms, limit=fcos.detections_per_image),
         thing_semantic_weight=options.bottom.loss_weight,

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from panoptic_blend.models.fcos import locations
 
-_AT_ONCE = 2**23
+AT_ONCE = 2**23
 """How many pairs of a box and a location are compared at once, which takes up to 300 MB."""
 
 
@@ -27,6 +27,42 @@ class Assignment:
     """(A, 4) left, top, right, bottom in units of the stride; meaningless for background."""
 
 
+@dataclass(frozen=True)
+class Grid:
+    """The locations of an image, level by level and row by row."""
+
+    cells: Sequence[int]
+    """The number of locations of every level."""
+    points: Tensor
+    """(A', 2) float, in pixels."""
+    stride: Tensor
+    """(A',) float: that of the level of each."""
+
+    @classmethod
+    def of(cls, sizes: Sequence[tuple[int, int]], strides: Sequence[int], like: Tensor) -> Grid:
+        """The locations of levels of ``sizes`` (h, w), in the type of ``like`` and where it is."""
+        points = [locations(h, w, s, like.device) for (h, w), s in zip(sizes, strides, strict=True)]
+        cells = [len(of_level) for of_level in points]
+        return cls(cells, torch.cat(points).to(like.dtype), _per_cell(like.new_tensor(strides), cells))
+
+    def assignment(self, chosen: Tensor, boxes: Tensor, labels: Tensor, num_classes: int) -> Assignment:
+        """The targets of a batch of which each location of each image has ``chosen`` (N, A') a box (G, 4), or G."""
+        top_left, bottom_right = F.pad(boxes, (0, 0, 0, 1))[chosen].chunk(2, dim=2)
+        distances = torch.cat([self.points - top_left, bottom_right - self.points], dim=2) / self.stride[:, None]
+        instances = self._by_level(chosen)
+        return Assignment(F.pad(labels, (0, 1), value=num_classes)[instances], instances, self._by_level(distances))
+
+    def _by_level(self, per_image: Tensor) -> Tensor:
+        """(N, A', ...) over image, level, cell to (A, ...) over level, image, cell."""
+        return torch.cat([part.flatten(0, 1) for part in per_image.split(list(self.cells), dim=1)])
+
+
+def _per_cell(values: Tensor, cells: Sequence[int]) -> Tensor:
+    """Values (..., L) of levels for each of their locations (..., A')."""
+    repeats = torch.tensor(cells, device=values.device)
+    return values.repeat_interleave(repeats, dim=-1, output_size=sum(cells))
+
+
 def centerness(distances: Tensor) -> Tensor:
     """Eq. 3: ``sqrt(min(l, r) / max(l, r) * min(t, b) / max(t, b))`` of positive (P, 4) distances."""
     horizontal, vertical = distances[:, [0, 2]], distances[:, [1, 3]]
@@ -36,9 +72,9 @@ def centerness(distances: Tensor) -> Tensor:
 
 def iou(predicted: Tensor, truth: Tensor) -> Tensor:
     """IoU (P,) of boxes given as distances left, top, right, bottom (P, 4) from one point, without a gradient."""
-    predicted, truth = predicted.detach(), truth.detach()
-    (own, others), common = (_areas(x) for x in (predicted, truth)), _areas(torch.minimum(predicted, truth))
-    return common / (own + others - common)
+    predicted = predicted.detach()
+    common = _areas(torch.minimum(predicted, truth))
+    return common / (_areas(predicted) + _areas(truth) - common)
 
 
 def _areas(distances: Tensor) -> Tensor:
@@ -67,16 +103,12 @@ def assign(
     """
     if len(size_limits) != len(sizes) - 1:
         raise ValueError(f"{len(sizes)} levels need {len(sizes) - 1} size limits, not {len(size_limits)}")
-    areas = [h * w for h, w in sizes]
-    points = torch.cat([locations(h, w, s, boxes[0].device) for (h, w), s in zip(sizes, strides, strict=True)])
-    per_level = boxes[0].new_tensor([strides, [-1, *size_limits], [*size_limits, float("inf")]])
-    repeats = boxes[0].new_tensor(areas, dtype=torch.int64)
-    stride, lower, upper = per_level.repeat_interleave(repeats, dim=1, output_size=len(points))
-    points, all_boxes, all_labels = points.to(stride.dtype), torch.cat(list(boxes)), torch.cat(list(labels))
-    images = all_labels.new_tensor([i for i, of_image in enumerate(boxes) for _ in of_image], dtype=torch.int64)
-
-    some = max(1, _AT_ONCE // max(1, len(all_boxes)))
-    parts = zip(*(x.split(some) for x in (points, radius * stride, lower, upper)), strict=True)
+    grid, all_boxes = Grid.of(sizes, strides, boxes[0]), torch.cat(list(boxes))
+    limits = boxes[0].new_tensor([[-1, *size_limits], [*size_limits, float("inf")]])
+    lower, upper = _per_cell(limits, grid.cells)
+    some = max(1, AT_ONCE // max(1, len(all_boxes)))
+    parts = zip(*(x.split(some) for x in (grid.points, radius * grid.stride, lower, upper)), strict=True)
+    images = image_numbers(boxes)
     chosen = torch.cat(
         [
             _smallest(_eligible(part, all_boxes, reach, low, high), all_boxes, images, len(boxes))
@@ -84,15 +116,13 @@ def assign(
         ],
         dim=1,
     )
-    top_left, bottom_right = F.pad(all_boxes, (0, 0, 0, 1))[chosen].chunk(2, dim=2)
-    distances = torch.cat([points - top_left, bottom_right - points], dim=2) / stride[:, None]
-    instances = _by_level(chosen, areas)
-    return Assignment(F.pad(all_labels, (0, 1), value=num_classes)[instances], instances, _by_level(distances, areas))
+    return grid.assignment(chosen, all_boxes, torch.cat(list(labels)), num_classes)
 
 
-def _by_level(per_image: Tensor, areas: Sequence[int]) -> Tensor:
-    """(N, A', ...) over image, level, cell to (A, ...) over level, image, cell."""
-    return torch.cat([part.flatten(0, 1) for part in per_image.split(list(areas), dim=1)])
+def image_numbers(boxes: Sequence[Tensor]) -> Tensor:
+    """The image of every box of a batch (G,) int64."""
+    numbers = [image for image, of_image in enumerate(boxes) for _ in of_image]
+    return torch.tensor(numbers, dtype=torch.int64, device=boxes[0].device)
 
 
 def _eligible(points: Tensor, boxes: Tensor, reach: Tensor, lower: Tensor, upper: Tensor) -> Tensor:

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 def grouped(probabilities: Tensor, features: Tensor) -> Tensor:
     """The mean of features (..., c, pixels) over each mask of probabilities (..., masks, pixels): (..., masks, c).
 
-    K-Net's group features (eq. 3), but divided by the area of the mask, of which at least one pixel counts, so that
-    they do not grow with the picture.
+    K-Net's group features are sums (eq. 3), in its code over the pixels above 0.5; here they are divided by the area of
+    the mask, of which at least one pixel counts, so that they do not grow with the picture.
     """
     return probabilities @ features.transpose(-1, -2) / probabilities.sum(dim=-1, keepdim=True).clamp(min=1)
 
@@ -19,9 +19,9 @@ class KernelUpdate(nn.Module):
     """Adaptive update of kernels by group features (K-Net, eq. 4-6), which starts as one that changes nothing.
 
     With group features f, kernels k, and linear layers a to h: ``m = a(f) * b(k)``; ``u = sigmoid(c(m)) * d(f) +
-    sigmoid(e(m)) * g(k)``; the kernels become ``k + h(relu(norm(u)))``. Unlike K-Net, whose kernels also attend to each
-    other and whose masks are supervised in every round, the update is added: so the loss of the last masks trains the
-    first ones too.
+    sigmoid(e(m)) * g(k)``; the kernels become ``k + h(relu(norm(u)))``. K-Net normalizes after c, d, e and g too, its
+    kernels also attend to each other and are replaced, and the masks of every round are supervised. Here the update
+    is added, so that the loss of the last masks trains the first ones too.
 
     Args:
         feature_channels: channels of the group features.

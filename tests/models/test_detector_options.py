@@ -24,6 +24,7 @@ SMALL = [
 OPTIONS = {
     "iou": ["fcos.quality=iou"],
     "joint": ["fcos.quality=joint"],
+    "atss": ["fcos.assigner=atss"],
 }
 IMAGES = list(torch.rand(2, 3, 64, 96, generator=torch.Generator().manual_seed(0)))
 

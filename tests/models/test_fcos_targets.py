@@ -114,7 +114,7 @@ def test_what_is_compared_at_once_changes_nothing(monkeypatch: pytest.MonkeyPatc
     whole = assign(*arguments, size_limits=[64])
     assert (whole.labels != C).sum() > 50
     for pairs in (1, 40, 40 * 7, 40 * 793):
-        monkeypatch.setattr(fcos_targets, "_AT_ONCE", pairs)
+        monkeypatch.setattr(fcos_targets, "AT_ONCE", pairs)
         parts = assign(*arguments, size_limits=[64])
         assert all(torch.equal(getattr(parts, name), value) for name, value in vars(whole).items())
 
