@@ -91,9 +91,10 @@ class FCOS(Options):
     One more level follows, without a limit."""
     center_radius: Annotated[float, Field(gt=0, le=1000)] = 1.5
     """Center sampling: locations within this many strides of the center of a box are positive."""
-    assigner: Literal["fcos", "atss"] = "fcos"
+    assigner: Literal["fcos", "atss", "task_aligned"] = "fcos"
     """Which locations learn an instance: those near the center of its box, on the level of its size (size_limits,
-    center_radius), or, on all levels, those near the center whose anchor box overlaps it most (ATSS)."""
+    center_radius); on all levels, those near the center whose anchor box overlaps it most (ATSS); or those that predict
+    it best (TOOD), which needs quality=joint."""
     quality: Literal["centerness", "iou", "joint"] = "centerness"
     """How good the box of a location is. A layer predicts its center-ness, or its IoU with the true box (Wu et al.,
     IoU-aware single-stage object detector, 2020); joint has no such layer: classes learn the IoU in the place of 1
@@ -111,6 +112,12 @@ class FCOS(Options):
     def _sizes_rise(self) -> Self:
         if any(low >= high for low, high in pairwise((0, *self.size_limits))):
             raise ValueError(f"size_limits must rise from level to level, not {list(self.size_limits)}")
+        return self
+
+    @model_validator(mode="after")
+    def _has_a_quality_to_learn(self) -> Self:
+        if self.assigner == "task_aligned" and self.quality != "joint":
+            raise ValueError("assigner=task_aligned needs quality=joint, as classes learn how well a box is predicted")
         return self
 
 

@@ -2,48 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from panoptic_blend.models import losses
-from panoptic_blend.models.batching import at_least_float32, pad
+from panoptic_blend.models.batching import at_least_float32
 from panoptic_blend.models.blender import TopLayer
+from panoptic_blend.models.blendmask_truth import Positives, Truth, mask_targets, things_of
 from panoptic_blend.models.bottom import BottomModule, ThingSemanticHead
-from panoptic_blend.models.fcos import FCOSHead, LevelPredictions, unravel
-from panoptic_blend.models.fcos_targets import Assignment, centerness, iou
+from panoptic_blend.models.fcos import FCOSHead, LevelPredictions, flat
+from panoptic_blend.models.fcos_targets import Assignment, iou
 from panoptic_blend.models.instance_branch import Features
 from panoptic_blend.models.kernels import KernelMerge
-from panoptic_blend.models.postprocess import Candidates, Instances, cut_masks
-from panoptic_blend.models.targets import instance_masks
+from panoptic_blend.models.postprocess import Candidates, Instances
 from panoptic_blend.structures import IGNORE, Size, Target
-
-
-@dataclass(frozen=True)
-class Truth:
-    """What the losses of a batch compare with; locations run over level, image, row, column."""
-
-    labels: Tensor
-    """(A,) int64: thing label of every location, or C for background."""
-    positives: Tensor
-    """(P,) int64: the locations that are not background."""
-    places: Tensor
-    """(P, 4) int64: level, image, row, column of these."""
-    instances: Tensor
-    """(P,) int64: the index of their instance among all G instances of the batch."""
-    distances: Tensor
-    """(P, 4) left, top, right, bottom in units of the stride."""
-    centerness: Tensor
-    """(P,)"""
-    boxes: Sequence[Tensor]
-    """Of each image, in pixels."""
-    masks: Tensor
-    """(G, R, R) bool: `mask_targets`."""
-    things: Tensor | None
-    """(N, H/8, W/8) int64: `thing_semantic`, if there is an auxiliary head."""
 
 
 class BlendMask(nn.Module):
@@ -58,6 +34,7 @@ class BlendMask(nn.Module):
         crop: `blender.crop` with its settings bound.
         merge: `blender.blend` or `blender.assemble` with its settings bound, or a `KernelMerge`.
         assign, decode, suppress: the functions of those names with their settings bound.
+        align: assigns locations anew, as `task_aligned.align` does; None to keep what ``assign`` found.
         thing_semantic_weight: weight of the auxiliary loss.
         dice_weight: weight of the dice loss within that of masks.
         quality: what the quality layer of ``fcos`` learns: ``centerness`` or ``iou``; without such a layer, classes
@@ -83,6 +60,7 @@ class BlendMask(nn.Module):
         dice_weight: float = 0.0,
         quality: Literal["centerness", "iou", "joint"] = "centerness",
         rescore: Callable[[Instances], Instances] | None = None,
+        align: Callable[..., Positives] | None = None,
     ) -> None:
         super().__init__()
         self.fcos, self.top_layer, self.bottom, self.thing_semantic = fcos, top_layer, bottom, thing_semantic
@@ -91,7 +69,7 @@ class BlendMask(nn.Module):
         self.strides = [2 ** int(name[1:]) for name in levels]
         self.num_classes, self.roi_size = fcos.class_logits.out_channels, roi_size
         self.thing_semantic_weight, self.dice_weight = thing_semantic_weight, dice_weight
-        self.quality, self.rescore = quality, rescore
+        self.quality, self.rescore, self.align = quality, rescore, align
         self.fields = ("logits", "distances", *(("centerness",) if fcos.centerness else ()), "features")
         """The tensors of `LevelPredictions`."""
 
@@ -110,25 +88,18 @@ class BlendMask(nn.Module):
         center-ness; and ``thing_pixels``, the pixels that the loss of the auxiliary head counts, if there is one.
         """
         sizes = [(-(-frame[0] // stride), -(-frame[1] // stride)) for stride in self.strides]
-        boxes, dtype = [t["boxes"] for t in targets], self.fcos.distances.weight.dtype
-        found = self.assign(
-            [x.to(dtype) for x in boxes], [t["labels"] for t in targets], sizes, self.strides, self.num_classes
+        boxes, labels = [t["boxes"] for t in targets], [t["labels"] for t in targets]
+        dtype = self.fcos.distances.weight.dtype
+        found = self.assign([x.to(dtype) for x in boxes], labels, sizes, self.strides, self.num_classes)
+        truth = Truth(
+            Positives.of(found, sizes, len(targets), self.num_classes),
+            boxes,
+            torch.cat(labels),
+            torch.cat([mask_targets(t, self.roi_size) for t in targets]),
+            None if self.thing_semantic is None else things_of(targets),
         )
         is_positive = found.labels < self.num_classes
-        positives = is_positive.nonzero().squeeze(1)
-        distances = found.distances[positives]
-        truth = Truth(
-            found.labels,
-            positives,
-            unravel(positives, sizes, len(targets)),
-            found.instances[positives],
-            distances,
-            centerness(distances),
-            boxes,
-            torch.cat([mask_targets(t, self.roi_size) for t in targets]),
-            None if self.thing_semantic is None else _things(targets),
-        )
-        normalizers = {"positives": is_positive.sum(), "centerness": truth.centerness.sum()}
+        normalizers = {"positives": is_positive.sum(), "centerness": truth.positives.weights.sum()}
         if truth.things is not None:
             normalizers["thing_pixels"] = (truth.things != IGNORE).sum()
         return truth, normalizers
@@ -155,27 +126,34 @@ class BlendMask(nn.Module):
     def _instance_losses(
         self, levels: Sequence[LevelPredictions], bases: Tensor, truth: Truth, normalizers: Mapping[str, Tensor]
     ) -> dict[str, Tensor]:
-        positives, weights = truth.positives, truth.centerness
+        at = truth.positives if self.align is None else self.align(truth, levels, self.num_classes)
         num_positives, normalizer = normalizers["positives"].clamp(min=1), normalizers["centerness"].clamp(min=1e-6)
         crops = self.crop(bases, [boxes.to(bases.dtype) for boxes in truth.boxes])
-        mask_logits = self.merge(crops.index_select(0, truth.instances), self._attentions(levels, truth.places))
-        masks = truth.masks[truth.instances].to(mask_logits.dtype)
-        logits, distances = (_flat(getattr(level, name) for level in levels) for name in ("logits", "distances"))
-        distances = distances[positives]
-        quality = weights if self.quality == "centerness" else iou(distances, truth.distances)
-        of_quality = {}
-        if self.quality == "joint":
-            qualities = quality.new_zeros(len(logits)).index_copy(0, positives, quality)
-            class_loss = losses.quality_focal_loss(logits, truth.labels, qualities, num_positives)
-        else:
-            class_loss = losses.class_loss(logits, truth.labels, num_positives)
-            predicted = _flat(level.centerness for level in levels if level.centerness is not None)[positives, 0]
-            of_quality[f"loss_{self.quality}"] = losses.centerness_loss(predicted, quality, num_positives)
+        mask_logits = self.merge(crops.index_select(0, at.instances), self._attentions(levels, at.places))
+        masks = truth.masks[at.instances].to(mask_logits.dtype)
+        distances = flat(level.distances for level in levels)[at.numbers]
+        terms = self._class_losses(levels, at, distances, num_positives)
         return {
-            "loss_class": class_loss,
-            "loss_box": losses.box_loss(distances, truth.distances, weights, normalizer),
-            **of_quality,
-            "loss_mask": losses.mask_loss(mask_logits, masks, weights, normalizer, self.dice_weight),
+            "loss_class": terms.pop("loss_class"),
+            "loss_box": losses.box_loss(distances, at.distances, at.weights, normalizer),
+            **terms,
+            "loss_mask": losses.mask_loss(mask_logits, masks, at.weights, normalizer, self.dice_weight),
+        }
+
+    def _class_losses(
+        self, levels: Sequence[LevelPredictions], at: Positives, distances: Tensor, num_positives: Tensor
+    ) -> dict[str, Tensor]:
+        """The losses of classes and of the quality layer; ``distances`` (P, 4) are predicted."""
+        logits = flat(level.logits for level in levels)
+        quality = at.weights if self.quality == "centerness" else iou(distances, at.distances)
+        if self.quality == "joint":
+            quality = quality if at.qualities is None else at.qualities
+            qualities = quality.new_zeros(len(logits)).index_copy(0, at.numbers, quality)
+            return {"loss_class": losses.quality_focal_loss(logits, at.labels, qualities, num_positives)}
+        predicted = flat(level.centerness for level in levels if level.centerness is not None)[at.numbers, 0]
+        return {
+            "loss_class": losses.class_loss(logits, at.labels, num_positives),
+            f"loss_{self.quality}": losses.centerness_loss(predicted, quality, num_positives),
         }
 
     def _attentions(self, levels: Sequence[LevelPredictions], places: Tensor) -> Tensor | None:
@@ -220,32 +198,3 @@ class BlendMask(nn.Module):
             places=kept.places,
         )
         return self.rescore(found) if self.rescore else found
-
-
-def mask_targets(target: Target, size: int) -> Tensor:
-    """The mask of every instance inside its box, resampled to (G, R, R) bool."""
-    if "mask_targets" in target:
-        return target["mask_targets"]
-    boxes = target["boxes"].float()
-    return cut_masks(instance_masks(target), torch.arange(len(boxes), device=boxes.device), boxes, size)
-
-
-def thing_semantic(target: Target) -> Tensor:
-    """The thing label + 1 of every pixel (H, W), 0 for no thing; where masks overlap, the last one counts."""
-    if "thing_semantic" in target:
-        return target["thing_semantic"]
-    masks = instance_masks(target)
-    result = torch.zeros(masks.shape[1:], dtype=torch.int64, device=masks.device)
-    for mask, label in zip(masks, target["labels"], strict=True):
-        result[mask] = label + 1
-    return result
-
-
-def _things(targets: Sequence[Target]) -> Tensor:
-    """`thing_semantic` of a padded batch at every eighth pixel, 0 in the padding: (N, H/8, W/8) int64."""
-    return pad([thing_semantic(t) for t in targets], 0)[:, ::8, ::8].long().contiguous()
-
-
-def _flat(maps: Iterable[Tensor]) -> Tensor:
-    """Concatenate the maps (N, c, h, w) of all levels to (A, c), running over level, image, row, column."""
-    return torch.cat([x.permute(0, 2, 3, 1).flatten(0, 2) for x in maps])

@@ -27,6 +27,7 @@ from panoptic_blend.models.mmdetection import MMDetectionMaskRCNN, scale_to_outp
 from panoptic_blend.models.panoptic_blend import PanopticBlend
 from panoptic_blend.models.postprocess import decode, rescore, suppress, to_output
 from panoptic_blend.models.semantic import SemanticHead
+from panoptic_blend.models.task_aligned import align
 from panoptic_blend.postprocessing.fusion import paint
 from panoptic_blend.structures import PanopticBlendError
 
@@ -100,15 +101,16 @@ def _blendmask(options: Model, backbone: Backbone, fpn: FPN) -> BlendMask:
         roi_size=blender.roi_size,
         crop=partial(crop, size=blender.roi_size, stride=bottom.stride, pooling=blender.pooling),
         merge=merge,
-        assign=atss.assign
-        if fcos.assigner == "atss"
-        else partial(assign, size_limits=fcos.size_limits, radius=fcos.center_radius),
+        assign=partial(assign, size_limits=fcos.size_limits, radius=fcos.center_radius)
+        if fcos.assigner == "fcos"
+        else atss.assign,
         decode=partial(decode, score_threshold=fcos.score_threshold, limit=fcos.candidates_per_level),
         suppress=partial(suppress, nms=fcos.nms, limit=fcos.detections_per_image),
         thing_semantic_weight=options.bottom.loss_weight,
         dice_weight=blender.dice_weight,
         quality=fcos.quality,
         rescore=rescore if blender.rescoring == "maskness" else None,
+        align=align if fcos.assigner == "task_aligned" else None,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -45,6 +45,11 @@ def unravel(indices: Tensor, sizes: Sequence[tuple[int, int]], num_images: int) 
     width = indices.new_tensor([w for _, w in sizes])[level]
     image, cell = within // areas[level], within % areas[level]
     return torch.stack([level, image, cell // width, cell % width], dim=1)
+
+
+def flat(maps: Iterable[Tensor]) -> Tensor:
+    """Concatenate the maps (N, c, h, w) of all levels to (A, c), running over level, image, row, column."""
+    return torch.cat([x.permute(0, 2, 3, 1).flatten(0, 2) for x in maps])
 
 
 def _tower(channels: int, num_convs: int, norm: HeadNorm) -> nn.Sequential:

@@ -47,10 +47,22 @@ class Grid:
 
     def assignment(self, chosen: Tensor, boxes: Tensor, labels: Tensor, num_classes: int) -> Assignment:
         """The targets of a batch of which each location of each image has ``chosen`` (N, A') a box (G, 4), or G."""
-        top_left, bottom_right = F.pad(boxes, (0, 0, 0, 1))[chosen].chunk(2, dim=2)
-        distances = torch.cat([self.points - top_left, bottom_right - self.points], dim=2) / self.stride[:, None]
-        instances = self._by_level(chosen)
+        distances, instances = self._distances(F.pad(boxes, (0, 0, 0, 1))[chosen]), self._by_level(chosen)
         return Assignment(F.pad(labels, (0, 1), value=num_classes)[instances], instances, self._by_level(distances))
+
+    def distances(self, boxes: Tensor) -> Tensor:
+        """Those of every location to the sides of each of boxes (G, 4), in units of the stride: (G, A', 4)."""
+        return self._distances(boxes[:, None])
+
+    def _distances(self, boxes: Tensor) -> Tensor:
+        """Those of every location to the sides of its boxes (n, A' or 1, 4), in units of the stride: (n, A', 4)."""
+        top_left, bottom_right = boxes.chunk(2, dim=2)
+        return torch.cat([self.points - top_left, bottom_right - self.points], dim=2) / self.stride[:, None]
+
+    def by_image(self, per_level: Tensor, num_images: int) -> Tensor:
+        """(A,) over level, image, cell to (N, A') over image, level, cell."""
+        parts = per_level.split([num_images * cells for cells in self.cells])
+        return torch.cat([part.view(num_images, -1) for part in parts], dim=1)
 
     def _by_level(self, per_image: Tensor) -> Tensor:
         """(N, A', ...) over image, level, cell to (A, ...) over level, image, cell."""
@@ -71,14 +83,14 @@ def centerness(distances: Tensor) -> Tensor:
 
 
 def iou(predicted: Tensor, truth: Tensor) -> Tensor:
-    """IoU (P,) of boxes given as distances left, top, right, bottom (P, 4) from one point, without a gradient."""
+    """IoU (...) of boxes given as distances left, top, right, bottom (..., 4) from one point, without a gradient."""
     predicted = predicted.detach()
     common = _areas(torch.minimum(predicted, truth))
     return common / (_areas(predicted) + _areas(truth) - common)
 
 
 def _areas(distances: Tensor) -> Tensor:
-    return (distances[:, 0] + distances[:, 2]) * (distances[:, 1] + distances[:, 3])
+    return (distances[..., 0] + distances[..., 2]) * (distances[..., 1] + distances[..., 3])
 
 
 def assign(

@@ -20,7 +20,7 @@ from panoptic_blend.checkpoints.detectron2 import rename
 from panoptic_blend.checkpoints.io import load_weights
 from panoptic_blend.config.experiment import Config
 from panoptic_blend.models.blender import blend, crop
-from panoptic_blend.models.blendmask import mask_targets, thing_semantic
+from panoptic_blend.models.blendmask_truth import mask_targets, thing_semantic
 from panoptic_blend.models.build import build_model
 from panoptic_blend.models.fcos import LevelPredictions, locations, unravel
 from panoptic_blend.models.fcos_targets import Assignment, assign, centerness

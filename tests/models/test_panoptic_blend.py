@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from panoptic_blend.config.experiment import Config
-from panoptic_blend.models.blendmask import mask_targets, thing_semantic
+from panoptic_blend.models.blendmask_truth import mask_targets, thing_semantic
 from panoptic_blend.models.build import build_model
 from panoptic_blend.models.calibration import calibrate
 from panoptic_blend.models.panoptic_blend import PanopticBlend, classes_at_once, semantic_classes

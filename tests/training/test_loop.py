@@ -390,7 +390,7 @@ def test_half_precision_keeps_weights_losses_and_states_in_float32(root: Path, t
 
     def take(module: nn.Module, inputs: Any, named: dict[str, Any]) -> None:
         if module.training:
-            given.extend([*inputs[0].truth.boxes, inputs[0].truth.distances, *named["normalizers"].values()])
+            given.extend([*inputs[0].truth.boxes, inputs[0].truth.positives.distances, *named["normalizers"].values()])
 
     options = ["train.iterations=1", "train.warmup_iterations=0", f"train.precision={precision}"]
     run = Run(config(root, *options), tmp_path, resume=False)
