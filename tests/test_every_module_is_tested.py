@@ -140,6 +140,7 @@ COVERED_BY = {
     "models/backbones/freezing": "models/test_resnet.py",
     "models/backbones/protocol": "models/test_backbone_protocol.py",
     "models/blendmask": "models/test_panoptic_blend.py",
+    "models/blendmask_truth": "models/test_panoptic_blend.py",
     "models/dataflow": "models/test_folding.py",
     "models/instance_branch": "models/test_raw.py",
     "models/proposals": "models/test_mask_rcnn.py",

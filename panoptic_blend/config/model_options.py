@@ -223,6 +223,9 @@ class Semantic(Options):
     classes look like in the picture (K-Net, section 3.2)."""
     loss_weight: Weight = 0.5
     """Weight of the semantic loss."""
+    lovasz_weight: Weight = 0.0
+    """Weight of the Lovasz-softmax loss (Berman et al., CVPR 2018), which stands for the IoU of the classes of an image
+    at every fourth pixel; added to the semantic loss."""
 
 
 class Calibration(Options):

@@ -69,6 +69,7 @@ def build_model(config: Config, backbone: Backbone | None = None, labels_from: i
         paint=partial(paint, **options.fusion.model_dump()),
         to_output=scale_to_output if isinstance(branch, MMDetectionMaskRCNN) else to_output,
         semantic_weight=semantic.loss_weight,
+        lovasz_weight=semantic.lovasz_weight,
         labels_from=labels_from,
     )
 

@@ -16,6 +16,7 @@ from panoptic_blend.models.batching import frame, pad
 from panoptic_blend.models.fpn import FPN
 from panoptic_blend.models.inputs import Doubts, checked_images
 from panoptic_blend.models.instance_branch import InstanceBranch, TrainingBatch
+from panoptic_blend.models.lovasz import lovasz_softmax, present
 from panoptic_blend.models.postprocess import Instances, to_output
 from panoptic_blend.models.semantic import SemanticHead
 from panoptic_blend.models.targets import Classes, checked_targets
@@ -50,6 +51,7 @@ class PanopticBlend(nn.Module):
         paint: `fusion.paint` with its settings bound.
         to_output: moves instances to the frame of the output, as `postprocess.to_output` does.
         semantic_weight: weight of the semantic loss.
+        lovasz_weight: weight of `lovasz.lovasz_softmax`, which is added if it is above 0.
         labels_from: the label of the first thing in targets and outputs: 0, or 1 as in torchvision's detection models.
     """
 
@@ -71,6 +73,7 @@ class PanopticBlend(nn.Module):
         paint: Callable[..., PanopticMap],
         to_output: Callable[[Instances, Size, Size], Instances] = to_output,
         semantic_weight: float = 0.5,
+        lovasz_weight: float = 0.0,
         labels_from: int = 0,
     ) -> None:
         super().__init__()
@@ -79,7 +82,7 @@ class PanopticBlend(nn.Module):
         self.backbone, self.fpn, self.semantic = backbone, fpn, semantic
         self.instances = instances
         self.calibrate, self.paint, self.to_output = calibrate, paint, to_output
-        self.semantic_weight = semantic_weight
+        self.semantic_weight, self.lovasz_weight = semantic_weight, lovasz_weight
         num_stuff = None if semantic is None else semantic.predictor.out_channels - 1
         self.classes = Classes(instances.num_classes, num_stuff, labels_from)
         self.register_buffer("pixel_mean", torch.tensor(backbone.pixels.mean))
@@ -147,6 +150,11 @@ class PanopticBlend(nn.Module):
         semantic = [] if self.semantic is None else [t["semantic"] for t in found]
         if semantic:
             normalizers["pixels"] = torch.stack([(x != IGNORE).sum() for x in semantic]).sum()
+        if self.semantic is not None and self.lovasz_weight:
+            num_classes = self.semantic.predictor.out_channels
+            normalizers["classes"] = torch.stack(
+                [present(self._cells(x[None]), num_classes).sum() for x in semantic]
+            ).sum()
         return TrainingBatch(listed, truth, semantic, normalizers)
 
     def _numbered(self, output: Output) -> Output:
@@ -186,7 +194,16 @@ class PanopticBlend(nn.Module):
             pixels = normalizers["pixels"].clamp(min=1)
             loss = losses.upsampled_semantic_loss(logits, self.semantic.stride, truth, pixels)
             terms["loss_semantic"] = self.semantic_weight * loss
+            if self.lovasz_weight:
+                loss = lovasz_softmax(logits, self._cells(truth), normalizers["classes"].clamp(min=1))
+                terms["loss_lovasz"] = self.lovasz_weight * loss
         return terms
+
+    def _cells(self, maps: Tensor) -> Tensor:
+        """The pixels of maps (N, H, W) in the middle of the cells of semantic logits: (N, H/4, W/4) int64."""
+        assert self.semantic is not None
+        stride = self.semantic.stride
+        return maps[:, stride // 2 :: stride, stride // 2 :: stride].long()
 
     def predict(self, images: Sequence[Tensor], output_sizes: Sequence[Size]) -> list[Output]:
         """One `Output` per image, in the frames of ``output_sizes``, each (H, W)."""

@@ -25,6 +25,7 @@ OPTIONS = {
     "iou": ["fcos.quality=iou"],
     "joint": ["fcos.quality=joint"],
     "atss": ["fcos.assigner=atss"],
+    "lovasz": ["semantic.lovasz_weight=0.5"],
     "task-aligned": ["fcos.assigner=task_aligned", "fcos.quality=joint"],
 }
 IMAGES = list(torch.rand(2, 3, 64, 96, generator=torch.Generator().manual_seed(0)))
