@@ -168,9 +168,10 @@ class Blender(Options):
     """How bases are cropped: RoIAlign, or RoIPool with its quantized bins."""
     dice_weight: Weight = 0.0
     """Weight of the dice loss of masks (V-Net, section 3), which is added to their cross entropy."""
-    rescoring: Literal["none", "maskness"] = "none"
-    """What the score of a detection is multiplied by, before calibration and fusion: nothing, or the mean probability
-    of the pixels of its mask (maskness, as in SOLO)."""
+    rescoring: Literal["none", "maskness", "mask_iou"] = "none"
+    """What the score of a detection is multiplied by, before calibration and fusion: nothing, the mean probability of
+    the pixels of its mask (maskness, as in SOLO), or the IoU with the true mask, which a small network predicts (Mask
+    Scoring R-CNN)."""
 
 
 class Kernels(Options):

@@ -49,15 +49,15 @@ class Origin:
     quality: float | None
     """The quality that was predicted for its box, if one was."""
     quality_name: str = "center-ness"
-    maskness: float | None = None
-    """By which the score was multiplied, if it was."""
+    factor: float | None = None
+    """What the mask says of itself, by which the score was multiplied, if it was."""
 
     @property
     def formula(self) -> str:
         """What its score was computed from, such as "sqrt(class 0.600 x center-ness 0.600)"."""
         found = f"class {self.probability:.3f}"
         found = found if self.quality is None else f"sqrt({found} x {self.quality_name} {self.quality:.3f})"
-        return found if self.maskness is None else f"{found} x mask {self.maskness:.3f}"
+        return found if self.factor is None else f"{found} x mask {self.factor:.3f}"
 
 
 @dataclass(frozen=True, eq=False)

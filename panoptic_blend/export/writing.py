@@ -35,6 +35,7 @@ from panoptic_blend.inference.predictor import Predictor
 from panoptic_blend.machine import cores
 from panoptic_blend.models.blendmask import BlendMask
 from panoptic_blend.models.kernels import KernelMerge
+from panoptic_blend.models.mask_scoring import MaskScorer
 from panoptic_blend.models.panoptic_blend import PanopticBlend
 from panoptic_blend.publishing.push import public_config
 from panoptic_blend.structures import PanopticBlendError, Progress
@@ -156,6 +157,11 @@ def _blendmask(predictor: Predictor) -> BlendMask:
         raise PanopticBlendError(
             f"model.blender.merge={predictor.config.model.blender.merge} cannot be exported: the runtime of exported "
             "models knows attentions, not kernels; choose a config that blends"
+        )
+    if isinstance(branch.scorer, MaskScorer):
+        raise PanopticBlendError(
+            "model.blender.rescoring=mask_iou cannot be exported: the runtime of exported models has no network for "
+            "masks; export with model.blender.rescoring=maskness"
         )
     return branch
 

@@ -18,7 +18,7 @@ from panoptic_blend.inference.predictor import Predictor
 from panoptic_blend.models.blender import score_maps
 from panoptic_blend.models.blendmask import BlendMask
 from panoptic_blend.models.kernels import KernelMerge
-from panoptic_blend.models.postprocess import Instances, maskness
+from panoptic_blend.models.postprocess import Instances
 from panoptic_blend.runtime.precision import autocast
 from panoptic_blend.structures import Output, PanopticBlendError, PanopticMap, Segment, Size
 
@@ -88,10 +88,10 @@ def _parts(
     crops = branch.crop(raw["bases"][:1], [found.boxes[rows]])
     places = zip(found.places[rows].tolist(), found.labels[rows].tolist(), strict=True)
     scale = size[0] / frame[0], size[1] / frame[1]
-    clear = maskness(found.probabilities[rows]).tolist() if branch.rescore else [None] * len(rows)
+    factors = [None] * len(rows) if found.factors is None else found.factors[rows].tolist()
     origins = [
-        replace(_origin(branch, raw, place, label, scale), maskness=share)
-        for (place, label), share in zip(places, clear, strict=True)
+        replace(_origin(branch, raw, place, label, scale), factor=factor)
+        for (place, label), factor in zip(places, factors, strict=True)
     ]
     parts = [Parts(*part) for part in zip(grids, origins, _array(crops), strict=True)]
     if found.attentions is None:

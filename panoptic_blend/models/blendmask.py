@@ -18,7 +18,8 @@ from panoptic_blend.models.fcos import FCOSHead, LevelPredictions, flat
 from panoptic_blend.models.fcos_targets import Assignment, iou
 from panoptic_blend.models.instance_branch import Features
 from panoptic_blend.models.kernels import KernelMerge
-from panoptic_blend.models.postprocess import Candidates, Instances
+from panoptic_blend.models.mask_scoring import MaskScorer, mask_iou
+from panoptic_blend.models.postprocess import Candidates, Instances, rescore
 from panoptic_blend.structures import IGNORE, Size, Target
 
 
@@ -39,7 +40,8 @@ class BlendMask(nn.Module):
         dice_weight: weight of the dice loss within that of masks.
         quality: what the quality layer of ``fcos`` learns: ``centerness`` or ``iou``; without such a layer, classes
             learn the IoU.
-        rescore: changes the scores of the instances that were found, as `postprocess.rescore` does.
+        scorer: gives the factors (D,) of scores from crops and mask logits: `mask_scoring.maskness`, or a `MaskScorer`,
+            which is trained.
     """
 
     def __init__(
@@ -59,7 +61,7 @@ class BlendMask(nn.Module):
         thing_semantic_weight: float = 0.3,
         dice_weight: float = 0.0,
         quality: Literal["centerness", "iou", "joint"] = "centerness",
-        rescore: Callable[[Instances], Instances] | None = None,
+        scorer: Callable[[Tensor, Tensor], Tensor] | None = None,
         align: Callable[..., Positives] | None = None,
     ) -> None:
         super().__init__()
@@ -69,7 +71,7 @@ class BlendMask(nn.Module):
         self.strides = [2 ** int(name[1:]) for name in levels]
         self.num_classes, self.roi_size = fcos.class_logits.out_channels, roi_size
         self.thing_semantic_weight, self.dice_weight = thing_semantic_weight, dice_weight
-        self.quality, self.rescore, self.align = quality, rescore, align
+        self.quality, self.scorer, self.align = quality, scorer, align
         self.fields = ("logits", "distances", *(("centerness",) if fcos.centerness else ()), "features")
         """The tensors of `LevelPredictions`."""
 
@@ -111,7 +113,8 @@ class BlendMask(nn.Module):
 
         Returns:
             ``loss_class``, ``loss_box``, ``loss_centerness`` or ``loss_iou`` if there is a quality layer,
-            ``loss_mask``, and ``loss_thing_semantic`` if there is an auxiliary head.
+            ``loss_mask``, ``loss_mask_iou`` if there is a `MaskScorer`, and ``loss_thing_semantic`` if there is an
+            auxiliary head.
         """
         terms = self._instance_losses(
             self.detect(features), at_least_float32(self.bottom(features)), truth, normalizers
@@ -128,17 +131,27 @@ class BlendMask(nn.Module):
     ) -> dict[str, Tensor]:
         at = truth.positives if self.align is None else self.align(truth, levels, self.num_classes)
         num_positives, normalizer = normalizers["positives"].clamp(min=1), normalizers["centerness"].clamp(min=1e-6)
-        crops = self.crop(bases, [boxes.to(bases.dtype) for boxes in truth.boxes])
-        mask_logits = self.merge(crops.index_select(0, at.instances), self._attentions(levels, at.places))
-        masks = truth.masks[at.instances].to(mask_logits.dtype)
+        crops = self.crop(bases, [boxes.to(bases.dtype) for boxes in truth.boxes]).index_select(0, at.instances)
+        mask_logits = self.merge(crops, self._attentions(levels, at.places))
+        masks = truth.masks[at.instances]
         distances = flat(level.distances for level in levels)[at.numbers]
         terms = self._class_losses(levels, at, distances, num_positives)
         return {
             "loss_class": terms.pop("loss_class"),
             "loss_box": losses.box_loss(distances, at.distances, at.weights, normalizer),
             **terms,
-            "loss_mask": losses.mask_loss(mask_logits, masks, at.weights, normalizer, self.dice_weight),
+            "loss_mask": losses.mask_loss(
+                mask_logits, masks.to(mask_logits.dtype), at.weights, normalizer, self.dice_weight
+            ),
+            **self._scorer_loss(crops, mask_logits, masks, num_positives),
         }
+
+    def _scorer_loss(self, crops: Tensor, logits: Tensor, masks: Tensor, num_positives: Tensor) -> dict[str, Tensor]:
+        """The squared error of a `MaskScorer` (Mask Scoring R-CNN, section 3.2), if there is one."""
+        if not isinstance(self.scorer, MaskScorer):
+            return {}
+        errors = self.scorer(crops, logits) - mask_iou(logits, masks)
+        return {"loss_mask_iou": errors.square().sum() / num_positives}
 
     def _class_losses(
         self, levels: Sequence[LevelPredictions], at: Positives, distances: Tensor, num_positives: Tensor
@@ -188,13 +201,15 @@ class BlendMask(nn.Module):
         attentions = self._attentions(levels, kept.places)
         bases = bases[image : image + 1]
         height, width = (-(-side // self.bottom.stride) for side in size)
+        crops = self.crop(bases, [kept.boxes])
+        logits = self.merge(crops, attentions)
         found = Instances(
             boxes=kept.boxes,
             scores=kept.scores,
             labels=kept.labels,
-            probabilities=self.merge(self.crop(bases, [kept.boxes]), attentions).sigmoid(),
+            probabilities=logits.sigmoid(),
             bases=bases[0, :, :height, :width],
             attentions=None if isinstance(self.merge, KernelMerge) else attentions,
             places=kept.places,
         )
-        return self.rescore(found) if self.rescore else found
+        return rescore(found, self.scorer(crops, logits)) if self.scorer else found

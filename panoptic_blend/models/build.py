@@ -23,9 +23,10 @@ from panoptic_blend.models.fcos_targets import assign
 from panoptic_blend.models.fpn import FPN
 from panoptic_blend.models.kernels import KernelMerge
 from panoptic_blend.models.mask_rcnn import MaskRCNN
+from panoptic_blend.models.mask_scoring import MaskScorer, maskness
 from panoptic_blend.models.mmdetection import MMDetectionMaskRCNN, scale_to_output
 from panoptic_blend.models.panoptic_blend import PanopticBlend
-from panoptic_blend.models.postprocess import decode, rescore, suppress, to_output
+from panoptic_blend.models.postprocess import decode, suppress, to_output
 from panoptic_blend.models.semantic import SemanticHead
 from panoptic_blend.models.task_aligned import align
 from panoptic_blend.postprocessing.fusion import paint
@@ -110,9 +111,16 @@ def _blendmask(options: Model, backbone: Backbone, fpn: FPN) -> BlendMask:
         thing_semantic_weight=options.bottom.loss_weight,
         dice_weight=blender.dice_weight,
         quality=fcos.quality,
-        rescore=rescore if blender.rescoring == "maskness" else None,
+        scorer=_scorer(options),
         align=align if fcos.assigner == "task_aligned" else None,
     )
+
+
+def _scorer(options: Model) -> Callable[[Tensor, Tensor], Tensor] | None:
+    """What scores of detections are multiplied by; its random numbers are the last."""
+    if options.blender.rescoring == "mask_iou":
+        return MaskScorer(options.bottom.num_bases)
+    return maskness if options.blender.rescoring == "maskness" else None
 
 
 def _merge(options: Model) -> tuple[TopLayer | None, Callable[..., Tensor]]:

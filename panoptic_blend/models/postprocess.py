@@ -48,6 +48,8 @@ class Instances:
     """(D, K, M, M) raw scores, if masks were blended by attentions."""
     places: Tensor | None = None
     """(D, 4) int64: level, image, row, column of the location that found each, if locations do."""
+    factors: Tensor | None = None
+    """(D,) by what the scores were multiplied, if they were."""
 
 
 def decode(
@@ -137,25 +139,16 @@ def to_output(found: Instances, from_size: Size, to_size: Size) -> Instances:
     return _rows(replace(found, boxes=boxes, places=None), visible)
 
 
-def maskness(probabilities: Tensor) -> Tensor:
-    """The mean of the mask probabilities (D, R, R) that are above 0.5: (D,), and 0 where none is.
-
-    SOLO multiplies the scores of its masks by it (Wang et al., SOLO: A Simple Framework for Instance Segmentation,
-    TPAMI 2021).
-    """
-    inside = probabilities > 0.5
-    return (probabilities * inside).sum(dim=(1, 2)) / inside.sum(dim=(1, 2)).clamp(min=1)
-
-
-def rescore(found: Instances) -> Instances:
-    """Multiply the scores of instances by the `maskness` of their masks; best first."""
-    scores = found.scores * maskness(found.probabilities).to(found.scores.dtype)
-    return _rows(replace(found, scores=scores), scores.argsort(descending=True, stable=True))
+def rescore(found: Instances, factors: Tensor) -> Instances:
+    """Multiply the scores of instances by ``factors`` (D,); best first."""
+    scores = found.scores * factors.to(found.scores.dtype)
+    order = scores.argsort(descending=True, stable=True)
+    return _rows(replace(found, scores=scores, factors=factors), order)
 
 
 def _rows(found: Instances, numbers: Tensor) -> Instances:
     """The instances of these ``numbers``, in their order."""
-    per_instance = ("boxes", "scores", "labels", "probabilities", "attentions", "places")
+    per_instance = ("boxes", "scores", "labels", "probabilities", "attentions", "places", "factors")
     kept = {name: value[numbers] for name in per_instance if (value := getattr(found, name)) is not None}
     return replace(found, **kept)
 

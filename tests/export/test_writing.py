@@ -117,6 +117,13 @@ def test_kernels_are_refused_by_name(tmp_path: Path, refused: Callable[..., str]
     )
 
 
+def test_a_network_for_masks_is_refused_by_name(tmp_path: Path, refused: Callable[..., str]) -> None:
+    scorer = tiny("demo/shapes_r18", "model.blender.rescoring=mask_iou")
+    assert refused(export_model, scorer, ExportRequest("a", "onnx", tmp_path / "a")).startswith(
+        "model.blender.rescoring=mask_iou cannot be exported: "
+    )
+
+
 def test_mask_rcnn_is_refused_by_name(tmp_path: Path, refused: Callable[..., str]) -> None:
     mask_rcnn = tiny("instance/mask_rcnn_r50_3x")
     assert refused(export_model, mask_rcnn, ExportRequest("a", "onnx", tmp_path / "a")).startswith(

@@ -95,7 +95,7 @@ def test_what_a_score_was_computed_from(options: list[str], formula: str, photo:
         origin = one.parts.origin
         assert origin is not None and re.fullmatch(formula, origin.formula)
         value = origin.probability if origin.quality is None else (origin.probability * origin.quality) ** 0.5
-        assert one.score == pytest.approx(value * (1 if origin.maskness is None else origin.maskness), rel=1e-5)
+        assert one.score == pytest.approx(value * (1 if origin.factor is None else origin.factor), rel=1e-5)
 
 
 def test_drawings(blended: tuple[Predictor, Explanation]) -> None:

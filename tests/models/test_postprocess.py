@@ -11,7 +11,7 @@ from torch import Tensor
 from torchvision.ops import box_iou
 
 from panoptic_blend.models.fcos import LevelPredictions
-from panoptic_blend.models.postprocess import Candidates, Instances, decode, maskness, rescale, rescore, suppress
+from panoptic_blend.models.postprocess import Candidates, Instances, decode, rescale, rescore, suppress
 
 
 def level(products: Tensor, stride: int = 8, side: float = 1.0) -> LevelPredictions:
@@ -188,33 +188,26 @@ def test_rescale() -> None:
     assert rescale(torch.zeros(0, 4), (5, 6), (7, 8)).shape == (0, 4)
 
 
-# --- scores of masks -------------------------------------------------------------------------------------------------
-
-
-def test_maskness_by_hand() -> None:
-    """Pixels of exactly 0.5 do not count; a mask without pixels has 0."""
-    probabilities = torch.tensor([[[0.9, 0.6], [0.5, 0.1]], [[0.5, 0.4], [0.0, 0.2]], [[1.0, 1.0], [1.0, 1.0]]])
-    torch.testing.assert_close(maskness(probabilities), torch.tensor([0.75, 0.0, 1.0]))
-    assert maskness(torch.zeros(0, 2, 2)).shape == (0,)
+# --- scores that are multiplied --------------------------------------------------------------------------------------
 
 
 def test_rescored_instances_are_sorted_anew_as_a_whole() -> None:
     """Scores 0.8 * 0.6 and 0.7 * 0.9: the second comes first; of two equal ones the first stays first."""
-    masks = torch.tensor([0.6, 0.9, 0.9]).view(3, 1, 1).expand(3, 2, 2)
     numbers = torch.arange(3)
-    found = rescore(
-        Instances(
-            boxes=numbers[:, None] + torch.tensor([0.0, 0.0, 9.0, 9.0]),
-            scores=torch.tensor([0.8, 0.7, 0.7]),
-            labels=numbers,
-            probabilities=masks,
-            bases=torch.ones(2, 4, 4),
-            attentions=numbers.view(3, 1, 1, 1).float(),
-            places=numbers[:, None].expand(3, 4),
-        )
+    given_ = Instances(
+        boxes=numbers[:, None] + torch.tensor([0.0, 0.0, 9.0, 9.0]),
+        scores=torch.tensor([0.8, 0.7, 0.7]),
+        labels=numbers,
+        probabilities=numbers.view(3, 1, 1) / 4,
+        bases=torch.ones(2, 4, 4),
+        attentions=numbers.view(3, 1, 1, 1).float(),
+        places=numbers[:, None].expand(3, 4),
     )
+    found = rescore(given_, torch.tensor([0.6, 0.9, 0.9]))
     torch.testing.assert_close(found.scores, torch.tensor([0.63, 0.63, 0.48]))
     assert found.labels.tolist() == [1, 2, 0] and found.boxes[:, 0].tolist() == [1.0, 2.0, 0.0]
+    assert found.probabilities.flatten().tolist() == [0.25, 0.5, 0.0]
     assert found.attentions is not None and found.attentions.flatten().tolist() == [1.0, 2.0, 0.0]
     assert found.places is not None and found.places[:, 0].tolist() == [1, 2, 0]
+    assert found.factors is not None and found.factors.tolist() == pytest.approx([0.9, 0.9, 0.6])
     assert found.bases is not None and found.bases.shape == (2, 4, 4)
