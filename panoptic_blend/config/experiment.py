@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Mapping
+from functools import cache
 from pathlib import Path
 from reprlib import Repr
 from typing import Annotated, Any
@@ -24,13 +25,13 @@ from panoptic_blend.structures import PanopticBlendError
 class Config(Options):
     """All options of an experiment."""
 
-    model: Model = Model()
+    model: Model = Field(default_factory=Model)
     """The network and the fusion of its predictions."""
-    data: Data = Data()
+    data: Data = Field(default_factory=Data)
     """The data set, and how training images are loaded."""
-    train: Train = Train()
+    train: Train = Field(default_factory=Train)
     """The training schedule."""
-    test: Test = Test()
+    test: Test = Field(default_factory=Test)
     """The image size in inference."""
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     """Seed of every random number."""
@@ -51,13 +52,17 @@ class Config(Options):
     def changed(self, overrides: Iterable[str]) -> Config:
         """A copy with ``key=value`` overrides, such as ``test.short_side=512``."""
         items, notes = list(overrides), list(self._notes)
+        if not items:
+            return self
         return _with_notes(
-            parse_config(apply_overrides(self.model_dump(), items, _SCHEDULE, notes), " ".join(items)), notes
+            parse_config(apply_overrides(self.model_dump(), items, _schedule(), notes), " ".join(items)), notes
         )
 
 
-_SCHEDULE = Train().model_dump()
-"""Defaults of the training options."""
+@cache
+def _schedule() -> Mapping[str, Any]:
+    """Defaults of the training options."""
+    return Train().model_dump()
 
 
 def load_config(name_or_path: str | Path, overrides: Iterable[str] = ()) -> Config:
@@ -68,7 +73,7 @@ def load_config(name_or_path: str | Path, overrides: Iterable[str] = ()) -> Conf
     """
     notes: list[str] = []
     options = apply_overrides(
-        read_options(find_config(str(name_or_path)), _SCHEDULE, notes), overrides, _SCHEDULE, notes
+        read_options(find_config(str(name_or_path)), _schedule(), notes), overrides, _schedule(), notes
     )
     return _with_notes(parse_config(options, str(name_or_path)), notes)
 

@@ -258,25 +258,25 @@ class Model(Options):
     """S, the number of stuff classes; training takes it from the data set."""
     instances: Literal["blendmask", "mask_rcnn"] = "blendmask"
     """Instance branch: BlendMask (fcos, bottom, blender), or Mask R-CNN as in Panoptic-FPN (mask_rcnn)."""
-    backbone: Backbone = Backbone()
+    backbone: Backbone = Field(default_factory=Backbone)
     """Backbone: a ResNet or a network of timm."""
-    fpn: FPN = FPN()
+    fpn: FPN = Field(default_factory=FPN)
     """Feature pyramid network, shared by all heads."""
-    fcos: FCOS = FCOS()
+    fcos: FCOS = Field(default_factory=FCOS)
     """BlendMask: FCOS detector."""
-    bottom: Bottom = Bottom()
+    bottom: Bottom = Field(default_factory=Bottom)
     """BlendMask: bottom module."""
-    blender: Blender = Blender()
+    blender: Blender = Field(default_factory=Blender)
     """BlendMask: blender."""
-    kernels: Kernels = Kernels()
+    kernels: Kernels = Field(default_factory=Kernels)
     """BlendMask: kernels, if the blender convolves."""
-    mask_rcnn: MaskRCNN = MaskRCNN()
+    mask_rcnn: MaskRCNN = Field(default_factory=MaskRCNN)
     """Mask R-CNN: box and mask heads."""
-    semantic: Semantic = Semantic()
+    semantic: Semantic = Field(default_factory=Semantic)
     """Semantic head."""
-    calibration: Calibration = Calibration()
+    calibration: Calibration = Field(default_factory=Calibration)
     """Calibration of the scores of instances."""
-    fusion: Fusion = Fusion()
+    fusion: Fusion = Field(default_factory=Fusion)
     """Fusion of instances and semantics into a panoptic map."""
 
     @model_validator(mode="after")

@@ -24,6 +24,6 @@ PathText = Annotated[Text, AfterValidator(os.path.expanduser)]
 
 
 class Options(BaseModel):
-    """A section of options: frozen, and without unknown keys."""
+    """A section of options: frozen, and without unknown keys. Its validator is built when it is first needed."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, defer_build=True)
