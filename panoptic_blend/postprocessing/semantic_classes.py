@@ -19,8 +19,8 @@ _TILE = 16
 _MARGIN = 1e-4
 """By how much of the largest logit a class must be behind everywhere in a tile to be left out: far above rounding."""
 
-_AT_ONCE = 2**12
-"""Pairs of a tile and a class whose values are computed at once: 4 MB of them."""
+_AT_ONCE = 2**10
+"""Tiles whose pixels are compared at once: 1 MB of values of one class."""
 
 Bools = npt.NDArray[np.bool_]
 
@@ -40,12 +40,12 @@ def semantic_classes(logits: Floats, stride: int, size: Size, output_size: Size)
     classes = np.empty((len(possible), _TILE, len(possible[0]), _TILE), dtype=np.min_scalar_type(len(logits)))
     classes[:] = possible.argmax(axis=2)[:, None, :, None]
     numbers = possible.sum(axis=2)
-    places = np.nonzero(numbers > 1)
-    order = np.argsort(-numbers[places], kind="stable")
-    batch = np.cumsum(numbers[places][order]) // _AT_ONCE
-    for part in np.split(order, np.flatnonzero(np.diff(batch)) + 1):
-        i, j = places[0][part], places[1][part]
-        classes[i, :, j] = _best(logits, possible[i, j], rows.at(i), columns.at(j))
+    i, j = np.nonzero(numbers > 1)
+    order = np.argsort(-numbers[i, j], kind="stable")
+    for first in range(0, len(order), _AT_ONCE):
+        part = order[first : first + _AT_ONCE]
+        row, column = i[part], j[part]
+        classes[row, :, column] = _best(logits, possible[row, column], rows.at(row), columns.at(column))
     return classes.reshape(len(possible) * _TILE, -1)[: output_size[0], : output_size[1]].astype(np.int64)
 
 
@@ -75,15 +75,24 @@ def _tiles_of(cells: int, stride: int, side: int, output_side: int, dtype: npt.D
 
 def _possible(logits: Floats, rows: _Tiles, columns: _Tiles) -> Bools:
     """Whether each class can be the best of a pixel in each tile: (rows, columns, S + 1)."""
-    lowest = highest = logits.swapaxes(0, 1)
-    for axis in rows, columns:
-        windows = [slice(start, start + axis.weights.shape[2]) for start in axis.starts.tolist()]
-        pairs = [(lowest[window].min(axis=0), highest[window].max(axis=0)) for window in windows]
-        # the next axis comes first, and the classes last
-        lowest, highest = (np.stack(values).transpose(2, 0, 1).copy() for values in zip(*pairs, strict=True))
-    reach = lowest.max(axis=0, keepdims=True)
-    found: Bools = highest >= reach - _MARGIN * np.maximum(np.abs(reach), 1)
-    return found.transpose(2, 1, 0).copy()
+    found = np.empty((len(rows.starts), len(columns.starts), len(logits)), dtype=np.bool_)
+    for number, start in enumerate(rows.starts.tolist()):
+        window = logits[:, start : start + rows.weights.shape[2]]
+        reach = _extreme(np.minimum, window.min(axis=1), columns).max(axis=0)
+        highest = _extreme(np.maximum, window.max(axis=1), columns)
+        found[number] = (highest >= reach - _MARGIN * np.maximum(np.abs(reach), 1)).T
+    return found
+
+
+def _extreme(best: np.ufunc, values: Floats, axis: _Tiles) -> Floats:
+    """The minimum or maximum of ``values`` (S + 1, cells) in the cells of each of n tiles: (S + 1, n).
+
+    That of twice as many neighbors is that of two halves, and two such runs, which may overlap, make up a tile.
+    """
+    reach, width = axis.weights.shape[2], 1
+    while 2 * width <= reach:
+        values, width = best(values[:, :-width], values[:, width:]), 2 * width
+    return best(values[:, axis.starts], values[:, axis.starts + reach - width])
 
 
 def _best(logits: Floats, possible: Bools, rows: _Tiles, columns: _Tiles) -> npt.NDArray[np.unsignedinteger]:
@@ -94,18 +103,15 @@ def _best(logits: Floats, possible: Bools, rows: _Tiles, columns: _Tiles) -> npt
     """
     tile, kind = np.nonzero(possible)
     rank = np.arange(len(tile)) - np.searchsorted(tile, tile)
-    order = np.argsort(rank, kind="stable")
-    tile, kind = tile[order], kind[order]
+    ranked = np.split(kind[np.argsort(rank, kind="stable")], np.cumsum(np.bincount(rank))[:-1])
     windows = sliding_window_view(logits, (rows.weights.shape[2], columns.weights.shape[2]), axis=(1, 2))
-    cells = windows[kind, rows.starts[tile], columns.starts[tile]]
-    values = rows.weights[tile] @ cells @ columns.weights[tile].swapaxes(1, 2)
-    numbers = kind.astype(np.min_scalar_type(len(logits)))[:, None, None]
-    _, first, lengths = np.unique(rank[order], return_index=True, return_counts=True)
-    best = values[: len(possible)]
-    leader = np.repeat(np.repeat(numbers[: len(possible)], _TILE, axis=1), _TILE, axis=2)
-    for start, length in zip(first[1:].tolist(), lengths[1:].tolist(), strict=True):
-        rivals = slice(start, start + length)
-        is_better = values[rivals] > best[:length]
-        np.maximum(leader[:length], is_better * numbers[rivals], out=leader[:length])
-        np.maximum(best[:length], values[rivals], out=best[:length])
+    down, along = rows.weights, columns.weights.swapaxes(1, 2).copy()
+    best = np.full((len(possible), _TILE, _TILE), -np.inf, dtype=logits.dtype)
+    leader = np.zeros(best.shape, dtype=np.min_scalar_type(len(logits)))
+    for kinds in ranked:  # of the first tiles, because those have most classes
+        n = len(kinds)
+        values = down[:n] @ windows[kinds, rows.starts[:n], columns.starts[:n]] @ along[:n]
+        is_better = values > best[:n]
+        np.maximum(leader[:n], is_better * kinds.astype(leader.dtype)[:, None, None], out=leader[:n])
+        np.maximum(best[:n], values, out=best[:n])
     return leader
