@@ -13,6 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 from panoptic_blend.cli.running import TRACEBACK, guarded
+from panoptic_blend.cli.values import read_simply
 from panoptic_blend.failures import doing
 
 
@@ -98,6 +99,7 @@ def application(first: str = "") -> typer.Typer:
 
     Only their modules are imported and prepared, because those of all commands take 0.2 s.
     """
+    read_simply()
     app = typer.Typer(
         cls=_Commands,
         help="Panoptic segmentation around a shared bottom branch: BlendMask + Panoptic-FPN, with exact PQ.",

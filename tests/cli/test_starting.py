@@ -11,7 +11,7 @@ def test_scoring_starts_without_what_it_does_not_need(generated: Path) -> None:
     truth = generated / "annotations" / "panoptic_val2017.json"
     code = """
 import sys
-unneeded = {"torch", "scipy", "wasmtime", "panoptic_blend.config.options", "panoptic_blend.cli.data"}
+unneeded = {"torch", "scipy", "wasmtime", "pydantic", "panoptic_blend.config.options", "panoptic_blend.cli.data"}
 from panoptic_blend.cli.main import main
 try:
     main("pq")
