@@ -173,6 +173,7 @@ COVERED_BY = {
     "scoring/instance_rows": "scoring/test_ap.py",
     "scoring/instance_tables": "inference/test_evaluation.py",
     "scoring/part_arrays": "scoring/test_shards.py",
+    "scoring/part_pngs": "scoring/test_shards.py",
     "scoring/run": "scoring/test_scoring_details.py",
     "scoring/sections": "scoring/test_further.py",
     "scoring/self_test_table": "scoring/test_self_test.py",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -64,9 +65,12 @@ def merge(
     names = parse_names(also)
     with stoppable("stopped; nothing was written"):
         require_writable(details, table_format, overwrite)
-        sets = merge_parts(parts)
+        with progress_line("looking for PNGs that have changed") as progress:
+            sets = merge_parts(parts, progress)
         in_detail = len(sets.details) > 1 or sets.details[0].boundary
         wanted = Wanted(details, table_format, overwrite, in_detail, names, group_by, resampling)
         scores = score(sets, wanted)
     print_scores(scores, resampling, tables_as, as_json=as_json, folder=details)
+    if sets.remark:
+        print(sets.remark, file=sys.stderr)
     checks.run(scores.report)

@@ -14,6 +14,8 @@ from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
+from zlib_ng import zlib_ng
+
 from panoptic_blend.files import read_bytes
 from panoptic_blend.formats.names import locate, unicode_forms
 from panoptic_blend.listing import litter
@@ -106,6 +108,13 @@ class Folder:
         if sys.byteorder == "big":
             sizes.byteswap()
         return hashlib.sha256(sizes).hexdigest()
+
+    def checksum(self, name: str) -> int | None:
+        """CRC-32 of a file, for which a zip is not read; None if there is no such file."""
+        if self._members is not None:
+            member = self._members.get(self._spelled(name))
+            return None if member is None else member.checksum
+        return zlib_ng.crc32(self.read(name)) if name in self else None
 
     def _size(self, name: str) -> int:
         if self._members is not None:

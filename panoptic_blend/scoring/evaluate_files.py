@@ -8,7 +8,7 @@ from pathlib import Path
 from panoptic_blend.metrics.details import PanopticDetails
 from panoptic_blend.metrics.overlaps import Comparison
 from panoptic_blend.metrics.panoptic_quality import PanopticQuality, PanopticReport, Tally
-from panoptic_blend.scoring.file_pairs import FilePairs, FilePolicy, Pair, iter_images
+from panoptic_blend.scoring.file_pairs import FilePairs, FilePolicy, Pair, ScoredPng, iter_images
 from panoptic_blend.structures import ImageId, Progress
 
 
@@ -101,15 +101,21 @@ def detail_pairs(
     workers: int | None = None,
     boundary: bool = False,
     only: Sequence[int] | None = None,
+    scored: list[list[ScoredPng | None]] | None = None,
 ) -> list[PanopticDetails]:
-    """Compute `PanopticDetails` of each of ``pairs``, as `iter_images` takes them, ``only`` of some images."""
+    """Compute `PanopticDetails` of each of ``pairs``, as `iter_images` takes them, ``only`` of some images.
+
+    The PNGs of each image are added to ``scored``: that of the truth, and that of each of ``pairs``.
+    """
     first = pairs[0]
     total = len(first if only is None else only)
     found = [PanopticDetails(first.categories, boundary=boundary) for _ in pairs]
     images = iter_images(pairs, _comparisons, boundary=boundary, workers=workers, only=only)
     for done, compared in enumerate(images, start=1):
-        for details, (image_id, comparison) in zip(found, compared, strict=True):
+        for details, (image_id, comparison, _) in zip(found, compared, strict=True):
             details.add(image_id, comparison)
+        if scored is not None:
+            scored.append([compared[0][2][0], *(pngs[1] for *_, pngs in compared)])
         if progress:
             progress(done, total)
     return found
@@ -119,7 +125,7 @@ def _tally(pairs: Sequence[Pair]) -> Tally:
     return Tally.of(pairs[0].comparison)
 
 
-def _comparisons(pairs: Sequence[Pair]) -> list[tuple[ImageId, Comparison]]:
+def _comparisons(pairs: Sequence[Pair]) -> list[tuple[ImageId, Comparison, tuple[ScoredPng | None, ScoredPng | None]]]:
     for pair in pairs:
         _ = pair.comparison.matches  # which it keeps: computed here, in the process of a worker
-    return [(pair.image.id, pair.comparison) for pair in pairs]
+    return [(pair.image.id, pair.comparison, pair.pngs) for pair in pairs]

@@ -8,9 +8,10 @@ from copy import copy
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal, NamedTuple, TypeVar
 
 import numpy as np
+from zlib_ng import zlib_ng
 
 from panoptic_blend.failures import doing
 from panoptic_blend.forking import can_fork, forked
@@ -68,14 +69,25 @@ class _Results:
     maps: Folder
 
 
+class ScoredPng(NamedTuple):
+    """The name of a PNG in its folder, and the CRC-32 of the bytes that were decoded."""
+
+    name: str
+    checksum: int
+
+
 @dataclass(frozen=True, eq=False)
 class Pair:
-    """One image with its truth and prediction, whose segments are not measured, and their comparison."""
+    """One image with its truth and prediction, whose segments are not measured, and their comparison.
+
+    ``pngs`` are the files of truth and prediction; None for an image without a prediction.
+    """
 
     image: Image
     truth: PanopticMap
     prediction: PanopticMap
     comparison: Comparison
+    pngs: tuple[ScoredPng | None, ScoredPng | None]
 
 
 class FilePairs:
@@ -128,15 +140,20 @@ class FilePairs:
         return self._truth.images
 
     def map_digests(self) -> tuple[str, str]:
-        """Digests of the sizes of all PNGs of the truth and of the results; a changed PNG has another size."""
+        """Digests of the sizes of all PNGs of the truth and of the results."""
         truth, results = self._truth.images.annotations, self._results
         return self._truth_maps.digest(truth.pngs), results.maps.digest(results.annotations.pngs)
 
-    def _pair(self, image: Image, truth: PanopticMap, boundary: bool) -> Pair:
+    @property
+    def map_folders(self) -> tuple[Path, Path]:
+        """The folders or zips of the PNGs of the truth and of the results."""
+        return self._truth_maps.path, self._results.maps.path
+
+    def _pair(self, image: Image, truth: PanopticMap, truth_png: ScoredPng | None, boundary: bool) -> Pair:
         """Pair an image with its prediction, and validate that JSON and PNG have the same segments."""
         results, index = self._results, self._results.indices.get(image.id)
         annotation = None if index is None else results.annotations[index]
-        prediction = _read(annotation, results.maps, image.size)
+        prediction, png = _read(annotation, results.maps, image.size)
         try:
             found = compare(truth, prediction, boundary=boundary)
             may_be_hidden = self._policy.area == "json"  # segments of the truth, which are missed then
@@ -148,7 +165,7 @@ class FilePairs:
             image.annotation.read(self._truth_path, self._truth_maps, image.size, remedy=remedy)
             if annotation:
                 annotation.read(results.path, results.maps, image.size)
-        return Pair(image, truth, prediction, found)
+        return Pair(image, truth, prediction, found, (truth_png, png))
 
     def _with_areas(self, pair: Pair, stated: np.ndarray) -> Pair:
         """Replace the areas of the truth by those that the JSON states."""
@@ -256,20 +273,21 @@ def _read_pairs(sets: Sequence[FilePairs], index: int, boundary: bool) -> tuple[
     """Read the pairs of one image in every set, and describe the mismatches of its stated areas."""
     first = sets[0]
     image = first._truth.images[index]
-    truth = _read(image.annotation, first._truth_maps, image.size)
-    pairs = [each._pair(image, truth, boundary) for each in sets]
+    truth, png = _read(image.annotation, first._truth_maps, image.size)
+    pairs = [each._pair(image, truth, png, boundary) for each in sets]
     stated = np.array(first._truth.images.annotations.areas(index))
     if first._policy.area == "json":
         return [first._with_areas(pair, stated) for pair in pairs], []
     return pairs, _area_mismatches(pairs[0].comparison, image, stated)
 
 
-def _read(annotation: Annotation | None, maps: Folder, size: Size) -> PanopticMap:
-    """Read a map without measuring its segments; void everywhere if there is no annotation."""
+def _read(annotation: Annotation | None, maps: Folder, size: Size) -> tuple[PanopticMap, ScoredPng | None]:
+    """Read a map without measuring its segments, and its file; void everywhere if there is no annotation."""
     if annotation is None:
-        return PanopticMap(np.zeros(size, dtype=np.int32), [])
-    ids = decode_segment_runs(maps.read(annotation.png), maps.path / annotation.png, size)
-    return PanopticMap.from_runs(ids, annotation.segments)
+        return PanopticMap(np.zeros(size, dtype=np.int32), []), None
+    data = maps.read(annotation.png)
+    ids = decode_segment_runs(data, maps.path / annotation.png, size)
+    return PanopticMap.from_runs(ids, annotation.segments), ScoredPng(annotation.png, zlib_ng.crc32(data))
 
 
 def _area_mismatches(found: Comparison, image: Image, stated: Sequence[float] | np.ndarray) -> list[str]:

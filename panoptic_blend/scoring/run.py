@@ -21,9 +21,10 @@ from panoptic_blend.scoring.details import (
     write_details,
 )
 from panoptic_blend.scoring.evaluate_files import detail_pairs, pair_result_sets
-from panoptic_blend.scoring.file_pairs import FilePolicy
+from panoptic_blend.scoring.file_pairs import FilePolicy, ScoredPng
 from panoptic_blend.scoring.further import further_sections
 from panoptic_blend.scoring.groups import Columns, group_quality, read_groups
+from panoptic_blend.scoring.part_pngs import PartPngs
 from panoptic_blend.scoring.ranked import rank_sets
 from panoptic_blend.scoring.sections import OfEachSet, Section, summaries
 from panoptic_blend.structures import ImageId, PanopticBlendError, Progress
@@ -69,9 +70,12 @@ class ScoredFiles:
         if wanted:
             wanted.groups(names)  # before the work, so that none is lost
         only = part(len(names)) if part else None
-        digests = [each.map_digests() for each in pairs] if part else []
-        details = detail_pairs(pairs, progress, workers=self.workers, boundary=self.boundary, only=only)
-        return ResultSets(details, self.names, names, digests)
+        sizes = [each.map_digests() for each in pairs] if part else []
+        scored: list[list[ScoredPng | None]] = []
+        details = detail_pairs(pairs, progress, workers=self.workers, boundary=self.boundary, only=only, scored=scored)
+        folders = [pairs[0].map_folders[0], *(each.map_folders[1] for each in pairs)]
+        pngs = PartPngs([path.absolute() for path in folders], sizes, scored) if part else None
+        return ResultSets(details, self.names, names, pngs)
 
 
 @dataclass(frozen=True)
@@ -81,8 +85,10 @@ class ResultSets:
     details: Sequence[PanopticDetails]
     names: Sequence[str]
     file_names: Mapping[ImageId, str]
-    map_digests: Sequence[Sequence[str]] = ()
-    """`FilePairs.map_digests` of each set, where only a part of the images was compared."""
+    pngs: PartPngs | None = None
+    """The files of the maps, where only a part of the images was compared."""
+    remark: str | None = None
+    """What could not be checked when parts were merged."""
 
 
 @dataclass(frozen=True)

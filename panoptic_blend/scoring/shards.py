@@ -14,6 +14,7 @@ import zipfile
 import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +24,11 @@ import numpy.typing as npt
 from panoptic_blend.files import file_digest, printable, replacing, require_file
 from panoptic_blend.metrics.details import PanopticDetails
 from panoptic_blend.scoring.part_arrays import NAMES, Arrays, pack, unpack
+from panoptic_blend.scoring.part_pngs import PartPngs, require_unchanged
 from panoptic_blend.scoring.run import ResultSets, ScoredFiles
-from panoptic_blend.structures import Category, ImageId, PanopticBlendError
+from panoptic_blend.structures import Category, ImageId, PanopticBlendError, Progress
 
-FORMAT = 2
+FORMAT = 3
 """The version of part files."""
 
 _RUN = {"truth": "ground truth", "results": "results", "options": "options", "images": "number of images"}
@@ -60,12 +62,13 @@ class Shard:
 def write_part(path: Path, shard: Shard, files: ScoredFiles, sets: ResultSets) -> None:
     """Write what was found in the images of ``sets``, which are the part ``shard`` of all of ``files``."""
     first = sets.details[0]
+    assert sets.pngs is not None
     header = {
         "format": FORMAT,
         "shard": asdict(shard),
         "truth": _named_hash(files.truth),
         "results": [_named_hash(path) for path, _ in files.results],
-        "maps": sets.map_digests,
+        "pngs": sets.pngs.record(),
         "options": {"boundary": files.boundary, **asdict(files.policy)},
         "images": len(sets.file_names),
         "categories": [_record(category) for category in first.categories.values()],
@@ -79,12 +82,12 @@ def write_part(path: Path, shard: Shard, files: ScoredFiles, sets: ResultSets) -
         np.savez_compressed(file, allow_pickle=False, **arrays)
 
 
-def merge_parts(paths: Sequence[Path]) -> ResultSets:
+def merge_parts(paths: Sequence[Path], progress: Progress | None = None) -> ResultSets:
     """Join all parts of one run into what a run over all images has found.
 
     Raises:
-        PanopticBlendError: a file is no part or is damaged, is of another run than the first, or is there twice, or a
-            part is missing.
+        PanopticBlendError: a file is no part or is damaged, is of another run than the first, or is there twice, a
+            part is missing, or a PNG has changed since it was scored.
     """
     parts = [_Part.read(path) for path in paths]
     first = parts[0]
@@ -107,7 +110,8 @@ def merge_parts(paths: Sequence[Path]) -> ResultSets:
     file_names = {image: name for part in parts for image, name in part.file_names}
     if len(file_names) != first.header["images"]:
         raise PanopticBlendError(f"{first.path}: the parts have {len(file_names)} of the images; run all parts again")
-    return ResultSets(merged, first.header["names"], file_names)
+    remark = require_unchanged({part.path: part.pngs for part in parts}, progress)
+    return ResultSets(merged, first.header["names"], file_names, remark=remark)
 
 
 @dataclass(frozen=True)
@@ -126,7 +130,7 @@ class _Part:
             header = json.loads(arrays.pop("header").tobytes())
             version, part = header["format"], cls(path, header, arrays)
             if version == FORMAT:
-                _ = part.shard, part.categories, part.file_names, part.common, part.maps
+                _ = part.shard, part.categories, part.file_names, part.common, part.pngs
         except _DAMAGE:
             raise _damaged(path) from None
         if version != FORMAT:
@@ -151,10 +155,10 @@ class _Part:
             raise ValueError("names of images")
         return pairs
 
-    @property
-    def maps(self) -> Any:
-        """Digests of the sizes of all PNGs that the run found."""
-        return self.header["maps"]
+    @cached_property
+    def pngs(self) -> PartPngs:
+        """The PNGs that the run found."""
+        return PartPngs.parse(self.header["pngs"])
 
     @property
     def common(self) -> dict[str, Any]:
@@ -174,7 +178,7 @@ class _Part:
                     f"{self.path}: has other {words} than {first.path} ({_shown(mine)}, and there {_shown(other)}); "
                     "merge the parts of one run"
                 )
-        if self.maps != first.maps:
+        if self.pngs.sizes != first.pngs.sizes:
             raise PanopticBlendError(
                 f"{self.path}: its run found PNGs of other sizes than that of {first.path}, so one was changed between "
                 "them; run all parts again"

@@ -6,6 +6,7 @@ import multiprocessing
 import pickle
 import tracemalloc
 import zipfile
+import zlib
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
@@ -68,6 +69,13 @@ def test_sizes_tell_changed_files_and_not_zips_from_folders(folder: Folder, tmp_
     changed = Folder(zipped(tmp_path / "other.zip", content={**CONTENT, "1.png": b"four"}))
     assert digest != changed.digest(names)
     assert folder.digest(["empty.png"]) == changed.digest(["empty.png"])
+
+
+def test_checksums_are_those_of_the_contents(folder: Folder, tmp_path: Path) -> None:
+    both = folder, Folder(zipped(tmp_path / "same.zip"))
+    expected = [zlib.crc32(data) for data in CONTENT.values()]
+    assert [[each.checksum(name) for name in CONTENT] for each in both] == [expected, expected]
+    assert [each.checksum(name) for each in both for name in ("missing.png", "../outside.png")] == [None] * 4
 
 
 def test_a_top_folder_is_kept_if_the_example_has_it(tmp_path: Path) -> None:

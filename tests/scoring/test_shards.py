@@ -143,6 +143,52 @@ def test_a_png_that_changes_between_parts_is_noticed(truth: Path, tmp_path: Path
     )
 
 
+@pytest.mark.parametrize("side", ["truth", "results"])
+@pytest.mark.parametrize("zipped", [False, True])
+def test_a_png_that_changes_at_equal_size_is_noticed(
+    truth: Path, tmp_path: Path, refused: Refused, run: Run, side: str, zipped: bool
+) -> None:
+    own, results = tmp_path / "own.json", tmp_path / "r.json"
+    content = json.loads(truth.read_text())
+    own.write_text(json.dumps(content))
+    results.write_text(json.dumps({"annotations": content["annotations"][1:]}))
+    folders = {"truth": tmp_path / "t", "results": tmp_path / "r"}
+    for folder in folders.values():
+        shutil.copytree(truth.with_suffix(""), folder)
+    png = folders[side] / content["annotations"][3]["file_name"]  # of the second part
+
+    def kept() -> list[Path]:
+        """The folders, or zips of them."""
+        zips = [Path(shutil.make_archive(str(path), "zip", path)) for path in folders.values() if zipped]
+        return zips or list(folders.values())
+
+    parts = [tmp_path / "1.npz", tmp_path / "2.npz"]
+    where = kept()
+    for number, path in enumerate(parts, start=1):
+        files = ScoredFiles(own, results, where[0], where[1], policy=FilePolicy("void"))
+        shard = Shard(number, 2)
+        write_part(path, shard, files, files.read(part=shard.indices))
+    whole = run("merge", *parts)
+    assert whole[0] == 0 and whole[2] == ""
+
+    data = bytearray(png.read_bytes())
+    data[-1] ^= 1  # in the checksum of its last chunk
+    png.write_bytes(data)
+    changed = kept()[list(folders).index(side)]
+    expected = f"{changed / png.name}: has changed since it was scored for {parts[1]}; run that part again"
+    assert refused(merge_parts, parts) == expected
+
+    png.unlink()
+    kept()
+    assert run("merge", *parts) == (0, whole[1], f"{REMARK}1 PNGs of {changed}\n")
+    for path in where:
+        path.rename(tmp_path / f"elsewhere {path.name}")
+    assert run("merge", *parts) == (0, whole[1], f"{REMARK}7 PNGs of {where[0]}, 6 PNGs of {where[1]}\n")
+
+
+REMARK = "not checked for changes, as they are not there any more: "
+
+
 def test_parts_of_other_runs_are_named(truth: Path, tmp_path: Path, refused: Refused) -> None:
     results, other = tmp_path / "r.json", tmp_path / "other.json"
     content = json.loads(truth.read_text())
@@ -195,11 +241,12 @@ def test_damaged_files_are_named(truth: Path, tmp_path: Path, refused: Refused) 
         ("0_overlaps", lambda array: array * 1000),
         ("0_scores", lambda array: array[:-1]),
         ("header", lambda array: array[:-1]),
+        ("header", lambda array: np.frombuffer(array.tobytes().replace(b'"scored": [', b'"scored": [[], '), np.uint8)),
     ]
     for name, change in changes:
         np.savez(bad, **{**arrays, name: change(arrays[name])})
         assert "is no part file" in message(), name
     header = json.loads(arrays["header"].tobytes())
-    newer = json.dumps({**header, "format": 3}).encode()
+    newer = json.dumps({**header, "format": 4}).encode()
     np.savez(bad, **{**arrays, "header": np.frombuffer(newer, np.uint8)})
-    assert message().startswith(f"{bad}: is of version 3 of part files, and this library reads 2; ")
+    assert message().startswith(f"{bad}: is of version 4 of part files, and this library reads 3; ")
