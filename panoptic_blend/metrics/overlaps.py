@@ -18,7 +18,7 @@ import numpy.typing as npt
 from panoptic_blend.metrics.assignment import heaviest_pairs
 from panoptic_blend.metrics.boundary import boundary_indices
 from panoptic_blend.metrics.sparse import Floats, Integers, SparseTable, sums
-from panoptic_blend.structures import PanopticBlendError, PanopticMap, Segment, positions
+from panoptic_blend.structures import PanopticBlendError, PanopticMap, Segment
 
 Booleans = npt.NDArray[np.bool_]
 
@@ -128,14 +128,12 @@ def compare(truth: PanopticMap, prediction: PanopticMap, *, boundary: bool = Fal
     Raises PanopticBlendError if the maps differ in shape, if an id is used twice, or if a map and its records have
     different segments.
     """
-    # segments are compact, so that there are far fewer runs than pixels
-    truth_runs, prediction_runs = truth.id_runs(), prediction.id_runs()
-    if truth_runs.shape != prediction_runs.shape:
+    if truth.shape != prediction.shape:
         raise PanopticBlendError(
-            f"truth has shape {truth_runs.shape} and prediction {prediction_runs.shape}; "
+            f"truth has shape {truth.shape} and prediction {prediction.shape}; "
             "give both at the size of the truth (the truth comes first)"
         )
-    shared = truth_runs.shared(prediction_runs)
+    shared = truth.shared_ids(prediction)
     rows = _indices(shared.own, truth.segments, "truth")
     columns = _indices(shared.other, prediction.segments, "prediction")
     shape = len(truth.segments) + 1, len(prediction.segments) + 1
@@ -234,17 +232,16 @@ def _others(taken: Integers, candidates: Booleans) -> Integers:
 def _indices(ids: npt.NDArray[np.integer], segments: Sequence[Segment], name: str) -> npt.NDArray[np.intp]:
     """Row or column of the segment of each id in the table: 0 for void, 1 for the first record."""
     known = [segment.id for segment in segments]
+    numbers = {0: 0, **{id: number for number, id in enumerate(known, start=1)}}
     if len(set(known)) < len(known):
         used, times = np.unique(np.array(known, dtype=np.int64), return_counts=True)
         raise PanopticBlendError(
             f"{name}: segment id {format_ids(used[times > 1])} is used twice; give each segment an id of its own"
         )
-    indices = positions(ids, known)
-    strays = ids[(indices == 0) & (ids != 0)]
-    if strays.size:
-        strays = np.unique(strays)
+    listed = ids.tolist()
+    if strays := sorted(set(listed) - numbers.keys()):
         raise PanopticBlendError(f"{name}: id {format_ids(strays)} is in the map but has no segment record; add one")
-    return indices
+    return np.array([numbers[id] for id in listed], dtype=np.intp)
 
 
 def _require_pixels(areas: Integers, segments: Sequence[Segment], name: str) -> None:
