@@ -106,7 +106,9 @@ def imports(path: Path) -> Iterator[tuple[str, ...]]:
 
 
 def layer(path: Path) -> str:
-    return path.relative_to(ROOT / PACKAGE).with_suffix("").parts[0]
+    """The package of a module, or the module itself; ``python -m`` starts the commands."""
+    first = path.relative_to(ROOT / PACKAGE).with_suffix("").parts[0]
+    return "cli" if first == "__main__" else first
 
 
 def test_every_package_has_a_rank_of_its_own() -> None:

@@ -10,6 +10,7 @@ import pytest
 TESTS = Path(__file__).parent
 LIBRARY = TESTS.parent / "panoptic_blend"
 COVERED_BY = {
+    "__main__": "test_main.py",
     "checkpoints/description": "checkpoints/test_weights_cli.py",
     "checkpoints/detectron2": "checkpoints/test_official.py",
     "checkpoints/digest": "inference/test_pictures.py",
