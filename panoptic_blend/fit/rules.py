@@ -117,13 +117,15 @@ def widths(facts: Facts) -> Iterator[Choice]:
 
 
 def masks(facts: Facts) -> Iterator[Choice]:
-    """The resolution of masks: bases have a cell for four pixels of the input."""
+    """The resolution of masks, whose bases have a cell for four pixels of the input, and what they say of scores."""
     longest = facts.data.thing_long_side.p95 if facts.data.thing_long_side else 0
     cells = longest * facts.scale / 4
     roi, attention = (28, 7) if cells <= 40 else (56, 14)
     reason = f"one thing in twenty is longer than {longest:.0f} pixels, {cells:.0f} cells of the bases"
     yield Choice("model.blender.roi_size", roi, reason)
     yield Choice("model.blender.attention_size", attention, f"a quarter of roi_size {roi}, as the paper has it")
+    reason = "a mask that is sure of its pixels is more often right: AP on Shapes rose from 15.9 to 16.5, PQ by 0.4 to 1.5"
+    yield Choice("model.blender.rescoring", "maskness", reason)
 
 
 def semantics(facts: Facts) -> Iterator[Choice]:
