@@ -5,25 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 import torch
-from lightning.fabric.plugins import MixedPrecision
 
 from panoptic_blend.config.precisions import Precision
 from panoptic_blend.failures import first_line
 from panoptic_blend.structures import PanopticBlendError
 
 Arithmetic = Literal["32-true", "bf16-mixed", "16-mixed"]
-T = TypeVar("T")
-
-
-class Autocast(MixedPrecision):
-    """Fabric's mixed precision without its rounding of inputs, which box coordinates and counts do not tolerate."""
-
-    def convert_input(self, data: T) -> T:
-        """Return the inputs unchanged; autocast rounds inside the network, where this is safe."""
-        return data
 
 
 def default_device() -> torch.device:

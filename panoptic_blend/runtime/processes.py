@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 import torch
 from lightning.fabric import Fabric
+from lightning.fabric.plugins import MixedPrecision
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.strategies.ddp import DDPStrategy
 from lightning.fabric.strategies.model_parallel import ModelParallelStrategy
@@ -26,10 +27,18 @@ from panoptic_blend.config.options import Train
 from panoptic_blend.models.batching import widest_float
 from panoptic_blend.models.panoptic_blend import PanopticBlend
 from panoptic_blend.runtime.launchers import Placement, Tasks, Wanted, await_others, devices_and_nodes, find_placement
-from panoptic_blend.runtime.precision import Autocast, present_device, resolve
+from panoptic_blend.runtime.precision import present_device, resolve
 from panoptic_blend.structures import PanopticBlendError
 
 T = TypeVar("T")
+
+
+class Autocast(MixedPrecision):
+    """Fabric's mixed precision without its rounding of inputs, which box coordinates and counts do not tolerate."""
+
+    def convert_input(self, data: T) -> T:
+        """Return the inputs unchanged; autocast rounds inside the network, where this is safe."""
+        return data
 
 
 def launch(options: Train) -> Fabric:
