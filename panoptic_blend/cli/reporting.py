@@ -14,7 +14,7 @@ from panoptic_blend.structures import PanopticBlendError
 from panoptic_blend.terminal import progress_line
 
 if TYPE_CHECKING:
-    from panoptic_blend.scoring.file_pairs import FilePairs
+    from panoptic_blend.scoring.run import ScoredFiles
 
 
 def report(
@@ -82,13 +82,13 @@ def report(
     from panoptic_blend.report.instance_sets import InstancePaths, is_instance_results
     from panoptic_blend.report.instance_truth import find_truth
     from panoptic_blend.scoring.details import Resampling
-    from panoptic_blend.scoring.file_pairs import FilePairs, FilePolicy
+    from panoptic_blend.scoring.file_pairs import FilePolicy
     from panoptic_blend.scoring.instance_files import InstancePolicy
+    from panoptic_blend.scoring.run import ScoredFiles
 
     if select is not None:
         page_only = {
             "--images": images,
-            "--compare": compare,
             "--instances": instances,
             "--instances-truth": instances_truth,
             "--compare-instances": compare_instances,
@@ -98,10 +98,16 @@ def report(
             raise PanopticBlendError(
                 f"{option} has no effect with --select, which writes a list and no page; leave it out"
             )
-        pairs = FilePairs(
-            truth, prediction, truth_folder, prediction_folder, FilePolicy(missing, additional, area), pictures=True
+        results = ScoredFiles(
+            truth=truth,
+            prediction=prediction,
+            truth_folder=truth_folder,
+            prediction_folder=prediction_folder,
+            others=options.paired_folders(compare, compare_folder),
+            policy=FilePolicy(missing, additional, area),
+            workers=workers,
         )
-        _write_list(pairs, select, output or Path("selected.txt"), overwrite, workers)
+        _write_list(results, select, output or Path("selected.txt"), overwrite)
         return
     if images is None:
         raise PanopticBlendError("a page needs the photos; say where they are with --images")
@@ -149,12 +155,15 @@ def report(
     print(f"{page} is the report" + (f"; {folder[0]} belongs to it" if folder else ", a single file"))
 
 
-def _write_list(pairs: FilePairs, select: str, output: Path, overwrite: bool, workers: int | None) -> None:
+def _write_list(files: ScoredFiles, select: str, output: Path, overwrite: bool) -> None:
     from panoptic_blend.report.selection import write_selection
+    from panoptic_blend.scoring.evaluate_files import pair_result_sets
 
     with stoppable("stopped; nothing was written"), progress_line("comparing", "images") as progress:
-        number = write_selection(pairs, select, output, overwrite=overwrite, workers=workers, progress=progress)
-    print(f"{output} lists {number} of {len(pairs)} images")
+        pairs = pair_result_sets(files.truth, files.results, files.truth_folder, files.policy, pictures=True)
+        sets = dict(zip(files.names, pairs, strict=True))
+        number = write_selection(sets, select, output, overwrite=overwrite, workers=files.workers, progress=progress)
+    print(f"{output} lists {number} of {len(pairs[0])} images")
 
 
 def _refuse(panoptic_only: list[str], results: Path) -> None:

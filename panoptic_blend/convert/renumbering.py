@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path, PurePosixPath
 
+from panoptic_blend.convert.cityscapes import PICTURE
 from panoptic_blend.convert.painting import Labels
 from panoptic_blend.convert.writing import LabeledSource
 from panoptic_blend.files import printable
@@ -18,8 +19,9 @@ from panoptic_blend.structures import Category, ImageId, PanopticBlendError
 def renumbered(source: LabeledSource, path: Path) -> LabeledSource:
     """Give pictures and classes the ids that those of the same names have in the COCO panoptic JSON ``path``.
 
-    A picture is found by its file name, or without its folders if only one has that name; in the panoptic JSON of
-    Cityscapes, by the name that `photo_name` gives. The categories become those of ``path``.
+    A picture is found by its file name, or without its folders if only one has that name. The names that pictures have
+    in Cityscapes' layout, also those that ``data export --to cityscapes`` gives them, count as the names without
+    ``_gtFine`` and ``_leftImg8bit``. The categories become those of ``path``.
 
     Raises:
         PanopticBlendError: ``path`` is missing or broken, lacks a picture or class of the source, or has a class as
@@ -52,9 +54,10 @@ def _images(model: PanopticJson) -> Mapping[str, list[ImageId]]:
 
 
 def _keys(name: str) -> list[str]:
-    """A name of a picture, and what it is without its folders."""
-    photo = photo_name(name)
-    return list(dict.fromkeys((photo, PurePosixPath(photo).name)))
+    """A name of a picture, what it is without its folders, and as an export for Cityscapes joins these to one name."""
+    path = PurePosixPath(photo_name(name))
+    path = path.with_name(f"{path.stem.removesuffix(PICTURE)}{path.suffix}")
+    return list(dict.fromkeys((str(path), path.name, "_".join(path.parts))))
 
 
 def _classes(source: LabeledSource, model: PanopticJson) -> Mapping[int, Category]:

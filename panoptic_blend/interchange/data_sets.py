@@ -89,7 +89,10 @@ def _require_known(sources: Sequence[MapSource], edit: Edit) -> None:
     for option, wanted, known in (("--rename", edit.renames, names), ("--classes", edit.classes, renamed)):
         for name in wanted:
             if name not in known:
-                raise PanopticBlendError(f"{option}: no class is called {name}; {suggestion(name, known)}")
+                hint = suggestion(name, known)
+                if option == "--classes" and name in edit.renames:
+                    hint = f"--rename makes it {edit.renames[name]}, so name that"
+                raise PanopticBlendError(f"{option}: no class is called {name}; {hint}")
 
 
 def edited_splits(

@@ -110,7 +110,8 @@ class Matches:
     """Matched pairs and errors of one image, as int64 indices of the compared segments.
 
     Pair ``i`` is ``truth[i]`` with ``prediction[i]`` at IoU ``iou[i]`` (float64); ``missed`` are the false
-    negatives among the truth, ``spurious`` the false positives among the predictions.
+    negatives among the truth, ``spurious`` the false positives among the predictions. ``ignorable`` are the
+    predictions that lie mostly on void and crowd, and are ignored unless they match.
     """
 
     truth: Integers
@@ -118,6 +119,7 @@ class Matches:
     iou: Floats
     missed: Integers
     spurious: Integers
+    ignorable: Integers
 
 
 def compare(truth: PanopticMap, prediction: PanopticMap, *, boundary: bool = False) -> Comparison:
@@ -189,6 +191,7 @@ def match(comparison: Comparison, *, boundary: bool = False, threshold: int = 50
         iou=iou,
         missed=_others(paired_truth, exists & ~truth.is_crowd),
         spurious=_others(paired_prediction, (area > 0) & (2 * ignored <= area)),
+        ignorable=np.flatnonzero(2 * ignored > area),
     )
 
 

@@ -27,7 +27,7 @@ def pq_dagger(details: PanopticDetails) -> ClassMeans:
     truths: Counter[int] = Counter()
     for _, comparison in details.comparisons():
         truth = comparison.truth
-        counted = ~truth.is_crowd & (comparison.overlaps.row_sums()[1:] > 0)
+        counted = ~truth.is_crowd & (truth.areas > 0)
         truths.update(id for id in truth.categories[counted].tolist() if id in stuff)
         rows, _, iou = same_class_ious(comparison)
         kept = counted[rows]

@@ -24,16 +24,15 @@ def quality_at(details: PanopticDetails, thresholds: tuple[int, ...] = THRESHOLD
     qualities = {percent: PanopticQuality(tuple(details.categories.values())) for percent in thresholds}
     for _, comparison in details.comparisons():
         truth, prediction = comparison.truth.categories, comparison.prediction.categories
-        strictest = match(comparison, threshold=99)
         for percent, quality in qualities.items():
-            matches = _matches_above(percent, comparison, strictest)
+            matches = _matches_above(percent, comparison)
             pairs = zip(truth[matches.truth].tolist(), matches.iou.tolist(), strict=True)
             quality.tally(pairs, truth[matches.missed].tolist(), prediction[matches.spurious].tolist())
     return {percent: quality.compute() for percent, quality in qualities.items()}
 
 
-def _matches_above(percent: int, comparison: Comparison, strictest: Matches) -> Matches:
-    """The matches at a threshold of ``percent``; ``strictest`` are those at 99.
+def _matches_above(percent: int, comparison: Comparison) -> Matches:
+    """The matches at a threshold of ``percent``.
 
     They are those of `match` at this threshold, which takes several times as long for all thresholds.
     """
@@ -47,7 +46,8 @@ def _matches_above(percent: int, comparison: Comparison, strictest: Matches) -> 
         prediction=found.prediction[kept],
         iou=found.iou[kept],
         missed=np.concatenate([found.missed, found.truth[~kept]]),
-        spurious=np.concatenate([found.spurious, lost[np.isin(lost, strictest.spurious)]]),
+        spurious=np.concatenate([found.spurious, lost[~np.isin(lost, found.ignorable)]]),
+        ignorable=found.ignorable,
     )
 
 

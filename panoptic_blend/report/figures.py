@@ -10,8 +10,11 @@ import numpy as np
 from panoptic_blend.files import without_nan
 from panoptic_blend.metrics.causes import Cause
 from panoptic_blend.metrics.confusion import confusion
+from panoptic_blend.metrics.covering import parsing_covering
 from panoptic_blend.metrics.details import PanopticDetails
 from panoptic_blend.metrics.error_budget import Budget
+from panoptic_blend.metrics.map_iou import map_iou
+from panoptic_blend.metrics.pq_dagger import pq_dagger
 from panoptic_blend.metrics.resampling import Interval, compare_results, image_qualities
 from panoptic_blend.metrics.sparse import Integers
 from panoptic_blend.metrics.thresholds import STRICTER, quality_at
@@ -40,6 +43,7 @@ def result_figures(details: PanopticDetails, resampling: Resampling) -> dict[str
         "groups": groups,
         "classes": classes,
         "stricter": _stricter(details),
+        "beside": _beside(details),
         "too_rare": len(findings.intervals.too_rare),
         "sizes": {size: report.groups for size, report in findings.sizes.items()},
         "confusion": {"segments": _sparse(matrices.segments), "pixels": _sparse(matrices.pixels)},
@@ -92,6 +96,17 @@ def _stricter(details: PanopticDetails) -> dict[str, Any]:
         "ious": [percent / 100 for percent in STRICTER],
         "groups": {group: [report[group]["pq"] for report in reports] for group in reports[0].groups},
         "classes": {id: [report.per_class[id]["pq"] for report in reports] for id in occurring},
+    }
+
+
+def _beside(details: PanopticDetails) -> dict[str, dict[str, float]]:
+    """The figures beside PQ that are means over classes, of each group; NaN over none."""
+    iou = map_iou(details)
+    return {
+        "mIoU": iou.means.groups,
+        "frequency-weighted IoU": iou.frequency_weighted,
+        "PQ-dagger": pq_dagger(details).groups,
+        "covering": parsing_covering(details).groups,
     }
 
 

@@ -27,7 +27,20 @@ REPORT = Template(
     scripts=(
         *("elements", "assets", "class_labels", "tools", "segment_table", "state", "tags", "downloads", "snapshot"),
         *("figures", "classes", "matrix", "budget", "verdict", "groups", "instances", "precision", "averages"),
-        *("curves", "scores", "cards", "images", "grid", "patches", "maps", "details", "masks", "frames", "zoom"),
+        *(
+            "curves",
+            "matching",
+            "scores",
+            "cards",
+            "images",
+            "grid",
+            "patches",
+            "maps",
+            "details",
+            "masks",
+            "frames",
+            "zoom",
+        ),
         *("viewer", "pointer", "segments", "detections", "keys_dialog", "keys", "main"),
     ),
 )

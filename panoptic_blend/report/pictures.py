@@ -96,13 +96,17 @@ class MapEncoder:
         classes = sorted({self._class_indices[row.category] for row in rows})
         errors = sorted({self._error(row) for row in rows if row.cause is not None})
         scores = {segment.id: segment.score for segment in pair.prediction.segments}
+        ignorable = set(found.prediction.ids[found.matches.ignorable].tolist())
         segments = (
-            [self._entry(row, None, box) for row, box in zip(truth, truth_boxes, strict=True)],
-            [self._entry(row, scores[row.segment], box) for row, box in zip(prediction, boxes, strict=True)],
+            [self._entry(row, None, box, False) for row, box in zip(truth, truth_boxes, strict=True)],
+            [
+                self._entry(row, scores[row.segment], box, row.segment in ignorable)
+                for row, box in zip(prediction, boxes, strict=True)
+            ],
         )
         return EncodedResult(pair.image.id, found, classes, errors, segments, content)
 
-    def _entry(self, row: SegmentRow, score: float | None, box: Box) -> SegmentEntry:
+    def _entry(self, row: SegmentRow, score: float | None, box: Box, ignorable: bool) -> SegmentEntry:
         return SegmentEntry(
             line=self._class_indices[row.category],
             outcome=OUTCOMES.index(row.outcome),
@@ -112,6 +116,7 @@ class MapEncoder:
             area=row.area,
             score=math.nan if score is None else score,
             box=box,
+            ignorable=ignorable,
         )
 
     def _segment_row(self, row: SegmentRow, indices: Mapping[int, int], is_crowd: bool) -> list[float | None]:

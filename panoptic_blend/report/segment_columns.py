@@ -20,11 +20,12 @@ _TYPES = {
     "lines": "<u2",
     "outcomes": "u1",
     "causes": "u1",
-    "ious": "<u2",
+    "ious": "<f4",
     "others": "<u2",
     "areas": "<u4",
     "scores": "<f4",
     "boxes": "<u2",
+    "ignorable": "u1",
 }
 """The types of the columns in the page; `SegmentEntry` says what they hold."""
 
@@ -35,6 +36,7 @@ class SegmentEntry:
 
     ``outcome`` and ``cause`` are indices, the latter ``NO_CAUSE`` without an error. ``iou`` is that with the match or
     with the nearest segment, ``score`` NaN if there is none, ``box`` x0, y0, x1, y1 in pixels of the page.
+    ``ignorable`` says of a prediction that PQ ignores it unless it matches.
     """
 
     line: int
@@ -45,6 +47,7 @@ class SegmentEntry:
     area: int
     score: float
     box: tuple[int, int, int, int]
+    ignorable: bool = False
 
 
 class SegmentColumns:
@@ -62,11 +65,12 @@ class SegmentColumns:
             "lines": [entry.line for entry in entries],
             "outcomes": [entry.outcome for entry in entries],
             "causes": [entry.cause for entry in entries],
-            "ious": [round(10000 * entry.iou) for entry in entries],
+            "ious": [entry.iou for entry in entries],
             "others": [entry.other for entry in entries],
             "areas": [entry.area for entry in entries],
             "scores": [entry.score for entry in entries],
             "boxes": [length for entry in entries for length in entry.box],
+            "ignorable": [entry.ignorable for entry in entries],
         }
         for name, column in columns.items():
             self._parts[name].append(np.array(column, _TYPES[name]))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -15,7 +15,10 @@ from panoptic_blend.metrics.details import SIZES, SegmentRow, segment_rows
 from panoptic_blend.scoring.file_pairs import FilePairs, Pair, iter_images
 from panoptic_blend.structures import PanopticBlendError, Progress
 
-KEYS = "cause", "class", "true", "predicted", "outcome", "size", "iou", "score", "pq"
+FINDERS = "found-by", "missed-by"
+"""What a filter may ask for once for each result set."""
+
+KEYS = "cause", "class", "true", "predicted", "outcome", "size", "iou", "score", "pq", *FINDERS
 """What a filter may ask for; docs/report.md says what each means."""
 
 _OUTCOMES = {"matched": "tp", "spurious": "fp", "missed": "fn", "ignored": "ignored"}
@@ -27,7 +30,10 @@ Range = tuple[float, float]
 
 @dataclass(frozen=True)
 class Selection:
-    """A filter of images; what is None is not asked for. Classes are category ids, 0 for no class."""
+    """A filter of images; what is None is not asked for. Classes are category ids, 0 for no class.
+
+    ``found_by`` and ``missed_by`` are the places of result sets; everything else is about the first of them.
+    """
 
     cause: Cause | None = None
     category: int | None = None
@@ -38,17 +44,28 @@ class Selection:
     iou: Range | None = None
     score: Range | None = None
     pq: Range | None = None
+    found_by: tuple[int, ...] = ()
+    missed_by: tuple[int, ...] = ()
 
     @classmethod
-    def parse(cls, text: str, categories: Categories) -> Selection:
-        """Read ``key=value`` pairs with commas between them; raises PanopticBlendError for others."""
-        values = {}
+    def parse(cls, text: str, categories: Categories, sets: Sequence[str] = ()) -> Selection:
+        """Read ``key=value`` pairs with commas between them; ``sets`` are the names of the result sets.
+
+        Raises PanopticBlendError for unknown keys and values, and for a key that is given twice but for `FINDERS`.
+        """
+        values: dict[str, str] = {}
+        named: dict[str, list[int]] = {key: [] for key in FINDERS}
         for part in re.split(rf",\s*(?=(?:{'|'.join(KEYS)})\s*=)", text):
             key, equals, value = (piece.strip() for piece in part.partition("="))
             if key not in KEYS or not equals or not value:
                 raise PanopticBlendError(
                     f"--select {text}: {part!r} is no key=value with one of the keys {', '.join(KEYS)}; correct it"
                 )
+            if key in FINDERS:
+                named[key].append(_set(value, key, sets))
+                continue
+            if key in values:
+                raise PanopticBlendError(f"--select {text}: `{key}` is given twice; select twice, and join the lists")
             values[key] = value
         category, true, predicted = (_category(values.get(key), categories) for key in ("class", "true", "predicted"))
         iou, score, pq = (_range(values.get(key), key) for key in ("iou", "score", "pq"))
@@ -56,19 +73,36 @@ class Selection:
         outcome = _one_of(values.get("outcome"), list(_OUTCOMES), "outcome")
         size = _one_of(values.get("size"), list(SIZES), "size")
         chosen = None if outcome is None else _OUTCOMES[outcome]
-        return cls(None if cause is None else Cause(cause), category, true, predicted, chosen, size, iou, score, pq)
+        finders = (tuple(named[key]) for key in FINDERS)
+        found = None if cause is None else Cause(cause)
+        return cls(found, category, true, predicted, chosen, size, iou, score, pq, *finders)
 
-    def takes(self, pair: Pair, things: frozenset[int]) -> bool:
-        """Whether an image is selected."""
+    @property
+    def asks_who(self) -> bool:
+        """Whether it matters which result set finds or misses a segment."""
+        return bool(self.found_by or self.missed_by)
+
+    def takes(self, pairs: Sequence[Pair], things: frozenset[int]) -> bool:
+        """Whether an image, with its results in each set, is selected."""
+        pair = pairs[0]
         rows = list(segment_rows(pair.image.id, pair.comparison, diagnose(pair.comparison, things)))
         if self.pq and not self._has_quality(rows):
             return False
-        if self.outcome or self.size or self.iou or self.score:
+        if self.asks_who:
+            rows = [row for row in rows if row.side == "truth" and self._has_finders(row.segment, pairs)]
+        if self.asks_who or self.outcome or self.size or self.iou or self.score:
             scores = {segment.id: segment.score for segment in pair.prediction.segments}
             return any(self._is_wanted(row, scores) and self._is_error(row, own=True) for row in rows)
         if self.cause is not None or self.true is not None or self.predicted is not None:
             return any(row.cause is not None and self._is_error(row) for row in rows)
         return self.category is None or any(row.category == self.category for row in rows)
+
+    def _has_finders(self, segment: int, pairs: Sequence[Pair]) -> bool:
+        """Whether the true segment is matched in all sets of ``found_by``, and missed in all of ``missed_by``."""
+        found, missed = ([pairs[place].comparison for place in places] for places in (self.found_by, self.missed_by))
+        return all(segment in each.truth.ids[each.matches.truth] for each in found) and all(
+            segment in each.truth.ids[each.matches.missed] for each in missed
+        )
 
     def _is_wanted(self, row: SegmentRow, scores: dict[int, float | None]) -> bool:
         low, high = SIZES[self.size] if self.size else (0, 2**62)
@@ -98,25 +132,42 @@ class Selection:
 
 
 def write_selection(
-    pairs: FilePairs, text: str, out: Path, *, overwrite: bool, workers: int | None, progress: Progress | None = None
+    sets: Mapping[str, FilePairs],
+    text: str,
+    out: Path,
+    *,
+    overwrite: bool,
+    workers: int | None,
+    progress: Progress | None = None,
 ) -> int:
     """Write the file names of the images that the filter ``text`` selects, one in each line; returns their number.
 
-    Raises PanopticBlendError if the filter or a file is wrong, or if ``out`` exists and may not be overwritten.
+    Args:
+        sets: the result sets by name; all but the first are made of the first by `FilePairs.with_results`.
+
+    Raises:
+        PanopticBlendError: the filter or a file is wrong, several sets are given and the filter does not ask which of
+            them finds a segment, or ``out`` exists and may not be overwritten.
     """
     if out.exists() and not overwrite:
         raise PanopticBlendError(f"{out}: already exists; choose another --output, or add --overwrite")
-    selection = Selection.parse(text, pairs.categories)
-    things = frozenset(category.id for category in pairs.categories if category.is_thing)
+    first = next(iter(sets.values()))
+    selection = Selection.parse(text, first.categories, list(sets))
+    if len(sets) > 1 and not selection.asks_who:
+        raise PanopticBlendError(
+            f"--select {text}: is about {next(iter(sets))} alone; ask with found-by or missed-by about other results, "
+            "or leave --compare out"
+        )
+    things = frozenset(category.id for category in first.categories if category.is_thing)
     names = []
 
     def judge(found: list[Pair]) -> tuple[str, bool]:
-        return found[0].image.file_name, selection.takes(found[0], things)
+        return found[0].image.file_name, selection.takes(found, things)
 
-    for done, (name, is_taken) in enumerate(iter_images([pairs], judge, workers=workers), start=1):
+    for done, (name, is_taken) in enumerate(iter_images([*sets.values()], judge, workers=workers), start=1):
         names += [name] * is_taken
         if progress:
-            progress(done, len(pairs))
+            progress(done, len(first))
     with replacing(out) as temporary:
         temporary.write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
     return len(names)
@@ -158,6 +209,18 @@ def _one_of(text: str | None, names: Sequence[str], key: str) -> str | None:
         return text
     guess = "".join(f"; did you mean {name!r}?" for name in get_close_matches(text, names, 1))
     raise PanopticBlendError(f"--select: {key}={text} is none of {', '.join(names)}{guess or '; write one of them'}")
+
+
+def _set(text: str, key: str, names: Sequence[str]) -> int:
+    """The place of a result set that is given by its name, or by that without ``.json``."""
+    short = [name.removesuffix(".json") for name in names]
+    for known in (names, short):
+        if text in known:
+            return known.index(text)
+    guess = "".join(f"; did you mean {name!r}?" for name in get_close_matches(text, [*short, *names], 1))
+    raise PanopticBlendError(
+        f"--select: {key}={text} is no result set, which are {', '.join(names)}{guess or '; others need --compare'}"
+    )
 
 
 def _category(text: str | None, categories: Categories) -> int | None:

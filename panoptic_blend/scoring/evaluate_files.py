@@ -87,10 +87,12 @@ def pair_result_sets(
     results: Sequence[tuple[str | Path, str | Path | None]],
     truth_folder: str | Path | None = None,
     policy: FilePolicy | None = None,
+    *,
+    pictures: bool = False,
 ) -> list[FilePairs]:
-    """Pair one truth with each of ``results``, (JSON, folder of PNGs or None)."""
+    """Pair one truth with each of ``results``, (JSON, folder of PNGs or None); ``pictures`` is as for `FilePairs`."""
     (json_path, folder), *others = results
-    first = FilePairs(truth_json, json_path, truth_folder, folder, policy)
+    first = FilePairs(truth_json, json_path, truth_folder, folder, policy, pictures=pictures)
     return [first, *(first.with_results(*other) for other in others)]
 
 

@@ -92,6 +92,12 @@ def test_pictures_of_cityscapes_have_the_ids_of_its_own_json(tmp_path: Path) -> 
     assert [item.image_id for item in found.items] == [8]
 
 
+def test_names_of_an_export_for_cityscapes_are_those_of_its_source(tmp_path: Path) -> None:
+    like = old(tmp_path / "old.json", {7: "a.jpg", 8: "day/b.jpg", 9: "night/b.jpg"})
+    names = "val/val/a_leftImg8bit.jpg", "val/day/day_b_leftImg8bit.jpg", "val/night/night_b_leftImg8bit.jpg"
+    assert [item.image_id for item in renumbered(source(tmp_path, *names), like).items] == [7, 8, 9]
+
+
 def yolo(root: Path) -> str:
     write_picture(root / "images/val/a.jpg", PICTURE)
     (root / "labels/val").mkdir(parents=True)

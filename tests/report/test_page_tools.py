@@ -11,13 +11,16 @@ import numpy as np
 import pytest
 from browser_fixtures import expect
 from reporting_browser import addressed, texts, visit
-from reporting_files import EVIL, Small, small
+from reporting_files import CATEGORIES, EVIL, Small, annotation, small, write_results
 
 from panoptic_blend.formats.images import decode_picture
 from panoptic_blend.metrics.calibration import expected_error, score_bins
+from panoptic_blend.metrics.panoptic_quality import class_quality
+from panoptic_blend.metrics.thresholds import quality_at
 from panoptic_blend.report.command import ReportRequest, write_report
 from panoptic_blend.report.selection import write_selection
 from panoptic_blend.scoring.details import Resampling
+from panoptic_blend.scoring.evaluate_files import detail_files
 from panoptic_blend.scoring.file_pairs import FilePairs
 
 if TYPE_CHECKING:
@@ -84,7 +87,30 @@ def test_what_is_wrong_is_said(page: Page, written: Path) -> None:
     page.click('.facts button:text-is("3")')
     expect(page.locator("#patches-found")).to_have_text("3 of 24 segments in 3 images")
     page.click("#to-images")
-    expect(page.locator("#segment-chip")).to_have_text("found by B, not A ✕")
+    expect(page.locator("#segment-chip")).to_have_text("found by B, missed by A ✕")
+
+
+def test_segments_are_filtered_by_who_found_them(page: Page, written: Path, files: Small, tmp_path: Path) -> None:
+    visit(page, written, "view=segments&class=2")
+    found = page.locator("#patches-found")
+    page.click("#patch-missedBy-0")
+    expect(found).to_have_text("2 of 22 segments in 2 images")  # of images 3 and 4
+    page.click("#patch-foundBy-1")
+    page.click("#patch-missedBy-2")
+    expect(found).to_have_text("2 of 22 segments in 2 images")
+    addressed(page, "foundBy=1&missedBy=02")
+    page.click("#patch-foundBy-0")  # which cannot both find and miss a segment
+    addressed(page, "foundBy=01&missedBy=2")
+    expect(found).to_contain_text("0 of 22")
+    visit(page, written, "view=images&missedBy=07")
+    expect(page.locator("#found")).to_have_text("4 of 4 images")  # no such set
+    page.click("#filter-missedBy-0")
+    expect(page.locator("#found")).to_have_text("3 of 4 images")
+    page.click("#filter-foundBy-1")
+    assert texts(page, "#list .image .name") == ["b.jpg", "c <b>.jpg", "d.jpg"]
+    first = FilePairs(files.truth, files.first, pictures=True)
+    sets = {"first": first, "second": first.with_results(files.second)}
+    assert write_selection(sets, "missed-by=first,found-by=second", tmp_path / "l", overwrite=False, workers=1) == 3
 
 
 def test_several_result_sets(page: Page, written: Path) -> None:
@@ -142,6 +168,7 @@ def test_single_segments_are_filtered(page: Page, written: Path) -> None:
         ("outcome=matched,iou=0..80", "outcome=tp&iou1=80"),
         ("score=90..,class=7", "score0=90&class=2"),
         ("size=small,outcome=missed,true=7", "area=small&outcome=fn&true=2"),
+        ("missed-by=first,class=7", "missedBy=0&class=2"),
     ],
 )
 def test_the_command_line_selects_what_the_page_does(
@@ -149,7 +176,7 @@ def test_the_command_line_selects_what_the_page_does(
 ) -> None:
     visit(page, written, f"view=images&sort=name&{state}")
     pairs, out = FilePairs(files.truth, files.first, pictures=True), tmp_path / "list.txt"
-    number = write_selection(pairs, words, out, overwrite=False, workers=1)
+    number = write_selection({"first": pairs}, words, out, overwrite=False, workers=1)
     assert saved(page, "#save-list") == out.read_text("utf-8") and len(out.read_text().splitlines()) == number > 0
 
 
@@ -157,8 +184,19 @@ def test_groups_lead_to_their_images(page: Page, written: Path) -> None:
     visit(page, written)
     # in y: class 3 is found, class 7 missed twice; in x: 1 / 1.5, 2 / 2.5 and 1
     low, high = (1 + 0 + 3000 / 3900) / 3, (1 / 1.5 + 2 / 2.5 + 1) / 3
-    rows = [row.split("\t")[:4] for row in texts(page, ".groups tbody tr")]
-    assert rows == [["y", "2", "3", f"{100 * low:.1f}"], ["x", "2", "3", f"{100 * high:.1f}"]]
+    rows = [row.split("\t")[:6] for row in texts(page, ".groups tbody tr")]
+    a = [f"{100 * low:.1f}", f"{100 * high:.1f}"]
+    assert rows == [["y", "2", "3", a[0], "100.0", a[0]], ["x", "2", "3", a[1], "100.0", a[1]]]
+    assert "Lowest: A y, C y." in page.locator("article:has(.groups)").inner_text()
+    beside = [row.split("\t") for row in texts(page, "#beside tbody tr")]
+    # sky: 12000 pixels of the truth, all found, and 2 x 900 more; class 3: 2700 of 3600; class 7: 1800 of 3600 + 900
+    sky, left, right = 12000 / (12000 + 1800), 2700 / 3600, 1800 / 4500
+    ious = [f"{100 * iou:.1f}" for iou in ((sky + left + right) / 3, (left + right) / 2, sky)]
+    assert [row[:3] for row in beside[:3]] == [
+        ["A", *row] for row in zip(("All", "Things", "Stuff"), ious, strict=True)
+    ]
+    assert len(beside) == 9 and beside[3] == ["B", "All", "100.0", "100.0", "100.0", "100.0"]
+    assert texts(page, "#beside th[scope=col]")[2:] == ["mIoU", "frequency-weighted IoU", "PQ-dagger", "covering"]
     page.locator(".groups .link").first.click()
     assert (
         texts(page, "#list .image .name") == ["c <b>.jpg", "d.jpg"]
@@ -188,8 +226,45 @@ def test_curves_of_panoptic_scores(page: Page, written: Path) -> None:
     # above an IoU of 0.75 all sky matches, of which two have 3000 / 3900; above 0.8 two are missed and two spurious
     stuff = page.evaluate("content.results[0].stricter.groups.Stuff")
     assert stuff[5:7] == pytest.approx([(2 + 2 * 3000 / 3900) / 4, 2 / 4])
+    page.locator("#match").evaluate("node => { node.value = 77; node.dispatchEvent(new Event('input')); }")
+    table = page.locator("#match-table tbody tr")
+    assert table.count() == 9 and page.locator("#match-value").inner_text() == "0.77"
+    pq = 100 * 2 / 4  # two skies match, and two are missed and spurious
+    assert table.nth(2).inner_text().split("\t") == ["A", "Stuff", f"{pq:.1f}", "100.0", "50.0", "2", "2", "2"]
+    page.locator("#match").evaluate("node => { node.value = 76; node.dispatchEvent(new Event('change')); }")
+    addressed(page, "match=76")
+    assert table.nth(2).inner_text().split("\t")[2:4] == [f"{100 * (2 + 2 * 3000 / 3900) / 4:.1f}"] * 2
     page.select_option("#curve-class", "3")
     assert page.locator("#curves .plot").count() == 1  # stuff has no scores
+
+
+def test_figures_at_other_thresholds_are_those_of_pq(page: Page, files: Small, tmp_path: Path) -> None:
+    """Shifted boxes, one of which lies mostly on void, so that PQ ignores it where it does not match."""
+    truth, shifted = np.full((60, 80), 5, np.int32), np.full((60, 80), 5, np.int32)
+    truth[10:40, 5:35], truth[10:40, 45:55], truth[10:40, 55:80] = 1, 2, 0
+    shifted[10:40, 9:39], shifted[10:40, 47:80] = 1, 2
+    content = json.loads(files.truth.read_text())
+    record, images = annotation(1, {1: 3, 2: 7, 5: 9}), content["images"][:1]
+    path = tmp_path / "truth.json"
+    write_results(path, [record], [truth], images=images, categories=CATEGORIES)
+    write_results(tmp_path / "results.json", [annotation(1, {1: 3, 2: 7, 5: 9})], [shifted])
+    request = ReportRequest(path, tmp_path / "results.json", files.photos, tmp_path / "page.html")
+    visit(page, write_report(request, Resampling(20))[0], "view=curves")
+    expected = quality_at(detail_files(path, tmp_path / "results.json"), tuple(range(50, 100)))
+    assert expected[90].per_class[7] == class_quality(0, 0, 0, 1)  # IoU 240 / 300, and no false positive above it
+    for threshold, report in expected.items():
+        found = dict(page.evaluate(f"qualitiesAbove(0, {threshold / 100}, 0)"))
+        for group, figures in found.items():
+            assert [figures[key] for key in ("pq", "sq", "rq")] == pytest.approx(
+                [report[group][key] for key in ("pq", "sq", "rq")], abs=1e-7
+            )
+        counts = [sum(quality[key] for quality in report.per_class.values()) for key in ("tp", "fp", "fn")]
+        assert [found["All"][key] for key in ("tp", "fp", "fn")] == counts
+    page.click("#tab-segments")
+    assert not page.locator("#iou-note").is_visible()
+    page.locator("#slider-iou0").evaluate("node => { node.value = 70; node.dispatchEvent(new Event('change')); }")
+    page.click("#iou-note button")
+    expect(page.locator("#match-value")).to_have_text("0.70")
 
 
 def test_calibration_is_that_of_pq(page: Page, written: Path) -> None:

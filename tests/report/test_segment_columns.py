@@ -26,14 +26,15 @@ def column(text: str, kind: str) -> list[float]:
 
 def test_columns_hold_the_segments_image_by_image() -> None:
     columns = SegmentColumns()
-    found = SegmentEntry(2, 0, NO_CAUSE, 0.87654, 2, 1024, 0.5, (1, 2, 3, 4))
+    found = SegmentEntry(2, 0, NO_CAUSE, 0.87654, 2, 1024, 0.5, (1, 2, 3, 4), True)
     missed = SegmentEntry(3, 2, MISSED, 0.0, 0, 1023, math.nan, (0, 0, 0, 0))
     columns.add([missed], [found])
     columns.add([], [])
     content = columns.content()
     assert column(content["counts"], "<u2") == [1, 1, 0, 0]
     assert column(content["lines"], "<u2") == [3, 2] and column(content["causes"], "u1") == [MISSED, 255]
-    assert column(content["ious"], "<u2") == [0, 8765] and column(content["boxes"], "<u2") == [0, 0, 0, 0, 1, 2, 3, 4]
+    assert column(content["ious"], "<f4") == [0, np.float32(0.87654)] and column(content["ignorable"], "u1") == [0, 1]
+    assert column(content["boxes"], "<u2") == [0, 0, 0, 0, 1, 2, 3, 4]
     scores = column(content["scores"], "<f4")
     assert math.isnan(scores[0]) and scores[1] == 0.5 and columns.has_scores()
     assert columns.errors_by_size()[MISSED] == [1, 0, 0]  # 1023 pixels are small

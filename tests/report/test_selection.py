@@ -39,7 +39,18 @@ def test_the_command_writes_a_list(
     assert "list.txt lists 1 of 3 images" in run(*to_list, "cause=missed,class=7") and out.read_text() == "c <b>.jpg\n"
     assert "list.txt: already exists" in run(*to_list, "cause=split")
     assert "lists 0 of 3 images" in run(*to_list, "cause=split", "--overwrite") and out.read_text() == ""
-    assert "--compare has no effect with --select" in run(*to_list, "cause=split", "--compare", str(files.second))
+    compared = "--compare", str(files.second), "--overwrite"
+    assert "is about first.json alone; ask with found-by" in run(*to_list, "cause=split", *compared)
+    assert "lists 2 of 3 images" in run(*to_list, "missed-by=first.json,found-by=second", *compared)
+    assert out.read_text() == "b.jpg\nc <b>.jpg\n"
+    assert "lists 1 of 3 images" in run(*to_list, "missed-by=first,found-by=second,cause=wrong class", *compared)
+    assert out.read_text() == "b.jpg\n"
+    assert "lists 1 of 3 images" in run(
+        *to_list, "missed-by=first,class=cat & 'dog'", *compared
+    )  # of the segment itself
+    assert out.read_text() == "c <b>.jpg\n"
+    assert "lists 0 of 3 images" in run(*to_list, "found-by=first,missed-by=second", *compared)
+    assert "lists 3 of 3 images" in run(*to_list, "found-by=first,found-by=second", *compared)
     assert "say where they are with --images" in run("--output", str(tmp_path / "page.html"))
 
 
@@ -55,9 +66,12 @@ def test_names_of_classes_may_hold_commas_and_signs(categories: Categories) -> N
         ("class=cat & 'dogs'", "did you mean \"cat & 'dog'\"?"),
         ("iou=5", "iou=5 is no range in percent; write for example iou=0..50"),
         ("score=90..10", "is no range"),
+        ("cause=split,cause=missed", "`cause` is given twice"),
+        ("found-by=firts", "found-by=firts is no result set, which are a/first.json, second.json"),
+        ("missed-by=secnd", "did you mean 'second'?"),
         ("klass=cat", "is no key=value with one of the keys cause, class"),
         ("", "is no key=value"),
     ],
 )
 def test_wrong_filters_are_refused(categories: Categories, refused: Refused, text: str, message: str) -> None:
-    assert message in refused(Selection.parse, text, categories)
+    assert message in refused(Selection.parse, text, categories, ["a/first.json", "second.json"])

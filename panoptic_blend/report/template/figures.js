@@ -29,7 +29,7 @@ function drawOverview(section) {
         tooRare(content.results[set].too_rare),
     ),
     extremesPanel(set),
-    make("div", { class: "columns" }, budgetSummary(set), sizesPanel(set), groupCards(set)),
+    make("div", { class: "columns" }, budgetSummary(set), sizesPanel(set), besidePanel(), groupCards(set)),
   );
 }
 
@@ -139,6 +139,29 @@ function sizesPanel(set) {
 /** PQ of one size, and the number of classes that it is a mean over. */
 function sizeCell({ n, pq }) {
   return make("td", { class: "number" }, n ? percent(pq) : "–", make("small", { class: "classes" }, ` (${n})`));
+}
+
+/** Figures beside PQ, of every result set. */
+function besidePanel() {
+  const names = Object.keys(content.results[0].beside);
+  const rowsOf = (set) => GROUPS.map((group) => [group, names.map((name) => percent(content.results[set].beside[name][group]))]);
+  return make(
+    "article",
+    { class: "card", id: "beside" },
+    make("h2", {}, "Figures beside PQ"),
+    setsTable(names, rowsOf),
+    make("p", { class: "note" }, "Those of pq --also. mIoU is of the panoptic maps; PQ-dagger has no threshold for stuff; covering weighs segments by area."),
+  );
+}
+
+/** A table with rows [name, texts of figures] of every result set; a set is named if there are several. */
+function setsTable(figures, rowsOf) {
+  const row = (set, [name, texts]) =>
+    make("tr", {}, isCompared ? cell(LETTERS[set], null) : null, make("th", { scope: "row" }, name), texts.map((text) => cell(text)));
+  const rows = [...content.results.keys()].flatMap((set) => rowsOf(set).map((found) => row(set, found)));
+  const heads = [...(isCompared ? ["Results"] : []), "Classes"].map((label) => headCell(label));
+  const numbers = figures.map((label) => headCell(label, { numeric: true }));
+  return make("div", { class: "scroll" }, make("table", { class: "plain" }, make("thead", {}, make("tr", {}, heads, numbers)), make("tbody", {}, rows)));
 }
 
 /** The images with the lowest PQ, or with the largest difference between two result sets; of equal ones, those with most errors. */

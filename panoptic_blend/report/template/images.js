@@ -203,6 +203,7 @@ function drawFilters() {
     ),
   ];
   parts.push(select("thumbs", "Show", LAYERS.map((layer) => [layer, layer]), state.thumbs, (value) => show({ thumbs: value })));
+  parts.push(...finderFields("filter"));
   if (hasSegmentFilter()) parts.push(segmentChip());
   if (state.group !== "") parts.push(make("button", { class: "chip", id: "group", title: "Remove this filter", click: () => show({ group: "" }) }, state.group.replace("\n", ": "), " ✕"));
   if (isMixed) {

@@ -40,7 +40,7 @@ function drawingKey() {
   const { view, of, set, kind } = state;
   const shared = [of, set, ...(isInstances() ? [kind, view === "curves" ? "" : scoreStep()] : [])];
   if (LISTS.includes(view)) return [...shared, state.thumbs, state.rank, state.sort, state.down, ...FILTERS.map((name) => state[name])].join("\n");
-  return [...shared, state.matrix, state.lines, state.order, state.curve].join();
+  return [...shared, state.matrix, state.lines, state.order, state.curve, state.match].join();
 }
 
 /** The choice of segments or instances, their tabs, and the slider of scores. */

@@ -36,6 +36,7 @@ function drawPatches(section) {
   drawPatchFilters(set, rows);
   byId("patches-found").textContent = `${count(rows.length)} of ${count(table.lines.length)} segments in ${count(new Set(rows.map((row) => table.places[row])).size)} images`;
   byId("suspect-note").hidden = state.suspect === "";
+  drawIouNote();
   byId("strips").replaceChildren(...strips(set, rows));
   patchList.show(state.suspect === "" ? sorted : sortedRows(sorted, (row) => agreement(tableSegment(set, row)), true));
 }
@@ -44,6 +45,7 @@ function patchParts() {
   return [
     make("div", { class: "bar filters", id: "patch-filters" }),
     make("div", { class: "bar" }, make("span", { id: "patches-found", class: "note", role: "status" }), make("button", { class: "quiet", id: "to-images", click: () => show({ view: "images" }, true) }, "Show their images")),
+    make("p", { class: "note", id: "iou-note" }),
     make(
       "p",
       { class: "note", id: "suspect-note" },
@@ -70,7 +72,7 @@ function drawPatchFilters(set, rows) {
     select("patch-outcome", "Outcome", [["", "any"], ...outcomes], state.outcome, (value) => show({ outcome: value })),
     select("patch-cause", "Cause", [["", "any"], ...causes], state.cause, (value) => show({ cause: value })),
     select("patch-area", "Size", [["", "any"], ...AREAS.map(([name]) => [name, name])], state.area, (value) => show({ area: value })),
-    ...(isCompared ? [select("patch-changed", "Found by", [["", "any"], ...CHANGES.map((change) => [change, changeWords(change)])], state.changed, (value) => show({ changed: value }))] : []),
+    ...finderFields("patch"),
     rangeField("iou", "IoU"),
     ...(hasScores() ? [rangeField("score", "Score")] : []),
     select("patch-rank", "Sort", RANKS.filter(([key]) => hasScores() || !key.includes("score")), state.rank, (value) => show({ rank: value })),
@@ -79,6 +81,16 @@ function drawPatchFilters(set, rows) {
     ...(state.true !== "" || state.taken !== "" ? [make("span", { class: "chip" }, `${className(Number(state.true))} → ${className(Number(state.taken))}`)] : []),
   );
   if (focused) byId(focused)?.focus();
+}
+
+/** Say that the sliders of IoU choose segments, and where the figures at the lowest IoU are, if it can be of a match. */
+function drawIouNote() {
+  const note = byId("iou-note");
+  note.hidden = state.iou0 === "" && state.iou1 === "";
+  const match = Math.min(STRICTEST, Number(state.iou0));
+  const open = () => show({ view: "curves", curve: state.class, match: String(match) }, true);
+  const link = match > 50 ? [" ", make("button", { class: "link inline", click: open }, `PQ with matches above ${(match / 100).toFixed(2)}`), "."] : [];
+  note.replaceChildren("The sliders only choose segments: outcomes and all figures are those of matches above an IoU of 0.50.", ...link);
 }
 
 /** Two sliders for the lowest and the highest value in percent. */
@@ -104,8 +116,30 @@ function rangeField(key, label) {
   return make("span", { class: "field range", title }, make("span", {}, label), slider(0, 0), text(`${key}0`, 0), "–", slider(1, 100), text(`${key}1`, 100));
 }
 
-/** Which of two result sets finds a segment. */
-const changeWords = (change, other = otherSet()) => (change === "lost" ? `A, not ${LETTERS[other]}` : `${LETTERS[other]}, not A`);
+const FINDERS = ["foundBy", "missedBy"];
+const FINDER_NAMES = { foundBy: "Found by", missedBy: "Missed by" };
+
+/** Buttons that choose by which of several result sets a true segment is found, and by which it is missed. */
+function finderFields(id) {
+  if (!isCompared || isInstances() || segmentSets === null) return [];
+  const toggled = (key, set) => (state[key].includes(set) ? state[key].replace(set, "") : [...state[key], set].sort().join(""));
+  const button = (key, other) => (set) =>
+    make(
+      "button",
+      {
+        id: `${id}-${key}-${set}`,
+        title: `True segments that ${setName(set)} ${key === "foundBy" ? "finds" : "misses"}`,
+        "aria-pressed": String(state[key].includes(set)),
+        click: () => show({ [key]: toggled(key, set), [other]: state[other].replace(set, "") }),
+      },
+      LETTERS[set],
+    );
+  const group = (key, other) => {
+    const buttons = Object.keys(content.sets).map(button(key, other));
+    return make("span", { class: "field" }, make("span", {}, FINDER_NAMES[key]), make("span", { class: "choice", role: "group", "aria-label": FINDER_NAMES[key] }, buttons));
+  };
+  return [group("foundBy", "missedBy"), group("missedBy", "foundBy")];
+}
 
 const boundText = (name, none) => ((state[name] === "" ? none : Number(state[name])) / 100).toFixed(2);
 
@@ -188,7 +222,7 @@ async function photoAt(place) {
 function segmentChip() {
   const words = SEGMENT_FILTERS.filter((key) => state[key] !== "").map((key) => {
     if (key === "suspect") return "truth to check";
-    if (key === "changed") return `found by ${changeWords(state.changed)}`;
+    if (FINDERS.includes(key)) return `${FINDER_NAMES[key].toLowerCase()} ${[...state[key]].map((set) => LETTERS[set]).join(", ")}`;
     const bounds = { iou0: "IoU ≥", iou1: "IoU ≤", score0: "score ≥", score1: "score ≤" }[key];
     return bounds ? `${bounds} ${boundText(key, 0)}` : key === "outcome" ? OUTCOMES[OUTCOME_KINDS.indexOf(state.outcome)] : state[key];
   });

@@ -10,7 +10,7 @@ function predictedSegments(set, line) {
   for (let place = 0; place < content.ids.length; place += 1) {
     for (let row = table.firsts[2 * place + 1]; row < table.firsts[2 * place + 2]; row += 1) {
       if (table.outcomes[row] === 3 || (line && table.lines[row] !== line)) continue;
-      found.push([table.scores[row], table.outcomes[row] === 0 ? table.ious[row] / 10000 : null, table.lines[row]]);
+      found.push([table.scores[row], table.outcomes[row] === 0 ? table.ious[row] : null, table.lines[row]]);
     }
   }
   return found;
@@ -98,7 +98,7 @@ function drawScoreCurves(section) {
       select("curve-class", "Class", [["", "all"], ...classes.map((row) => [row.line, className(row.line)])], state.curve, (value) => show({ curve: value })),
       setLegend(),
     ),
-    make("div", { class: "columns plots" }, thresholdsCard(line), isScored ? scoreCards(line) : []),
+    make("div", { class: "columns plots" }, thresholdsCard(line), segmentSets === null ? null : matchCard(line), isScored ? scoreCards(line) : []),
   );
 }
 
@@ -126,7 +126,7 @@ function thresholdsCard(line) {
     "article",
     { class: "card" },
     make("h2", {}, "PQ over the IoU above which segments match"),
-    plot({ id: "iou-plot", label: "PQ over the IoU of a match", lines, xLabel: "IoU", yLabel: "PQ", ticks: ["0.5", "0.6", "0.7", "0.8", "0.9", "1"], fitted: true }),
+    plot({ id: "iou-plot", label: "PQ over the IoU of a match", lines, xLabel: "IoU", yLabel: "PQ", ticks: ["0.5", "0.6", "0.7", "0.8", "0.9", "1"], at: 2 * matchIou() - 1, fitted: true }),
     line ? null : curveLegend(GROUPS.map((group) => [GROUP_KINDS[group], group])),
     make("p", { class: "note" }, `PQ has 0.50. The mean over 0.50, 0.55, ..., 0.95 is ${means}: it falls the less, the better the outlines are.`),
   );

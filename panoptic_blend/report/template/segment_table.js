@@ -5,20 +5,20 @@ const SEGMENT_COLUMNS = {
   lines: Uint16Array,
   outcomes: Uint8Array,
   causes: Uint8Array,
-  ious: Uint16Array,
+  ious: Float32Array,
   others: Uint16Array,
   areas: Uint32Array,
   scores: Float32Array,
   boxes: Uint16Array,
+  ignorable: Uint8Array,
 };
 const NO_CAUSE = 255;
-const SEGMENT_FILTERS = ["outcome", "iou0", "iou1", "score0", "score1", "area", "suspect", "changed"];
+const SEGMENT_FILTERS = ["outcome", "iou0", "iou1", "score0", "score1", "area", "suspect", "foundBy", "missedBy"];
 const AREAS = [
   ["small", 0, 32 ** 2],
   ["medium", 32 ** 2, 96 ** 2],
   ["large", 96 ** 2, Infinity],
 ];
-const CHANGES = ["lost", "gained"]; // true segments that only A finds, or only the set that is compared with it
 const SURE_IOU = 0.8; // of a prediction of another class that makes the truth doubtful
 const SURE_SCORE = 0.9; // of a prediction where the truth has no segment, that makes the truth doubtful
 let segmentSets = null; // columns of each result set, or null where the folder is missing
@@ -60,7 +60,7 @@ function tableSegment(set, row) {
     line: table.lines[row],
     outcome: table.outcomes[row],
     cause: table.causes[row] === NO_CAUSE ? null : table.causes[row],
-    iou: table.ious[row] / 10000,
+    iou: table.ious[row],
     other: table.others[row],
     area: table.areas[row],
     score: Number.isNaN(table.scores[row]) ? null : table.scores[row],
@@ -88,14 +88,14 @@ function segmentFilter(set) {
     (wanted.cause === null || table.causes[row] === wanted.cause) &&
     ((wanted.true === null && wanted.taken === null) || (table.causes[row] !== NO_CAUSE && isPair(row))) &&
     (outcome === null || table.outcomes[row] === outcome) &&
-    (wanted.iou0 === null || table.ious[row] >= 100 * wanted.iou0) &&
-    (wanted.iou1 === null || table.ious[row] <= 100 * wanted.iou1) &&
+    (wanted.iou0 === null || table.ious[row] >= Math.fround(wanted.iou0 / 100)) &&
+    (wanted.iou1 === null || table.ious[row] <= Math.fround(wanted.iou1 / 100)) &&
     (wanted.score0 === null || table.scores[row] >= wanted.score0 / 100) &&
     (wanted.score1 === null || table.scores[row] <= wanted.score1 / 100) &&
     table.areas[row] >= least &&
     table.areas[row] < most &&
     (state.suspect === "" || isSuspect(set, row)) &&
-    (state.changed === "" || hasChanged(set, row, otherSet(), state.changed));
+    ((state.foundBy === "" && state.missedBy === "") || hasFinders(set, row, state.foundBy, state.missedBy));
 }
 
 /**
@@ -106,17 +106,17 @@ function isSuspect(set, row) {
   const table = segmentSets[set];
   const cause = content.causes[table.causes[row]];
   const isTruth = row < table.firsts[2 * table.places[row] + 1];
-  if (cause === "wrong class") return isTruth && table.ious[row] >= 10000 * SURE_IOU;
+  if (cause === "wrong class") return isTruth && table.ious[row] >= Math.fround(SURE_IOU);
   return cause === "background" && table.scores[row] >= SURE_SCORE;
 }
 
-/** Whether a segment is one of the truth that is matched in A and missed in the set `other` (lost), or vice versa. */
-function hasChanged(set, row, other, change) {
+/** Whether a segment is one of the truth that all sets of the text `found`, like "02", match and all of `missed` miss. */
+function hasFinders(set, row, found, missed) {
   const place = segmentSets[set].places[row];
   const index = row - segmentSets[set].firsts[2 * place];
   if (row >= segmentSets[set].firsts[2 * place + 1]) return false;
-  const [first, second] = (change === "lost" ? [0, other] : [other, 0]).map((shown) => OUTCOME_KINDS[segmentSets[shown].outcomes[truthRow(shown, place, index)]]);
-  return first === "tp" && second === "fn";
+  const isIn = (sets, kind) => [...sets].every((shown) => OUTCOME_KINDS[segmentSets[shown].outcomes[truthRow(shown, place, index)]] === kind);
+  return isIn(found, "tp") && isIn(missed, "fn");
 }
 
 /** The row of a true segment in a result set; all of them have the same true segments. */

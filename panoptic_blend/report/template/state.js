@@ -30,6 +30,7 @@ const DEFAULTS = {
   kind: "",
   score: "",
   curve: "",
+  match: "",
 };
 const VIEWS = {
   panoptic: ["overview", "classes", "confusion", "curves", "errors", "segments", "images"],
@@ -58,6 +59,7 @@ function parsedState(hash) {
   if (!/^\d+(\.\d+)?(,[01](\.\d+)?){2}$/.test(found.zoom)) found.zoom = "";
   if (!isGroup(found.group)) found.group = "";
   if (found.tagged !== "1") found.tagged = "";
+  if (!(/^\d\d$/.test(found.match) && Number(found.match) > 50)) found.match = "";
   if (!RANKS.some(([key]) => key === found.rank)) found.rank = DEFAULTS.rank;
   if (found.lines !== "all") found.lines = "";
   if (!isClassOrder(found.order, found.of)) found.order = "";
@@ -82,7 +84,7 @@ function checkSegmentFilters(found) {
   if (!OUTCOME_KINDS.includes(found.outcome)) found.outcome = "";
   if (!AREAS.some(([name]) => name === found.area)) found.area = "";
   if (found.suspect !== "1") found.suspect = "";
-  if (!isCompared || !CHANGES.includes(found.changed)) found.changed = "";
+  for (const key of FINDERS) if (!isCompared || ![...found[key]].every((set) => isPlace(content.sets, set))) found[key] = "";
 }
 
 const placeOfId = new Map(content.ids.map((id, place) => [id, place]));

@@ -103,11 +103,12 @@ function suspectFact(set) {
 /** How many segments one result set finds and A misses, and vice versa. */
 function changedFact(other) {
   if (isInstances() || !segmentSets) return [];
-  const link = (change) => {
-    const number = segmentSets[other].lines.reduce((sum, _, row) => sum + hasChanged(other, row, other, change), 0);
-    return segmentsLink({ set: String(other), changed: change }, count(number));
+  const link = (foundBy, missedBy) => {
+    const number = segmentSets[other].lines.reduce((sum, _, row) => sum + hasFinders(other, row, foundBy, missedBy), 0);
+    return segmentsLink({ set: String(other), foundBy, missedBy }, count(number));
   };
-  return [` ${LETTERS[other]} finds `, link("gained"), " segments that A misses, and misses ", link("lost"), " that A finds."];
+  const [own, first] = [String(other), "0"];
+  return [` ${LETTERS[other]} finds `, link(own, first), " segments that A misses, and misses ", link(first, own), " that A finds."];
 }
 
 const segmentsLink = (filters, words) => make("button", { class: "link inline", click: () => browse(filters, "segments") }, words);
