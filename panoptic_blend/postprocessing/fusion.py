@@ -73,13 +73,11 @@ def paint(
 ) -> PanopticMap:
     """`fuse` for masks that are cut out already: each is compared with the map within its window only."""
     classes, ranking = as_array(semantic), as_array(scores)
-    segment_ids = np.zeros(classes.shape, dtype=np.int32)
-    painted = paint_instances(cutouts, ranking, segment_ids, confidence=confidence, overlap=overlap)
-    things = list(zip(as_array(labels)[painted].tolist(), ranking[painted].tolist(), strict=True))
-
     # instances and the classes between them in one map, whose runs are enough for all that follows
-    classes = classes.astype(np.int32, copy=False)
-    runs = Runs.from_pixels(np.where(segment_ids > 0, segment_ids + _PAINTED, classes))
+    shared = classes.astype(np.int32)
+    painted = paint_instances(cutouts, ranking, shared, _PAINTED + 1, confidence=confidence, overlap=overlap)
+    things = list(zip(as_array(labels)[painted].tolist(), ranking[painted].tolist(), strict=True))
+    runs = Runs.from_pixels(shared)
     is_free = runs.values < _PAINTED
     counts = np.bincount(runs.values[is_free], runs.lengths[is_free], minlength=IGNORE + 1)
     present = np.flatnonzero(counts) if stuff_area > 0 else np.unique(classes)
@@ -101,11 +99,12 @@ def paint_instances(
     cutouts: Sequence[Cutout],
     scores: npt.NDArray[np.floating],
     segment_ids: npt.NDArray[np.int32],
+    first: int = 1,
     *,
     confidence: float,
     overlap: float,
 ) -> list[int]:
-    """Paint instances into ``segment_ids`` (H, W), which is all 0, and number them from 1.
+    """Paint instances over ``segment_ids`` (H, W), and number them from ``first``.
 
     Later instances never change earlier ones, so a higher ``confidence`` paints the first of the same instances.
 
@@ -122,9 +121,9 @@ def paint_instances(
         free = np.greater(cutout.mask, window)
         area = np.count_nonzero(cutout.mask)
         if area > 0 and (area - np.count_nonzero(free)) / area <= overlap:
+            np.copyto(segment_ids[cutout.window], first + len(painted), where=free)
             painted.append(row)
             window |= free
-            np.copyto(segment_ids[cutout.window], len(painted), where=free)
     return painted
 
 
