@@ -195,8 +195,15 @@ def to_picture(canvas: Array) -> Picture:
 
 
 def mix(canvas: Canvas, color: Color | Canvas, alpha: Canvas | float) -> None:
-    """Mix a color into a canvas (H, W, 3) in place; ``alpha`` is a number or (H, W)."""
-    canvas += np.asarray(alpha, np.float32)[..., None] * (np.asarray(color, np.float32) - canvas)
+    """Mix a color into a canvas (H, W, 3) in place; ``alpha`` is a number or (H, W).
+
+    All that is computed with is (W, 3) or (H, W, 3), because numpy is slow where channels alone are repeated.
+    """
+    paint = np.asarray(color, np.float32)
+    change = (paint if paint.ndim == 3 else np.tile(paint, (canvas.shape[1], 1))) - canvas
+    share = np.asarray(alpha, np.float32)
+    change *= share if share.ndim == 0 else cv2.merge([share] * 3)
+    canvas += change
 
 
 @lru_cache(maxsize=1024)

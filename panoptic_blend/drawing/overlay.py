@@ -181,12 +181,16 @@ def _paint_segments(
 ) -> Canvas:
     """Mix the photo, slightly desaturated, with the color of the segment of each pixel."""
     canvas = image.astype(np.float32)
-    mix(canvas, image.mean(axis=2, keepdims=True, dtype=np.float32), 0.5)
+    gray = canvas[..., 0] + canvas[..., 1] + canvas[..., 2]
+    mix(canvas, np.asarray(cv2.merge([gray / np.float32(3)] * 3)), 0.5)
     opacity = np.array([0.65, *(0.55 if segment.is_thing else 0.42 for segment in segments)], np.float32)
-    crowd = np.array([0.0, *(0.35 * segment.is_crowd for segment in segments)], np.float32)
-    alpha = opacity[index_map] - crowd[index_map] * _hatch(index_map.shape, slope=1)
-    mix(canvas, np.array([DARK, *colors], np.float32)[index_map], alpha)
-    mix(canvas, LIGHT, 0.3 * (index_map == 0) * _hatch(index_map.shape, slope=-1))
+    alpha = opacity.take(index_map)
+    if any(segment.is_crowd for segment in segments):
+        crowd = np.array([0.0, *(0.35 * segment.is_crowd for segment in segments)], np.float32)
+        alpha -= crowd.take(index_map) * _hatch(index_map.shape, slope=1)
+    mix(canvas, np.array([DARK, *colors], np.float32).take(index_map, axis=0), alpha)
+    if not index_map.all():
+        mix(canvas, LIGHT, 0.3 * (index_map == 0) * _hatch(index_map.shape, slope=-1))
     return canvas
 
 
