@@ -193,11 +193,13 @@ def _require_numbers(name: str, state: Mapping[str, Tensor], own: Mapping[str, T
 
 def _state_of(source: str | Path | Mapping[str, Tensor], model: nn.Module) -> tuple[dict[str, Tensor], Source | None]:
     """The state dict of a source of weights, under our names, and its kind."""
-    if str(source) == "imagenet":
+    if isinstance(source, Mapping):  # asked first, as the text of one takes a second
+        file, name = weights_in(source), "state dict"
+    elif str(source) == "imagenet":
         return _imagenet(model), None
-    file = weights_in(source) if isinstance(source, Mapping) else read_weights(weights_path(source))
-    state = adapt(file.state, file.author, "state dict" if isinstance(source, Mapping) else str(source))
-    return state, source_of(file.state)
+    else:
+        file, name = read_weights(weights_path(source)), str(source)
+    return adapt(file.state, file.author, name), source_of(file.state)
 
 
 def _name_of(source: str | Path | Mapping[str, Tensor], model: nn.Module) -> str:
