@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from panoptic_blend.checkpoints.architecture import Architecture, architecture_of
@@ -29,6 +28,7 @@ from panoptic_blend.config.model_options import Model
 from panoptic_blend.config.yaml_files import config_names
 from panoptic_blend.models.build import build_model
 from panoptic_blend.models.inputs import dtype_of
+from panoptic_blend.models.shapes_only import shapes_only
 from panoptic_blend.structures import PanopticBlendError
 
 
@@ -130,7 +130,7 @@ def _matches(shapes: Shapes, rules: str | None) -> Iterator[Match]:
 @cache
 def _layout(options: Model) -> Layout:
     """The layout of a model, which is built without allocating memory."""
-    with torch.device("meta"):
+    with shapes_only():
         return layout_of(build_model(Config(model=options)))
 
 

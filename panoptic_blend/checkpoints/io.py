@@ -25,6 +25,7 @@ from panoptic_blend.files import printable, replacing
 from panoptic_blend.formats.categories import Categories
 from panoptic_blend.models.backbones.protocol import Backbone
 from panoptic_blend.models.build import build_model
+from panoptic_blend.models.shapes_only import shapes_only
 from panoptic_blend.structures import PanopticBlendError
 
 _log = logging.getLogger(__name__)
@@ -89,7 +90,7 @@ def require_modest(path: Path, config: Config, state: Mapping[str, Tensor]) -> N
 
     The config in a file of a stranger may ask for any amount of memory; this costs none.
     """
-    with torch.device("meta"):
+    with shapes_only():
         wanted = sum(value.numel() for value in build_model(config).state_dict().values())
     found = sum(value.numel() for value in state.values())
     if wanted > 2 * found + _SPARE:

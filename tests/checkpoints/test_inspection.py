@@ -20,6 +20,7 @@ from panoptic_blend.checkpoints.official import adapt, source_of
 from panoptic_blend.config.experiment import load_config
 from panoptic_blend.formats.categories import numbered_categories
 from panoptic_blend.models.build import build_model
+from panoptic_blend.models.shapes_only import shapes_only
 from panoptic_blend.structures import PanopticBlendError
 
 
@@ -72,7 +73,7 @@ def test_architecture_of_mask_rcnn() -> None:
 
 @pytest.mark.parametrize("depth", [14, 18, 34, 50, 101])
 def test_depths(depth: int) -> None:
-    with torch.device("meta"):
+    with shapes_only():
         model = build_model(load_config("demo/shapes_r18", [f"model.backbone.depth={depth}"]))
     assert architecture_of(shapes_of(model.state_dict())).depth == depth
 
@@ -85,7 +86,7 @@ def test_architecture_of_a_backbone_and_of_nothing() -> None:
 
 
 def test_the_shared_bottom_branch_and_merges_without_attention() -> None:
-    with torch.device("meta"):
+    with shapes_only():
         shared = build_model(load_config("panoptic/blendmask_r50_3x_shared"))
         fcis = build_model(load_config("demo/shapes_r18", ["model.blender={merge: assemble, attention_size: 2}"]))
     assert architecture_of(shapes_of(shared.state_dict())).num_bases == 4
@@ -94,7 +95,7 @@ def test_the_shared_bottom_branch_and_merges_without_attention() -> None:
 
 
 def test_kernels_are_no_attentions() -> None:
-    with torch.device("meta"):
+    with shapes_only():
         model = build_model(load_config("panoptic/kernelblend_r50_3x"))
     found = architecture_of(shapes_of(model.state_dict()))
     assert (found.num_bases, found.attention_size, found.kernel_size) == (8, None, 8 * 7 * 7 + 169)
@@ -217,7 +218,7 @@ def test_something_else(tmp_path: Path) -> None:
 
 
 def test_deformable_models_in_words() -> None:
-    with torch.device("meta"):
+    with shapes_only():
         model = build_model(load_config("instance/blendmask_r101_dcni3_5x"))
     assert architecture_of(shapes_of(model.state_dict())) == architecture(BLENDMASK["instance/blendmask_r101_dcni3_5x"])
     assert architecture(deformable(r101(RT))).deformable_every == 3

@@ -15,10 +15,11 @@ from panoptic_blend.checkpoints.official import adapt, source_of
 from panoptic_blend.config.experiment import load_config
 from panoptic_blend.models.backbones.resnet import ResNet
 from panoptic_blend.models.build import build_model
+from panoptic_blend.models.shapes_only import shapes_only
 
 
 def model_layout(config: str) -> Layout:
-    with torch.device("meta"):
+    with shapes_only():
         return layout_of(build_model(load_config(config)))
 
 
