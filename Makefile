@@ -17,7 +17,7 @@ check: .venv/installed-dev
 
 docs: .venv/installed-docs
 	rm -rf build/docs docs/api/*.rst
-	$(BIN)/python -m sphinx -q -W --keep-going -c docs . build/docs
+	$(BIN)/python -m sphinx -q -W --keep-going -j auto -c docs . build/docs
 	@echo "see build/docs/index.html"
 
 release-check: .venv/installed-dev
