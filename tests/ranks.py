@@ -6,13 +6,17 @@ They are forks of a process that has imported torch, which takes a moment instea
 from __future__ import annotations
 
 import os
+import runpy
 import signal
 import socket
 import sys
 from collections.abc import Callable
 from multiprocessing import get_context
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
+
+import torch
 
 from panoptic_blend.cli.main import main
 from panoptic_blend.data.dataset import CocoPanoptic
@@ -63,6 +67,34 @@ def apart(
     for process in processes:
         process.join(120)
     return [Ended(process.exitcode, path.read_text()) for process, path in zip(processes, said, strict=True)]
+
+
+def program(path: Path, arguments: tuple[str, ...], folder: Path) -> Ended:
+    """Run a program in a process of its own, whose working folder is ``folder``."""
+    with TemporaryDirectory() as said:
+        [ended] = apart(1, Path(said), _program, lambda rank: (path, arguments, folder))
+    return ended
+
+
+def _program(path: Path, arguments: tuple[str, ...], folder: Path) -> None:
+    os.chdir(folder)
+    torch.set_num_threads(1)  # two would spend most of their time waiting
+    sys.argv = [str(path), *arguments]
+    runpy.run_path(str(path), run_name="__main__")
+
+
+def tasks_of_slurm(count: int, command: list[object], folder: Path) -> list[Ended]:
+    """Run a command in ``count`` processes that Slurm, not torchrun, has started."""
+    arguments = [str(argument) for argument in command]
+    return apart(count, folder, _task_of_slurm, lambda rank: (arguments, rank, count))
+
+
+def _task_of_slurm(arguments: list[str], rank: int, count: int) -> None:
+    for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE"):
+        del os.environ[name]
+    job = {"SLURM_JOB_ID": "7", "SLURM_NTASKS": str(count), "SLURM_STEP_ID": "0", "SLURM_NODELIST": "localhost"}
+    os.environ.update({**job, "SLURM_PROCID": str(rank), "SLURM_LOCALID": str(rank)})
+    _command(arguments, 0)
 
 
 def _run(said: Path, place: dict[str, object], function: Callable[..., object], arguments: tuple[object, ...]) -> None:

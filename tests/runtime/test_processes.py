@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -160,25 +159,11 @@ def test_tasks_of_slurm_are_one_run(tmp_path: Path) -> None:
     root, out = tmp_path / "data", tmp_path / "run"
     write_shapes(root, train=4, val=2, seed=3)
     options = [*five_steps.TINY[2:6], f"data.root={root}", "data.short_sides=[64]", "test.short_side=64"]
-    command = ["demo/shapes_r18", *options, "train.iterations=0", "train.batch_size=2", "train.rescale=false"]
-    job = {"SLURM_JOB_ID": "7", "SLURM_NTASKS": "2", "SLURM_STEP_ID": "0", "SLURM_NODELIST": "localhost"}
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        job |= {"MASTER_ADDR": "localhost", "MASTER_PORT": str(free.getsockname()[1])}
-    tasks = [
-        subprocess.Popen(
-            [sys.executable, str(ROOT / "tools/train.py"), *command, "-o", str(out)],
-            env={**ENVIRONMENT, **job, "SLURM_PROCID": rank, "SLURM_LOCALID": rank},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        for rank in "01"
-    ]
-    first, second = (task.communicate(timeout=240)[0] for task in tasks)
-    assert [task.returncode for task in tasks] == [0, 0], first + second
-    assert "0 iterations on 4 images" in first
-    assert "2 x cpu" in first
-    assert "iterations" not in second
+    options += ["data.workers=0", "train.iterations=0", "train.batch_size=2", "train.rescale=false"]
+    tasks = ranks.tasks_of_slurm(2, ["train", "demo/shapes_r18", *options, "-o", out], tmp_path)
+    assert [task.code for task in tasks] == [0, 0], tasks
+    assert "0 iterations on 4 images" in tasks[0].said
+    assert "2 x cpu" in tasks[0].said
+    assert "iterations" not in tasks[1].said
     [start] = json.loads((out / "run.json").read_text())
     assert start["processes"] == 2
