@@ -1,4 +1,4 @@
-"""Every config that comes with the library is built, and trains and predicts once, with few pixels and channels."""
+"""Every config of the library is built, and trains and predicts once, with few pixels, channels and blocks."""
 
 from __future__ import annotations
 
@@ -43,7 +43,9 @@ def target(height: int, width: int) -> Target:
 @pytest.mark.parametrize("name", config_names())
 def test_every_config_trains_and_predicts(name: str) -> None:
     torch.manual_seed(0)
-    config = load_config(name, NARROW)
+    is_deformable = load_config(name).model.backbone.deformable_every > 0
+    shallow = ["model.backbone.depth=50", "model.backbone.deformable_every=8"]
+    config = load_config(name, [*NARROW, *(shallow if is_deformable else ["model.backbone.depth=14"])])
     model = build_model(config)
     images = [torch.rand(3, *size) for size in SIZES]
     losses: dict[str, torch.Tensor] = model(images, [target(*size) for size in SIZES])

@@ -7,14 +7,15 @@ import resource
 import signal
 import sys
 from pathlib import Path
+from unittest.mock import patch
 
 from panoptic_blend.cli.running import guarded
 from panoptic_blend.config.experiment import load_config
-from panoptic_blend.training.loop import train
+from panoptic_blend.training import loop
 
 
 def run(overrides: list[str], output: Path, *, die: tuple[str, str] | None = None, limit: int = 0) -> None:
-    """Train with ``--resume auto``.
+    """Train with ``--resume auto``; without a drawing, which takes as long as the training, unless to die at it.
 
     Args:
         die: start of a file name, and the moment at which to die by SIGKILL: ``writing``, when half of the file is
@@ -27,7 +28,9 @@ def run(overrides: list[str], output: Path, *, die: tuple[str, str] | None = Non
         _die(*die)
     if limit:
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-    guarded(lambda: train(load_config("demo/shapes_r18", overrides), output, resume=True))
+    curves = loop.draw_curves if die and die[0] == "curves" else lambda folder: None
+    with patch.object(loop, "draw_curves", curves):
+        guarded(lambda: loop.train(load_config("demo/shapes_r18", overrides), output, resume=True))
 
 
 def _die(name: str, when: str) -> None:

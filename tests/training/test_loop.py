@@ -75,6 +75,12 @@ def finished(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return output
 
 
+@pytest.fixture
+def without_curves(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Drawing them takes longer than a step."""
+    monkeypatch.setattr(loop, "draw_curves", lambda folder: None)
+
+
 def test_a_run_writes_its_files(finished: Path) -> None:
     names = {path.name for path in finished.iterdir()}
     promised = {"config.yaml", "run.json", "log.jsonl", "state_000000004.pt", LAST, BEST, "curves.png", "results"}
@@ -112,6 +118,7 @@ def test_the_written_results_have_the_scores_in_the_log(finished: Path, root: Pa
     )
 
 
+@pytest.mark.usefixtures("without_curves")
 def test_a_resumed_run_ends_like_one_that_was_never_stopped(finished: Path, root: Path, tmp_path: Path) -> None:
     stopped = Run(config(root, "train.iterations=4", "train.checkpoint_every=2"), tmp_path, resume=False)
     checkpoint = stopped.checkpoint
@@ -133,6 +140,7 @@ def test_a_resumed_run_ends_like_one_that_was_never_stopped(finished: Path, root
     assert kept[0] == kept[1]
 
 
+@pytest.mark.usefixtures("without_curves")
 def test_another_number_of_threads_is_saved_and_kept_when_resuming(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -160,6 +168,7 @@ def test_another_number_of_threads_is_saved_and_kept_when_resuming(
     torch.set_num_threads(before)
 
 
+@pytest.mark.usefixtures("without_curves")
 def test_resuming_a_finished_run_only_evaluates(finished: Path, root: Path) -> None:
     [state] = state_files(finished)
     before = state.read_bytes()
@@ -216,6 +225,7 @@ def test_a_state_of_another_version_is_refused(
         train(config(root), output, resume=True)
 
 
+@pytest.mark.usefixtures("without_curves")
 def test_a_truncated_log_neither_stops_a_run_nor_loses_its_best_weights(
     finished: Path, root: Path, tmp_path: Path
 ) -> None:
@@ -346,6 +356,7 @@ def test_a_corrupt_picture_ends_the_run_and_is_named(root: Path, tmp_path: Path)
         train(config(tmp_path / "data", "train.iterations=4"), tmp_path / "run")
 
 
+@pytest.mark.usefixtures("without_curves")
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_corrupt_picture_is_skipped_and_counted_on_request(root: Path, tmp_path: Path, workers: int) -> None:
     """Six pictures in batches of two: six iterations are two epochs, so the broken picture is skipped twice."""
@@ -380,6 +391,7 @@ def test_an_exception_of_a_data_set_keeps_its_traceback(
     assert "in a row" not in str(error.value)  # other images are no substitute
 
 
+@pytest.mark.usefixtures("without_curves")
 @pytest.mark.parametrize("precision", ["bf16-mixed", "16-mixed"])
 def test_half_precision_keeps_weights_losses_and_states_in_float32(root: Path, tmp_path: Path, precision: str) -> None:
     seen: set[torch.dtype] = set()
@@ -424,6 +436,7 @@ def test_automatic_precision_stays_when_a_run_is_resumed(
     assert read_state(finished / "state_000000004.pt")["precision"] is None  # it was stated
 
 
+@pytest.mark.usefixtures("without_curves")
 def test_a_batch_in_parts_has_the_losses_of_the_whole(root: Path, tmp_path: Path) -> None:
     """Batch norms are frozen and pictures have one size, so that only the number of parts differs."""
     options = ["train.iterations=3", "train.batch_size=4", "model.backbone.norm=frozen_bn", "model.bottom.kind=shared"]
