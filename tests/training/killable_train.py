@@ -12,6 +12,7 @@ from unittest.mock import patch
 from panoptic_blend.cli.running import guarded
 from panoptic_blend.config.experiment import load_config
 from panoptic_blend.training import loop
+from panoptic_blend.training.curves import draw_curves
 
 
 def run(overrides: list[str], output: Path, *, die: tuple[str, str] | None = None, limit: int = 0) -> None:
@@ -28,7 +29,7 @@ def run(overrides: list[str], output: Path, *, die: tuple[str, str] | None = Non
         _die(*die)
     if limit:
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-    curves = loop.draw_curves if die and die[0] == "curves" else lambda folder: None
+    curves = draw_curves if die and die[0] == "curves" else lambda folder: None
     with patch.object(loop, "draw_curves", curves):
         guarded(lambda: loop.train(load_config("demo/shapes_r18", overrides), output, resume=True))
 
