@@ -28,7 +28,7 @@ from panoptic_blend.data.dataset import CocoPanoptic, to_tensor
 from panoptic_blend.data.instances import CocoInstances
 from panoptic_blend.data.loader import Batch, training_batches
 from panoptic_blend.data.regions import Regions
-from panoptic_blend.data.targets import PackedTarget
+from panoptic_blend.data.targets import target_of_instances, target_of_segments
 from panoptic_blend.data.transforms import Augmentation, resize_ids, resize_image
 from panoptic_blend.deploy.resizing import size_for
 from panoptic_blend.formats.images import read_segment_ids
@@ -141,7 +141,7 @@ def _make_sample(dataset: CocoPanoptic, number: int, augmentation: Augmentation,
     resized = watch("resize the picture", lambda: resize_image(picture, size))
     large = watch("resize the map", lambda: resize_ids(numbers, size))
     watch("flip half of the samples", lambda: (resized.flip(2), cv2.flip(large, 1)) if number % 4 in (1, 2) else None)
-    watch("target", lambda: PackedTarget.from_panoptic(Regions([large], segments), dataset.categories))
+    watch("target", lambda: target_of_segments(Regions([large], segments), dataset.categories))
 
 
 def _make_sample_of_instances(
@@ -163,7 +163,7 @@ def _make_sample_of_instances(
     )
     boxes = truth.corners()
     transformed = Regions(large, regions.segments)
-    watch("target", lambda: PackedTarget.from_instances(transformed, boxes, dataset.categories))
+    watch("target", lambda: target_of_instances(transformed, boxes, dataset.categories))
 
 
 def measure_batches(

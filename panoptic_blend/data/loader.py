@@ -5,16 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
-from itertools import chain, count, islice, pairwise
-from typing import Any
+from itertools import chain, count, pairwise
 
 import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
-from panoptic_blend.data.pinning import in_one_block
 from panoptic_blend.data.protocol import PanopticDataset, read_sample, require_panoptic
 from panoptic_blend.data.repeats import repeat_factors, rounded
 from panoptic_blend.data.training_samples import TrainingSample, TrainingSamples, named
@@ -112,19 +109,14 @@ def training_batches(
     batches = _AspectRatioBatches(sizes, batch_size, seed, start, shard, factors)
     samples = TrainingSamples(dataset, augmentation, seed, skip)
     source = ErrorsAsItems(samples, _Substitutes(seed, len(sizes)) if skip else None)
-    loaded = map(partial(_to_batch, pin), load(source, batches, workers))
+    loaded = map(_to_batch, load(source, batches, workers, pin=pin))
     return _prefetched(loaded) if pin else loaded
 
 
-def _to_batch(pin: bool, loaded: Sequence[Loaded[TrainingSample]]) -> Batch:
-    images, packed, names, problems = zip(*(x.value for x in loaded), strict=True)
-    targets: list[Any] = [target.unpack() for target in packed]
-    if pin:
-        pinned = iter(in_one_block([*images, *(value for target in targets for value in target.values())]))
-        images = tuple(islice(pinned, len(images)))
-        targets = [dict(zip(target, pinned, strict=False)) for target in targets]
+def _to_batch(loaded: Sequence[Loaded[TrainingSample]]) -> Batch:
+    images, targets, names, problems = zip(*(x.value for x in loaded), strict=True)
     skipped = [line for x, own in zip(loaded, problems, strict=True) for line in (*x.problems, *own)]
-    return Batch(list(images), targets, list(names), skipped)
+    return Batch(list(images), list(targets), list(names), skipped)
 
 
 def _prefetched(batches: Iterator[Batch]) -> Iterator[Batch]:

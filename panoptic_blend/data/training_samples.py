@@ -13,10 +13,10 @@ from torch.utils.data import Dataset
 from panoptic_blend.data.copy_paste import Patch, cut_out
 from panoptic_blend.data.protocol import CountedDataset, PanopticDataset, Sample, read_sample
 from panoptic_blend.data.regions import Regions
-from panoptic_blend.data.targets import PackedTarget
+from panoptic_blend.data.targets import target_of_instances, target_of_segments
 from panoptic_blend.data.transforms import Augmentation, Geometry
 from panoptic_blend.failures import ForeignError, doing, in_one_line
-from panoptic_blend.structures import PanopticBlendError, PanopticMap, Size
+from panoptic_blend.structures import PanopticBlendError, PanopticMap, Size, Target
 
 
 class TrainingSample(NamedTuple):
@@ -26,7 +26,7 @@ class TrainingSample(NamedTuple):
     """
 
     image: Tensor
-    target: PackedTarget
+    target: Target
     name: str
     problems: list[str]
 
@@ -71,16 +71,16 @@ class TrainingSamples(Dataset[TrainingSample]):
                 raise
             return None, [str(failure)]
 
-    def _target(self, sample: Sample, geometry: Geometry, patch: Patch | None) -> PackedTarget:
+    def _target(self, sample: Sample, geometry: Geometry, patch: Patch | None) -> Target:
         """The target of a transformed sample with a patch; its things are ``instances``, if there are any."""
         categories, instances = self._dataset.categories, sample.instances
         if instances is None:
-            return PackedTarget.from_panoptic(_panoptic(sample.panoptic_truth(), geometry, patch), categories)
+            return target_of_segments(_panoptic(sample.panoptic_truth(), geometry, patch), categories)
         panoptic = None if sample.panoptic is None else _panoptic(sample.panoptic, geometry, patch)
         boxes = None if self._augmentation.hides_parts else geometry.boxes(instances.corners())
         things = Regions.of_instances(instances).transformed(geometry)
         things = patch.over_instances(things) if patch else things
-        return PackedTarget.from_instances(things, boxes, categories, panoptic)
+        return target_of_instances(things, boxes, categories, panoptic)
 
 
 def _panoptic(truth: PanopticMap, geometry: Geometry, patch: Patch | None) -> Regions:

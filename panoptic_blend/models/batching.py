@@ -28,6 +28,14 @@ def pad(maps: Sequence[Tensor], value: float) -> Tensor:
     return torch.stack([F.pad(x, (0, width - x.shape[-1], 0, height - x.shape[-2]), value=value) for x in maps])
 
 
+def uploaded(values: Any, like: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+    """``like.new_tensor(values)`` from pinned memory where it goes to a GPU, so that the host need not wait for it."""
+    dtype = dtype or like.dtype
+    if like.device.type != "cuda":
+        return like.new_tensor(values, dtype=dtype)
+    return torch.tensor(values, dtype=dtype, pin_memory=True).to(like.device, non_blocking=True)
+
+
 def widest_float(device: torch.device) -> torch.dtype:
     """The widest type of numbers that a device computes with: float64, but float32 on MPS."""
     return torch.float32 if device.type == "mps" else torch.float64

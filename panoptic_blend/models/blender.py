@@ -31,14 +31,16 @@ class TopLayer(nn.Conv2d):
         assert self.bias is not None
         nn.init.zeros_(self.bias)
 
-    def at(self, features: Sequence[Tensor], places: Tensor) -> Tensor:
+    def at(self, features: Sequence[Tensor], places: Tensor, counts: Sequence[int] | None = None) -> Tensor:
         """Attentions (P, K, M, M) at ``places`` (P, 4) int64: level, image, row, column.
 
-        ``features`` are the levels' box-tower outputs (N, in_channels, h, w).
+        Args:
+            features: the levels' box-tower outputs (N, in_channels, h, w).
+            places: in any order.
+            counts: `level_counts` of them, if they are known: to count them, a GPU completes all work before it.
         """
         order = torch.argsort(places[:, 0], stable=True)
-        levels = torch.arange(len(features), device=places.device)
-        counts: list[int] = (places[:, :1] == levels).sum(dim=0).tolist()  # read at once, as a GPU waits for each
+        counts = list(counts or level_counts(places, len(features)))
         offset = torch.arange(3, device=places.device)
         patches = []
         for feature, of_level in zip(features, places[order, 1:].split(counts), strict=True):
@@ -54,6 +56,13 @@ class TopLayer(nn.Conv2d):
         weight = self.weight.permute(0, 2, 3, 1).flatten(1)
         attentions = F.linear(torch.cat(patches).index_select(0, torch.argsort(order)), weight, self.bias)
         return attentions.unflatten(1, self.shape)
+
+
+def level_counts(places: Tensor, number: int) -> list[int]:
+    """How many of ``places`` (P, 4) lie on each of ``number`` levels."""
+    levels = torch.arange(number, device=places.device)
+    counts: list[int] = (places[:, :1] == levels).sum(dim=0).tolist()  # read at once, as a GPU waits for each
+    return counts
 
 
 def crop(

@@ -132,7 +132,7 @@ class BlendMask(nn.Module):
         at = truth.positives if self.align is None else self.align(truth, levels, self.num_classes)
         num_positives, normalizer = normalizers["positives"].clamp(min=1), normalizers["centerness"].clamp(min=1e-6)
         crops = self.crop(bases, [boxes.to(bases.dtype) for boxes in truth.boxes]).index_select(0, at.instances)
-        mask_logits = self.merge(crops, self._attentions(levels, at.places))
+        mask_logits = self.merge(crops, self._attentions(levels, at.places, at.counts))
         masks = truth.masks[at.instances]
         distances = flat(level.distances for level in levels)[at.numbers]
         terms = self._class_losses(levels, at, distances, num_positives)
@@ -169,11 +169,13 @@ class BlendMask(nn.Module):
             f"loss_{self.quality}": losses.centerness_loss(predicted, quality, num_positives),
         }
 
-    def _attentions(self, levels: Sequence[LevelPredictions], places: Tensor) -> Tensor | None:
+    def _attentions(
+        self, levels: Sequence[LevelPredictions], places: Tensor, counts: Sequence[int] | None = None
+    ) -> Tensor | None:
         """Attentions (P, K, M, M), or kernels (P, T, 1, 1), at ``places`` (P, 4); None without a top layer."""
         if self.top_layer is None:
             return None
-        return at_least_float32(self.top_layer.at([level.features for level in levels], places))
+        return at_least_float32(self.top_layer.at([level.features for level in levels], places, counts))
 
     def raw(self, features: Features) -> dict[str, Tensor]:
         """See `InstanceBranch.raw`: every field of `LevelPredictions` as ``<level>_<field>``, and ``bases``."""

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from panoptic_blend.models.batching import pad
+from panoptic_blend.models.blender import level_counts
 from panoptic_blend.models.fcos import unravel
 from panoptic_blend.models.fcos_targets import Assignment, centerness
 from panoptic_blend.models.postprocess import cut_masks
@@ -34,6 +35,8 @@ class Positives:
     """(P,) those of the losses of boxes and masks: center-ness, if nothing else was found."""
     qualities: Tensor | None = None
     """(P,) from 0 to 1: what classes learn in the place of the IoU of the predicted box, if anything."""
+    counts: Sequence[int] | None = None
+    """How many of the places lie on each level, if that was counted before the forward pass."""
 
     @classmethod
     def of(cls, found: Assignment, sizes: Sequence[Size], num_images: int, num_classes: int) -> Positives:
@@ -41,7 +44,10 @@ class Positives:
         numbers = (found.labels < num_classes).nonzero().squeeze(1)
         distances = found.distances[numbers]
         places = unravel(numbers, sizes, num_images)
-        return cls(found.labels, numbers, places, found.instances[numbers], distances, centerness(distances))
+        counts = level_counts(places, len(sizes))
+        return cls(
+            found.labels, numbers, places, found.instances[numbers], distances, centerness(distances), counts=counts
+        )
 
 
 @dataclass(frozen=True)

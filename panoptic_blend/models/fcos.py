@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from panoptic_blend.models.batching import uploaded
 from panoptic_blend.models.class_rows import ClassRows
 from panoptic_blend.models.head_norms import HeadNorm, head_norm, on_levels
 
@@ -38,11 +39,11 @@ def locations(height: int, width: int, stride: int, device: torch.device | None 
 
 def unravel(indices: Tensor, sizes: Sequence[tuple[int, int]], num_images: int) -> Tensor:
     """Turn flat ``indices`` (P,), which run over level, image, row, column, into those four numbers: (P, 4)."""
-    areas = indices.new_tensor([h * w for h, w in sizes])
+    areas, widths = uploaded([[h * w, w] for h, w in sizes], indices).unbind(1)
     ends = (areas * num_images).cumsum(0)
     level = torch.searchsorted(ends, indices, right=True)
     within = indices - (ends - areas * num_images)[level]
-    width = indices.new_tensor([w for _, w in sizes])[level]
+    width = widths[level]
     image, cell = within // areas[level], within % areas[level]
     return torch.stack([level, image, cell // width, cell % width], dim=1)
 

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from panoptic_blend.models.batching import uploaded
 from panoptic_blend.models.fcos import locations
 
 AT_ONCE = 2**23
@@ -43,7 +44,7 @@ class Grid:
         """The locations of levels of ``sizes`` (h, w), in the type of ``like`` and where it is."""
         points = [locations(h, w, s, like.device) for (h, w), s in zip(sizes, strides, strict=True)]
         cells = [len(of_level) for of_level in points]
-        return cls(cells, torch.cat(points).to(like.dtype), _per_cell(like.new_tensor(strides), cells))
+        return cls(cells, torch.cat(points).to(like.dtype), _per_cell(uploaded(strides, like), cells))
 
     def assignment(self, chosen: Tensor, boxes: Tensor, labels: Tensor, num_classes: int) -> Assignment:
         """The targets of a batch of which each location of each image has ``chosen`` (N, A') a box (G, 4), or G."""
@@ -71,7 +72,7 @@ class Grid:
 
 def _per_cell(values: Tensor, cells: Sequence[int]) -> Tensor:
     """Values (..., L) of levels for each of their locations (..., A')."""
-    repeats = torch.tensor(cells, device=values.device)
+    repeats = uploaded(cells, values, torch.int64)
     return values.repeat_interleave(repeats, dim=-1, output_size=sum(cells))
 
 
@@ -116,7 +117,7 @@ def assign(
     if len(size_limits) != len(sizes) - 1:
         raise ValueError(f"{len(sizes)} levels need {len(sizes) - 1} size limits, not {len(size_limits)}")
     grid, all_boxes = Grid.of(sizes, strides, boxes[0]), torch.cat(list(boxes))
-    limits = boxes[0].new_tensor([[-1, *size_limits], [*size_limits, float("inf")]])
+    limits = uploaded([[-1, *size_limits], [*size_limits, float("inf")]], boxes[0])
     lower, upper = _per_cell(limits, grid.cells)
     some = max(1, AT_ONCE // max(1, len(all_boxes)))
     parts = zip(*(x.split(some) for x in (grid.points, radius * grid.stride, lower, upper)), strict=True)
@@ -134,7 +135,7 @@ def assign(
 def image_numbers(boxes: Sequence[Tensor]) -> Tensor:
     """The image of every box of a batch (G,) int64."""
     numbers = [image for image, of_image in enumerate(boxes) for _ in of_image]
-    return torch.tensor(numbers, dtype=torch.int64, device=boxes[0].device)
+    return uploaded(numbers, boxes[0], torch.int64)
 
 
 def _eligible(points: Tensor, boxes: Tensor, reach: Tensor, lower: Tensor, upper: Tensor) -> Tensor:

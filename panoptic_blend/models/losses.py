@@ -18,7 +18,7 @@ def class_loss(logits: Tensor, labels: Tensor, num_positives: Tensor) -> Tensor:
     ``labels`` (A,) int64, C for background; alpha 0.25, gamma 2.
     """
     num_classes = logits.shape[1]
-    truth = F.one_hot(labels, num_classes + 1)[:, :num_classes].to(logits.dtype)
+    truth = (labels[:, None] == torch.arange(num_classes, device=labels.device)).to(logits.dtype)
     loss: Tensor = sigmoid_focal_loss(logits, truth, alpha=0.25, gamma=2.0, reduction="sum")
     return loss / num_positives
 

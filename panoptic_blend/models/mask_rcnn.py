@@ -181,7 +181,7 @@ class MaskRCNN(nn.Module):
 
     def truth(self, frame: Size, targets: Sequence[Target]) -> tuple[Sequence[Target], dict[str, Tensor]]:
         """See `InstanceBranch.truth`: the targets, and the number of ``images``, each giving a sample of fixed size."""
-        return targets, {"images": torch.tensor(len(targets), device=targets[0]["boxes"].device)}
+        return targets, {"images": torch.full((), len(targets), device=targets[0]["boxes"].device)}
 
     def losses(
         self,

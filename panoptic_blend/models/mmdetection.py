@@ -24,6 +24,7 @@ from torch import Tensor
 from torchvision.models.detection._utils import BoxCoder
 from torchvision.ops import clip_boxes_to_image, nms
 
+from panoptic_blend.models.batching import uploaded
 from panoptic_blend.models.mask_rcnn import Heads, MaskRCNN, PyramidPooler
 from panoptic_blend.models.postprocess import Instances
 from panoptic_blend.models.proposals import Proposals
@@ -146,5 +147,5 @@ def scale_to_output(found: Instances, from_size: Size, to_size: Size) -> Instanc
     So rounding may leave a box beyond the edge by less than a thousandth of a pixel.
     """
     (height, width), (to_height, to_width) = from_size, to_size
-    scale = found.boxes.new_tensor([width / to_width, height / to_height])
+    scale = uploaded([width / to_width, height / to_height], found.boxes)
     return replace(found, boxes=found.boxes / scale.repeat(2))

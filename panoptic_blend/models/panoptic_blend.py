@@ -141,13 +141,17 @@ class PanopticBlend(nn.Module):
             )
 
     def prepared(self, images: Any, targets: Any) -> TrainingBatch:
-        """Images and targets, checked, as training takes them; done before the forward pass, as a GPU waits for it."""
+        """Images and targets, checked, as training takes them."""
         doubts = Doubts()
         listed = checked_images(images, doubts)
         found = checked_targets(targets, _sizes(listed), self.classes, self.pixel_mean.device, doubts)
         doubts.settle()
-        truth, normalizers = self.instances.truth(frame(listed), found)
-        semantic = [] if self.semantic is None else [t["semantic"] for t in found]
+        return self.training_batch(listed, found)
+
+    def training_batch(self, images: Sequence[Tensor], targets: Sequence[Target]) -> TrainingBatch:
+        """Images and targets as training takes them; done before the forward pass, because a GPU waits for it."""
+        truth, normalizers = self.instances.truth(frame(images), targets)
+        semantic = [] if self.semantic is None else [t["semantic"] for t in targets]
         if semantic:
             normalizers["pixels"] = torch.stack([(x != IGNORE).sum() for x in semantic]).sum()
         if self.semantic is not None and self.lovasz_weight:
@@ -155,7 +159,7 @@ class PanopticBlend(nn.Module):
             normalizers["classes"] = torch.stack(
                 [present(self._cells(x[None]), num_classes).sum() for x in semantic]
             ).sum()
-        return TrainingBatch(listed, truth, semantic, normalizers)
+        return TrainingBatch(images, truth, semantic, normalizers)
 
     def _numbered(self, output: Output) -> Output:
         """The output with labels from ``labels_from`` on."""

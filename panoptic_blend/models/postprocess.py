@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torchvision.ops import batched_nms, roi_align
 
+from panoptic_blend.models.batching import uploaded
 from panoptic_blend.models.fcos import LevelPredictions
 from panoptic_blend.structures import Size
 
@@ -65,7 +66,7 @@ def decode(
     products = torch.cat([_products(x, image).flatten() for x in levels])
     pairs = _places(products > score_threshold)
     values = products[pairs]
-    table = pairs.new_tensor(_layout(levels)).T
+    table = uploaded(_layout(levels), pairs).T
     level = torch.searchsorted(table[0].contiguous(), pairs, right=True) - 1
     if len(pairs) > limit:
         best = _best_of_levels(values, level, len(levels), limit)
@@ -128,8 +129,8 @@ def _places(mask: Tensor) -> Tensor:
 def rescale(boxes: Tensor, from_size: Size, to_size: Size) -> Tensor:
     """Scale boxes (D, 4) from an image of one (height, width) to another, and clip them to it."""
     (h, w), (to_h, to_w) = from_size, to_size
-    scaled = boxes * boxes.new_tensor([to_w / w, to_h / h, to_w / w, to_h / h])
-    return torch.minimum(scaled.clamp(min=0), boxes.new_tensor([to_w, to_h, to_w, to_h]))
+    factors, limits = uploaded([[to_w / w, to_h / h] * 2, [to_w, to_h] * 2], boxes)
+    return torch.minimum((boxes * factors).clamp(min=0), limits)
 
 
 def to_output(found: Instances, from_size: Size, to_size: Size) -> Instances:

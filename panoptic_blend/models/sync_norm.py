@@ -1,7 +1,8 @@
-"""Batch normalization with the statistics of all ranks, on any device (torch's own needs a GPU)."""
+"""Batch normalization with the statistics of all ranks: torch's own, which needs CUDA, and one for other devices."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -51,8 +52,12 @@ class SyncBatchNorm2d(nn.BatchNorm2d):
         self.num_batches_tracked += 1
 
 
-class SyncBatchNormAct2d(SyncBatchNorm2d):
-    """As timm's ``BatchNormAct2d``, which drops and activates what it has normalized, over all ranks together."""
+class CudaSyncBatchNorm2d(nn.SyncBatchNorm, nn.BatchNorm2d):
+    """torch's own, which gathers the statistics of a forward pass at once, as an ``nn.BatchNorm2d``."""
+
+
+class _Activated(nn.Module):
+    """As timm's ``BatchNormAct2d``, which drops and activates what it has normalized."""
 
     drop: nn.Module
     act: nn.Module
@@ -62,12 +67,26 @@ class SyncBatchNormAct2d(SyncBatchNorm2d):
         return activated
 
 
-_TWINS = {"BatchNorm2d": SyncBatchNorm2d, "BatchNormAct2d": SyncBatchNormAct2d}
+class SyncBatchNormAct2d(_Activated, SyncBatchNorm2d):
+    """timm's over all ranks together, on any device."""
+
+
+class CudaSyncBatchNormAct2d(_Activated, CudaSyncBatchNorm2d):
+    """timm's over all ranks together, on CUDA."""
+
+
+Twin = SyncBatchNorm2d | CudaSyncBatchNorm2d
+
+_TWINS: dict[str, type[Twin]] = {"BatchNorm2d": SyncBatchNorm2d, "BatchNormAct2d": SyncBatchNormAct2d}
+_CUDA_TWINS: dict[str, type[Twin]] = {"BatchNorm2d": CudaSyncBatchNorm2d, "BatchNormAct2d": CudaSyncBatchNormAct2d}
 """Twins by the names of layers, as timm need not be installed."""
 
 
-def synchronize(model: nn.Module) -> None:
+def synchronize(model: nn.Module, device: torch.device) -> None:
     """Replace every batch norm of ``model`` that learns its statistics by one that takes them from all ranks.
+
+    Args:
+        device: where the model will be trained.
 
     Raises:
         PanopticBlendError: there is a batch norm of another type, which cannot be replaced.
@@ -76,16 +95,17 @@ def synchronize(model: nn.Module) -> None:
         return
     for module in list(model.modules()):
         for name, child in module.named_children():
-            if isinstance(child, nn.BatchNorm2d) and child.training and not isinstance(child, SyncBatchNorm2d):
-                setattr(module, name, _synchronized(child))
+            if isinstance(child, nn.BatchNorm2d) and child.training and not isinstance(child, Twin):
+                setattr(module, name, _synchronized(child, _CUDA_TWINS if device.type == "cuda" else _TWINS))
 
 
-def _synchronized(norm: nn.BatchNorm2d) -> SyncBatchNorm2d:
+def _synchronized(norm: nn.BatchNorm2d, twins: Mapping[str, type[Twin]]) -> Twin:
     """The same layer, with the same parameters and buffers."""
     kind = type(norm).__name__
-    if kind not in _TWINS:
+    if kind not in twins:
         raise PanopticBlendError(f"batch norms of type {kind} cannot be synchronized; set train.sync_norm=false")
-    twin = _TWINS[kind](norm.num_features, norm.eps, norm.momentum)
+    assert norm.momentum is not None
+    twin = twins[kind](norm.num_features, norm.eps, norm.momentum)
     for name, child in norm.named_children():
         twin.add_module(name, child)
     twin.weight, twin.bias = norm.weight, norm.bias

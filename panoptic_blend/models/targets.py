@@ -61,7 +61,9 @@ def instance_masks(target: Target) -> Tensor:
     if "masks" in target:
         return target["masks"]
     first, *others = target["instance_map"].reshape(-1, *target["instance_map"].shape[-2:])
-    numbers = first.new_tensor(range(1, len(target["labels"]) + 1))[:, None, None]
+    count = len(target["labels"])
+    dtype = first.dtype if count <= torch.iinfo(first.dtype).max else torch.int64
+    numbers = torch.arange(1, count + 1, dtype=dtype, device=first.device)[:, None, None]
     masks = first == numbers
     for layer in others:
         masks |= layer == numbers

@@ -164,7 +164,7 @@ class Run:
         if not is_sharded(self.fabric):  # FSDP supports the contiguous layout only
             self.model = self.model.to(memory_format=torch.channels_last)
         if self.config.train.sync_norm:
-            synchronize(self.model)
+            synchronize(self.model, self.fabric.device)
         self.forward = self.fabric.setup_module(self.model)
         self.optimizer: optim.Optimizer = build_optimizer(self.model, self.config.train)
         known, decay = state.get("ema", {}) if state else {}, self.config.train.ema

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from lightning.fabric import Fabric
 from torch import Tensor, distributed
 
-from panoptic_blend.models.batching import widest_float
+from panoptic_blend.models.batching import uploaded, widest_float
 from panoptic_blend.models.instance_branch import TrainingBatch
 from panoptic_blend.models.panoptic_blend import PanopticBlend
 from panoptic_blend.runtime.processes import sum_over_ranks, summed
@@ -87,7 +87,7 @@ def tell(
     if len(names) > _ROOM:
         raise ValueError(f"there are {len(names)} normalizers, and at most {_ROOM} can be told")
     own = summed(counts, dtype) if counts else torch.zeros(0, dtype=dtype, device=fabric.device)
-    told = [own.new_tensor([*flags.values()]), *([before.own] if before else []), F.pad(own, (0, _ROOM - len(own)))]
+    told = [uploaded([*flags.values()], own), *([before.own] if before else []), F.pad(own, (0, _ROOM - len(own)))]
     total = torch.cat(told)
     distributed.all_reduce(total)
     numbers = total[:-_ROOM].tolist()
@@ -99,8 +99,11 @@ def tell(
 
 
 def prepared(fabric: Fabric, model: PanopticBlend, parts: Sequence[Part]) -> list[TrainingBatch]:
-    """The parts of a batch on the device, with all that their losses need of their targets."""
-    return [model.prepared(*fabric.to_device(part)) for part in parts]
+    """The parts of a batch on the device, with all that their losses need of their targets.
+
+    Targets are those of the loader, whose values need no checks.
+    """
+    return [model.training_batch(*fabric.to_device(part)) for part in parts]
 
 
 def add_gradients(fabric: Fabric, forward: Any, model: PanopticBlend, parts: Sequence[Part]) -> dict[str, Tensor]:

@@ -19,7 +19,7 @@ from panoptic_blend.data.dataset import CocoPanoptic
 from panoptic_blend.data.loader import training_batches
 from panoptic_blend.data.protocol import Sample
 from panoptic_blend.data.regions import Regions
-from panoptic_blend.data.targets import PackedTarget
+from panoptic_blend.data.targets import target_of_segments
 from panoptic_blend.data.training_samples import TrainingSamples
 from panoptic_blend.data.transforms import Augmentation
 from panoptic_blend.formats.categories import Categories
@@ -58,7 +58,7 @@ def test_hidden_things_and_stuff_are_gone_from_the_target() -> None:
     )
     dog = Regions([np.array([[1, 1], [1, 1]], np.uint8)], [segment(5, DOG)])
     patch = Patch((slice(0, 2), slice(2, 4)), dog, np.full((2, 2, 3), 90, np.uint8), np.full((2, 2, 3), 255, np.uint8))
-    target = PackedTarget.from_panoptic(patch.over_panoptic(below), CATEGORIES).unpack()
+    target = target_of_segments(patch.over_panoptic(below), CATEGORIES)
     assert target["labels"].tolist() == [0, 1] and target["boxes"].tolist() == [[1, 1, 2, 2], [2, 0, 4, 2]]
     assert target["instance_map"].tolist() == [[0, 0, 2, 2], [0, 1, 2, 2]]
     assert target["semantic"].tolist() == [[1, 1, 0, 0], [1, 0, 0, 0]]

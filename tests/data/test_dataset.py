@@ -21,7 +21,7 @@ import torch
 from panoptic_blend.data import dataset as dataset_module
 from panoptic_blend.data.dataset import CocoPanoptic, to_tensor
 from panoptic_blend.data.regions import Regions
-from panoptic_blend.data.targets import PackedTarget
+from panoptic_blend.data.targets import target_of_segments
 from panoptic_blend.formats.coco_layout import find_root, find_split
 from panoptic_blend.formats.images import Picture, write_picture
 from panoptic_blend.formats.panoptic_writer import PanopticWriter
@@ -99,7 +99,7 @@ def test_real_coco_is_read(coco_sample: Path) -> None:
     assert (len(dataset), len(dataset.categories.thing_ids), len(dataset.categories.stuff_ids)) == (2, 80, 53)
     sample = dataset[0]
     assert (sample.image_id, sample.image.shape, len(sample.panoptic_truth().segments)) == (142238, (3, 427, 640), 18)
-    target = PackedTarget.from_panoptic(Regions.of_panoptic(sample.panoptic_truth()), dataset.categories).unpack()
+    target = target_of_segments(Regions.of_panoptic(sample.panoptic_truth()), dataset.categories)
     things = [s for s in sample.panoptic_truth().segments if s.is_thing and not s.is_crowd]
     assert target["boxes"].shape == (len(things), 4) and len(things) < 18
     assert int(target["semantic"].max()) == 255 and 0 in target["semantic"]
@@ -158,7 +158,7 @@ def test_images_may_lack_things_or_stuff_or_any_segment(tmp_path: Path) -> None:
     }
     dataset = write_set(tmp_path, images)
     maps = [dataset.truth(i) for i in range(5)]
-    targets = [PackedTarget.from_panoptic(Regions.of_panoptic(x), dataset.categories).unpack() for x in maps]
+    targets = [target_of_segments(Regions.of_panoptic(x), dataset.categories) for x in maps]
     assert [len(target["boxes"]) for target in targets] == [0, 1, 0, 0, 1]
     assert [tuple(instance_masks(target).shape) for target in targets] == [
         (0, 4, 5),

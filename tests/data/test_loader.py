@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
-from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -13,9 +13,12 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from instance_files import write_instances
 
 from panoptic_blend.config.options import Data
+from panoptic_blend.data.blocks import shared_block
 from panoptic_blend.data.dataset import CocoPanoptic
+from panoptic_blend.data.instances import CocoInstances
 from panoptic_blend.data.loader import (
     Batch,
     _AspectRatioBatches,
@@ -23,9 +26,10 @@ from panoptic_blend.data.loader import (
     evaluation_samples,
     training_batches,
 )
-from panoptic_blend.data.pinning import in_one_block
 from panoptic_blend.data.transforms import Augmentation, Resizing
 from panoptic_blend.deploy.resizing import size_for
+from panoptic_blend.models.inputs import Doubts
+from panoptic_blend.models.targets import Classes, checked_targets
 from panoptic_blend.prediction.sharing import Shard
 from panoptic_blend.structures import PanopticBlendError
 
@@ -65,12 +69,36 @@ def test_batches_hold_images_targets_and_names_that_belong_together(dataset: Coc
         assert set(batch.names) <= {image.file_name for image in dataset.images}
 
 
-def test_batches_for_a_gpu_are_the_same_in_one_block(dataset: CocoPanoptic, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("panoptic_blend.data.loader.in_one_block", partial(in_one_block, pin=False))
-    usual, pinned = (first(training_batches(dataset, AUGMENTATION, 3, seed=1, pin=pin), 2) for pin in (False, True))
+@pytest.mark.parametrize("has_instances", [False, True])
+def test_the_model_need_not_check_targets(generated: Path, tmp_path: Path, has_instances: bool) -> None:
+    """Training takes the targets of the loader as they are."""
+    root = tmp_path / "data"
+    shutil.copytree(generated, root)
+    write_instances(root, "train2017")
+    panoptic = CocoPanoptic(root, "train2017")
+    data = CocoInstances(root, "train2017", panoptic) if has_instances else panoptic
+    classes = Classes(len(data.categories.thing_ids), len(data.categories.stuff_ids))
+    for batch in first(training_batches(data, AUGMENTATION, 3, seed=1), 4):
+        doubts, sizes = Doubts(), [(image.shape[1], image.shape[2]) for image in batch.images]
+        checked = checked_targets(batch.targets, sizes, classes, torch.device("cpu"), doubts)
+        doubts.settle()
+        for one, other in zip(batch.targets, checked, strict=True):
+            assert one.keys() == other.keys()
+            assert all(torch.equal(torch.as_tensor(value), dict(other)[key]) for key, value in one.items())
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_batches_for_a_gpu_are_the_same_in_one_block(
+    dataset: CocoPanoptic, workers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("panoptic_blend.data.workers.pinned_block", shared_block)  # there may be no GPU
+    monkeypatch.setattr(torch.Tensor, "pin_memory", torch.Tensor.clone)
+    usual = first(training_batches(dataset, AUGMENTATION, 3, seed=1), 2)
+    pinned = first(training_batches(dataset, AUGMENTATION, 3, seed=1, workers=workers, pin=True), 2)
     for one, other in zip(usual, pinned, strict=True):
         assert is_same(one, other)
         assert [target.keys() for target in one.targets] == [target.keys() for target in other.targets]
+        assert [image.stride() for image in one.images] == [image.stride() for image in other.images]
         tensors = [*other.images, *(value for target in other.targets for value in target.values())]
         assert len({torch.as_tensor(x).untyped_storage().data_ptr() for x in tensors}) == 1
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
-
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -13,7 +11,7 @@ from hypothesis.extra.numpy import arrays
 from pycocotools import mask as coco
 
 from panoptic_blend.data.regions import Regions, paint_layers
-from panoptic_blend.data.targets import PackedTarget
+from panoptic_blend.data.targets import target_of_instances
 from panoptic_blend.data.transforms import Geometry, resize_ids
 from panoptic_blend.formats.categories import Categories
 from panoptic_blend.instances import TrueInstances
@@ -42,9 +40,7 @@ def target_of(instances: TrueInstances, geometry: Geometry, panoptic: PanopticMa
     regions = Regions.of_instances(instances).transformed(geometry)
     segments = Regions.of_panoptic(panoptic) if panoptic else None
     boxes = geometry.boxes(instances.corners())
-    packed = PackedTarget.from_instances(regions, boxes, CATEGORIES, segments)
-    unpacked: PackedTarget = pickle.loads(pickle.dumps(packed))
-    return unpacked.unpack()
+    return target_of_instances(regions, boxes, CATEGORIES, segments)
 
 
 def unchanged(height: int, width: int) -> Geometry:

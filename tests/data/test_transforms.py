@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,9 +17,8 @@ from scipy import ndimage
 from torch import Tensor
 from torchvision.transforms.v2 import functional
 
-from panoptic_blend.data.dataset import CocoPanoptic
 from panoptic_blend.data.regions import Regions
-from panoptic_blend.data.targets import PackedTarget, semantic_map
+from panoptic_blend.data.targets import semantic_map, target_of_segments
 from panoptic_blend.data.transforms import (
     Augmentation,
     Resizing,
@@ -43,7 +40,7 @@ SIDES = st.integers(1, 40)
 
 
 def target_of(panoptic: PanopticMap) -> Target:
-    return PackedTarget.from_panoptic(Regions.of_panoptic(panoptic), CATEGORIES).unpack()
+    return target_of_segments(Regions.of_panoptic(panoptic), CATEGORIES)
 
 
 def segment(id: int, category: int, is_crowd: bool = False) -> Segment:
@@ -335,19 +332,6 @@ def test_targets_agree_with_their_map(panoptic: PanopticMap) -> None:
         else:
             assert semantic[y, x] == CATEGORIES.stuff_ids.index(kinds[int(id)].category) + 1
             assert things[y, x] == 0
-
-
-def test_a_packed_target_is_small_and_survives_pickling(coco_sample: Path) -> None:
-    dataset = CocoPanoptic(coco_sample, "val2017")
-    truth = dataset.truth(1)
-    large = Regions([resize_ids(truth.index(), (800, 1422))], truth.segments)
-    packed = PackedTarget.from_panoptic(large, dataset.categories)
-    sent = pickle.dumps(packed)
-    assert len(sent) < 800 * 1422 / 10  # three maps of bytes would take 30 times as much
-    before, after = packed.unpack(), pickle.loads(sent).unpack()
-    assert before.keys() == after.keys()
-    pairs = zip(before.values(), after.values(), strict=True)
-    assert all(torch.equal(torch.as_tensor(a), torch.as_tensor(b)) for a, b in pairs)
 
 
 def test_short_sides_from_a_range() -> None:

@@ -19,7 +19,7 @@ from panoptic_blend.data.dataset import CocoPanoptic
 from panoptic_blend.data.loader import EvaluationSample
 from panoptic_blend.data.protocol import Sample
 from panoptic_blend.data.regions import Regions
-from panoptic_blend.data.targets import PackedTarget
+from panoptic_blend.data.targets import target_of_segments
 from panoptic_blend.failures import in_one_line
 from panoptic_blend.formats.categories import Categories
 from panoptic_blend.formats.instance_results import read_instance_results
@@ -49,7 +49,7 @@ class Oracle(nn.Module):
         super().__init__()
         self.register_buffer("pixel_mean", torch.zeros(3))
         maps = map(dataset.truth, range(len(dataset)))
-        self._targets = (PackedTarget.from_panoptic(Regions.of_panoptic(x), dataset.categories).unpack() for x in maps)
+        self._targets = (target_of_segments(Regions.of_panoptic(x), dataset.categories) for x in maps)
         self._is_silent = is_silent
 
     def predict(self, images: list[Tensor], output_sizes: list[tuple[int, int]]) -> list[Output]:

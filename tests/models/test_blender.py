@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from panoptic_blend.models.blender import TopLayer, assemble, blend, crop
+from panoptic_blend.models.blender import TopLayer, assemble, blend, crop, level_counts
 
 # --- the top layer ---------------------------------------------------------------------------------------------------
 
@@ -36,7 +36,14 @@ every_place = [(i, n, r, c) for i, (h, w) in enumerate(SIZES) for n in (0, 1) fo
 def test_sparse_equals_dense_everywhere() -> None:
     layer, features = top_layer_and_features(0)
     places = torch.tensor(every_place)
-    torch.testing.assert_close(layer.at(features, places), dense(layer, features, places))
+    found = layer.at(features, places)
+    torch.testing.assert_close(found, dense(layer, features, places))
+    assert torch.equal(layer.at(features, places, level_counts(places, len(SIZES))), found)
+
+
+def test_places_of_levels_are_counted() -> None:
+    assert level_counts(torch.tensor([[2, 0, 0, 1], [0, 1, 0, 0], [2, 1, 1, 1]]), 4) == [1, 0, 2, 0]
+    assert level_counts(torch.zeros(0, 4, dtype=torch.int64), 2) == [0, 0]
 
 
 @settings(deadline=None, max_examples=30)

@@ -14,6 +14,7 @@ from torchvision import tv_tensors
 from panoptic_blend.config.experiment import Config
 from panoptic_blend.models.build import build_model
 from panoptic_blend.models.panoptic_blend import PanopticBlend
+from panoptic_blend.models.targets import instance_masks
 from panoptic_blend.structures import PanopticBlendError
 
 H, W = 64, 96
@@ -298,3 +299,9 @@ def test_targets_are_read_and_assigned_once_per_step_before_the_forward_pass(
     monkeypatch.setattr(branch_of(trained), "assign", None)
     trained(prepared)
     assert len(read) == 1
+
+
+def test_a_map_of_bytes_has_no_more_than_255_instances() -> None:
+    numbers = torch.tensor([[0, 1, 255]], dtype=torch.uint8)
+    found = instance_masks({"boxes": torch.zeros(300, 4), "labels": torch.zeros(300), "instance_map": numbers})
+    assert found.nonzero().tolist() == [[0, 0, 1], [254, 0, 2]]

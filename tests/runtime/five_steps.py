@@ -66,7 +66,7 @@ def five_steps(world_size: int, parts: int, *changes: str) -> dict[str, Any]:
     torch.manual_seed(0)
     model = build_model(options).double()  # before Fabric wraps it, so that every strategy trains in float64
     if options.train.sync_norm:
-        synchronize(model)
+        synchronize(model, fabric.device)
     forward = fabric.setup_module(model)
     optimizer: Any = fabric.setup_optimizers(build_optimizer(model, options.train))
     images, targets = batch()

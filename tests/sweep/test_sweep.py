@@ -24,7 +24,7 @@ from panoptic_blend.data import workers
 from panoptic_blend.data.dataset import CocoPanoptic
 from panoptic_blend.data.loader import evaluation_samples
 from panoptic_blend.data.regions import Regions
-from panoptic_blend.data.targets import PackedTarget
+from panoptic_blend.data.targets import target_of_segments
 from panoptic_blend.failures import ForeignError
 from panoptic_blend.formats.categories import Categories
 from panoptic_blend.formats.images import read_picture
@@ -53,7 +53,7 @@ class Blurred(nn.Module):
         self.register_buffer("pixel_mean", torch.zeros(3))
         self.register_buffer("weights", torch.zeros(4))
         maps = map(dataset.truth, range(len(dataset)))
-        self._targets = (PackedTarget.from_panoptic(Regions.of_panoptic(x), dataset.categories).unpack() for x in maps)
+        self._targets = (target_of_segments(Regions.of_panoptic(x), dataset.categories) for x in maps)
         self._fusion, self._rng = config.model.fusion.model_dump(), np.random.default_rng(3)
 
     def predict(self, images: list[Tensor], output_sizes: list[tuple[int, int]]) -> list[Output]:
