@@ -1,10 +1,10 @@
-"""The tensors of a batch in one block of memory, which passes to another process, or is pinned, as one."""
+"""The tensors of a batch in one block of memory, which passes to another process and to a GPU as one."""
 
 from __future__ import annotations
 
 import io
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from multiprocessing.reduction import ForkingPickler
 from typing import Any, NamedTuple
 
@@ -72,6 +72,23 @@ def shared_block(size: int) -> Tensor:
 def pinned_block(size: int) -> Tensor:
     """A block (``size``,) uint8 in pinned memory."""
     return torch.empty(size, dtype=torch.uint8, pin_memory=True)
+
+
+def on_device(tensors: Sequence[Tensor], device: torch.device) -> list[Tensor]:
+    """The tensors on a device; to a GPU those of one block are sent as one."""
+    if device.type == "cuda" and len({tensor.untyped_storage().data_ptr() for tensor in tensors}) == 1:
+        return sent(tensors, device)
+    return [tensor.to(device, non_blocking=device.type == "cuda") for tensor in tensors]
+
+
+def sent(tensors: Sequence[Tensor], device: torch.device) -> list[Tensor]:
+    """The tensors, all of one block, as views of the block on a device."""
+    block = torch.empty(0, dtype=torch.uint8).set_(tensors[0].untyped_storage())
+    copy = block.to(device, non_blocking=True).untyped_storage()
+    return [
+        torch.empty(0, dtype=x.dtype, device=device).set_(copy, x.storage_offset(), x.shape, x.stride())
+        for x in tensors
+    ]
 
 
 class _Pickler(ForkingPickler):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,6 +26,7 @@ from panoptic_blend.formats.instance_results import InstanceResultsWriter, writi
 from panoptic_blend.formats.panoptic_writer import PanopticWriter
 from panoptic_blend.inference.forward import in_evaluation, run_network
 from panoptic_blend.instances import FoundInstances
+from panoptic_blend.machine import overlapped
 from panoptic_blend.metrics.average_precision import AveragePrecision
 from panoptic_blend.metrics.class_pixels import ClassPixels
 from panoptic_blend.metrics.details import PanopticDetails, Tallies
@@ -128,11 +129,13 @@ def evaluate(
 ) -> Evaluation:
     """Run ``model`` over ``dataset`` and score its outputs; its training mode is restored at the end.
 
+    While a GPU runs the network, other threads read the next images and score the last ones, one after the other.
+
     Args:
         results: JSON file for the panoptic maps, in COCO's format; the PNGs go to a folder beside it with its stem.
         precision: arithmetic of the network; an exported model has its own.
         progress: called with the number of images done, by all processes, and the total number.
-        watch: called with every image of this process and its output.
+        watch: called with every image of this process and its output, in order.
         team: the processes that share the images. All return the same evaluation, which equals that of a single
             process.
         instance_results: JSON file for all detections, also those that are not painted, in COCO's format for results.
@@ -153,10 +156,14 @@ def evaluate(
         own = shard.range_of(len(dataset))
         if writer:
             writer.reserve(dataset.images.file_names[: own.start])
-        samples = evaluation_samples(dataset, resizing, config.data.workers, shard)
-        for done, sample in enumerate(samples, start=1):
-            with doing(f"evaluating {sample.file_name}", lower="test.short_side or test.long_side"):
-                output = run_network(model, sample.image, sample.size, dataset.categories, precision)
+
+        def run(sample: EvaluationSample) -> tuple[EvaluationSample, Output[Any]]:
+            with _naming(sample):
+                return sample, run_network(model, sample.image, sample.size, dataset.categories, precision)
+
+        def score(ran: tuple[EvaluationSample, Output[Any]]) -> tuple[EvaluationSample, Output[Any]]:
+            sample, output = ran
+            with _naming(sample):
                 found = output_instances(output, dataset.categories.thing_ids)
                 part.scores.update(sample, output, found)
                 if writer:
@@ -165,9 +172,14 @@ def evaluate(
                     instance_writer.add(sample.image_id, found)
                 elif instance_results:
                     part.found.append((sample.image_id, found))
-            if watch:
-                watch(sample, output)
-            show(done, len(own))
+            return ran
+
+        samples = evaluation_samples(dataset, resizing, config.data.workers, shard)
+        with closing(overlapped(samples, run, score, finishers=1, queue_depth=_queue_depth(model))) as scored:
+            for done, ran in enumerate(scored, start=1):
+                if watch:
+                    watch(*ran)
+                show(done, len(own))
         return part
 
     with in_evaluation(model), ExitStack() as files:  # one process writes the JSONs, all write PNGs
@@ -184,6 +196,15 @@ def evaluate(
                 for image_id, found in part.found:
                     instance_writer.add(image_id, found)
     return team.from_first(lambda: parts[0].scores.evaluation(config.model.semantic.enabled))
+
+
+def _naming(sample: EvaluationSample) -> AbstractContextManager[None]:
+    return doing(f"evaluating {sample.file_name}", lower="test.short_side or test.long_side")
+
+
+def _queue_depth(model: PanopticBlend | ExportedPredictor) -> int:
+    """That of `overlapped`: 0 on a CPU, of which the network itself keeps all cores busy."""
+    return 0 if isinstance(model, ExportedPredictor) or model.pixel_mean.device.type == "cpu" else 3
 
 
 class _Part(NamedTuple):

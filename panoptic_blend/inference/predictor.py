@@ -32,6 +32,7 @@ from panoptic_blend.failures import first_line
 from panoptic_blend.formats.categories import Categories, default_categories
 from panoptic_blend.formats.images import Picture
 from panoptic_blend.inference.forward import run_network
+from panoptic_blend.machine import cores
 from panoptic_blend.models.build import build_model
 from panoptic_blend.models.folding import fold_norms, round_weights
 from panoptic_blend.models.panoptic_blend import PanopticBlend
@@ -45,6 +46,9 @@ from panoptic_blend.prediction.given_pictures import (
 )
 from panoptic_blend.runtime.precision import KNOWN_DEVICES, chosen_device, half_dtype, resolve
 from panoptic_blend.structures import Output, PanopticBlendError, PanopticMap
+
+_WRITERS = 8
+"""The most threads that write pictures while a GPU predicts the next ones."""
 
 _WEIGHTS = {".safetensors", ".pth", ".pt", ".pkl", ".ckpt", ".bin"}
 
@@ -67,8 +71,8 @@ class Predictor:
 
     @property
     def queue_depth(self) -> int:
-        """See `PicturePredictor.queue_depth`."""
-        return 0 if self.model.pixel_mean.device.type == "cpu" else 3
+        """See `PicturePredictor.queue_depth`; drawing and writing a picture take longer than a GPU needs for it."""
+        return 0 if self.model.pixel_mean.device.type == "cpu" else max(3, min(_WRITERS, cores()))
 
     @property
     def at_once(self) -> int:

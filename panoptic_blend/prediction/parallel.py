@@ -22,10 +22,11 @@ def in_parallel(
     """Yield ``write(predict(item))`` for every item, in order.
 
     A predictor of several pictures ``at_once`` gets as many threads, each of which predicts an item and writes it. One
-    of a single picture is called by the caller's thread, while others read and write: see `overlapped`, whose
-    ``queue_depth`` is the predictor's.
+    of a single picture is called by the caller's thread, while one reads and as many as its ``queue_depth`` write: see
+    `overlapped`.
     """
     if predictor.at_once == 1:
-        return overlapped(items, predict, write, queue_depth=predictor.queue_depth)
+        depth = predictor.queue_depth
+        return overlapped(items, predict, write, finishers=max(depth, 1), queue_depth=depth)
     count = predictor.at_once
     return overlapped(items, lambda item: item, lambda item: write(predict(item)), finishers=count, queue_depth=count)

@@ -23,7 +23,7 @@ class PicturePredictor(Protocol):
 
     @property
     def queue_depth(self) -> int:
-        """That of `overlapped`: 0 where the network itself keeps all cores busy."""
+        """That of `overlapped`, and its number of ``finishers``; 0 where the network itself keeps all cores busy."""
 
     @property
     def at_once(self) -> int:

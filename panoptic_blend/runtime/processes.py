@@ -32,6 +32,9 @@ from panoptic_blend.structures import PanopticBlendError
 
 T = TypeVar("T")
 
+_ALLOCATOR = "PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF"
+"""The variables that set torch's allocator on a GPU, the newer one first; read when the GPU is first used."""
+
 
 class Autocast(MixedPrecision):
     """Fabric's mixed precision without its rounding of inputs, which box coordinates and counts do not tolerate."""
@@ -50,6 +53,8 @@ def launch(options: Train) -> Fabric:
             float16.
     """
     device, placement = present_device(options.device, "train.device"), find_placement(os.environ)
+    if device.type == "cuda" and not any(name in os.environ for name in _ALLOCATOR):
+        os.environ[_ALLOCATOR[0]] = "expandable_segments:True"  # batches of many sizes leave gaps otherwise
     devices, nodes = counted(placement, Wanted(options.devices, options.nodes, "train."), device)
     if options.batch_size % (devices * nodes):
         raise PanopticBlendError(

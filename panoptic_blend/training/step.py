@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from lightning.fabric import Fabric
 from torch import Tensor, distributed
 
+from panoptic_blend.data.blocks import on_device
 from panoptic_blend.models.batching import uploaded, widest_float
 from panoptic_blend.models.instance_branch import TrainingBatch
 from panoptic_blend.models.panoptic_blend import PanopticBlend
@@ -103,7 +104,12 @@ def prepared(fabric: Fabric, model: PanopticBlend, parts: Sequence[Part]) -> lis
 
     Targets are those of the loader, whose values need no checks.
     """
-    return [model.training_batch(*fabric.to_device(part)) for part in parts]
+    tensors = [x for images, targets in parts for x in (*images, *(value for t in targets for value in t.values()))]
+    coming: Any = iter(on_device(tensors, fabric.device))
+    return [
+        model.training_batch([next(coming) for _ in images], [{key: next(coming) for key in t} for t in targets])
+        for images, targets in parts
+    ]
 
 
 def add_gradients(fabric: Fabric, forward: Any, model: PanopticBlend, parts: Sequence[Part]) -> dict[str, Tensor]:

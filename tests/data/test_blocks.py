@@ -5,7 +5,7 @@ from multiprocessing.reduction import ForkingPickler
 import torch
 from torch import Tensor, nn
 
-from panoptic_blend.data.blocks import pack, shared_block
+from panoptic_blend.data.blocks import on_device, pack, sent, shared_block
 
 
 def plain_block(size: int) -> Tensor:
@@ -55,3 +55,20 @@ def test_a_shared_block_passes_as_one_file() -> None:
     assert len(sealed) < 2000
     found = ForkingPickler.loads(sealed).unpack()
     assert all(torch.equal(copy, tensor) for copy, tensor in zip(found, TENSORS, strict=True))
+
+
+def test_a_block_is_sent_to_a_device_as_one() -> None:
+    """The device is this one, and one without values: a GPU may be missing."""
+    packed = pack(TENSORS, plain_block).unpack()
+    for copy, tensor in zip(sent(packed, torch.device("cpu")), TENSORS, strict=True):
+        assert (copy.dtype, copy.stride()) == (tensor.dtype, tensor.stride())
+        assert torch.equal(copy, tensor)
+    elsewhere = sent(packed, torch.device("meta"))
+    assert [(x.device.type, x.dtype, x.shape, x.stride(), x.storage_offset()) for x in elsewhere] == [
+        ("meta", x.dtype, x.shape, x.stride(), x.storage_offset()) for x in packed
+    ]
+
+
+def test_on_the_cpu_nothing_is_copied() -> None:
+    assert all(a is b for a, b in zip(on_device(TENSORS, torch.device("cpu")), TENSORS, strict=True))
+    assert on_device([], torch.device("cpu")) == []

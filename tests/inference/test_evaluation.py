@@ -236,6 +236,22 @@ def test_which_processors_compute_faster_in_bf16(vendor: str, flags: str, is_fas
     assert precision.fast_bf16(cpuinfo) == is_fast
 
 
+def test_scoring_while_a_gpu_runs_the_network_changes_nothing(
+    dataset: CocoPanoptic, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def found(depth: int) -> tuple[dict[str, float], list[str], dict[str, bytes]]:
+        monkeypatch.setattr("panoptic_blend.inference.evaluation._queue_depth", lambda model: depth)
+        folder, seen = tmp_path / str(depth), list[str]()
+        folder.mkdir()
+        files = {"results": folder / "r.json", "instance_results": folder / "i.json"}
+        columns = run(Oracle(dataset), dataset, watch=lambda sample, output: seen.append(sample.file_name), **files)
+        return columns, seen, {path.name: path.read_bytes() for path in folder.rglob("*.*")}
+
+    in_turn = found(0)
+    assert in_turn[1] == list(dataset.images.file_names) and len(in_turn[2]) == 14
+    assert found(3) == in_turn
+
+
 def test_an_exception_of_a_library_says_at_which_image(dataset: CocoPanoptic) -> None:
     class Failing(Oracle):
         def predict(self, images: list[Tensor], output_sizes: list[tuple[int, int]]) -> list[Output]:

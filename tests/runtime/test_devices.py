@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from types import SimpleNamespace
 from typing import Any
 
@@ -52,6 +53,28 @@ def test_a_device_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) 
     assert present_device("cpu", "--device").type == "cpu"
     with pytest.raises(PanopticBlendError, match="--device mps: this machine has cuda instead"):
         present_device("mps", "--device")
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({}, "expandable_segments:True"),
+        ({"PYTORCH_ALLOC_CONF": "max_split_size_mb:64"}, "max_split_size_mb:64"),
+        ({"PYTORCH_CUDA_ALLOC_CONF": ""}, None),
+    ],
+)
+def test_memory_of_a_gpu_is_allocated_in_segments_that_grow(
+    given: dict[str, str], expected: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF"):
+        monkeypatch.setenv(name, "")  # restored at the end, whatever is set meanwhile
+        monkeypatch.delenv(name)
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(precision, "default_device", lambda: torch.device("cuda"))
+    with pytest.raises(PanopticBlendError, match="this machine has only"):
+        launch(load_config("demo/shapes_r18", ["train.device=cuda", "train.devices=2"]).train)
+    assert os.environ.get("PYTORCH_ALLOC_CONF") == expected
 
 
 def test_only_a_model_in_training_is_switched() -> None:
