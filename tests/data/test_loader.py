@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -84,7 +85,8 @@ def test_the_model_need_not_check_targets(generated: Path, tmp_path: Path, has_i
         doubts.settle()
         for one, other in zip(batch.targets, checked, strict=True):
             assert one.keys() == other.keys()
-            assert all(torch.equal(torch.as_tensor(value), dict(other)[key]) for key, value in one.items())
+            values: list[Any] = [dict(one), dict(other)]
+            assert all(torch.equal(values[0][key], values[1][key]) for key in one)
 
 
 @pytest.mark.parametrize("workers", [0, 1])
