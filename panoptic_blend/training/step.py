@@ -104,12 +104,14 @@ def prepared(fabric: Fabric, model: PanopticBlend, parts: Sequence[Part]) -> lis
 
     Targets are those of the loader, whose values need no checks.
     """
-    tensors = [x for images, targets in parts for x in (*images, *(value for t in targets for value in t.values()))]
+    given: Any = parts
+    tensors = [x for images, targets in given for x in (*images, *(value for t in targets for value in t.values()))]
     coming: Any = iter(on_device(tensors, fabric.device))
-    return [
-        model.training_batch([next(coming) for _ in images], [{key: next(coming) for key in t} for t in targets])
-        for images, targets in parts
+    moved: Any = [
+        ([next(coming) for _ in images], [{key: next(coming) for key in target} for target in targets])
+        for images, targets in given
     ]
+    return [model.training_batch(*part) for part in moved]
 
 
 def add_gradients(fabric: Fabric, forward: Any, model: PanopticBlend, parts: Sequence[Part]) -> dict[str, Tensor]:
