@@ -1,4 +1,4 @@
-"""The PNGs that a part of a run has scored, by which `pq merge` notices that one has changed since."""
+"""The PNGs that a part of a run has scored, by which ``pq merge`` notices that one has changed since."""
 
 from __future__ import annotations
 
