@@ -115,28 +115,6 @@ class Runs:
         return areas[1:], boxes[1:]
 
 
-def shared_values(own: npt.NDArray[np.integer], other: npt.NDArray[np.integer]) -> SharedValues:
-    """The pairs of values that two maps (H, W) have at the same pixels, in any order.
-
-    They are those of `Runs.shared`, found without encoding the maps: from the runs in which both are constant.
-    """
-    first, second = own.ravel(), other.ravel()
-    starts, values, others = [np.zeros(len(first[:1]), dtype=np.intp)], [first[:1]], [second[:1]]
-    for place in range(0, first.size - 1, _CACHED):
-        part, other_part = (flat[place : place + _CACHED + 1] for flat in (first, second))
-        changes = part[1:] != part[:-1]
-        changes |= other_part[1:] != other_part[:-1]
-        changed = np.flatnonzero(changes) + 1
-        starts.append(changed + place)
-        values.append(part[changed])
-        others.append(other_part[changed])
-    shape, both = (own.shape[0], own.shape[1]), np.concatenate(starts).astype(np.int32)
-    return Runs(np.concatenate(values), both, shape).shared(Runs(np.concatenate(others), both, shape))
-
-
-_CACHED = 2**16
-"""Pixels of two maps that the cache of a core holds, so that they are read from memory only once."""
-
 _KINDS = (np.dtype(np.int32), np.dtype(np.uint32))
 """The values that the program knows."""
 

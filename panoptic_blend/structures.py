@@ -21,7 +21,6 @@ import numpy as np
 import numpy.typing as npt
 
 from panoptic_blend.runs import Runs as Runs
-from panoptic_blend.runs import SharedValues, shared_values
 
 if TYPE_CHECKING:
     import typing_extensions
@@ -163,21 +162,9 @@ class PanopticMap:
         """The same pixels with other records."""
         return PanopticMap(self.segment_ids, segments)
 
-    @property
-    def shape(self) -> Size:
-        """Height and width."""
-        height, width = self.segment_ids.shape
-        return height, width
-
     def id_runs(self) -> Runs:
         """Run lengths of ``segment_ids``."""
         return Runs.from_pixels(self.segment_ids)
-
-    def shared_ids(self, other: PanopticMap) -> SharedValues:
-        """The pairs of ids that share pixels, in this map and in another of the same shape."""
-        if isinstance(self, _EncodedMap) or isinstance(other, _EncodedMap):
-            return self.id_runs().shared(other.id_runs())
-        return shared_values(self.segment_ids, other.segment_ids)
 
     def runs(self) -> Runs:
         """Run lengths of `index`."""
@@ -209,10 +196,6 @@ class _EncodedMap(PanopticMap):
 
     def with_segments(self, segments: list[Segment]) -> PanopticMap:
         return _EncodedMap(self._ids, segments)
-
-    @property
-    def shape(self) -> Size:
-        return self._ids.shape
 
     def id_runs(self) -> Runs:
         return self._ids

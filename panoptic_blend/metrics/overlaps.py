@@ -130,12 +130,14 @@ def compare(truth: PanopticMap, prediction: PanopticMap, *, boundary: bool = Fal
     Raises PanopticBlendError if the maps differ in shape, if an id is used twice, or if a map and its records have
     different segments.
     """
-    if truth.shape != prediction.shape:
+    # segments are compact, so that there are far fewer runs than pixels
+    truth_runs, prediction_runs = truth.id_runs(), prediction.id_runs()
+    if truth_runs.shape != prediction_runs.shape:
         raise PanopticBlendError(
-            f"truth has shape {truth.shape} and prediction {prediction.shape}; "
+            f"truth has shape {truth_runs.shape} and prediction {prediction_runs.shape}; "
             "give both at the size of the truth (the truth comes first)"
         )
-    shared = truth.shared_ids(prediction)
+    shared = truth_runs.shared(prediction_runs)
     rows = _indices(shared.own, truth.segments, "truth")
     columns = _indices(shared.other, prediction.segments, "prediction")
     shape = len(truth.segments) + 1, len(prediction.segments) + 1
