@@ -61,6 +61,8 @@ def _jpeg(data: bytes) -> Size:
         kind, length = struct.unpack_from(">BH", data, place + 1)
         if kind == 0xFF:  # padding
             place += 1
+        elif kind in _ALONE:
+            place += 2
         elif kind in _FRAMES:
             height, width = struct.unpack_from(">HH", data, place + 5)
             return height, width
@@ -70,6 +72,9 @@ def _jpeg(data: bytes) -> Size:
 
 _FRAMES = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 """Start-of-frame markers; the other three of the range are tables."""
+
+_ALONE = {0x00, 0x01, *range(0xD0, 0xD8)}
+"""A stuffed zero, and markers that have no length: what decoders pass over must not hide a frame from us."""
 
 
 def _tiff(data: bytes) -> Size:
@@ -124,23 +129,42 @@ def _gif(data: bytes) -> Size:
     return height, width
 
 
+def _box(data: bytes, kind: bytes) -> int:
+    """Where the first top-level box of a ``kind`` begins (ISO/IEC 14496-12, 4.2; ITU-T T.800, I.4)."""
+    place = 0
+    while True:
+        length, found = struct.unpack_from(">I4s", data, place)
+        if found == kind:
+            return place
+        if length == 1:
+            (length,) = struct.unpack_from(">Q", data, place + 8)
+        if length < 8:  # 0 is the last box
+            raise ValueError("no such box")
+        place += length
+
+
 def _jpeg_2000(data: bytes) -> Size:
     """The size of the reference grid less its offset, in the codestream (ITU-T T.800, A.5.1)."""
-    place = data.index(b"\xff\x4f\xff\x51")
+    place = data.index(_CODESTREAM, 0 if data.startswith(_CODESTREAM) else _box(data, b"jp2c"))
     right, bottom, left, top = struct.unpack_from(">IIII", data, place + 8)
     return bottom - top, right - left
 
 
+_CODESTREAM = b"\xff\x4f\xff\x51"
+
+
 def _avif(data: bytes) -> Size:
     """The largest size of the image and its parts (ISO/IEC 23008-12, 6.5.3)."""
-    sizes = [struct.unpack_from(">II", data, found.end() + 4) for found in re.finditer(b"ispe", data[: 2**16])]
-    width, height = max(sizes, key=math.prod)
+    start = _box(data, b"meta")
+    (length,) = struct.unpack_from(">I", data, start)
+    found = re.finditer(b"ispe", data[start : start + length])
+    width, height = max((struct.unpack_from(">II", data, start + one.end() + 4) for one in found), key=math.prod)
     return height, width
 
 
 def _netpbm(data: bytes) -> Size:
-    """The size after the magic number; lines that begin with ``#`` are comments."""
-    found = re.match(rb"P\d(?:\s+#[^\n]*)*\s+(\d{1,9})(?:\s+#[^\n]*)*\s+(\d{1,9})\s", data)
+    """The size after the magic number; lines that begin with ``#`` are comments, whose numbers do not count."""
+    found = re.match(rb"P\d(?:\s+#[^\n]*+)*+\s+(\d{1,9})(?:\s+#[^\n]*+)*+\s+(\d{1,9})\s", data)
     if not found:
         raise ValueError("no size")
     return int(found[2]), int(found[1])

@@ -18,6 +18,7 @@ from starlette.types import ASGIApp
 
 import panoptic_blend
 from panoptic_blend.failures import in_one_line
+from panoptic_blend.files import printable
 from panoptic_blend.pages.pictures import encode_picture
 from panoptic_blend.postprocessing.fusion import paint
 from panoptic_blend.prediction.protocol import PicturePredictor
@@ -172,7 +173,8 @@ def _refused(_: Request, error: Exception) -> Response:
 def _unknown(request: Request, error: Exception) -> Response:
     """An address or a method that there is not."""
     assert isinstance(error, HTTPException)
-    found = f"{request.method} {request.url.path}: {error.detail.lower()}; /openapi.json describes what there is"
+    asked = printable(f"{request.method} {request.url.path}", 200)
+    found = f"{asked}: {error.detail.lower()}; /openapi.json describes what there is"
     return JSONResponse({"error": found}, error.status_code, error.headers)
 
 

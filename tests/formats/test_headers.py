@@ -50,6 +50,33 @@ def test_files_of_pillow(kind: str, options: dict[str, Any]) -> None:
     assert stored_size(file.getvalue()) == (37, 53)
 
 
+def _encoded(suffix: str, picture: np.ndarray) -> bytes:
+    return cv2.imencode(suffix, picture)[1].tobytes()
+
+
+def test_what_decoders_pass_over_hides_no_size() -> None:
+    """Else a picture that says it has 6 x 5 pixels would be decoded to more than a server allows."""
+    honest, small = _encoded(".jpg", PIXELS), _encoded(".jpg", PIXELS[:5, :6])
+    frame = small[small.index(b"\xff\xc0") :]
+    for marker in (b"\xff\x00", b"\xff\x01", b"\xff\xd3"):  # a stuffed zero, TEM and a restart have no length
+        content = honest[:2] + b"\xff\xfe\0\x02" + marker + struct.pack(">H", len(honest)) + honest[2:] + frame
+        assert stored_size(content) == _decoded(content) == (37, 53)
+
+    honest = _encoded(".jp2", PIXELS)
+    end = 12 + struct.unpack_from(">I", honest, 12)[0]  # of the second box, after which any may follow
+    other = _encoded(".jp2", PIXELS[:32, :32])
+    other = other[other.index(b"\xff\x4f\xff\x51") :]
+    content = honest[:end] + struct.pack(">I", 8 + len(other)) + b"free" + other + honest[end:]
+    assert stored_size(content) == _decoded(content) == (37, 53)
+
+    content = b"P6 #a 6 5\n53#\n37 255\n" + PIXELS.tobytes()  # a number in front of a comment, which OpenCV takes
+    assert stored_size(content) is None and _decoded(content) == (37, 53)
+
+
+def _decoded(content: bytes) -> tuple[int, ...]:
+    return cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR).shape[:2]
+
+
 @pytest.mark.parametrize(
     ("content", "size"),
     [
@@ -59,6 +86,7 @@ def test_files_of_pillow(kind: str, options: dict[str, Any]) -> None:
         (b"P5 # by hand\n# twice\n6\n5 255\n", (5, 6)),
         (b"\xff\xd8\xff\xe0\0\x02\0\0\xff\xff\xc2\0\x0b\x08\0\x05\0\x06", (5, 6)),  # stray and padding bytes
         (b"\xff\xd8\xff\xc4\0\x02\xff\xc0\0\x0b\x08\0\x05\0\x06", (5, 6)),  # a table is no frame
+        (b"\0\0\0\x08ftypavif" + bytes(4) + b"\0\0\0\x1cfreeispe" + struct.pack(">III", 0, 6, 5), None),
         (b"P5 0 7 255\n", None),
         (b"BM" + bytes(12) + struct.pack("<Iii", 40, -6, 5), None),
         (b"RIFF\0\0\0\0WEBPVP9 ", None),

@@ -199,3 +199,4 @@ def test_descriptions(served: Served) -> None:
     assert {"PredictReply", "SegmentReply", "ErrorReply"} <= set(described["components"]["schemas"])
     wrong = served.ask("GET", "/predict")
     assert wrong.status == 405 and wrong.headers["allow"] == "POST" and "/openapi.json" in wrong.json["error"]
+    assert len(served.ask("GET", "/%0A" + "a" * 50_000).json["error"]) < 300
