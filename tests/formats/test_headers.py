@@ -74,7 +74,7 @@ def test_what_decoders_pass_over_hides_no_size() -> None:
 
 
 def _decoded(content: bytes) -> tuple[int, ...]:
-    return cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR).shape[:2]
+    return np.asarray(cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)).shape[:2]
 
 
 @pytest.mark.parametrize(
