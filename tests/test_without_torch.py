@@ -120,11 +120,11 @@ def test_data_convert(generated: Path, tmp_path: Path) -> None:
 NEED_TORCH = [
     ["train", "demo/shapes_r18"],
     ["demo"],
-    ["evaluate", "a.safetensors"],
-    ["predict", "a.safetensors", "b.jpg"],
+    ["evaluate", __file__],
+    ["predict", __file__, "b.jpg"],
     ["explain", "a.safetensors", "b.jpg"],
     ["export", "a.safetensors"],
-    ["sweep", "a.safetensors"],
+    ["sweep", __file__],
     ["weights", "inspect", "a.pth"],
     ["weights", "import", "a.pth", "b.safetensors"],
 ]
@@ -144,6 +144,15 @@ for arguments in {NEED_TORCH}:
     said = 'error: torch is not installed; pip install "panoptic-blend[torch]"\n2\n'
     assert done.stderr == said * len(NEED_TORCH)
     assert done.stdout == ""
+
+
+def test_a_misspelled_exported_folder_is_named_before_torch_is_asked_for() -> None:
+    done = python(COMMAND, "predict", "no/exportd", "b.jpg")
+    assert done.returncode == 2
+    assert done.stderr == (
+        'error: torch is not installed; pip install "panoptic-blend[torch]", '
+        "or check the path: no/exportd is no folder with export.json\n"
+    )
 
 
 def test_so_do_public_names() -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from panoptic_blend.config.precisions import Precision
+from panoptic_blend.extras import require_extra
 from panoptic_blend.files import locked
 from panoptic_blend.machine import cores
 from panoptic_blend.prediction.sharing import ALONE, Alone
@@ -77,7 +78,7 @@ def running(
 
     The device is said, unless it is the CPU alone. An error in one process ends all, and only the first one tells it.
     """
-    from panoptic_blend.deploy.manifest import is_exported
+    from panoptic_blend.deploy.manifest import MANIFEST, is_exported
 
     if is_exported(model):
         _require_plain(model, weights, config, device, devices * nodes, precision)
@@ -85,6 +86,8 @@ def running(
 
         yield RunningModel(load_exported(model, overrides=overrides, at_once=cores() if many else 1), ALONE)
         return
+    if not model.is_file():
+        require_extra("torch", f"or check the path: {model} is no folder with {MANIFEST}")
     from panoptic_blend.inference.predictor import load
     from panoptic_blend.runtime.launchers import Wanted
     from panoptic_blend.runtime.team import together
