@@ -35,6 +35,9 @@ REFERENCES = {
 }
 """The variant from which the others are subtracted."""
 NEUTRAL: Mapping[str, Any] = {
+    "model.fcos.assigner": "fcos",
+    "model.fcos.quality": "centerness",
+    "model.blender.rescoring": "none",
     "train.ema": None,
     "train.patience": None,
     "train.backbone_lr": 1.0,

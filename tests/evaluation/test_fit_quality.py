@@ -64,9 +64,9 @@ def test_each_ingredient_of_a_plan_is_left_out_once() -> None:
     cosine = left_out(plain.changed(["train.schedule=cosine"]))
     assert cosine.keys() == speed | {"steps for cosine"}
     assert plain.changed(cosine["steps for cosine"][0]).train.steps == (1440, 1674)
-    plan = plain.changed(["train.ema=0.99", "data.jitter=[0.5, 2]"])
+    plan = plain.changed(["train.ema=0.99", "data.jitter=[0.5, 2]", "model.fcos.assigner=atss"])
     found = left_out(plan)
-    assert found.keys() == always | speed | {"without train.ema", "without data.jitter"}
+    assert found.keys() == always | speed | {"without train.ema", "without data.jitter", "without model.fcos.assigner"}
     assert {name for name, (_, changes_speed) in found.items() if changes_speed} == speed
     for overrides, _ in found.values():
         assert plan.changed(overrides) != plan

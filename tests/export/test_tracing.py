@@ -60,8 +60,8 @@ EVERY_PART = [
 OTHER_KINDS = [
     *("ablation/table1_assembler", "ablation/table7_proto_fpn", "demo/coco_overfit_r18", "demo/shapes_r18"),
     *("instance/blendmask_r101_dcni3_5x", "instance/blendmask_rt_lite", "instance/blendmask_rt_r50_4x"),
-    *("panoptic/blendmask_lite", "panoptic/blendmask_r101_3x", "panoptic/blendmask_r50_3x_shared"),
-    "panoptic/kernelblend_r50_3x",
+    *("panoptic/blendmask_lite", "panoptic/blendmask_plus_r50_3x"),
+    *("panoptic/blendmask_r50_3x_shared", "panoptic/kernelblend_r50_3x"),
 ]
 
 
