@@ -101,7 +101,9 @@ def convolution_then_norm(conv: nn.Module, norm: nn.Module, x: Tensor) -> Tensor
     return normalized
 
 
-def attentions_everywhere(layer: TopLayer, features: Sequence[Tensor], places: Tensor) -> Tensor:
+def attentions_everywhere(
+    layer: TopLayer, features: Sequence[Tensor], places: Tensor, counts: Sequence[int] | None = None
+) -> Tensor:
     """Attentions at ``places``, taken from the convolution at all locations."""
     maps = [layer(feature) for feature in features]
     level, image, row, column = places.unbind(1)

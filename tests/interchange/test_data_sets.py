@@ -93,7 +93,7 @@ def test_renaming_comes_first_then_classes_then_the_condition(tmp_path: Path, re
     for edit, problem in [
         (Edit({"dig": "a"}), "--rename: no class is called dig; did you mean dog?"),
         (Edit({}, ["dig"]), "--classes: no class is called dig"),
-        (Edit({"dog": "car"}, ["dog"]), "--classes: no class is called dog; choose from car,sky"),
+        (Edit({"dog": "car"}, ["dog"]), "--classes: no class is called dog; --rename makes it car, so name that"),
         (Edit({}, [], "things > 3"), "no picture of train is like that"),
         (Edit({}, [], "wolf"), "'wolf' is neither a number of a picture nor a class"),
     ]:

@@ -53,7 +53,8 @@ def test_every_config_trains_and_predicts(name: str) -> None:
     if config.model.instances == "mask_rcnn":
         expected |= {"loss_rpn_class", "loss_rpn_box"}
     else:
-        expected |= {"loss_centerness"} | ({"loss_thing_semantic"} if config.model.bottom.loss_weight else set())
+        expected |= {"loss_centerness"} if config.model.fcos.quality == "centerness" else set()
+        expected |= {"loss_thing_semantic"} if config.model.bottom.loss_weight else set()
     assert losses.keys() == expected | ({"loss_semantic"} if config.model.semantic.enabled else set())
     assert all(loss.shape == () and loss.isfinite() for loss in losses.values())
 
