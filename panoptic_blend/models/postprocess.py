@@ -60,8 +60,7 @@ def decode(
 
     A pair needs ``p = sigmoid(class) * sigmoid(centerness) > score_threshold``; its score is ``sqrt(p)``. Without
     center-ness, the score is ``p = sigmoid(class)``. Of equal pairs at the limit the first stays, by class, row and
-    column. All levels are decoded together, because a GPU would
-    wait for the number of pairs of each.
+    column. All levels are decoded together, because a GPU would wait for the number of pairs of each.
     """
     products = torch.cat([_products(x, image).flatten() for x in levels])
     pairs = _places(products > score_threshold)

@@ -181,9 +181,9 @@ def test_nothing_is_written_if_a_split_is_not_in_the_old_file(tmp_path: Path, ru
 
 
 def test_every_format_takes_like() -> None:
-    commands = typer.main.get_command(convert).commands  # type: ignore[attr-defined]
-    assert len(commands) == 11
-    assert all("like" in {option.name for option in command.params} for command in commands.values())
+    group = typer.main.get_group(convert)
+    assert len(group.commands) == 11
+    assert all("like" in {option.name for option in command.params} for command in group.commands.values())
 
 
 def test_labels_that_went_out_and_came_back_are_compared_with_the_old_ones(
